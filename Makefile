@@ -1,0 +1,39 @@
+# make demo   animate the bundled portrait with the bundled driver; ends with the path of a video
+# make test   lint, then the whole test suite
+# make lint   ruff and mypy
+# Everything lives in .venv; a fresh machine needs Python 3.10 or newer, pip and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
+
+.PHONY: demo test lint install clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/.installed
+	@$(BIN)/mien demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+install: $(VENV)/.installed
+
+# torch first and alone: the long download is not repeated when something else changes.
+$(VENV)/.$(TORCH):
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mien needs Python 3.10 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt $(TORCH)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.$(TORCH) pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo-output

@@ -1,0 +1,56 @@
+"""Mien: a still face moves as a face in a video does.
+
+The names below are the whole public surface; each is loaded when it is first used, so that `import mien` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mien.faces import FaceReader, FaceReading, load_face_reader
+    from mien.geometry import HeadPose
+    from mien.jobs.animate import animate
+    from mien.jobs.options import AnimateOptions
+    from mien.media import read_video, write_video
+    from mien.pipelines.x_portrait import XPortraitPipeline
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "AnimateOptions": "mien.jobs.options",
+    "FaceReader": "mien.faces",
+    "FaceReading": "mien.faces",
+    "HeadPose": "mien.geometry",
+    "XPortraitPipeline": "mien.pipelines.x_portrait",
+    "animate": "mien.jobs.animate",
+    "load_face_reader": "mien.faces",
+    "read_video": "mien.media",
+    "write_video": "mien.media",
+}
+
+__all__ = [
+    "AnimateOptions",
+    "FaceReader",
+    "FaceReading",
+    "HeadPose",
+    "XPortraitPipeline",
+    "__version__",
+    "animate",
+    "load_face_reader",
+    "read_video",
+    "write_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mien' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,232 @@
+"""People from photographs on disk: one small file each, with the photo, its landmarks and the fit; and why some fail.
+
+Textures and grids are made anew when a file is loaded (half a second), so that there is one truth and small files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mien.avatars.camera import HeadMotion, Placement
+from mien.avatars.detector import Detector, Face
+from mien.avatars.fitting import Fit, fit_face
+from mien.avatars.head_model import HeadModel
+from mien.avatars.photo import PhotoAvatar
+from mien.errors import InputError
+from mien.media.files import whole_file
+
+FORMAT = "mien avatar 1"
+SUFFIX = ".safetensors"
+# Where the portraits of artflow.ai carry their mark, in pixels of their 256: never to be learned.
+_MARK_SIDE, _MARK_LEFT, _MARK_TOP = 256, 184, 235
+_JPEG_QUALITY = 95
+_TURN = 12.0  # degrees either way by which an avatar's pose response is measured
+
+
+@dataclass(frozen=True)
+class CastRules:
+    """What a photograph must be, and what its avatar must do, to be taken.
+
+    margin: the square around the face over its extent. yaw: most degrees either way in the photo. fit: most mean error,
+    % of the eye distance. open_mouth: most jawOpen. Responses of the detector to what is commanded, at least: jaw, for
+    0.8; blink, for 1; turn, degrees for 12. jaw_target: the response that the jaw's gain aims at, and its largest gain.
+    depth_gain: the largest gain of the face's depth, by which a head that turns too little is mended.
+    """
+
+    margin: float = 1.8
+    yaw: float = 15.0
+    fit: float = 4.0
+    open_mouth: float = 0.25
+    jaw: float = 0.1
+    blink: float = 0.15
+    turn: float = 5.0
+    jaw_target: float = 0.65
+    jaw_gain: float = 1.3
+    depth_gain: float = 1.25
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One person. photo [s, s, 3] uint8; face: read in it; fit; jaw_gain and depth_gain: see `PhotoAvatar`; details:
+    where the photo is from and what the checks measured, JSON."""
+
+    id: str
+    photo: NDArray[np.uint8]
+    face: Face
+    fit: Fit
+    jaw_gain: float = 1.0
+    depth_gain: float = 1.0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def avatar(self, model: HeadModel, atlas: int = 1024) -> PhotoAvatar:
+        """Ready to be rendered; atlas: side of the texture, 1024 for photos of 512 px, 512 for 256."""
+        return PhotoAvatar(model, self.photo, self.face, self.fit, self.jaw_gain, self.depth_gain, atlas)
+
+
+def remove_mark(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A portrait of artflow.ai without the mark at its lower right, filled from around it."""
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    mask[height * _MARK_TOP // _MARK_SIDE :, width * _MARK_LEFT // _MARK_SIDE :] = 1
+    return np.asarray(cv2.inpaint(image, mask, 4, cv2.INPAINT_TELEA), np.uint8)
+
+
+def make_member(
+    model: HeadModel,
+    detector: Detector,
+    image: NDArray[np.uint8],
+    identity: str,
+    details: Mapping[str, Any] | None = None,
+    rules: CastRules | None = None,
+) -> Member:
+    """Fit, bake and check a person. Raises InputError with the reason if the photograph or the avatar will not do."""
+    rules = rules or CastRules()
+    if min(image.shape[:2]) < 400:  # what is small is enlarged first: landmarks are surer then
+        zoom = 512 / min(image.shape[:2])
+        image = np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC), np.uint8)
+    photo, _ = detector.crop(image, 512, rules.margin)
+    photo = _decoded(_encoded(photo))  # what will be loaded is what is fitted and checked
+    face = detector.read(photo)
+    if face is None:
+        raise InputError("the face was lost in the square around it")
+    yaw = face.angles()[0]
+    if abs(yaw) > rules.yaw:
+        raise InputError(f"the head is turned by {yaw:.0f} degrees; at most {rules.yaw:.0f} look right")
+    fit = fit_face(model, face, photo.shape[0])
+    if float(fit.errors.mean()) > rules.fit:
+        raise InputError(f"the head model does not fit: {fit.errors.mean():.1f} % of the eye distance")
+    opened = float(fit.expression[model.index("jawOpen")])
+    if opened > rules.open_mouth:
+        raise InputError(f"the mouth is open ({opened:.2f}): what is behind the lips would be baked in")
+    # Amplitudes differ from person to person; the first look says by how much, the second one judges.
+    answers = detector_answers(model, detector, PhotoAvatar(model, photo, face, fit))
+    jaw = float(np.clip(rules.jaw_target / max(answers["jaw"], 0.05), 1.0, rules.jaw_gain))
+    depth = float(np.clip(1 + (0.97 - answers["turn"] / _TURN) / 0.65, 1.0, rules.depth_gain))
+    answers = detector_answers(model, detector, PhotoAvatar(model, photo, face, fit, jaw, depth))
+    _judge(answers, rules)
+    found = {
+        "fit_error_pct_eye_distance": round(float(fit.errors.mean()), 2),
+        "fit_error_median": round(float(np.median(fit.errors)), 2),
+        "pose_detector": [round(a, 1) for a in face.angles()],
+        "pose_fit": [round(a, 1) for a in fit.placement.angles()],
+        "responses": answers,
+        "jaw_gain": round(jaw, 3),
+        "depth_gain": round(depth, 3),
+    }
+    return Member(identity, photo, face, fit, jaw, depth, {**(details or {}), **found})
+
+
+def detector_answers(model: HeadModel, detector: Detector, avatar: PhotoAvatar) -> dict[str, float]:
+    """How the detector answers to an open jaw (0.8), closed eyes and a turn by 12 degrees, right minus left.
+
+    Raises InputError if it sees no face.
+    """
+    faces = []
+    for amounts, yaw in (({}, 0.0), ({"jawOpen": 0.8}, 0.0), ({"eyeBlink": 1.0}, 0.0), ({}, _TURN), ({}, -_TURN)):
+        view = avatar.render(model.coefficients(**amounts), HeadMotion(yaw), 384, 1)
+        face = detector.read(view.image)
+        if face is None:
+            raise InputError(f"the detector sees no face in the avatar with {amounts or 'a turn'}")
+        faces.append(face)
+    neutral, opened, closed, right, left = faces
+
+    def blink(face: Face) -> float:
+        return (face.score("eyeBlinkLeft") + face.score("eyeBlinkRight")) / 2
+
+    answers = {
+        "jaw": opened.score("jawOpen") - neutral.score("jawOpen"),
+        "blink": blink(closed) - blink(neutral),
+        "turn": (right.angles()[0] - left.angles()[0]) / 2,
+    }
+    return {name: round(amount, 3) for name, amount in answers.items()}
+
+
+def _judge(answers: Mapping[str, float], rules: CastRules) -> None:
+    for name, amount in answers.items():
+        least = getattr(rules, name)
+        if amount < least:
+            raise InputError(f"the avatar's {name} hardly shows: the detector answers {amount:.2f}, less than {least}")
+
+
+def _encoded(photo: NDArray[np.uint8], quality: int = _JPEG_QUALITY) -> NDArray[np.uint8]:
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
+    return np.asarray(cv2.imencode(".jpg", photo[..., ::-1], options)[1], np.uint8).ravel()
+
+
+def _decoded(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
+
+
+def member_tensors(member: Member, side: int | None = None, quality: int = _JPEG_QUALITY) -> dict[str, NDArray[Any]]:
+    """A person as arrays; side: make the photo that large."""
+    photo, zoom = member.photo, 1.0
+    if side is not None and side != photo.shape[0]:
+        zoom = side / photo.shape[0]
+        photo = np.asarray(cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    fit = member.fit
+    return {
+        "photo": _encoded(photo, quality),
+        "points": (member.face.points * zoom).astype(np.float32),
+        "scores": member.face.scores.astype(np.float32),
+        "detected_rotation": member.face.rotation.astype(np.float32),
+        "rotation": fit.placement.rotation.astype(np.float64),
+        "offset": fit.placement.offset.astype(np.float64),
+        "identity": fit.identity.astype(np.float32),
+        "expression": fit.expression.astype(np.float32),
+        "warp": fit.warp.astype(np.float16),
+        "errors": fit.errors.astype(np.float16),
+        "gains": np.array([member.jaw_gain, member.depth_gain], np.float32),
+    }
+
+
+def member_from(identity: str, tensors: Mapping[str, NDArray[Any]], details: Mapping[str, Any]) -> Member:
+    """The inverse of `member_tensors`. KeyError if an array is missing."""
+    rotation = tensors["detected_rotation"].astype(np.float64)
+    face = Face(tensors["points"].astype(np.float64), tensors["scores"], rotation)
+    warp, errors = tensors["warp"].astype(np.float32), tensors["errors"].astype(np.float32)
+    placement = Placement(tensors["rotation"], tensors["offset"])
+    fit = Fit(placement, tensors["identity"], tensors["expression"], warp, errors)
+    jaw, depth = (float(gain) for gain in tensors["gains"])
+    return Member(identity, _decoded(tensors["photo"]), face, fit, jaw, depth, dict(details))
+
+
+def save_member(folder: Path, member: Member) -> Path:
+    """Write a person as FOLDER/ID.safetensors."""
+    path = folder / f"{member.id}{SUFFIX}"
+    metadata = {"format": FORMAT, "details": json.dumps(dict(member.details))}
+    with whole_file(path) as temporary:
+        temporary.write_bytes(save(member_tensors(member), metadata))
+    return path
+
+
+def load_member(path: Path) -> Member:
+    """Read a person. InputError if the file is missing, damaged or something else."""
+    if not path.is_file():
+        raise InputError(f"the avatar {path} does not exist: make it with `mien data avatar`")
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise InputError(f"{path} is no avatar: make one with `mien data avatar`")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return member_from(path.stem, tensors, json.loads(metadata["details"]))
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"the avatar {path} cannot be read ({error}): make it anew") from error
+
+
+def cast_files(folder: Path) -> list[Path]:
+    """The people of a folder, sorted by name. InputError if there are none."""
+    found = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    if not found:
+        raise InputError(f"{folder} holds no avatars: make some with `mien data avatar PHOTOS {folder}`")
+    return found

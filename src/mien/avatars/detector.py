@@ -1,0 +1,199 @@
+"""What building an avatar needs to know of a photograph: MediaPipe's 478 points, 52 scores and head rotation.
+
+The readers of `mien.faces` give 68 points, which fit a head worse (they overfit its identity), hence this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.avatars.camera import Doubles, Floats
+from mien.avatars.head_model import HeadModel
+from mien.errors import InputError
+from mien.faces import EXPRESSION_NAMES
+from mien.faces.mediapipe_reader import mediapipe_is_installed
+from mien.faces.model_file import obtain_model
+from mien.geometry import HeadPose
+
+# fmt: off
+LEFT_EYE = np.array([362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382])
+RIGHT_EYE = np.array([33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7])
+INNER_LIPS = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95])
+OVAL = np.array([
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
+    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+])
+# fmt: on
+# Iris centre and the four points of its rim, the subject's left eye first (MediaPipe counts the picture's left first).
+IRISES = ((473, np.array([474, 475, 476, 477])), (468, np.array([469, 470, 471, 472])))
+BROW_TOP, CHIN = 10, 152
+_MESH_POINTS = 468  # the others are the irises
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """points: [478, 2] pixels. scores: [52] in EXPRESSION_NAMES' order. rotation: [3, 3] as `HeadPose.matrix`."""
+
+    points: Doubles
+    scores: Floats
+    rotation: Doubles
+
+    def score(self, name: str) -> float:
+        """One score by its name."""
+        return float(self.scores[EXPRESSION_NAMES.index(name)])
+
+    def angles(self) -> tuple[float, float, float]:
+        """Yaw, pitch, roll in degrees, by the conventions of `HeadPose`."""
+        flip = np.diag([1.0, -1.0, -1.0])
+        pose = HeadPose.from_matrix(flip @ self.rotation @ flip)
+        return pose.yaw, pose.pitch, pose.roll
+
+    @property
+    def eye_distance(self) -> float:
+        """Between the middles of the eyes, pixels."""
+        right, left = (self.points[list(pair)].mean(0) for pair in ((33, 133), (263, 362)))
+        return float(np.linalg.norm(right - left))
+
+
+class Detector:
+    """MediaPipe's face landmarker, one face a picture, on the CPU; a context manager."""
+
+    def __init__(self, model: Path | None = None, least_confidence: float = 0.3) -> None:
+        """model: see `obtain_model`. Raises InputError if it or the package mediapipe is missing."""
+        path = obtain_model(model)
+        if not mediapipe_is_installed():
+            raise InputError("avatars from photographs need the package mediapipe: pip install 'mien[train]'")
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        options = vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(path)),
+            output_face_blendshapes=True,
+            output_facial_transformation_matrixes=True,
+            num_faces=1,
+            min_face_detection_confidence=least_confidence,
+        )
+        self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free what the landmarker holds."""
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
+
+    def read(self, image: NDArray[np.uint8]) -> Face | None:
+        """The face in uint8 [h, w, 3] RGB, None if there is none."""
+        import mediapipe
+
+        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        found = self._landmarker.detect(picture)
+        if not found.face_landmarks:
+            return None
+        height, width = image.shape[:2]
+        points = np.array([[point.x * width, point.y * height] for point in found.face_landmarks[0]])
+        named = {score.category_name: score.score for score in found.face_blendshapes[0]}
+        scores = np.array([named.get(name, 0.0) for name in EXPRESSION_NAMES], np.float32)
+        pose = HeadPose.from_matrix(np.asarray(found.facial_transformation_matrixes[0]))
+        return Face(points, np.clip(scores, 0, 1), pose.matrix())
+
+    def crop(self, image: NDArray[np.uint8], side: int = 512, margin: float = 1.8) -> tuple[NDArray[np.uint8], Face]:
+        """A square around the face, uint8 [side, side, 3], and the face as read in it.
+
+        The square is `margin` times the larger extent of the points, but stays inside the picture. Raises InputError if
+        no face is found, or not found again in the square.
+        """
+        for left, top, right, bottom in _windows(image.shape[1], image.shape[0]):
+            face = self.read(image[top:bottom, left:right])
+            if face is None:
+                continue
+            points = face.points + [left, top]
+            cut, zoom = _square(image, points, side, margin)
+            again = self.read(cut)
+            if again is None:
+                continue
+            height = float(np.ptp(points[:, 1])) * zoom
+            centred = abs(float(again.points[:, 0].mean()) - side / 2) < 0.3 * side
+            if centred and 0.6 < float(np.ptp(again.points[:, 1])) / height < 1.6:
+                return cut, again
+        raise InputError("no face found: use a picture in which both eyes and the mouth can be seen")
+
+
+def _windows(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+    """Left, top, right, bottom: the whole picture, then squares that show small faces larger."""
+    yield 0, 0, width, height
+    for part in (1.0, 0.6, 0.4):
+        side = int(min(width, height) * part)
+        step = max(side // 2, 1)
+        for top in range(0, height - side + 1, step):
+            for left in range(0, width - side + 1, step):
+                yield left, top, left + side, top + side
+
+
+def _square(image: NDArray[np.uint8], points: Doubles, side: int, margin: float) -> tuple[NDArray[np.uint8], float]:
+    """The square around points [n, 2] as [side, side, 3], and its pixels per pixel of the picture."""
+    height, width = image.shape[:2]
+    low, high = points.min(0), points.max(0)
+    size = min(float((high - low).max()) * margin, width, height)
+    x = float(np.clip((low[0] + high[0]) / 2, size / 2, width - size / 2))
+    y = float(np.clip((low[1] + high[1]) / 2 - 0.03 * size, size / 2, height - size / 2))
+    zoom = side / size
+    if zoom < 0.5:  # averages where a plain warp would alias
+        image = cv2.resize(image, None, fx=2 * zoom, fy=2 * zoom, interpolation=cv2.INTER_AREA)
+        x, y, inner = x * 2 * zoom, y * 2 * zoom, 0.5
+    else:
+        inner = zoom
+    matrix = np.array([[inner, 0, side / 2 - x * inner], [0, inner, side / 2 - y * inner]])
+    method = cv2.INTER_AREA if inner < 1 else cv2.INTER_CUBIC
+    cut = cv2.warpAffine(image, matrix, (side, side), flags=method, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cut, np.uint8), zoom
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkMap:
+    """Where MediaPipe's first 468 points lie on the head: the triangle's vertices [468, 3] and barycentric shares.
+
+    spread [468]: how far a point wandered (cm) over the 24 rendered heads from which the map was measured. known [468]:
+    whether it was seen at all. Made by rendering random people near the front, reading them, and taking the surface
+    under each point; the median over people.
+    """
+
+    vertices: NDArray[np.int32]
+    shares: Doubles
+    spread: Doubles
+    known: NDArray[np.bool_]
+
+    def on(self, points: NDArray[np.floating], rows: NDArray[np.integer] | slice = slice(None)) -> Doubles:
+        """The landmarks [n, c] of vertex values [v, c] (or of shapes [k, v, c]: [k, n, c])."""
+        picked = points[..., self.vertices[rows], :].astype(np.float64)
+        return (picked * self.shares[rows][..., None]).sum(-2)
+
+    def on_texture(self, model: HeadModel, rows: NDArray[np.integer]) -> Doubles:
+        """Texture coordinates [n, 2] (v up) of landmarks on the face."""
+        first_corner = np.zeros(len(model.neutral), np.int64)
+        first_corner[model.corner_vertex[::-1]] = np.arange(len(model.corner_vertex))[::-1]
+        return self.on(model.corner_uv[first_corner], rows)
+
+
+@lru_cache(maxsize=1)
+def landmark_map() -> LandmarkMap:
+    """The map that comes with the package."""
+    with np.load(Path(__file__).with_name("landmark_map.npz")) as data:
+        shares = data["shares"][:_MESH_POINTS].astype(np.float64)
+        spread = data["spread"][:_MESH_POINTS].astype(np.float64)
+        return LandmarkMap(data["vertices"][:_MESH_POINTS], shares, spread, shares.sum(1) > 0)

@@ -1,0 +1,195 @@
+"""Groups of people who all perform the same motions, as the files that `mien.training.avatar_clips` reads.
+
+A group NNN of p people and m = 64 motions is complete when its last file, people.json, is there:
+
+- group_NNN_frames.npy: uint8 [p, m, 256, 256, 3] RGB.
+- group_NNN_sources.npy: uint8 [p, 256, 256, 3] RGB: the photograph itself; of random people a neutral view.
+- group_NNN_meta.npz: landmarks [p, m, 68, 2] float32, pixels, the first one's centre at (0.5, 0.5), iBUG order; exact:
+  projected vertices, hidden ones too. head_pose [p, m, 6] float32: rotation vector, translation, scale of `HeadPose`.
+  pose [m, 3]: yaw, pitch, roll, degrees. rotation [m, 3, 3]: `HeadPose.matrix`. shift_scale [m, 3]: see `HeadMotion`.
+  expression [m, 57] and expression_names. motion_kind [m]. clips [2, 2]: first and last + 1 motion of the continuous
+  ones. visible_frames [p, m]: whether all landmarks lie in the picture; visible [p]: in more than 95 % of the motions.
+  validation: bool. schema: 2.
+- group_NNN_people.json: in the order of the rows, id, kind ("photo" or "random"), style and details of each person; and
+  who was left out, with the reason.
+
+Everything depends on the plan and the seed only, so that a run that was stopped and started again gives the same files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.avatars.camera import Floats, HeadMotion, head_pose
+from mien.avatars.cast import load_member
+from mien.avatars.head_model import HeadModel
+from mien.avatars.motion import Track
+from mien.avatars.people import RandomPerson
+from mien.avatars.performances import CLIPS, Performance, make_performance
+from mien.avatars.photo import View
+from mien.avatars.styles import Style
+from mien.errors import InputError
+from mien.media.files import whole_file
+
+SIDE = 256
+_ATLAS = 1024
+
+
+class Actor(Protocol):
+    """Whoever can be rendered: `PhotoAvatar` and `RandomPerson`."""
+
+    def render(
+        self,
+        expression: Floats,
+        motion: HeadMotion,
+        size: int = 256,
+        supersample: int = 2,
+        gaze: NDArray[np.floating] | None = None,
+    ) -> View:
+        """See `PhotoAvatar.render`."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """One person of a plan: a file of the cast, or the seed of a random person; and the style of its pictures."""
+
+    id: str
+    file: Path | None = None
+    seed: int | None = None
+    look_alike: str | None = None
+    style: Style = Style()
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Who is in a group; seed: of its motions."""
+
+    number: int
+    roles: tuple[Role, ...]
+    validation: bool
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its files begin with."""
+        return f"group_{self.number:03d}"
+
+
+def make_plan(roles: Sequence[Role], per_group: int, validation_groups: int, seed: int) -> list[GroupPlan]:
+    """Spread people over groups at random; those who look alike are all in training or all in validation groups.
+
+    The last `validation_groups` groups are for validation.
+    """
+    rng = np.random.default_rng(seed)
+    clusters: dict[str, list[Role]] = {}
+    for role in sorted(roles, key=lambda r: r.id):
+        clusters.setdefault(role.look_alike or f"alone {role.id}", []).append(role)
+    order = [list(clusters.values())[i] for i in rng.permutation(len(clusters))]
+    groups = max(-(-len(roles) // per_group), validation_groups + 1 if validation_groups else 1)
+    wanted = round(len(roles) * validation_groups / groups)
+    kept_out: list[Role] = []
+    training: list[Role] = []
+    for cluster in order:
+        fits = len(cluster) <= 4 and len(kept_out) + len(cluster) <= wanted
+        (kept_out if fits else training).extend(cluster)
+    plans = []
+    first = groups - validation_groups
+    for number in range(groups):
+        chosen = training[number::first] if number < first else kept_out[number - first :: validation_groups]
+        plans.append(GroupPlan(number, tuple(chosen), number >= first, seed * 7 + number))
+    return [plan for plan in plans if plan.roles]
+
+
+def is_complete(folder: Path, plan: GroupPlan) -> bool:
+    """Whether the group has been written."""
+    return (folder / f"{plan.name}_people.json").is_file()
+
+
+def perform(
+    model: HeadModel, actor: Actor, performance: Performance, style: Style, size: int = SIDE
+) -> tuple[NDArray[np.uint8], Floats, Floats]:
+    """One person's frames [m, size, size, 3], landmarks [m, 68, 2] and head poses [m, 6]."""
+    count = len(performance)
+    frames = np.empty((count, size, size, 3), np.uint8)
+    landmarks, poses = np.empty((count, 68, 2), np.float32), np.empty((count, 6), np.float32)
+    for index in range(count):
+        view = actor.render(performance.expression[index], performance.motion(index), size)
+        pose = head_pose(view.placement, view.landmarks, size)
+        frames[index], landmarks[index] = style.apply(view.image), view.landmarks
+        poses[index] = [*pose.rotation, *pose.translation, pose.scale]
+    return frames, landmarks, poses
+
+
+def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder: Path) -> dict[str, Any]:
+    """Render and write a group; returns the content of its people.json, which also names those who failed."""
+    performance = make_performance(model, np.random.default_rng(plan.seed), library)
+    rows, sources, people, rejected = [], [], [], []
+    for role in plan.roles:
+        try:
+            actor, source, details = _engage(model, role)
+        except InputError as error:
+            rejected.append({"id": role.id, "reason": str(error)})
+            continue
+        rows.append(perform(model, actor, performance, role.style))
+        sources.append(role.style.apply(source))
+        kind = "random" if role.file is None else "photo"
+        people.append({"id": role.id, "kind": kind, "style": asdict(role.style), **details})
+    if not rows:
+        raise InputError(f"nobody of {plan.name} can be rendered: {rejected[0]['reason']}")
+    frames, landmarks, poses = (np.stack(column) for column in zip(*rows, strict=True))
+    _save(folder / f"{plan.name}_frames.npy", frames)
+    _save(folder / f"{plan.name}_sources.npy", np.stack(sources))
+    _save_meta(folder / f"{plan.name}_meta.npz", model, plan, performance, landmarks, poses)
+    summary = {"group": plan.number, "validation": plan.validation, "people": people, "rejected": rejected}
+    with whole_file(folder / f"{plan.name}_people.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    return summary
+
+
+def _engage(model: HeadModel, role: Role) -> tuple[Actor, NDArray[np.uint8], dict[str, Any]]:
+    """The person, its source picture [256, 256, 3] and what is known of it."""
+    if role.file is not None:
+        member = load_member(role.file)
+        source = cv2.resize(member.photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        return member.avatar(model, _ATLAS), np.asarray(source, np.uint8), dict(member.details)
+    assert role.seed is not None
+    person = RandomPerson(model, role.seed)
+    yaw = float(np.random.default_rng(role.seed + 1).normal() * 3)
+    return person, person.render(model.coefficients(), HeadMotion(yaw), SIDE).image, {"seed": role.seed}
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+
+
+def _save_meta(
+    path: Path, model: HeadModel, plan: GroupPlan, performance: Performance, landmarks: Floats, poses: Floats
+) -> None:
+    inside = ((landmarks >= 0) & (landmarks < SIDE)).all((2, 3))
+    rotations = [performance.motion(index).rotation() for index in range(len(performance))]
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            landmarks=landmarks,
+            head_pose=poses,
+            pose=performance.angles,
+            rotation=np.array(rotations, np.float32),
+            shift_scale=performance.place,
+            expression=performance.expression,
+            expression_names=np.array(model.names),
+            motion_kind=np.array(performance.kind),
+            clips=np.array(CLIPS),
+            visible=inside.mean(1) > 0.95,
+            visible_frames=inside,
+            validation=np.array(plan.validation),
+            schema=np.array(2),
+        )

@@ -1,0 +1,160 @@
+"""Motion as numbers: tracks of head pose and expression, measured in clips or made up, saved as safetensors.
+
+A track keeps no pixel of a clip. Shift and scale are relative to the person's own place, so that any person can perform
+any track.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mien.avatars.camera import Floats, HeadMotion
+from mien.avatars.expressions import NAMED, random_angles, random_place, talking, through
+from mien.avatars.head_model import HeadModel
+from mien.errors import InputError
+from mien.faces import FaceReader, FaceTracker
+from mien.media import open_clip
+from mien.media.files import whole_file
+
+FORMAT = "mien motion 1"
+_LIVELY = 6  # tries to find a stretch of a track in which something happens
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """t moments at `rate` frames per second.
+
+    angles [t, 3]: yaw, pitch, roll, degrees, absolute. place [t, 3]: shift x and y in parts of the picture's side, and
+    scale, against the track's own mean. expression [t, 57]. seen [t]: False where the face was not found.
+    """
+
+    name: str
+    rate: float
+    angles: Floats
+    place: Floats
+    expression: Floats
+    seen: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.angles)
+
+    def motion(self, moment: int) -> HeadMotion:
+        """The head at a moment."""
+        return head_motion(self.angles[moment], self.place[moment])
+
+    def smoothed(self, frames: np.ndarray) -> tuple[Floats, Floats, Floats]:
+        """Angles, place and expression at chosen frames, lightly smoothed against the reader's jitter."""
+        from scipy.ndimage import gaussian_filter1d
+
+        return (
+            gaussian_filter1d(self.angles[frames], 1.0, axis=0, mode="nearest").astype(np.float32),
+            gaussian_filter1d(self.place[frames], 1.0, axis=0, mode="nearest").astype(np.float32),
+            gaussian_filter1d(self.expression[frames], 0.7, axis=0, mode="nearest").astype(np.float32),
+        )
+
+    def lively_stretch(self, rng: np.random.Generator, count: int, stride: int) -> np.ndarray:
+        """`count` frames, `stride` apart, of a stretch with more movement than others; shorter tracks swing back."""
+        need = count * stride
+        if len(self) < need:
+            turn = np.concatenate([np.arange(len(self)), np.arange(len(self))[::-1]])
+            return np.resize(turn, need)[::stride]
+        best, most = np.arange(0, need, stride), -1.0
+        for _ in range(_LIVELY):
+            start = int(rng.integers(0, len(self) - need + 1))
+            frames = np.arange(start, start + need, stride)
+            life = float(self.expression[frames].std(0).sum() + np.ptp(self.place[frames, :2], axis=0).sum() * 4)
+            if life > most and self.seen[frames].all():
+                best, most = frames, life
+        return best
+
+
+def head_motion(angles: Floats, place: Floats) -> HeadMotion:
+    """A `HeadMotion` from rows [3] and [3] of a track."""
+    yaw, pitch, roll = (float(v) for v in angles)
+    return HeadMotion(yaw, pitch, roll, (float(place[0]), float(place[1])), float(place[2]))
+
+
+def measure_track(model: HeadModel, reader: FaceReader, clip: Path, limit: int | None = None) -> Track:
+    """Read a clip, at most `limit` frames of it. InputError if it cannot be read or shows no face."""
+    opened = open_clip(clip)
+    tracker = FaceTracker(reader)
+    faces = [face for face in tracker.track(_first(opened, limit)) if face.reading is not None]
+    if not faces:
+        raise InputError(f"{clip} shows no face: use a clip of one person's face")
+    readings = [face.reading for face in faces if face.reading is not None]
+    angles = np.array([[r.pose.yaw, r.pose.pitch, r.pose.roll] for r in readings], np.float32)
+    scale = np.array([r.pose.scale for r in readings])
+    centre = np.array([r.pose.translation for r in readings]) / 2  # image units to parts of the side
+    place = np.column_stack([centre - centre.mean(0), scale / scale.mean()]).astype(np.float32)
+    expression = np.stack([model.from_scores(r.expression) for r in readings])
+    seen = np.array([face.state in ("found", "interpolated") for face in faces])
+    return Track(clip.stem, float(opened.info.rate), angles, place, expression, seen)
+
+
+def _first(frames: Iterable[np.ndarray], limit: int | None) -> Iterable[np.ndarray]:
+    for index, frame in enumerate(frames):
+        if limit is not None and index >= limit:
+            return
+        yield frame
+
+
+def generated_track(model: HeadModel, rng: np.random.Generator, frames: int, rate: float, widest: float = 25) -> Track:
+    """Somebody talks and turns the head smoothly, yaw within +-widest."""
+    from scipy.interpolate import CubicSpline
+
+    knots = np.linspace(0, frames - 1, max(3, round(frames / rate / 0.2)))
+    time = np.arange(frames)
+    turned = CubicSpline(knots, [random_angles(rng, widest) for _ in knots])(time)
+    angles = np.clip(turned, [-widest, -15, -15], [widest, 15, 15]).astype(np.float32)
+    place = CubicSpline(knots, [random_place(rng) * [0.5, 0.5, 1] for _ in knots])(time)
+    place = np.clip(place, [-0.06, -0.06, 0.9], [0.06, 0.06, 1.1]).astype(np.float32)
+    return Track("generated", rate, angles, place, talking(model, rng, frames, rate), np.ones(frames, bool))
+
+
+def named_expressions_track(model: HeadModel, rate: float = 25.0, frames_each: int = 30) -> Track:
+    """The named expressions one after another, looking straight ahead: a driver that shows what a model can follow."""
+    shown = through(model, [name for name in NAMED if name != "neutral"], frames_each)
+    still = np.tile(np.array([0, 0, 1], np.float32), (len(shown), 1))
+    angles = np.zeros((len(shown), 3), np.float32)
+    return Track("expressions", rate, angles, still, shown, np.ones(len(shown), bool))
+
+
+def save_tracks(path: Path, tracks: list[Track], names: tuple[str, ...]) -> Path:
+    """Write a motion library: tensors NAME.angles, NAME.place, NAME.expression, NAME.seen; names: of the 57 shapes."""
+    tensors, rates = {}, {}
+    for track in tracks:
+        if track.name in rates:
+            raise InputError(f"two tracks are called {track.name}: give the clips different names")
+        rates[track.name] = track.rate
+        for part in ("angles", "place", "expression", "seen"):
+            tensors[f"{track.name}.{part}"] = np.ascontiguousarray(getattr(track, part))
+    metadata = {"format": FORMAT, "rates": json.dumps(rates), "shapes": json.dumps(names)}
+    with whole_file(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata))
+    return path
+
+
+def load_tracks(path: Path) -> list[Track]:
+    """The tracks of a library, sorted by name. InputError if it is missing, damaged or something else."""
+    if not path.is_file():
+        raise InputError(f"the motion library {path} does not exist: make one with `mien data motion`")
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise InputError(f"{path} is no motion library: make one with `mien data motion`")
+            rates = json.loads(metadata["rates"])
+            parts = ("angles", "place", "expression", "seen")
+            return [
+                Track(name, rate, *(file.get_tensor(f"{name}.{part}") for part in parts))
+                for name, rate in sorted(rates.items())
+            ]
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"the motion library {path} cannot be read ({error}): make it anew") from error

@@ -1,0 +1,90 @@
+"""One file to train from: the head model, the people of a cast and a motion library, small enough to send around."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mien.avatars.cast import Member, load_member, member_from, member_tensors
+from mien.avatars.head_model import HeadModel, assemble, pack_arrays
+from mien.avatars.motion import Track
+from mien.errors import InputError
+from mien.media.files import whole_file
+
+FORMAT = "mien cast 1"
+_IDENTITIES = 60  # what fits and random people use
+_PARTS = ("angles", "place", "expression", "seen")
+
+
+@dataclass(frozen=True, eq=False)
+class PackedCast:
+    """What an `AvatarStream` needs, and nothing else."""
+
+    model: HeadModel
+    people: tuple[Member, ...]
+    tracks: tuple[Track, ...]
+
+
+def write_pack(
+    path: Path, head: Path | None, files: Sequence[Path], tracks: Sequence[Track], side: int = 256, quality: int = 88
+) -> Path:
+    """Write a head model's pack (None: the installed one), avatars' files and tracks to one file.
+
+    side, quality: of the photos, pixels and JPEG. Raises InputError if anything cannot be read.
+    """
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, array in pack_arrays(head).items():
+        kept = array[:_IDENTITIES] if name == "identity_deltas" else array
+        if kept.dtype.kind != "U":  # names go to the metadata
+            tensors[f"head.{name}"] = np.ascontiguousarray(kept)
+        else:
+            shapes = [str(word) for word in kept]
+    details = {}
+    for file in files:
+        member = load_member(file)
+        details[member.id] = dict(member.details)
+        for name, array in member_tensors(member, side, quality).items():
+            tensors[f"people.{member.id}.{name}"] = np.ascontiguousarray(array)
+    for track in tracks:
+        for part in _PARTS:
+            tensors[f"motion.{track.name}.{part}"] = np.ascontiguousarray(getattr(track, part))
+    metadata = {
+        "format": FORMAT,
+        "shapes": json.dumps(shapes),
+        "people": json.dumps(details),
+        "rates": json.dumps({track.name: track.rate for track in tracks}),
+    }
+    with whole_file(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata))
+    return path
+
+
+def load_pack(path: Path) -> PackedCast:
+    """Read a packed cast. InputError if it is missing, damaged or something else."""
+    if not path.is_file():
+        raise InputError(f"the cast {path} does not exist: make it with `mien data pack`")
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise InputError(f"{path} is no packed cast: make one with `mien data pack`")
+            grouped: dict[str, dict[str, NDArray[Any]]] = {}
+            for key in file.keys():  # noqa: SIM118
+                owner, _, name = key.rpartition(".")
+                grouped.setdefault(owner, {})[name] = file.get_tensor(key)
+        model = assemble({**grouped["head"], "expression_names": np.array(json.loads(metadata["shapes"]))})
+        people = json.loads(metadata["people"])
+        members = tuple(member_from(name, grouped[f"people.{name}"], people[name]) for name in sorted(people))
+        rates = json.loads(metadata["rates"])
+        tracks = [Track(n, rate, *(grouped[f"motion.{n}"][p] for p in _PARTS)) for n, rate in sorted(rates.items())]
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"the cast {path} cannot be read ({error}): make it anew") from error
+    return PackedCast(model, members, tuple(tracks))

@@ -1,0 +1,146 @@
+"""`mien animate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from mien.jobs.options import AnimateOptions
+
+_MODEL, _MOTION, _RESULT, _MACHINE = "Model", "Driver and portrait", "Result", "Machine"
+
+
+def animate(
+    source: Annotated[
+        list[Path], typer.Option("-s", "--source", help="The portrait. Repeat it for more pictures of the same person.")
+    ],
+    driver: Annotated[
+        Path, typer.Option("-d", "--driver", "--driving", help="A video, an image, or a folder of images.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The video to write (.mp4 .mov .mkv .webm .gif), or a folder.")
+    ] = Path("."),
+    model: Annotated[
+        str, typer.Option(help="nano (bundled), a model folder, or a hub id.", rich_help_panel=_MODEL)
+    ] = "nano",
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps.  [default: the model's]", rich_help_panel=_MODEL)
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="How strongly portrait and driver pull; 1: no guidance.  [default: the model's]",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same machine: same result.", rich_help_panel=_MODEL)] = 0,
+    window: Annotated[
+        int | None, typer.Option(help="Frames denoised together.  [default: the model's]", rich_help_panel=_MODEL)
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="Frames that windows share.  [default: the model's]", rich_help_panel=_MODEL)
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Few steps, by the LCM sampler.", rich_help_panel=_MODEL)
+    ] = False,
+    lora: Annotated[
+        Path | None,
+        typer.Option(help="LCM weights (.safetensors) for --fast on full-size models.", rich_help_panel=_MODEL),
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="Another reenactment's video to start the denoising from.", rich_help_panel=_MODEL),
+    ] = None,
+    best_frame: Annotated[
+        str,
+        typer.Option(
+            help="The driver's frame most like the portrait: auto, or a number from 0.", rich_help_panel=_MOTION
+        ),
+    ] = "auto",
+    align: Annotated[
+        bool, typer.Option(help="Lay the driver's face over the portrait's.", rich_help_panel=_MOTION)
+    ] = True,
+    face: Annotated[
+        int | None,
+        typer.Option(
+            help="Which face of the portrait: 0 is the largest.  [default: the clearest]", rich_help_panel=_MOTION
+        ),
+    ] = None,
+    reader: Annotated[
+        str, typer.Option(help="What reads the faces: auto, nano or mediapipe.", rich_help_panel=_MOTION)
+    ] = "auto",
+    reader_model: Annotated[
+        Path | None, typer.Option(help="The reader's weights, if not its own.", rich_help_panel=_MOTION)
+    ] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(help="Rate of a driver of images, such as 25 or 30000/1001.", rich_help_panel=_MOTION),
+    ] = None,
+    paste_back: Annotated[
+        bool, typer.Option(help="Put the result back into the whole portrait.", rich_help_panel=_RESULT)
+    ] = True,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Also write driver, portrait and result side by side.", rich_help_panel=_RESULT),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would run and what it costs; write nothing.", rich_help_panel=_RESULT),
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MACHINE)] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MACHINE)] = "auto",
+) -> None:
+    """Make a portrait move as the face in a video does."""
+    from mien.jobs.options import AnimateOptions, parse_best_frame, parse_rate
+
+    options = AnimateOptions(
+        portraits=tuple(source),
+        driver=driver,
+        output=output,
+        model=model,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        window=window,
+        overlap=overlap,
+        fast=fast,
+        lora=lora,
+        start_from=start_from,
+        best_frame=parse_best_frame(best_frame),
+        align=align,
+        face=face,
+        reader=reader,
+        reader_model=reader_model,
+        paste_back=paste_back,
+        preview=preview,
+        fps=None if fps is None else parse_rate(fps),
+        device=device,
+        dtype=dtype,
+        dry_run=dry_run,
+    )
+    run_animation(options)
+
+
+def run_animation(options: AnimateOptions) -> None:
+    """Run the job with progress on the terminal; prints the paths that were written, or the plan."""
+    from mien.jobs.animate import animate as job
+    from mien.jobs.plan import describe_plan
+
+    with TerminalProgress() as progress:
+        report = job(options, progress)
+        if report.faces is not None and report.faces.found < report.faces.frames:
+            progress.note(report.faces.summary())
+        for warning in report.warnings:
+            progress.note(warning)
+    if options.dry_run:
+        typer.echo(describe_plan(report))
+        return
+    # The result comes last: scripts take the last line, and people see it first.
+    if report.preview is not None:
+        typer.echo(report.preview)
+    typer.echo(report.output)

@@ -1,0 +1,118 @@
+"""The `mien` command: its list of commands, and what the user sees when something goes wrong.
+
+Exit codes: 0 done; 1 a fault of the program (the traceback is in a log file); 2 something the user can mend, told in
+one sentence; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mien import __version__
+from mien.cli.animate import animate
+from mien.cli.convert import convert
+from mien.cli.data import data
+from mien.cli.demo import demo
+from mien.cli.doctor import doctor
+from mien.cli.parity import parity
+from mien.errors import MienError
+
+
+class OneSentenceGroup(TyperGroup):
+    """Commands whose errors are one sentence on stderr, whoever raised them."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line `args`; leaves by SystemExit unless standalone_mode is off."""
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except KeyboardInterrupt:
+            code = 130
+        except Exception as error:
+            if not standalone_mode:
+                raise
+            code, sentence = describe(error)
+            sys.stderr.write(f"mien: {sentence}\n")
+        if not standalone_mode:
+            return code
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def describe(error: Exception) -> tuple[int, str]:
+    """Exit code and the sentence for an exception."""
+    if isinstance(error, MienError):
+        return 2, _one_line(str(error))
+    usage = getattr(error, "format_message", None)
+    if callable(usage):  # what click, or typer's own copy of it, raises for a command line it cannot read
+        return 2, _one_line(f"{usage()} (see mien --help)")
+    return 1, f"this is a fault of the program ({type(error).__name__}); please report it with the log {_log(error)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _log(error: Exception) -> Path:
+    handle, name = tempfile.mkstemp(prefix="mien-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"mien {__version__}, Python {sys.version}\n{sys.argv}\n\n")
+        file.writelines(traceback.format_exception(error))
+    return Path(name)
+
+
+app = typer.Typer(
+    cls=OneSentenceGroup,
+    name="mien",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mien {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Make a still portrait move as the face in a video does."""
+
+
+for command in (animate, demo, doctor, parity):
+    app.command()(command)
+app.add_typer(data)
+app.add_typer(convert, name="convert")
+
+
+def main() -> None:
+    """The console command `mien`."""
+    # What libraries have to say to programmers would hide the one sentence that is for the user.
+    for name, value in {"DIFFUSERS_VERBOSITY": "error", "GLOG_minloglevel": "2", "TF_CPP_MIN_LOG_LEVEL": "2"}.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    app()

@@ -1,0 +1,19 @@
+"""`mien demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.animate import run_animation
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("demo-output"),
+) -> None:
+    """Animate the bundled portrait with the bundled driver; ends with the path of the video."""
+    from mien.jobs.demo import demo_options
+
+    run_animation(demo_options(output))

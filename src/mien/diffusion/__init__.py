@@ -1,0 +1,19 @@
+"""Sampling: schedules, windows, guidance, start noise and the denoising loops. No network is defined here."""
+
+from mien.diffusion.guidance import classifier_free
+from mien.diffusion.loop import advance, denoise_ring, denoise_stream
+from mien.diffusion.scheduler import GatedDDIMScheduler, XPortraitDDIMScheduler
+from mien.diffusion.start_noise import noised
+from mien.diffusion.windows import WindowPlan, official_windows
+
+__all__ = [
+    "GatedDDIMScheduler",
+    "WindowPlan",
+    "XPortraitDDIMScheduler",
+    "advance",
+    "classifier_free",
+    "denoise_ring",
+    "denoise_stream",
+    "noised",
+    "official_windows",
+]

@@ -1,0 +1,158 @@
+"""What is read off a face, and the protocol of everything that can read one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mien.errors import InputError
+from mien.geometry import HeadPose
+
+# The 52 ARKit shapes, left and right the subject's own: the 51 that MediaPipe scores, in its order (without its first
+# entry, `_neutral`), and ARKit's tongueOut, which MediaPipe does not score and our readers leave at 0.
+EXPRESSION_NAMES: tuple[str, ...] = (
+    "browDownLeft",
+    "browDownRight",
+    "browInnerUp",
+    "browOuterUpLeft",
+    "browOuterUpRight",
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "eyeBlinkLeft",
+    "eyeBlinkRight",
+    "eyeLookDownLeft",
+    "eyeLookDownRight",
+    "eyeLookInLeft",
+    "eyeLookInRight",
+    "eyeLookOutLeft",
+    "eyeLookOutRight",
+    "eyeLookUpLeft",
+    "eyeLookUpRight",
+    "eyeSquintLeft",
+    "eyeSquintRight",
+    "eyeWideLeft",
+    "eyeWideRight",
+    "jawForward",
+    "jawLeft",
+    "jawOpen",
+    "jawRight",
+    "mouthClose",
+    "mouthDimpleLeft",
+    "mouthDimpleRight",
+    "mouthFrownLeft",
+    "mouthFrownRight",
+    "mouthFunnel",
+    "mouthLeft",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthPressLeft",
+    "mouthPressRight",
+    "mouthPucker",
+    "mouthRight",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthStretchLeft",
+    "mouthStretchRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+    "noseSneerLeft",
+    "noseSneerRight",
+    "tongueOut",
+)
+
+
+@dataclass(frozen=True)
+class FaceReading:
+    """One face in one picture.
+
+    box: [4] left, top, right, bottom of the landmarks, pixels. landmarks: [68, 2] float32, pixels, in iBUG order.
+    pose: see `HeadPose`. expression: [52] in [0, 1], named by EXPRESSION_NAMES. confidence: in [0, 1]; 0 marks a
+    reading that was not seen but held or interpolated.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    pose: HeadPose
+    expression: np.ndarray
+    confidence: float
+
+    def interpolate(self, other: FaceReading, weight: float) -> FaceReading:
+        """From this reading (weight 0) to `other` (weight 1); its confidence is 0, as nobody saw it."""
+        landmarks = ((1 - weight) * self.landmarks + weight * other.landmarks).astype(np.float32)
+        expression = ((1 - weight) * self.expression + weight * other.expression).astype(np.float32)
+        pose = self.pose.interpolate(other.pose, weight)
+        return FaceReading(landmark_bounds(landmarks), landmarks, pose, expression, 0.0)
+
+
+class FaceReader(Protocol):
+    """Reads faces off pictures: uint8 [H, W, 3] RGB of any size."""
+
+    name: str
+
+    def read(self, image: np.ndarray, hint: FaceReading | None = None) -> FaceReading | None:
+        """The face nearest to `hint` (the previous frame's), without one the most prominent; None if there is none."""
+
+    def read_all(self, image: np.ndarray) -> list[FaceReading]:
+        """Every face, the largest first."""
+
+    def close(self) -> None:
+        """Free what the reader holds; it cannot be used afterwards."""
+
+
+def landmark_bounds(landmarks: np.ndarray) -> np.ndarray:
+    """Left, top, right, bottom [4] float32 of points [n, 2]."""
+    return np.concatenate([landmarks.min(0), landmarks.max(0)]).astype(np.float32)
+
+
+def box_overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes [4]."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = float(width * height)
+    return shared / (float((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])) - shared)
+
+
+def _holds(box: np.ndarray, other: np.ndarray) -> bool:
+    """Whether the middle of `other` lies in `box`; both [4]."""
+    x, y = (other[0] + other[2]) / 2, (other[1] + other[3]) / 2
+    return bool(box[0] <= x <= box[2] and box[1] <= y <= box[3])
+
+
+def distinct_faces(readings: Sequence[FaceReading]) -> list[FaceReading]:
+    """The same faces without doubles (of two, one amid the other, the more confident stays), the largest first."""
+    kept: list[FaceReading] = []
+    for reading in sorted(readings, key=lambda r: -r.confidence):
+        if not any(_holds(reading.box, other.box) or _holds(other.box, reading.box) for other in kept):
+            kept.append(reading)
+    return sorted(kept, key=lambda r: -float((r.box[2] - r.box[0]) * (r.box[3] - r.box[1])))
+
+
+def read_portrait(reader: FaceReader, image: np.ndarray, name: str, face: int | None = None) -> FaceReading:
+    """The face of a portrait, or an InputError that names it.
+
+    face: which one, counted from 0 with the largest first; None: the most prominent.
+    """
+    if face is None:
+        reading = reader.read(image)
+        if reading is None:
+            raise InputError(
+                f"no face was found in {name}: use a picture in which both eyes and the mouth can be seen,"
+                " or crop it closer"
+            )
+        return reading
+    faces = reader.read_all(image)
+    if not 0 <= face < len(faces):
+        raise InputError(
+            f"face {face} was asked for, but {name} shows {len(faces)} (they count from 0, the largest first)"
+        )
+    return faces[face]

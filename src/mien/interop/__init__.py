@@ -1,0 +1,1 @@
+"""Foreign checkpoints into our folder format, strictly, and the golden parity kits."""

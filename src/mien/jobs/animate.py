@@ -1,0 +1,280 @@
+"""`mien animate`: two files in, a video out.
+
+The driver is read twice: once for its faces, which decide the crop, the reference frame and the alignment, and once
+as the pictures the model sees. Neither pass holds more than a window of frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mien import __version__
+from mien.errors import InputError
+from mien.faces import FaceReader, TrackReport, load_face_reader
+from mien.jobs.driver import DriverTrack, control_frames, open_driver, place_driver, read_faces
+from mien.jobs.models import load_pipeline
+from mien.jobs.options import AnimateOptions, check_overlap
+from mien.jobs.outputs import (
+    IMAGE_SUFFIXES,
+    check_start_clip,
+    finished_frames,
+    preview_frame,
+    preview_path,
+    resolve_output,
+    start_frames,
+)
+from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
+from mien.jobs.progress import Progress, Silent, TimedProgress
+from mien.jobs.record import write_record
+from mien.media import Clip, VideoWriter, open_clip, write_image
+
+if TYPE_CHECKING:
+    from mien.pipelines.x_portrait import XPortraitPipeline
+
+
+FAST_DEFAULTS = {"num_inference_steps": 4, "guidance_scale": 1.0}
+
+
+@dataclass(frozen=True)
+class AnimateReport:
+    """What a run did, or with `dry_run` would do.
+
+    options: with every default resolved. frames: of the driver and the result. size: width and height of the result.
+    shares: the part of the time that each stage took, by name, sum 1.
+    """
+
+    options: AnimateOptions
+    output: Path
+    preview: Path | None
+    record: Path | None
+    frames: int
+    size: tuple[int, int]
+    faces: TrackReport | None = None
+    best_frame: int | None = None
+    shares: dict[str, float] | None = None
+    cost: Any = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything that is known once inputs, reader and model are loaded."""
+
+    options: AnimateOptions
+    output: Path
+    clip: Clip
+    start: Clip | None
+    portraits: list[Portrait]
+    reader: FaceReader
+    pipe: XPortraitPipeline
+    frames: int
+
+    @property
+    def portrait(self) -> Portrait:
+        return self.portraits[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.portrait.size if self.options.paste_back else (self.pipe.image_size,) * 2
+
+
+def animate(
+    options: AnimateOptions,
+    progress: Progress | None = None,
+    *,
+    pipe: XPortraitPipeline | None = None,
+    reader: FaceReader | None = None,
+) -> AnimateReport:
+    """Animate the portraits by the driver and write the result, its record and, if wanted, a preview.
+
+    pipe, reader: ones that are loaded already, in place of those that the options name; they stay open.
+    Files appear whole or not at all. Raises InputError, OutputError or WeightsError for what the user can mend.
+    """
+    timed = TimedProgress(progress or Silent())
+    with ExitStack() as stack:
+        job = _prepare(options, timed, pipe, reader, stack)
+        if options.dry_run:
+            _set_portraits(job)  # their number counts
+            cost = job.pipe.cost(frames=job.frames, **_sampling(job.options))
+            return AnimateReport(job.options, job.output, None, None, job.frames, job.size, cost=cost)
+        report = _write_image(job, timed) if _wants_image(job) else _write_video(job, timed)
+    report = replace(report, shares=timed.shares())
+    return replace(report, record=write_record(report, job.clip.info))
+
+
+def _prepare(
+    options: AnimateOptions,
+    progress: Progress,
+    pipe: XPortraitPipeline | None,
+    reader: FaceReader | None,
+    stack: ExitStack,
+) -> _Job:
+    """Load everything, cheap checks first, so that a misspelt name does not cost a minute."""
+    progress.stage("Loading", None)
+    clip = open_driver(options)
+    output = resolve_output(options, clip.info.kind == "image")
+    images = [read_portrait_image(path) for path in options.portraits]
+    start = None if options.start_from is None else open_clip(options.start_from)
+    if reader is None:
+        reader = stack.enter_context(closing(load_face_reader(options.reader, options.reader_model)))
+    portraits = [
+        find_portrait(path, image, reader, options.face if index == 0 else None)
+        for index, (path, image) in enumerate(zip(options.portraits, images, strict=True))
+    ]
+    frames = clip.count()
+    if start is not None:
+        check_start_clip(start, clip, portraits[0])
+    if pipe is None:
+        pipe = load_pipeline(options)
+    portraits = [portrait.framed(pipe.crop_scale) for portrait in portraits]
+    resolved = resolve_options(options, pipe, reader)
+    return _Job(resolved, output, clip, start, portraits, reader, pipe, frames)
+
+
+def resolve_options(options: AnimateOptions, pipe: XPortraitPipeline, reader: FaceReader) -> AnimateOptions:
+    """The same options with every default of the model, the device and the reader filled in."""
+    defaults = dict(pipe.default_options)
+    if options.fast:
+        defaults |= {**FAST_DEFAULTS, **defaults.get("fast", {})}
+    window = defaults["window"] if options.window is None else options.window
+    # A smaller window that was asked for must not fall over the model's own overlap.
+    overlap = min(defaults["overlap"], window - 1) if options.overlap is None else options.overlap
+    check_overlap(window, overlap)
+    longest = window if pipe.temporal is None else pipe.temporal.config.positions
+    if window > longest:
+        raise InputError(f"--window is {window}, but {options.model} knows windows of at most {longest} frames")
+    return replace(
+        options,
+        steps=defaults["num_inference_steps"] if options.steps is None else options.steps,
+        guidance=defaults["guidance_scale"] if options.guidance is None else options.guidance,
+        window=window,
+        overlap=overlap,
+        device=str(pipe.device),
+        dtype=str(pipe.dtype).removeprefix("torch."),
+        reader=reader.name,
+    )
+
+
+def _sampling(options: AnimateOptions) -> dict[str, Any]:
+    return {
+        "num_inference_steps": options.steps,
+        "guidance_scale": options.guidance,
+        "window": options.window,
+        "overlap": options.overlap,
+    }
+
+
+def _wants_image(job: _Job) -> bool:
+    return job.output.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _write_image(job: _Job, progress: Progress) -> AnimateReport:
+    track = _track(job, progress)
+    frame = next(_frames(job, track, progress))
+    write_image(job.output, frame)
+    preview = None
+    if job.options.preview:
+        preview = preview_path(job.output)
+        write_image(preview, preview_frame(next(iter(job.clip)), job.portrait.image, frame))
+    return _report(job, track, preview, [])
+
+
+def _write_video(job: _Job, progress: Progress) -> AnimateReport:
+    preview = preview_path(job.output) if job.options.preview else None
+    with ExitStack() as stack:
+        # Opened before the work begins: what cannot be written is known at once.
+        writer = stack.enter_context(_writer(job, job.output, job.size))
+        track = _track(job, progress)
+        # a damaged clip may give fewer frames than its index promises
+        job = replace(job, frames=len(track.faces))
+        times = _times(job.clip)
+        side_by_side = None
+        drivers = iter(job.clip)
+        for frame in _frames(job, track, progress):
+            time = next(times)
+            writer.write(frame, time)
+            if preview is not None:
+                panels = preview_frame(next(drivers), job.portrait.image, frame)
+                if side_by_side is None:
+                    side_by_side = stack.enter_context(_writer(job, preview, (panels.shape[1], panels.shape[0])))
+                side_by_side.write(panels, time)
+        if writer.frames != job.frames:
+            raise RuntimeError(f"the pipeline gave {writer.frames} frames for {job.frames}")
+    return _report(job, track, preview, writer.warnings)
+
+
+def _track(job: _Job, progress: Progress) -> DriverTrack:
+    faces, report = read_faces(job.clip, job.reader, progress)
+    return place_driver(
+        faces,
+        report,
+        job.clip,
+        job.portrait,
+        best_frame=job.options.best_frame,
+        align=job.options.align,
+        scale=job.pipe.crop_scale,
+        reach=job.pipe.reach,
+    )
+
+
+def _set_portraits(job: _Job) -> None:
+    job.pipe.set_portrait([portrait.square(job.pipe.image_size) for portrait in job.portraits])
+
+
+def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.ndarray]:
+    """The frames to write, as the pipeline finishes them."""
+    side, pipe = job.pipe.image_size, job.pipe
+    progress.stage("Animating", 1.0)
+    _set_portraits(job)
+    whole, local = control_frames(job.clip, track, side)
+    squares = pipe.stream(
+        whole,
+        local,
+        **_sampling(job.options),
+        # Drawn on the CPU, so that a seed means the same on every device.
+        generator=torch.Generator("cpu").manual_seed(job.options.seed),
+        start_frames=None if job.start is None else start_frames(job.start, job.portrait, side),
+        count=job.frames,
+        progress=progress.reach,
+    )
+    return finished_frames(squares, job.portrait, job.options.paste_back)
+
+
+def _times(clip: Clip) -> Iterator[Fraction | None]:
+    """The frames' own times where they are uneven; None where the rate says it all."""
+    return (time for _, time in clip.timed()) if clip.info.variable_rate else repeat(None)
+
+
+def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
+    info = job.clip.info
+    return VideoWriter(
+        path,
+        rate=info.rate,
+        size=size,
+        audio_from=info.path if info.has_audio else None,
+        timestamps=info.variable_rate,
+        metadata={"comment": f"Synthetic: a portrait animated by another video (mien {__version__})."},
+    )
+
+
+def _report(job: _Job, track: DriverTrack, preview: Path | None, warnings: list[str]) -> AnimateReport:
+    return AnimateReport(
+        options=job.options,
+        output=job.output,
+        preview=preview,
+        record=None,
+        frames=job.frames,
+        size=job.size,
+        faces=track.report,
+        best_frame=track.best_frame,
+        warnings=(*job.clip.warnings, *warnings),
+    )

@@ -1,0 +1,97 @@
+"""A foreign checkpoint into our folder format: model_index.json, one folder a part, conversion_report.json."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from mien.diffusion import XPortraitDDIMScheduler
+from mien.errors import InputError, OutputError
+from mien.interop.checkpoint import read_checkpoint
+from mien.interop.official_config import config_from_shapes
+from mien.interop.text_context import empty_prompt_context, read_context
+from mien.interop.x_portrait import ConversionReport, assemble, convert
+from mien.jobs.progress import Progress, Silent
+from mien.media.files import unwritable
+from mien.models.x_portrait import XPortraitNetworks
+from mien.pipelines.x_portrait import XPortraitPipeline
+
+REPORT = "conversion_report.json"
+_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What to convert and where to. `context`: a .safetensors file with the empty prompt's context, for checkpoints
+    without a text encoder. `allow_unknown`: report keys of no known part instead of refusing them."""
+
+    checkpoint: Path
+    output: Path
+    context: Path | None = None
+    dtype: str = "float32"
+    allow_unknown: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _TYPES:
+            raise InputError(f"--dtype must be one of {', '.join(_TYPES)}, not {self.dtype}.")
+
+
+def convert_x_portrait(options: ConvertOptions, progress: Progress | None = None) -> ConversionReport:
+    """Convert the official X-Portrait checkpoint; the folder appears whole or not at all.
+
+    The checkpoint is mapped from disk, and a tensor is held in memory only if its type changes. Raises InputError,
+    WeightsError that names the keys that do not fit, or OutputError.
+    """
+    progress = progress or Silent()
+    with _whole_folder(options.output) as folder:
+        progress.stage("reading", None)
+        state = read_checkpoint(options.checkpoint)
+        context, source = _context(state, options)
+        config = config_from_shapes(
+            {name: tuple(tensor.shape) for name, tensor in state.items()}, context_tokens=context.shape[1]
+        )
+        parts, report = convert(state, config, context, source, options.allow_unknown)
+        del state
+        progress.stage("writing", None)
+        _save(folder, assemble(parts, config, _TYPES[options.dtype]), config.image_size)
+        (folder / REPORT).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def _save(folder: Path, networks: XPortraitNetworks, image_size: int) -> None:
+    scheduler = XPortraitDDIMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, set_alpha_to_one=False)
+    pipe = XPortraitPipeline(**vars(networks), scheduler=scheduler, image_size=image_size)
+    pipe.save_pretrained(folder, safe_serialization=True, max_shard_size="100GB")
+
+
+def _context(state: dict[str, Tensor], options: ConvertOptions) -> tuple[Tensor, str]:
+    if options.context is not None:
+        return read_context(options.context), f"from {options.context.name}"
+    return empty_prompt_context(state), "encoded by the checkpoint's own text encoder"
+
+
+@contextmanager
+def _whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well and vanishes when it does not."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"{path} exists and is not an empty folder: choose another name for the output.")
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.part"
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    except (OSError, SafetensorError) as error:
+        raise unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

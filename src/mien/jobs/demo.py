@@ -1,0 +1,21 @@
+"""The demo: the bundled portrait, animated by the bundled driver. Both are rendered; they show nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mien.errors import InputError
+from mien.jobs.options import AnimateOptions
+
+FOLDER = Path(__file__).resolve().parent.parent / "demo"
+
+
+def demo_options(output: Path) -> AnimateOptions:
+    """What `mien demo` runs. InputError if the demo's files are missing."""
+    portrait, driver = FOLDER / "portrait_1.png", FOLDER / "driver.mp4"
+    for path in (portrait, driver):
+        if not path.is_file():
+            raise InputError(f"{path} is missing: this installation of mien is incomplete, install it again")
+    return AnimateOptions(
+        portraits=(portrait,), driver=driver, output=output / "demo.mp4", preview=True, reader="nano", device="cpu"
+    )

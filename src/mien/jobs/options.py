@@ -1,0 +1,118 @@
+"""The options of `mien animate`: one dataclass for the command line, Python, the web page and the saved record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from mien.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+FAST_STEPS_LIMIT = 50  # what LCM weights are distilled from
+_SEEDS = 2**63
+
+
+@dataclass(frozen=True)
+class AnimateOptions:
+    """What to animate, by what, and how. None means the model's own default.
+
+    portraits: images of one person; the first is animated, more are further references.
+    driver: a video, an image, or a folder of images. output: a video or image file, or a folder to put it in.
+    model: "nano" (bundled), a folder, or a hub id. steps, guidance: of the denoising. window, overlap: frames that are
+    denoised together, and how many of them neighbours share. fast: few steps by the LCM sampler; lora: LCM weights for
+    it, a .safetensors file, for models that were not made for few steps.
+    best_frame: the driver's frame that is most like the portrait, counted from 0, or "auto". face: which face of the
+    portrait, the largest is 0. start_from: a video of another reenactment to start the denoising from.
+    align: lay the driver's face over the portrait's. reader: "auto", "nano" or "mediapipe", reader_model: its file.
+    paste_back: put the result back into the portrait, else write the bare square. fps: the rate of a driver that is an
+    image or a folder. Raises InputError for values that make no sense.
+    """
+
+    portraits: tuple[Path, ...]
+    driver: Path
+    output: Path
+    model: str = "nano"
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int = 0
+    window: int | None = None
+    overlap: int | None = None
+    fast: bool = False
+    lora: Path | None = None
+    start_from: Path | None = None
+    best_frame: int | str = "auto"
+    align: bool = True
+    face: int | None = None
+    reader: str = "auto"
+    reader_model: Path | None = None
+    paste_back: bool = True
+    preview: bool = False
+    fps: Fraction | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.portraits:
+            raise InputError("no portrait was given: name one with -s PICTURE")
+        _whole_number("--steps", self.steps, 1, 1000)
+        _whole_number("--window", self.window, 1, 1000)
+        _whole_number("--overlap", self.overlap, 0, 999)
+        _whole_number("--seed", self.seed, 0, _SEEDS - 1)
+        _whole_number("--face", self.face, 0, 1000)
+        if self.best_frame != "auto":
+            _whole_number("--best-frame", self.best_frame, 0, None, ' or "auto"')
+        if self.guidance is not None and not (math.isfinite(self.guidance) and 0 <= self.guidance <= 100):
+            raise InputError(f"--guidance is {self.guidance}, but it must be a number from 0 to 100")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise InputError(f"--fps is {self.fps}, but it must be above 0 and at most 1000")
+        if self.fps is not None and max(self.fps.numerator, self.fps.denominator) >= 2**31:
+            raise InputError(f"--fps is {self.fps}, too fine for a video file: give it as a simple fraction or decimal")
+        if self.window is not None and self.overlap is not None:
+            check_overlap(self.window, self.overlap)
+        _one_of("--device", self.device, DEVICES)
+        _one_of("--dtype", self.dtype, DTYPES)
+        if self.fast and self.steps is not None and self.steps > FAST_STEPS_LIMIT:
+            raise InputError(f"--steps is {self.steps}, but --fast takes at most {FAST_STEPS_LIMIT}")
+        if self.lora is not None and not self.fast:
+            raise InputError("--lora names weights for few steps: give --fast as well")
+
+
+def check_overlap(window: int, overlap: int) -> None:
+    """Raise InputError unless neighbouring windows advance."""
+    if overlap >= window:
+        raise InputError(f"--overlap is {overlap}, but it must be smaller than the window of {window} frames")
+
+
+def parse_best_frame(text: str) -> int | str:
+    """ "auto" or a frame number."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f'--best-frame is {text!r}, but it must be a frame number from 0 up or "auto"') from error
+
+
+def parse_rate(text: str) -> Fraction:
+    """Frames a second as "25", "29.97" or, exactly, "30000/1001"."""
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"--fps is {text!r}, but it must be a rate such as 25, 29.97 or 30000/1001") from error
+
+
+def _whole_number(name: str, value: object, least: int, most: int | None, also: str = "") -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        reach = f"from {least} up" if most is None or most >= 10**6 else f"from {least} to {most}"
+        raise InputError(f"{name} is {value}, but it must be a whole number {reach}{also}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}, but it must be one of {', '.join(choices)}")

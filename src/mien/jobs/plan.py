@@ -1,0 +1,35 @@
+"""What `--dry-run` prints: what would run, and what it would cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mien.jobs.animate import AnimateReport
+
+
+def describe_plan(report: AnimateReport) -> str:
+    """The plan of a dry run, a line each for input, model, sampling, cost and output."""
+    options = report.options
+    width, height = report.size
+    windows = f"windows of {options.window} frames that share {options.overlap}"
+    lines = {
+        "portrait": ", ".join(str(path) for path in options.portraits),
+        "driver": f"{options.driver}, {report.frames} frames",
+        "faces": f"read by {options.reader}",
+        "model": f"{options.model} in {options.dtype} on {options.device}",
+        "sampling": f"{options.steps} steps, guidance {options.guidance:g}, {windows}, seed {options.seed}",
+        "output": f"{report.output}, {width} x {height}" + (", and a preview" if options.preview else ""),
+    }
+    if report.cost is not None:
+        flops, gigabytes = report.cost.flops, report.cost.bytes / 2**30
+        lines["work"] = f"{_scaled(flops, 'FLOP')}, {_scaled(flops / report.frames, 'FLOP')} a frame"
+        lines["memory"] = f"about {gigabytes:.1f} GiB for the model and its windows, whatever the length"
+    return "\n".join(f"{name:9} {text}" for name, text in lines.items())
+
+
+def _scaled(amount: float, unit: str) -> str:
+    for prefix, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9)):
+        if amount >= size:
+            return f"{amount / size:.3g} {prefix}{unit}"
+    return f"{amount:.3g} {unit}"

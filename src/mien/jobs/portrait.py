@@ -1,0 +1,59 @@
+"""The portraits of a run: their pictures, their faces, and the squares that are cut out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mien.errors import InputError
+from mien.faces import FaceReader, FaceReading, read_portrait
+from mien.geometry import SquareCrop, portrait_crop
+from mien.media import read_image
+
+_LEAST_SIDE = 32  # pixels; below that there is no face to be seen
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One picture of the person. image: uint8 [H, W, 3]; crop: the square around head and shoulders, in its pixels."""
+
+    path: Path
+    image: np.ndarray
+    reading: FaceReading
+    crop: SquareCrop
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """The face's landmarks [68, 2] in the crop, 0 to 1."""
+        return self.crop.points_in(self.reading.landmarks, 1)
+
+    def framed(self, scale: float) -> Portrait:
+        """The same portrait, cut out as large around the face as a model knows faces (see `portrait_crop`)."""
+        return replace(self, crop=portrait_crop(self.reading.landmarks, *self.size, scale=scale))
+
+    def square(self, side: int) -> np.ndarray:
+        """The crop, uint8 [side, side, 3]."""
+        return self.crop.extract(self.image, side)
+
+
+def read_portrait_image(path: Path) -> np.ndarray:
+    """The picture, uint8 [H, W, 3]; InputError if it cannot be read or is too small to show a face."""
+    image = read_image(path)
+    height, width = image.shape[:2]
+    if min(width, height) < _LEAST_SIDE:
+        raise InputError(f"{path} has {width} x {height} pixels, too few to show a face: use a larger picture")
+    return image
+
+
+def find_portrait(path: Path, image: np.ndarray, reader: FaceReader, face: int | None) -> Portrait:
+    """Read the face of a portrait; InputError if there is none."""
+    reading = read_portrait(reader, image, str(path), face)
+    height, width = image.shape[:2]
+    return Portrait(path, image, reading, portrait_crop(reading.landmarks, width, height))

@@ -1,0 +1,68 @@
+"""How a job tells what it is doing; who shows it, and how, is not the job's concern."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives what a job does. Stages follow one another; each starts at 0 of its total."""
+
+    def stage(self, title: str, total: float | None) -> None:
+        """A stage begins; total: how many steps (frames, mostly) it has, None where nobody knows."""
+
+    def reach(self, done: float) -> None:
+        """So many steps of the stage's total are done."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know, one sentence; the job goes on."""
+
+
+class Silent:
+    """A `Progress` that says nothing."""
+
+    def stage(self, title: str, total: float | None) -> None:
+        """See `Progress.stage`."""
+
+    def reach(self, done: float) -> None:
+        """See `Progress.reach`."""
+
+    def note(self, text: str) -> None:
+        """See `Progress.note`."""
+
+
+class TimedProgress:
+    """Passes everything on, and measures which part of the time each stage takes."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+        self._seconds: dict[str, float] = {}
+        self._title: str | None = None
+        self._since = 0.0
+
+    def stage(self, title: str, total: float | None) -> None:
+        """See `Progress.stage`."""
+        self._close()
+        self._title, self._since = title, time.perf_counter()
+        self._inner.stage(title, total)
+
+    def reach(self, done: float) -> None:
+        """See `Progress.reach`."""
+        self._inner.reach(done)
+
+    def note(self, text: str) -> None:
+        """See `Progress.note`."""
+        self._inner.note(text)
+
+    def shares(self) -> dict[str, float]:
+        """Part of the time by stage, sum 1; ends the stage that is running."""
+        self._close()
+        whole = sum(self._seconds.values()) or 1.0
+        return {title: seconds / whole for title, seconds in self._seconds.items()}
+
+    def _close(self) -> None:
+        if self._title is not None:
+            spent = time.perf_counter() - self._since
+            self._seconds[self._title] = self._seconds.get(self._title, 0.0) + spent
+            self._title = None

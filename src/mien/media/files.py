@@ -1,0 +1,100 @@
+"""Files seen from outside: what a path is, and outputs that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mien.errors import InputError, OutputError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+_CAUSES = {
+    errno.ENOSPC: "the disk is full; free some space or choose another disk",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another disk",
+    errno.EFBIG: "the file would be larger than the file system allows; choose another disk",
+    errno.EACCES: "there is no permission to write in its folder; choose another folder",
+    errno.EPERM: "there is no permission to write in its folder; choose another folder",
+    errno.EROFS: "its folder is on a read-only disk; choose another folder",
+    errno.ENOENT: "its folder does not exist and cannot be made; choose another folder",
+    errno.ENOTDIR: "a part of its folder's path is a file; choose another folder",
+    errno.EISDIR: "a folder of that name is in the way; choose another name",
+    errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
+}
+
+
+def readable_file(path: Path, what: str = "file") -> Path:
+    """Return `path` if it is a file with content that may be read, else raise InputError."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give a {what} instead.")
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the spelling of the path.")
+        if not path.is_file():
+            raise InputError(f"{path} is a device or a pipe; give a {what} instead.")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes); copy or download it again.")
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return path
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The InputError that says why the system does not let `path` be read."""
+    if isinstance(error, PermissionError):
+        return InputError(f"{path} cannot be read: there is no permission; change the rights of the file or folder.")
+    return InputError(f"{path} cannot be read: {error.strerror or error}; check the path and the disk.")
+
+
+def unwritable(path: Path, error: BaseException) -> OutputError:
+    """The OutputError that says why `path` could not be written. `error`: an OSError or an error of PyAV."""
+    number = getattr(error, "errno", None)
+    cause = _CAUSES.get(number) if isinstance(number, int) else None
+    if cause is None:
+        cause = f"{getattr(error, 'strerror', None) or error}; choose another place or format"
+    return OutputError(f"{path} cannot be written: {cause}.")
+
+
+def temporary_beside(path: Path) -> Path:
+    """Make an empty file with a fresh hidden name in the folder of `path` (made if missing), with the same suffix.
+
+    Writing fails here, before any work is done, where it would fail later. Raises OutputError.
+    """
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} cannot be written: {_CAUSES[errno.EISDIR]}.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{path.stem[:32]}.{uuid.uuid4().hex[:12]}.part{path.suffix.lower()}"
+        # Opened plainly rather than through tempfile, so that the finished file has the rights the user's umask gives.
+        with temporary.open("xb"):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return temporary
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a temporary file; that it is gone already, or cannot go, must not hide the error that led here."""
+    with suppress(OSError):
+        path.unlink()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it becomes `path` when the block ends well and vanishes when it does not."""
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        remove_quietly(temporary)
+        raise unwritable(path, error) from error
+    except BaseException:
+        remove_quietly(temporary)
+        raise

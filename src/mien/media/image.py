@@ -1,0 +1,156 @@
+"""Still images through Pillow: any mode in, uint8 RGB out."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from mien.errors import InputError, OutputError
+from mien.media.colour import over_white
+from mien.media.files import readable_file, unreadable, whole_file
+
+_SAVE_OPTIONS: dict[str, dict[str, object]] = {
+    ".png": {"format": "PNG"},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".webp": {"format": "WEBP", "quality": 95},
+    ".bmp": {"format": "BMP"},
+    ".tif": {"format": "TIFF"},
+    ".tiff": {"format": "TIFF"},
+}
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image as uint8 RGB ``[height, width, 3]``, upright.
+
+    EXIF orientation is applied, an embedded colour profile is converted to sRGB, transparency is laid over white, grey,
+    palette, 16-bit, floating-point (in [0, 1]) and CMYK images are converted. Of an animation the first picture
+    is read. Raises InputError if the file is missing, no image, damaged, or beyond Pillow's limit for hostile files.
+    """
+    with _opened(Path(path)) as image:
+        pixels = _upright_pixels(image)
+    return over_white(pixels) if pixels.shape[2] == 4 else pixels
+
+
+def read_alpha(path: str | Path) -> np.ndarray | None:
+    """Read the opacity of an image as uint8 ``[height, width]`` (255 is opaque), upright; None if it stores none."""
+    with _opened(Path(path)) as image:
+        if not _transparent(image):
+            return None
+        return np.ascontiguousarray(_upright_pixels(image)[..., 3])
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image after EXIF orientation, from its header alone. Raises InputError."""
+    with _opened(path) as image:
+        width, height = image.size
+        # Asked for EXIF, Pillow decodes a whole PNG to look behind the pixels; a folder may hold thousands.
+        tagged = image.format != "PNG" or _png_has_exif(path)
+        turned = tagged and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
+
+
+def write_image(path: str | Path, image: np.ndarray) -> Path:
+    """Write uint8 ``[h, w, 3]`` RGB, ``[h, w, 4]`` RGBA or ``[h, w]`` grey; the suffix chooses the format.
+
+    JPEG and BMP store no transparency, which is then laid over white. The file appears whole or not at all; a missing
+    folder is made. Returns the path. Raises OutputError if it cannot be written, ValueError if the array does not fit.
+    """
+    path, pixels = Path(path), np.asarray(image)
+    options = _SAVE_OPTIONS.get(path.suffix.lower())
+    if options is None:
+        known = ", ".join(_SAVE_OPTIONS)
+        raise OutputError(f"{path} cannot be written: choose a name that ends in one of {known}.")
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+        raise ValueError(f"an image is uint8 [h, w], [h, w, 3] or [h, w, 4], not {pixels.dtype} {pixels.shape}")
+    if 0 in pixels.shape:
+        raise ValueError(f"an image has at least one pixel, not {pixels.shape}")
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and options["format"] in ("JPEG", "BMP"):
+        pixels = over_white(pixels)
+    with whole_file(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, **options)  # type: ignore[arg-type]
+    return path
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image and turn everything Pillow raises, now or while it decodes, into InputError."""
+    readable_file(path, "image file")
+    try:
+        with warnings.catch_warnings():
+            # Large photographs are welcome; beyond twice this limit Pillow raises an error, and that stays.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                yield image
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path} has too many pixels to be read safely; scale it down first.") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} is not an image this program can read; save it as PNG or JPEG.") from error
+    except PermissionError as error:
+        raise unreadable(path, error) from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+        # Pillow's decoders raise all of these on damaged files.
+        raise InputError(f"{path} is damaged ({error}); save or download it again.") from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit in memory; scale it down first.") from error
+
+
+def _png_has_exif(path: Path) -> bool:
+    """Walk the chunks of a PNG file (each: length, name, data, checksum) without reading their data."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            if head[4:] == b"eXIf":
+                return True
+            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    return False
+
+
+def _transparent(image: Image.Image) -> bool:
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def _upright_pixels(image: Image.Image) -> np.ndarray:
+    """uint8 ``[h, w, 3]``, or ``[h, w, 4]`` (straight alpha) if the image stores transparency."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        grey = _wide_grey(np.asarray(image))
+        pixels = np.repeat(grey[..., None], 3, axis=2)
+        if "transparency" not in image.info:
+            return pixels
+        opaque = (np.asarray(image) != image.info["transparency"]).astype(np.uint8) * 255
+        return np.dstack([pixels, opaque])
+    profiled = _to_srgb(image)
+    if image.mode in ("La", "RGBa"):  # premultiplied; Pillow converts these only to their own straight kind
+        profiled = profiled.convert("RGBA" if image.mode == "RGBa" else "LA")
+    return np.array(profiled.convert("RGBA" if _transparent(image) else "RGB"))
+
+
+def _wide_grey(values: np.ndarray) -> np.ndarray:
+    """Grey levels of 16 or 32 bits, or floating point, to uint8. Pillow also keeps 16-bit files in 32-bit arrays."""
+    levels = np.nan_to_num(values.astype(np.float64))
+    if np.issubdtype(values.dtype, np.floating):
+        levels *= 255.0 if levels.max(initial=0.0) <= 1.0 else 1.0
+    else:
+        levels *= 255.0 / (65535 if levels.max(initial=0.0) <= 65535 else 2**31 - 1)
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Convert by the embedded colour profile (phones write Display P3, scanners CMYK); unusable ones are ignored."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK") or "transparency" in image.info:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = "RGB" if image.mode == "CMYK" else image.mode
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImportError, OSError, ValueError, TypeError, ImageCms.PyCMSError):  # a Pillow without it: ImportError
+        return image
+    return image if converted is None else converted

@@ -1,0 +1,1 @@
+"""Networks only: no file is read here and no device is chosen."""

@@ -1,0 +1,62 @@
+"""The denoising U-Net of X-Portrait: Stable Diffusion's, with hands for references, controls and temporal modules."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from mien.models.x_portrait import backbone
+from mien.models.x_portrait.reference_attention import ReferenceBank, install
+from mien.models.x_portrait.temporal import TemporalModules
+
+
+class DenoisingUNet(UNet2DConditionModel):
+    """SD's U-Net (same parameters, same names, so that its LoRAs fit), walked layer by layer."""
+
+    # wraps: diffusers reads the constructor's signature to know which configuration keys it accepts
+    @functools.wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        install(self)
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether the first convolution also takes the source latents (nano)."""
+        return bool(self.config.in_channels == 2 * self.config.out_channels)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        reference: ReferenceBank | None = None,
+        residuals: backbone.Residuals | None = None,
+        temporal: TemporalModules | None = None,
+        num_frames: int = 1,
+        source: Tensor | None = None,
+    ) -> Tensor:
+        """Noisy latents [b * num_frames, c, h, w] to the prediction of the same shape.
+
+        Where `reads_source` holds, the network reads the source latents `source` [r, c, h, w] beside the noisy ones and
+        predicts what must be added to them to get x_0; absent, zeros stand in for them.
+        """
+        beside = self._beside(noisy, source)
+        walk = backbone.Walk(backbone.embed_time(self, timestep, noisy), context, reference, temporal, num_frames)
+        shown = noisy if beside is None else torch.cat([noisy, beside], dim=1)
+        hidden, skips = backbone.down(self, self.conv_in(shown), walk)
+        hidden = backbone.middle(self, hidden, walk)
+        if residuals is not None:
+            hidden = hidden + residuals.middle
+            skips = [skip + more for skip, more in zip(skips, residuals.skips, strict=True)]
+        hidden = backbone.up(self, hidden, skips, walk)
+        result: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
+        return result if beside is None else result + beside
+
+    def _beside(self, noisy: Tensor, source: Tensor | None) -> Tensor | None:
+        if not self.reads_source:
+            return None
+        return torch.zeros_like(noisy) if source is None else source.repeat_interleave(len(noisy) // len(source), 0)

@@ -1,0 +1,1 @@
+"""diffusers pipelines: pictures in, frames out."""

@@ -1,0 +1,87 @@
+"""Strict loading of a pipeline folder: every part there, every key used, or an error that names it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ModelMixin
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from mien.errors import WeightsError
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def find_folder(name: str | Path, revision: str | None = None) -> Path:
+    """A local folder as it is; anything else is taken as a hub id and fetched once into the hub's cache."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise WeightsError(f"{folder} is not a model folder; give the folder that holds model_index.json.")
+    try:
+        return Path(snapshot_download(str(name), revision=revision, allow_patterns=["*.json", "*.safetensors", "*.md"]))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise WeightsError(
+            f"there is no model folder {name}, and it cannot be fetched from the hub ({type(error).__name__}); "
+            "give an existing folder, a hub id that is reachable, or nano."
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file of a model folder."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} is missing; the model folder is incomplete, fetch or convert it again.") from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as JSON; the model folder is damaged, fetch or convert it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds no JSON object; the model folder is damaged, fetch or convert it again.")
+    return content
+
+
+def load_part(kind: type[ModelMixin], folder: Path, dtype: torch.dtype | None = None) -> ModelMixin:
+    """Build one network from its config.json and fill it strictly from its safetensors file; returned in eval mode."""
+    settings = {k: v for k, v in read_json(folder / "config.json").items() if not k.startswith("_")}
+    try:
+        network: ModelMixin = kind.from_config(settings)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{folder / 'config.json'} does not describe a {kind.__name__} ({error}).") from error
+    tensors = _read_tensors(folder / WEIGHTS)
+    wanted = network.state_dict()
+    check_keys(folder / WEIGHTS, set(wanted), set(tensors))
+    wrong = [k for k, v in tensors.items() if v.shape != wanted[k].shape]
+    if wrong:
+        raise WeightsError(
+            f"{folder / WEIGHTS}: {wrong[0]} has shape {list(tensors[wrong[0]].shape)}, the configuration wants "
+            f"{list(wanted[wrong[0]].shape)} ({len(wrong)} such keys)."
+        )
+    network.load_state_dict(tensors, strict=True)
+    # Module.to, for diffusers' own warns of an empty list at every cast
+    return torch.nn.Module.to(network, dtype or torch.float32).eval()
+
+
+def check_keys(path: Path, wanted: set[str], given: set[str]) -> None:
+    """Raise a WeightsError that names the missing or unexpected keys of a weight file."""
+    for problem, keys in (("missing", sorted(wanted - given)), ("unexpected", sorted(given - wanted))):
+        if keys:
+            shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+            raise WeightsError(f"{path}: {len(keys)} {problem} keys: {shown}.")
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} is missing; the model folder is incomplete, fetch or convert it again.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file; fetch or convert it again.") from error

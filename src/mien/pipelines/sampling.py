@@ -1,0 +1,156 @@
+"""The moving front of a sampling run: what is kept for the frames in flight and for the timesteps in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mien.diffusion import WindowPlan, classifier_free, noised
+from mien.models.x_portrait import Hints, ReferenceBank
+from mien.pipelines.pictures import Picture, to_pixels
+
+if TYPE_CHECKING:
+    from mien.pipelines.x_portrait import XPortraitPipeline
+
+MODES = ("control", "balance")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Resolved options of a run."""
+
+    plan: WindowPlan
+    guidance_scale: float
+    guidance_mode: str = "control"
+
+    def __post_init__(self) -> None:
+        if self.guidance_mode not in MODES:
+            raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {self.guidance_mode!r}")
+
+
+class Front:
+    """Hints of the frames in flight, reference banks of the timesteps, and the guided prediction of a window."""
+
+    def __init__(
+        self,
+        pipe: XPortraitPipeline,
+        sampling: Sampling,
+        sources: Sequence[Tensor],
+        count: int | None,
+        callback: Callable[..., Any] | None,
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        self.pipe, self.sampling, self.sources = pipe, sampling, sources
+        self.networks = pipe.networks
+        self.device = pipe._execution_device
+        self.timesteps = [t.to(self.device) for t in pipe.scheduler.timesteps]
+        self.hints: dict[int, Hints] = {}
+        self.banks: dict[int, ReferenceBank] = {}
+        self.callback, self.progress = callback, progress
+        self.predicted = 0
+        self.total = sampling.plan.cost(len(self.timesteps), count) if count else None
+
+    def begin(
+        self,
+        frames: Iterable[Picture],
+        local_frames: Iterable[Picture] | None,
+        start_frames: Iterable[Picture] | None,
+        generator: torch.Generator | None,
+        noise_level: int | None = None,
+    ) -> Iterator[Tensor]:
+        """x_T of one frame after the other; its hints are encoded on the way, once for all timesteps.
+
+        `noise_level`: the timestep the source is noised to; None: the first one (the published script takes 999, also
+        where its first timestep is far below, as with few steps).
+        """
+        level = int(self.timesteps[0]) if noise_level is None else noise_level
+        if self.networks.local_control is not None and local_frames is None:
+            raise ValueError("this model has local control: pass local_frames (see mien.geometry.local_patches)")
+        size, dtype = self.pipe.image_size, self.pipe.unet.dtype
+        for index, (frame, patch, start) in enumerate(_together(frames, local_frames, start_frames)):
+            with torch.no_grad():
+                pixels = to_pixels([frame], size).to(self.device, dtype)
+                local = None if patch is None else to_pixels([patch], size).to(self.device, dtype)
+                self.hints[index] = self.networks.read_motion(pixels, local)
+                clean = self.sources[0] if start is None else self.pipe._encode(to_pixels([start], size))
+                noise = torch.randn(clean.shape, generator=generator, device=_device_of(generator)).to(clean)
+                yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
+
+    def release(self, finished: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Pass final latents on and forget the hints of their frames."""
+        for index, latents in enumerate(finished):
+            del self.hints[index]
+            yield latents
+
+    @torch.no_grad()
+    def predict(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
+        """The guided prediction for one window of frames `rows` with latents [f, c, h, w]."""
+        timestep = self.timesteps[step]
+        scaled = self.pipe.scheduler.scale_model_input(latents, timestep)
+        bank, hints = self._bank(step, rows), self._gather(rows)
+        got = self._guided(scaled, timestep, bank, hints)
+        self._report(step, latents)
+        return got
+
+    def _guided(self, latents: Tensor, timestep: Tensor, bank: ReferenceBank, hints: Hints) -> Tensor:
+        nets, scale, count = self.networks, self.sampling.guidance_scale, len(latents)
+        conditional = nets.predict(latents, timestep, count, bank, hints, self.sources[0])
+        if scale == 1:
+            return conditional
+        if self.sampling.guidance_mode == "balance":
+            unconditional = nets.predict(latents, timestep, count, bank, self._blank(latents), self.sources[0])
+        else:
+            unconditional = nets.predict(latents, timestep, count)
+        return classifier_free(unconditional, conditional, scale)
+
+    def _bank(self, step: int, rows: Sequence[int]) -> ReferenceBank:
+        """Reference tokens and their keys and values: they depend on the portrait and the timestep alone.
+
+        Sources with latents per frame, which only the published script has, give each frame its own tokens.
+        """
+        if step not in self.banks:
+            self.banks[step] = self.networks.read_appearance(self.sources, self.timesteps[step])
+        bank, per_frame = self.banks[step], len(self.sources[0]) > 1
+        return bank.select(torch.as_tensor(rows, device=self.device)) if per_frame else bank
+
+    def _gather(self, rows: Sequence[int]) -> Hints:
+        chosen = [self.hints[row] for row in rows]
+        locals_ = [hint.local for hint in chosen if hint.local is not None]
+        return Hints(torch.cat([hint.motion for hint in chosen]), torch.cat(locals_) if locals_ else None)
+
+    def _blank(self, latents: Tensor) -> Hints:
+        """Hints of grey pictures (0 in [-1, 1]), as the published script's "balance" mode uses."""
+        pixels = 2 ** (len(self.pipe.vae.config.block_out_channels) - 1)
+        height, width = latents.shape[-2] * pixels, latents.shape[-1] * pixels
+        grey = torch.zeros(1, 3, height, width, device=self.device, dtype=self.pipe.unet.dtype)
+        hints = self.networks.read_motion(grey, grey if self.networks.local_control is not None else None)
+        return hints.select(torch.zeros(len(latents), dtype=torch.long, device=self.device))
+
+    def _report(self, step: int, latents: Tensor) -> None:
+        self.predicted += len(latents)
+        if self.callback is not None:
+            self.callback(self.pipe, step, int(self.timesteps[step]), {"latents": latents})
+        if self.progress is not None and self.total:
+            self.progress(min(1.0, self.predicted / self.total))
+
+
+def _together(
+    frames: Iterable[Picture], patches: Iterable[Picture] | None, starts: Iterable[Picture] | None
+) -> Iterator[tuple[Picture, Picture | None, Picture | None]]:
+    """Frame, patch and start frame by frame; ValueError if a stream that was given is shorter than the frames."""
+    streams = {"local_frames": patches, "start_frames": starts}
+    beside = {name: iter(stream) for name, stream in streams.items() if stream is not None}
+    for index, frame in enumerate(frames):
+        got: dict[str, Picture | None] = {name: next(stream, None) for name, stream in beside.items()}
+        for name, picture in got.items():
+            if picture is None:
+                raise ValueError(f"{name} ends after {index} frames, before the driving frames do")
+        yield frame, got.get("local_frames"), got.get("start_frames")
+
+
+def _device_of(generator: torch.Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.avatars.groups import Role, make_plan, render_group
+from mien.avatars.head_model import HeadModel
+from mien.avatars.online import AvatarStream, StreamOptions
+from mien.avatars.pack import PackedCast
+from mien.avatars.people import RandomPerson
+from mien.avatars.styles import Style
+from mien.errors import InputError
+from mien.geometry import HeadPose
+from mien.jobs.avatars import DriverOptions, GroupOptions, render_dataset, render_driver
+from mien.jobs.look import look
+from mien.jobs.progress import Silent
+from mien.media import open_clip
+from mien.training.avatar_clips import AvatarClips
+
+
+def roles(count: int) -> list[Role]:
+    return [Role(f"p{i:02d}", seed=i, look_alike=f"g{i // 3}" if i < 9 else None) for i in range(count)]
+
+
+def test_look_alikes_never_straddle_the_split() -> None:
+    plans = make_plan(roles(30), 6, 1, seed=3)
+    everyone = [role.id for plan in plans for role in plan.roles]
+    assert sorted(everyone) == sorted(role.id for role in roles(30)), "everyone is in exactly one group"
+    side: dict[str, set[bool]] = {}
+    for plan in plans:
+        for role in plan.roles:
+            side.setdefault(role.look_alike or role.id, set()).add(plan.validation)
+    assert all(len(values) == 1 for values in side.values())
+    assert [plan.validation for plan in plans] == [False] * (len(plans) - 1) + [True]
+    assert make_plan(list(reversed(roles(30))), 6, 1, seed=3) == plans, "the order of the people does not matter"
+
+
+@pytest.fixture(scope="module")
+def dataset(model: HeadModel, pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("set")
+    options = GroupOptions(folder, people=3, head=pack, per_group=2, styled=1.0, seed=11)
+    outcome = render_dataset(options, Silent())
+    assert outcome.done == ["group_000", "group_001"] and not outcome.failed
+    return folder
+
+
+def test_training_reads_the_groups(dataset: Path) -> None:
+    clips = AvatarClips(dataset, hold_out=1)
+    drawn = clips.draw(np.random.default_rng(0), sources=2, frames=2, size=128, patches=True)
+    assert drawn.source.shape == (2, 3, 128, 128) and drawn.target.shape == (4, 3, 128, 128)
+    with np.load(dataset / "group_000_meta.npz") as meta:
+        people = len(np.load(dataset / "group_000_frames.npy", mmap_mode="r"))
+        assert meta["landmarks"].shape == (people, 64, 68, 2) and meta["head_pose"].shape == (people, 64, 6)
+        assert meta["visible"].all() and not meta["validation"]
+        turned = HeadPose.from_euler(*(float(angle) for angle in meta["pose"][5]))
+        assert meta["rotation"][5] == pytest.approx(turned.matrix(), abs=1e-5)
+        assert meta["head_pose"][0, 5, :3] == pytest.approx(turned.rotation, abs=1e-5)
+    with np.load(dataset / "group_001_meta.npz") as meta:
+        assert meta["validation"]
+
+
+def test_a_run_that_was_stopped_gives_the_same_set(dataset: Path, pack: Path, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in dataset.glob("group_*")}
+    (dataset / "group_001_people.json").unlink()
+    (dataset / "group_001_frames.npy").write_bytes(b"half")
+    options = GroupOptions(dataset, people=3, head=pack, per_group=2, styled=1.0, seed=11)
+    outcome = render_dataset(options, Silent())
+    assert outcome.done == ["group_001"] and outcome.kept == ["group_000"]
+    assert {path.name: path.read_bytes() for path in dataset.glob("group_*")} == before
+
+
+def test_a_dataset_can_be_looked_at(dataset: Path, tmp_path: Path) -> None:
+    written = look(dataset, tmp_path)
+    assert [path.name for path in written] == ["group_000.jpg", "group_001.jpg", "statistics.md"]
+    text = written[-1].read_text()
+    assert "2 groups (1 for validation), 3 people, 192 frames." in text and "| jawOpen |" in text
+
+
+def test_people_who_fail_are_named(model: HeadModel, tmp_path: Path) -> None:
+    (plan,) = make_plan([Role("good", seed=1), Role("bad", file=tmp_path / "bad.safetensors")], 5, 0, seed=0)
+    summary = render_group(model, plan, [], tmp_path)
+    assert [person["id"] for person in summary["people"]] == ["good"]
+    assert summary["rejected"][0]["id"] == "bad" and "does not exist" in summary["rejected"][0]["reason"]
+    assert json.loads((tmp_path / "group_000_people.json").read_text()) == summary
+
+
+def test_a_style_leaves_the_truth_alone(model: HeadModel) -> None:
+    from mien.avatars.groups import perform
+    from mien.avatars.performances import make_performance
+
+    person, whole = RandomPerson(model, 5), make_performance(model, np.random.default_rng(0), [])
+    few = type(whole)(whole.angles[:2], whole.place[:2], whole.expression[:2], whole.kind[:2])
+    plain, drawn = (perform(model, person, few, style, 64) for style in (Style(), Style("pencil", 0.8)))
+    assert not np.array_equal(plain[0], drawn[0])
+    assert np.array_equal(plain[1], drawn[1]) and np.array_equal(plain[2], drawn[2])
+
+
+def test_the_stream_repeats_and_agrees_with_itself(model: HeadModel) -> None:
+    options = StreamOptions(size=64, frames=2, kept=3)
+    cast = PackedCast(model, (), ())
+    first, second = (next(iter(AvatarStream(cast, 4, options))) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = next(iter(AvatarStream(cast, 5, options)))
+    assert not torch.equal(first["target"], other["target"])
+    assert first["source"].shape == (3, 64, 64) and first["target"].shape == (2, 3, 64, 64)
+    assert float(first["source"].min()) >= -1 and float(first["source"].max()) <= 1
+    assert first["pose"][:, :3] == pytest.approx(first["control_pose"][:, :3], abs=1e-5), "one motion for both people"
+
+
+def test_a_track_becomes_a_driver(pack: Path, tmp_path: Path, model: HeadModel) -> None:
+    from mien.avatars.motion import generated_track, save_tracks
+
+    made = generated_track(model, np.random.default_rng(0), 3, 25.0)
+    library = save_tracks(tmp_path / "m.safetensors", [made], model.names)
+    options = DriverOptions("generated", tmp_path / "driver.mp4", library, pack, size=64)
+    clip = open_clip(render_driver(options, Silent()))
+    assert clip.count() == 3 and clip.info.rate == 25 and clip.info.width == 64
+    with pytest.raises(InputError, match="it holds generated"):
+        render_driver(DriverOptions("other", tmp_path / "x.mp4", library, pack), Silent())
+    with pytest.raises(InputError, match="there is no track dance"):
+        render_driver(DriverOptions("dance", tmp_path / "x.mp4", None, pack), Silent())
+    assert not (tmp_path / "x.mp4").exists()
