@@ -79,6 +79,12 @@ def project(points: NDArray[np.floating], size: float) -> NDArray[np.floating]:
     return points[:, :2] * (FOCAL * size / points[:, 2:3]) + points.dtype.type(size / 2)
 
 
+def depths(points: NDArray[np.floating], placement: Placement, size: float) -> Floats:
+    """How far behind the head's origin camera points [n, 3] lie, [n], in pixels as long as those in its plane."""
+    origin = placement.offset[2]
+    return ((points[:, 2] - origin) * (FOCAL * size / origin)).astype(np.float32)
+
+
 def unproject(pixels: NDArray[np.floating], depth: NDArray[np.floating], size: float) -> NDArray[np.floating]:
     """Pixels [n, 2] at depths [n] (cm) to camera points [n, 3]."""
     return np.column_stack([(pixels - size / 2) * (depth / (FOCAL * size))[:, None], depth])

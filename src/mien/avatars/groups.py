@@ -5,11 +5,12 @@ A group NNN of p people and m = 64 motions is complete when its last file, peopl
 - group_NNN_frames.npy: uint8 [p, m, 256, 256, 3] RGB.
 - group_NNN_sources.npy: uint8 [p, 256, 256, 3] RGB: the photograph itself; of random people a neutral view.
 - group_NNN_meta.npz: landmarks [p, m, 68, 2] float32, pixels, the first one's centre at (0.5, 0.5), iBUG order; exact:
-  projected vertices, hidden ones too. head_pose [p, m, 6] float32: rotation vector, translation, scale of `HeadPose`.
+  projected vertices, hidden ones too; depths [p, m, 68]: see `View`; origins [p, m, 2]: where the head's own origin is
+  seen, pixels. head_pose [p, m, 6] float32: rotation vector, translation, scale of `HeadPose`.
   pose [m, 3]: yaw, pitch, roll, degrees. rotation [m, 3, 3]: `HeadPose.matrix`. shift_scale [m, 3]: see `HeadMotion`.
   expression [m, 57] and expression_names. motion_kind [m]. clips [2, 2]: first and last + 1 motion of the continuous
   ones. visible_frames [p, m]: whether all landmarks lie in the picture; visible [p]: in more than 95 % of the motions.
-  validation: bool. schema: 2.
+  validation: bool. schema: 3.
 - group_NNN_people.json: in the order of the rows, id, kind ("photo" or "random"), style and details of each person; and
   who was left out, with the reason.
 
@@ -28,7 +29,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.avatars.camera import Floats, HeadMotion, head_pose
+from mien.avatars.camera import Floats, HeadMotion, head_pose, project
 from mien.avatars.cast import load_member
 from mien.avatars.head_model import HeadModel
 from mien.avatars.motion import Track
@@ -113,19 +114,30 @@ def is_complete(folder: Path, plan: GroupPlan) -> bool:
     return (folder / f"{plan.name}_people.json").is_file()
 
 
-def perform(
-    model: HeadModel, actor: Actor, performance: Performance, style: Style, size: int = SIDE
-) -> tuple[NDArray[np.uint8], Floats, Floats]:
-    """One person's frames [m, size, size, 3], landmarks [m, 68, 2] and head poses [m, 6]."""
-    count = len(performance)
-    frames = np.empty((count, size, size, 3), np.uint8)
-    landmarks, poses = np.empty((count, 68, 2), np.float32), np.empty((count, 6), np.float32)
-    for index in range(count):
+@dataclass(frozen=True, eq=False)
+class Acted:
+    """What one person shows in m motions; see this module's head."""
+
+    frames: NDArray[np.uint8]  # [m, s, s, 3]
+    landmarks: Floats  # [m, 68, 2]
+    depths: Floats  # [m, 68]
+    origins: Floats  # [m, 2]
+    poses: Floats  # [m, 6]
+
+
+def perform(model: HeadModel, actor: Actor, performance: Performance, style: Style, size: int = SIDE) -> Acted:
+    """Render one person in every motion of a performance."""
+    frames, landmarks, depths, origins, poses = [], [], [], [], []
+    for index in range(len(performance)):
         view = actor.render(performance.expression[index], performance.motion(index), size)
         pose = head_pose(view.placement, view.landmarks, size)
-        frames[index], landmarks[index] = style.apply(view.image), view.landmarks
-        poses[index] = [*pose.rotation, *pose.translation, pose.scale]
-    return frames, landmarks, poses
+        frames.append(style.apply(view.image))
+        landmarks.append(view.landmarks)
+        depths.append(view.depths)
+        origins.append(project(view.placement.offset[None], size)[0])
+        poses.append([*pose.rotation, *pose.translation, pose.scale])
+    rows = (np.array(row, np.float32) for row in (landmarks, depths, origins, poses))
+    return Acted(np.stack(frames), *rows)
 
 
 def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder: Path) -> dict[str, Any]:
@@ -144,10 +156,9 @@ def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder
         people.append({"id": role.id, "kind": kind, "style": asdict(role.style), **details})
     if not rows:
         raise InputError(f"nobody of {plan.name} can be rendered: {rejected[0]['reason']}")
-    frames, landmarks, poses = (np.stack(column) for column in zip(*rows, strict=True))
-    _save(folder / f"{plan.name}_frames.npy", frames)
+    _save(folder / f"{plan.name}_frames.npy", np.stack([row.frames for row in rows]))
     _save(folder / f"{plan.name}_sources.npy", np.stack(sources))
-    _save_meta(folder / f"{plan.name}_meta.npz", model, plan, performance, landmarks, poses)
+    _save_meta(folder / f"{plan.name}_meta.npz", model, plan, performance, rows)
     summary = {"group": plan.number, "validation": plan.validation, "people": people, "rejected": rejected}
     with whole_file(folder / f"{plan.name}_people.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
@@ -171,16 +182,17 @@ def _save(path: Path, array: NDArray[Any]) -> None:
         np.save(file, array)
 
 
-def _save_meta(
-    path: Path, model: HeadModel, plan: GroupPlan, performance: Performance, landmarks: Floats, poses: Floats
-) -> None:
+def _save_meta(path: Path, model: HeadModel, plan: GroupPlan, performance: Performance, rows: Sequence[Acted]) -> None:
+    landmarks = np.stack([row.landmarks for row in rows])
     inside = ((landmarks >= 0) & (landmarks < SIDE)).all((2, 3))
     rotations = [performance.motion(index).rotation() for index in range(len(performance))]
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             landmarks=landmarks,
-            head_pose=poses,
+            depths=np.stack([row.depths for row in rows]),
+            origins=np.stack([row.origins for row in rows]),
+            head_pose=np.stack([row.poses for row in rows]),
             pose=performance.angles,
             rotation=np.array(rotations, np.float32),
             shift_scale=performance.place,
@@ -191,5 +203,5 @@ def _save_meta(
             visible=inside.mean(1) > 0.95,
             visible_frames=inside,
             validation=np.array(plan.validation),
-            schema=np.array(2),
+            schema=np.array(3),
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.avatars import kernels
 from mien.avatars.attire import Accessory, glasses, shoulders
-from mien.avatars.camera import Floats, HeadMotion, Placement, place, project
+from mien.avatars.camera import Floats, HeadMotion, Placement, depths, place, project
 from mien.avatars.eyes import EYE_SIDE, EyeColours, paint_eye, smooth_step
 from mien.avatars.head_model import EYEBALLS, FACE, GUMS, HEAD, TEETH, HeadModel, HeadShape
 from mien.avatars.photo import View, lid_gains
@@ -137,7 +137,8 @@ class RandomPerson:
         half_way = self._light.key + np.array([0, 0, -1], np.float32)
         half_way = (half_way / np.linalg.norm(half_way)).astype(np.float32)
         kernels.add_gloss(seen.owner, seen.weights, self._mesh.triangles, normals, half_way, *self._gloss, image)
-        return View(shrink(image, size), project(points[self.model.landmarks], size), placement)
+        marked = points[self.model.landmarks]
+        return View(shrink(image, size), project(marked, size), placement, depths(marked, placement, size))
 
 
 def _grow_hair(

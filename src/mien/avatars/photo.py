@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.avatars.camera import Floats, HeadMotion, Placement, place, project
+from mien.avatars.camera import Floats, HeadMotion, Placement, depths, place, project
 from mien.avatars.detector import IRISES, LEFT_EYE, RIGHT_EYE, Face, landmark_map
 from mien.avatars.eyes import EYE_SIDE, EyeColours, lid_shadow, paint_eye, smooth_step
 from mien.avatars.fitting import Fit, FitOptions, deepened, fit_face, fitted_gaze, fitted_shape
@@ -29,11 +29,13 @@ _LID_PAIRS = (((386, 374), (385, 380), (387, 373)), ((159, 145), (160, 144), (15
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One rendered picture: image [s, s, 3] uint8; landmarks [68, 2] pixels; placement of the head in the camera."""
+    """One rendered picture: image [s, s, 3] uint8; landmarks [68, 2] pixels; placement of the head in the camera;
+    depths [68]: of the landmarks behind the placement's origin, in pixels as long as those in the head's plane."""
 
     image: NDArray[np.uint8]
     landmarks: Floats
     placement: Placement
+    depths: Floats
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,8 @@ class PhotoAvatar:
             lid.write(self._coat.texture, float(expression[self.model.index(f"eyeBlink_{'LR'[side]}")]))
         self._fade_far_side(points)
         look_at(self._mesh, points, large).paint(image, self._coat, self._unlit)
-        landmarks = project(points[self.model.landmarks], size)
-        return View(shrink(image, size), landmarks, placement)
+        marked = points[self.model.landmarks]
+        return View(shrink(image, size), project(marked, size), placement, depths(marked, placement, size))
 
     def _fade_far_side(self, points: Floats) -> None:
         """Let the mesh's border go where it is seen edge on: the surroundings show the cheek's far side softer."""
