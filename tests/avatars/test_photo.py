@@ -22,7 +22,7 @@ def avatar(model: HeadModel, shared: Path, detector_model: Path) -> PhotoAvatar:
     if not path.is_file():
         pytest.skip("needs ../shared/data/portraits")
     with Detector(detector_model) as detector:
-        photo, face = detector.crop(read_image(path), 256)
+        photo, face, _ = detector.crop(read_image(path), 256)
     return PhotoAvatar(model, photo, face, atlas=512)
 
 

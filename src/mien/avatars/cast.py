@@ -31,19 +31,25 @@ SUFFIX = ".safetensors"
 _MARK_SIDE, _MARK_LEFT, _MARK_TOP = 256, 184, 235
 _JPEG_QUALITY = 95
 _TURN = 12.0  # degrees either way by which an avatar's pose response is measured
+_SHARP_SIDE = 128  # pixels a side of the face whose sharpness is measured
 
 
 @dataclass(frozen=True)
 class CastRules:
     """What a photograph must be, and what its avatar must do, to be taken.
 
-    margin: the square around the face over its extent. yaw: most degrees either way in the photo. fit: most mean error,
+    margin: the square around the face over its extent. height: least of the face, pixels of the picture. sharp: least
+    variance of the Laplacian over the face at 128 px (portraits: 58 and more; blurred by 1/25 of the face: 2 to 6).
+    crowd: most height of another face, of the height of the largest. yaw: most degrees either way in the photo. fit: most mean error,
     % of the eye distance. open_mouth: most jawOpen. Responses of the detector to what is commanded, at least: jaw, for
     0.8; blink, for 1; turn, degrees for 12. jaw_target: the response that the jaw's gain aims at, and its largest gain.
     depth_gain: the largest gain of the face's depth, by which a head that turns too little is mended.
     """
 
     margin: float = 1.8
+    height: float = 80.0
+    sharp: float = 20.0
+    crowd: float = 0.5
     yaw: float = 15.0
     fit: float = 4.0
     open_mouth: float = 0.25
@@ -91,11 +97,7 @@ def make_member(
 ) -> Member:
     """Fit, bake and check a person. Raises InputError with the reason if the photograph or the avatar will not do."""
     rules = rules or CastRules()
-    if min(image.shape[:2]) < 400:  # what is small is enlarged first: landmarks are surer then
-        zoom = 512 / min(image.shape[:2])
-        image = np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC), np.uint8)
-    photo, _ = detector.crop(image, 512, rules.margin)
-    photo = _decoded(_encoded(photo))  # what will be loaded is what is fitted and checked
+    photo = _decoded(_encoded(_portrait(detector, image, rules)))  # what will be loaded is what is fitted and checked
     face = detector.read(photo)
     if face is None:
         raise InputError("the face was lost in the square around it")
@@ -124,6 +126,31 @@ def make_member(
         "depth_gain": round(depth, 3),
     }
     return Member(identity, photo, face, fit, jaw, depth, {**(details or {}), **found})
+
+
+def _portrait(detector: Detector, image: NDArray[np.uint8], rules: CastRules) -> NDArray[np.uint8]:
+    """The square [512, 512, 3] around the one face of a picture. InputError if there is none, or not a good one."""
+    enlarged = 1.0
+    if min(image.shape[:2]) < 400:  # what is small is enlarged first: landmarks are surer then
+        enlarged = 512 / min(image.shape[:2])
+        size = [max(round(length * enlarged), 1) for length in image.shape[1::-1]]
+        if max(size) > 8 * 512:
+            raise InputError(f"the picture is {image.shape[1]} x {image.shape[0]} pixels, too narrow for a face")
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    photo, face, zoom = detector.crop(image, 512, rules.margin)
+    height = float(np.ptp(face.points[:, 1])) / (zoom * enlarged)
+    if height < rules.height:
+        raise InputError(f"the face is {height:.0f} pixels high, less than {rules.height:.0f}: use a larger picture")
+    low, high = (np.clip(bound, 0, 511).astype(int) for bound in (face.points.min(0), face.points.max(0) + 1))
+    small = cv2.resize(photo[low[1] : high[1], low[0] : high[0]], (_SHARP_SIDE,) * 2, interpolation=cv2.INTER_AREA)
+    sharp = float(cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
+    if sharp < rules.sharp:
+        raise InputError(f"the face is blurred (sharpness {sharp:.0f}, less than {rules.sharp:.0f})")
+    heights = detector.heights(image)
+    several = sum(other > rules.crowd * heights[0] for other in heights)
+    if several > 1:
+        raise InputError(f"{several} faces in the picture: cut out the one that is meant")
+    return photo
 
 
 def detector_answers(model: HeadModel, detector: Detector, avatar: PhotoAvatar) -> dict[str, float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -37,6 +37,7 @@ OVAL = np.array([
 IRISES = ((473, np.array([474, 475, 476, 477])), (468, np.array([469, 470, 471, 472])))
 BROW_TOP, CHIN = 10, 152
 _MESH_POINTS = 468  # the others are the irises
+_MANY = 4  # faces that are counted in a picture at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,14 @@ class Face:
         return float(np.linalg.norm(right - left))
 
 
+class Cut(NamedTuple):
+    """A square cut out of a picture, uint8 [s, s, 3], the face as read in it, and its pixels per pixel of the picture."""
+
+    photo: NDArray[np.uint8]
+    face: Face
+    zoom: float
+
+
 class Detector:
     """MediaPipe's face landmarker, one face a picture, on the CPU; a context manager."""
 
@@ -72,16 +81,21 @@ class Detector:
         path = obtain_model(model)
         if not mediapipe_is_installed():
             raise InputError("avatars from photographs need the package mediapipe: pip install 'mien[train]'")
+        self._path, self._least = path, least_confidence
+        self._landmarker: Any = self._made(1)
+        self._several: Any = None
+
+    def _made(self, faces: int) -> Any:
         from mediapipe.tasks.python import BaseOptions, vision
 
         options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(path)),
+            base_options=BaseOptions(model_asset_path=str(self._path)),
             output_face_blendshapes=True,
             output_facial_transformation_matrixes=True,
-            num_faces=1,
-            min_face_detection_confidence=least_confidence,
+            num_faces=faces,
+            min_face_detection_confidence=self._least,
         )
-        self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
+        return vision.FaceLandmarker.create_from_options(options)
 
     def __enter__(self) -> Detector:
         return self
@@ -93,16 +107,14 @@ class Detector:
 
     def close(self) -> None:
         """Free what the landmarker holds."""
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
+        for landmarker in (self._landmarker, self._several):
+            if landmarker is not None:
+                landmarker.close()
+        self._landmarker = self._several = None
 
     def read(self, image: NDArray[np.uint8]) -> Face | None:
         """The face in uint8 [h, w, 3] RGB, None if there is none."""
-        import mediapipe
-
-        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-        found = self._landmarker.detect(picture)
+        found = _detect(self._landmarker, image)
         if not found.face_landmarks:
             return None
         height, width = image.shape[:2]
@@ -112,8 +124,16 @@ class Detector:
         pose = HeadPose.from_matrix(np.asarray(found.facial_transformation_matrixes[0]))
         return Face(points, np.clip(scores, 0, 1), pose.matrix())
 
-    def crop(self, image: NDArray[np.uint8], side: int = 512, margin: float = 1.8) -> tuple[NDArray[np.uint8], Face]:
-        """A square around the face, uint8 [side, side, 3], and the face as read in it.
+    def heights(self, image: NDArray[np.uint8]) -> list[float]:
+        """The heights of all faces in a picture, pixels, at most four, the largest first."""
+        if self._several is None:
+            self._several = self._made(_MANY)
+        found = _detect(self._several, image).face_landmarks
+        heights = [np.ptp([point.y for point in points]) * image.shape[0] for points in found]
+        return sorted((float(height) for height in heights), reverse=True)
+
+    def crop(self, image: NDArray[np.uint8], side: int = 512, margin: float = 1.8) -> Cut:
+        """A square around the face and the face as read in it.
 
         The square is `margin` times the larger extent of the points, but stays inside the picture. Raises InputError if
         no face is found, or not found again in the square.
@@ -130,8 +150,16 @@ class Detector:
             height = float(np.ptp(points[:, 1])) * zoom
             centred = abs(float(again.points[:, 0].mean()) - side / 2) < 0.3 * side
             if centred and 0.6 < float(np.ptp(again.points[:, 1])) / height < 1.6:
-                return cut, again
+                return Cut(cut, again, zoom)
         raise InputError("no face found: use a picture in which both eyes and the mouth can be seen")
+
+
+def _detect(landmarker: Any, image: NDArray[np.uint8]) -> Any:
+    import mediapipe
+
+    return landmarker.detect(
+        mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+    )
 
 
 def _windows(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mien.jobs.avatars import Outcome
+    from mien.jobs.workers import Outcome
 
 _CORES = os.cpu_count() or 1
 data = typer.Typer(name="data", no_args_is_help=True, help="Make training data: people who can be animated.")
@@ -131,13 +131,21 @@ def prepare(
     side: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side of the clips.")] = 512,
     reader: Annotated[str, typer.Option(help="Who reads the faces: mediapipe, nano or auto.")] = "auto",
     workers: Workers = _CORES,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")
+    ] = False,
+    ray_address: Annotated[str | None, typer.Option(help="The Ray cluster to run on, such as auto or HOST:6379.")] = None,
 ) -> None:
     """Cut real videos into clips of one person each, with landmarks, pose and expression; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
     from mien.jobs.prepare import PrepareOptions, prepare_videos
+    from mien.jobs.workers import LOCAL_RAY
 
+    if ray and ray_address is None:
+        ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
+    options = PrepareOptions(videos, out, side, reader, workers, ray=ray_address)
     with TerminalProgress() as progress:
-        outcome = prepare_videos(PrepareOptions(videos, out, side, reader, workers), progress)
+        outcome = prepare_videos(options, progress)
     _tell(outcome, "videos", out)
 
 

@@ -7,17 +7,15 @@ stopped goes on where it was.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError, MienError
+from mien.errors import InputError
 from mien.jobs.progress import Progress
+from mien.jobs.workers import Outcome, spread, work_in
 from mien.media.files import IMAGE_SUFFIXES, whole_file
 
 _VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"})
@@ -58,24 +56,6 @@ class GroupOptions:
     workers: int = 1
 
 
-@dataclass
-class Outcome:
-    """How a run over many pieces went: what was done, what was there already, and what failed, with the reason."""
-
-    done: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def summary(self, what: str) -> str:
-        """One sentence."""
-        parts = [f"{len(self.done)} {what} made"]
-        if self.kept:
-            parts.append(f"{len(self.kept)} were there already")
-        if self.failed:
-            parts.append(f"{len(self.failed)} left out")
-        return ", ".join(parts)
-
-
 def install_head_model(source: Path, out: Path | None = None) -> Path:
     """Take a pack, or make one from a clone of ICT-FaceKit; out: None: where `load_head_model` looks. Returns it."""
     from mien.avatars.head_model import installed_pack, load_head_model
@@ -99,16 +79,16 @@ def make_cast(options: CastOptions, progress: Progress) -> Outcome:
 
     load_head_model(options.head)
     pictures = _pictures(options)
-    options.out.mkdir(parents=True, exist_ok=True)
     outcome, todo = Outcome(), []
-    for picture in pictures:
-        if (options.out / f"{picture['id']}.safetensors").is_file():
-            outcome.kept.append(picture["id"])
-        elif (reason := options.out / f"{picture['id']}{_REASON}").is_file():
-            outcome.failed[picture["id"]] = json.loads(reason.read_text(encoding="utf-8"))["reason"]
-        else:
-            todo.append((picture["id"], (picture, options.out, options.head, options.detector)))
-    spread(_make_one, todo, options.workers, "avatars", outcome, progress)
+    with work_in(options.out):
+        for picture in pictures:
+            if (options.out / f"{picture['id']}.safetensors").is_file():
+                outcome.kept.append(picture["id"])
+            elif (reason := options.out / f"{picture['id']}{_REASON}").is_file():
+                outcome.failed[picture["id"]] = json.loads(reason.read_text(encoding="utf-8"))["reason"]
+            else:
+                todo.append((picture["id"], (picture, options.out, options.head, options.detector)))
+        spread(_make_one, todo, options.workers, "avatars", outcome, progress)
     return outcome
 
 
@@ -124,6 +104,10 @@ def _pictures(options: CastOptions) -> list[dict[str, Any]]:
     else:
         paths = sorted(path for path in options.photos.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         found = [{"path": path, "id": path.stem, "mark": options.mark, "details": {}} for path in paths]
+        names = [path.stem for path in paths]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(f"two pictures of {options.photos} are called {twice}: give them different names")
     if not found:
         raise InputError(f"{options.photos} holds no pictures: give a photograph or a folder of them")
     return found[: options.limit]
@@ -265,14 +249,14 @@ def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
     if options.motions is not None:
         load_tracks(options.motions)
     plans = make_plan(_roles(options), options.per_group, options.validation_groups, options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
     outcome, todo = Outcome(), []
-    for plan in plans:
-        if is_complete(options.out, plan):
-            outcome.kept.append(plan.name)
-        else:
-            todo.append((plan.name, (plan, options.motions, options.head, options.out)))
-    spread(_render_one, todo, options.workers, "groups", outcome, progress)
+    with work_in(options.out):
+        for plan in plans:
+            if is_complete(options.out, plan):
+                outcome.kept.append(plan.name)
+            else:
+                todo.append((plan.name, (plan, options.motions, options.head, options.out)))
+        spread(_render_one, todo, options.workers, "groups", outcome, progress)
     return outcome
 
 
@@ -318,39 +302,3 @@ def pack_cast(cast: Path, out: Path, motions: Path | None, head: Path | None, si
     from mien.avatars.pack import write_pack
 
     return write_pack(out, head, cast_files(cast), load_tracks(motions) if motions is not None else [], side)
-
-
-def spread(
-    work: Callable[..., str | None],
-    todo: Iterable[tuple[str, tuple[Any, ...]]],
-    workers: int,
-    title: str,
-    outcome: Outcome,
-    progress: Progress,
-) -> None:
-    """Do work(*arguments) for every name, in this process or in several; what it returns is the reason of a failure."""
-    pieces = list(todo)
-    progress.stage(title, len(pieces))
-    if workers <= 1 or len(pieces) <= 1:
-        for number, (name, arguments) in enumerate(pieces, 1):
-            _enter(outcome, name, work(*arguments))
-            progress.reach(number)
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes are the threads
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(work, *arguments): name for name, arguments in pieces}
-        for number, future in enumerate(as_completed(running), 1):
-            try:
-                _enter(outcome, running[future], future.result())
-            except MienError:
-                for other in running:
-                    other.cancel()
-                raise
-            progress.reach(number)
-
-
-def _enter(outcome: Outcome, name: str, reason: str | None) -> None:
-    if reason is None:
-        outcome.done.append(name)
-    else:
-        outcome.failed[name] = reason

@@ -27,8 +27,8 @@ from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES, FaceReader, FaceReading, FaceTracker, TrackedFace, load_face_reader
 from mien.faces.reading import box_overlap
 from mien.geometry import HeadPose, SquareCrop
-from mien.jobs.avatars import Outcome, spread
 from mien.jobs.progress import Progress
+from mien.jobs.workers import Outcome, spread, work_in
 from mien.media import VideoWriter, open_clip
 from mien.media.files import whole_file
 
@@ -44,7 +44,7 @@ class PrepareOptions:
     height of the face in the video, pixels. overlap: least of a face's box with the clip's first one, else the clip
     ends. cut: difference of successive frames, 0 to 255, that is a cut. sharp: least variance of the Laplacian. still:
     least movement of the landmarks, parts of the face's height. background: most change outside the person, 0 to 255.
-    seen: least share of frames in which the face was read."""
+    seen: least share of frames in which the face was read. ray: a Ray cluster to run on, see `spread`."""
 
     videos: Path
     out: Path
@@ -60,6 +60,7 @@ class PrepareOptions:
     still: float = 0.004
     background: float = 28.0
     seen: float = 0.8
+    ray: str | None = None
 
 
 @dataclass
@@ -86,15 +87,15 @@ class _Left(Exception):
 def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
     """Prepare a video, or every video of a folder. Videos that were done before are left alone."""
     files = [options.videos] if options.videos.is_file() else _videos(options.videos)
-    options.out.mkdir(parents=True, exist_ok=True)
     outcome, todo = Outcome(), []
-    for file in files:
-        done = options.out / f"{file.stem}.json"
-        if done.is_file():
-            _enter(outcome, file.stem, json.loads(done.read_text(encoding="utf-8")))
-        else:
-            todo.append((file.stem, (file, options)))
-    spread(_prepare_one, todo, options.workers, "videos", outcome, progress)
+    with work_in(options.out):
+        for file in files:
+            done = options.out / f"{file.stem}.json"
+            if done.is_file():
+                _enter(outcome, file.stem, json.loads(done.read_text(encoding="utf-8")))
+            else:
+                todo.append((file.stem, (file, options)))
+        spread(_prepare_one, todo, options.workers, "videos", outcome, progress, options.ray)
     return outcome
 
 
