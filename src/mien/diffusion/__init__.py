@@ -1,6 +1,6 @@
 """Sampling: schedules, windows, guidance, start noise and the denoising loops. No network is defined here."""
 
-from mien.diffusion.guidance import classifier_free
+from mien.diffusion.guidance import classifier_free, expression_weight, progressive_hybrid
 from mien.diffusion.loop import advance, denoise_ring, denoise_stream
 from mien.diffusion.scheduler import GatedDDIMScheduler, XPortraitDDIMScheduler
 from mien.diffusion.start_noise import noised
@@ -14,6 +14,8 @@ __all__ = [
     "classifier_free",
     "denoise_ring",
     "denoise_stream",
+    "expression_weight",
     "noised",
     "official_windows",
+    "progressive_hybrid",
 ]

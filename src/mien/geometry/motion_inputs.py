@@ -1,0 +1,87 @@
+"""What DeX-Portrait's two encoders are shown (Section 3.1, Figure 3), made once for training and inference.
+
+The pose encoder never sees eyes or mouth, the expression encoder never sees where or how large the face is: what must
+not leak from one code into the other is cut off at the inputs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+# Landmarks (iBUG 68, 0-based) that no expression moves far: corners of the eyes, and the base of the nose.
+_RIGHT_EYE, _LEFT_EYE, _NOSE = (36, 39), (42, 45), 33
+# Blanked boxes in the face's own axes: one unit along x is half the distance of the eyes' centres, one along y the way
+# from amid the eyes to the base of the nose. They lie where the eyes, brows and mouth can be at all, and follow no
+# lid, lip or chin, so that the box itself cannot tell an expression.
+_EYES = (-1.85, -0.85, 1.85, 0.45)
+_MOUTH = (-1.45, 1.12, 1.45, 3.1)
+_GREY = 128
+# The crop's side over the larger side of the landmarks' box (X-NeMo: a square box times 1.1).
+CROP_SCALE = 1.1
+
+
+def face_axes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Amid the eyes [2], and the face's axes as the columns of [2, 2], from landmarks [68, 2]."""
+    points = np.asarray(landmarks, np.float64)
+    right, left = points[list(_RIGHT_EYE)].mean(0), points[list(_LEFT_EYE)].mean(0)
+    middle = (right + left) / 2
+    return middle, np.stack([(left - right) / 2, points[_NOSE] - middle], axis=1)
+
+
+def masked_frame(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The whole picture uint8 [H, W, 3] with eyes, brows and mouth under mean grey; landmarks [68, 2] in its pixels."""
+    middle, axes = face_axes(landmarks)
+    masked = np.ascontiguousarray(picture).copy()
+    for left, top, right, bottom in (_EYES, _MOUTH):
+        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+        # sixteenths of a pixel; landmarks count from the outer corner of the first pixel, OpenCV from its centre
+        places = np.round((middle + corners @ axes.T - 0.5) * 16).astype(np.int32)
+        cv2.fillConvexPoly(masked, places, (_GREY,) * 3, cv2.LINE_8, 4)
+    return masked
+
+
+def face_crop(
+    picture: np.ndarray, landmarks: np.ndarray, size: int, degrees: float = 0.0, scale: float = CROP_SCALE
+) -> np.ndarray:
+    """The face as [size, size, 3] uint8, turned by `degrees` about its middle; the picture's border is repeated.
+
+    landmarks: [68, 2] in the picture's pixels. The square is taken around the landmarks as they lie after the turn, as
+    a detector would find them in a turned picture.
+    """
+    points = np.asarray(landmarks, np.float64)
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    turned = points @ turn.T
+    low, high = turned.min(0), turned.max(0)
+    side = max(float((high - low).max()) * scale, 1.0)
+    corner = (low + high - side) / 2
+    zoom = size / side
+    # output pixel -> picture pixel: p = turn^-1 (q / zoom + corner), shifted by half a pixel on both sides
+    linear = turn.T / zoom
+    shift = turn.T @ corner + linear @ np.full(2, 0.5) - 0.5
+    matrix = np.c_[linear, shift]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    source = _smoothed(picture, 1 / zoom)
+    cropped = cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cropped, np.uint8)
+
+
+def face_oval(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """A mask float32 [size, size], 1 inside the face: jaw line and a forehead of a brow's height above the brows."""
+    points = np.asarray(landmarks, np.float64)
+    _, axes = face_axes(points)
+    forehead = points[17:27] - 0.6 * axes[:, 1]
+    hull = cv2.convexHull(np.concatenate([points[:17], forehead]).astype(np.float32))
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(mask, np.round(hull * 16 - 8).astype(np.int32), 1, cv2.LINE_8, 4)
+    return mask.astype(np.float32)
+
+
+def _smoothed(picture: np.ndarray, shrink: float) -> np.ndarray:
+    """Blurred as far as a picture that is made `shrink` times smaller needs, so that nothing shimmers."""
+    if shrink <= 1.2:
+        return np.ascontiguousarray(picture)
+    return cv2.GaussianBlur(picture, (0, 0), 0.4 * shrink, borderType=cv2.BORDER_REPLICATE)

@@ -1,0 +1,92 @@
+"""The denoising U-Net of DeX-Portrait: Stable Diffusion's, shown ray maps, a posed reference and expression tokens."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from mien.models.dex_portrait.expression_attention import ExpressionAttention
+from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
+from mien.models.dex_portrait.reference_warp import WarpingAttention
+from mien.models.x_portrait import backbone
+from mien.models.x_portrait.reference_attention import ReferenceBank, install
+from mien.models.x_portrait.temporal import TemporalModules
+
+
+@dataclass(frozen=True)
+class _ExpressiveWalk(backbone.Walk):
+    """A walk that runs the next expression attention after every spatial transformer."""
+
+    modules: Iterator[ExpressionAttention] = iter(())
+    tokens: Tensor | None = None
+
+    def attend(self, transformer: torch.nn.Module, hidden: Tensor) -> Tensor:
+        hidden = super().attend(transformer, hidden)
+        result: Tensor = hidden if self.tokens is None else next(self.modules)(hidden, self.tokens)
+        return result
+
+
+class DeXDenoisingUNet(UNet2DConditionModel):
+    """SD's U-Net (same names, so that its weights and LoRAs fit) with 6 more input channels for two ray maps."""
+
+    # wraps: diffusers reads the constructor's signature to know which configuration keys it accepts
+    @functools.wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        install(self)
+        self.set_attn_processor(
+            {
+                name: WarpingAttention(name) if ".attn1." in name else processor
+                for name, processor in self.attn_processors.items()
+            }
+        )
+        # the ray maps begin unseen, whatever the weights around them are
+        with torch.no_grad():
+            self.conv_in.weight[:, -2 * RAY_CHANNELS :].zero_()
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether the first convolution also takes the source latents (nano)."""
+        return bool(self.config.in_channels == 2 * self.config.out_channels + 2 * RAY_CHANNELS)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        rays: Tensor | None = None,
+        reference: ReferenceBank | None = None,
+        modules: Iterator[ExpressionAttention] = iter(()),
+        tokens: Tensor | None = None,
+        temporal: TemporalModules | None = None,
+        num_frames: int = 1,
+        source: Tensor | None = None,
+    ) -> Tensor:
+        """Noisy latents [b * num_frames, c, h, w] to the prediction of the same shape.
+
+        rays: ray maps of source and driver [b * num_frames, 6, h, w]; absent, zeros. modules: expression attentions in
+        the order of use, with their `tokens` [b * num_frames, n, d]; absent, they are left out. source [r, c, h, w]:
+        source latents, only where `reads_source` holds: the network then predicts what must be added to them.
+        """
+        beside = self._beside(noisy, source)
+        rays = noisy.new_zeros(len(noisy), 2 * RAY_CHANNELS, *noisy.shape[-2:]) if rays is None else rays.to(noisy)
+        shown = [noisy, rays] if beside is None else [noisy, beside, rays]
+        walk = _ExpressiveWalk(
+            backbone.embed_time(self, timestep, noisy), context, reference, temporal, num_frames, modules, tokens
+        )
+        hidden, skips = backbone.down(self, self.conv_in(torch.cat(shown, dim=1)), walk)
+        hidden = backbone.middle(self, hidden, walk)
+        hidden = backbone.up(self, hidden, skips, walk)
+        result: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
+        return result if beside is None else result + beside
+
+    def _beside(self, noisy: Tensor, source: Tensor | None) -> Tensor | None:
+        if not self.reads_source:
+            return None
+        return torch.zeros_like(noisy) if source is None else source.repeat_interleave(len(noisy) // len(source), 0)

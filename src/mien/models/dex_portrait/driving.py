@@ -1,0 +1,77 @@
+"""What drives a portrait: codes of a clip, and the arithmetic that carries them over to another head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mien.models.dex_portrait.pose import Pose, rotation_matrices, rotation_vectors
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Codes of f frames, float32 on the CPU: pose [f, 6] (see `pose`), expression [f, e].
+
+    reference: the frame from which relative motion is measured.
+    """
+
+    pose: Tensor
+    expression: Tensor
+    reference: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.pose) != len(self.expression) or not len(self.pose):
+            raise ValueError(f"{len(self.pose)} poses and {len(self.expression)} expressions make no motion")
+        if not 0 <= self.reference < len(self.pose):
+            raise ValueError(f"frame {self.reference} is none of the motion's {len(self.pose)}")
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How motion is carried over.
+
+    pose, expression: 1: as it is, 0: the portrait's own, above 1: exaggerated. relative: only what the driving head does
+    from its reference frame on is carried over, starting from the portrait's own pose; else the portrait's head goes
+    where the driving head is.
+    """
+
+    pose: float = 1.0
+    expression: float = 1.0
+    relative: bool = False
+
+
+def drive_pose(source: Pose, driving: Pose, reference: Pose, gains: Gains) -> Pose:
+    """Poses [f] for the portrait with pose `source` [1]; `reference` [1] is the driver's at its reference frame.
+
+    Relative driving turns the head about itself: R_i R_0^T R_s, s_s s_i / s_0, and t_s plus the way the driving head
+    went, in head sizes. Where both heads are in the same place this is P_i P_0^-1 P_s; elsewhere that product would
+    swing the portrait's head about the place of the driver's.
+    """
+    if gains.relative:
+        turn = driving.rotation @ reference.rotation.transpose(1, 2)
+        zoom = (driving.scale / reference.scale).log()
+        way = (driving.translation - reference.translation) * (source.scale / reference.scale)[:, None]
+    else:
+        turn = driving.rotation @ source.rotation.transpose(1, 2)
+        zoom = (driving.scale / source.scale).log()
+        way = driving.translation - source.translation
+        if gains.pose == 1:
+            return driving
+    if gains.pose != 1:
+        turn = rotation_matrices(gains.pose * rotation_vectors(turn))
+    return Pose(
+        turn @ source.rotation, source.translation + gains.pose * way, source.scale * (gains.pose * zoom).exp()
+    )
+
+
+def drive_expression(source: Tensor, driving: Tensor, gain: float) -> Tensor:
+    """Codes [f, e] from the portrait's own [1, e] (gain 0) through the driver's [f, e] (gain 1) and beyond.
+
+    Expressions are never relative: a latent has no neutral from which differences could be measured.
+    """
+    return driving if gain == 1 else torch.lerp(source.expand_as(driving), driving, gain)

@@ -1,0 +1,51 @@
+"""Everything that DeX-Portrait adds to Stable Diffusion's blocks: reference warps, expression attention, null tokens."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from mien.models.dex_portrait.expression_attention import ExpressionAttention, token_positions
+from mien.models.dex_portrait.reference_warp import ReferenceWarp, check_places
+
+
+class MotionInjection(ModelMixin, ConfigMixin):
+    """`places`: name, channels and side of every transformer block of the U-Net, in the order of use."""
+
+    positions: Tensor
+
+    @register_to_config
+    def __init__(
+        self,
+        places: tuple[tuple[str, int, int], ...],
+        tokens: int = 32,
+        token_dim: int = 16,
+        heads: int = 8,
+        norm_num_groups: int = 32,
+    ) -> None:
+        super().__init__()
+        check_places(places)
+        self.names = [name for name, _, _ in places]
+        self.warps = nn.ModuleList(ReferenceWarp(channels) for _, channels, _ in places)
+        self.attentions = nn.ModuleList(
+            ExpressionAttention(channels, heads, token_dim, norm_num_groups) for _, channels, _ in places
+        )
+        self.null_tokens = nn.Parameter(torch.randn(1, tokens, token_dim) * 0.02)
+        self.register_buffer("positions", token_positions(tokens, token_dim), persistent=False)
+
+    def tokens(self, codes: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Expression codes [b, e] to tokens [b, n, d]; rows where `absent` [b] holds get the learned null tokens."""
+        cut = codes.unflatten(1, self.null_tokens.shape[1:])
+        if absent is not None:
+            cut = torch.where(absent[:, None, None], self.null_tokens.to(cut.dtype), cut)
+        return cut + self.positions.to(cut)
+
+    def no_expression(self, rows: int) -> Tensor:
+        """The learned null tokens [rows, n, d]."""
+        return (self.null_tokens + self.positions.to(self.null_tokens)).expand(rows, -1, -1)
+
+    def reference_warps(self) -> dict[str, ReferenceWarp]:
+        """The warps by the name of their transformer."""
+        return {name: warp for name, warp in zip(self.names, self.warps, strict=True) if isinstance(warp, ReferenceWarp)}

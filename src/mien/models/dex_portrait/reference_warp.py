@@ -1,0 +1,96 @@
+"""Reference warping (DeX-Portrait, supplement A.2): the source's hidden states, turned in space by the two head poses.
+
+The tokens that the reference U-Net left behind are folded into a volume, moved rigidly from the source's pose to the
+driver's, unfolded, and added to the denoiser's hidden states after the reference attention of every transformer block.
+With equal poses they come back as they were: an aligned copy of the source, from which expressions alone can be edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+from mien.models.dex_portrait.pose import Pose, backward_matrix, sampling_grid, warp
+from mien.models.x_portrait.reference_attention import ReferenceAttention, ReferenceBank
+
+
+def to_volume(tokens: Tensor, side: int) -> Tensor:
+    """Tokens [r, h^2, c] to a volume [r, 2c / h, h / 2, h, h]; h is even and divides 2c."""
+    rows, _, channels = tokens.shape
+    return tokens.transpose(1, 2).reshape(rows, 2 * channels // side, side // 2, side, side)
+
+
+def to_tokens(volume: Tensor) -> Tensor:
+    """The inverse of `to_volume`."""
+    return volume.flatten(3).flatten(1, 2).transpose(1, 2)
+
+
+class ReferenceWarp(nn.Module):
+    """The convolution behind the warp of one transformer block; begins as nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, tokens: Tensor, grid: Tensor) -> Tensor:
+        """Source tokens [r, h^2, c] at the places `grid` [b, h / 2, h, h, 3], as [b, h^2, c]."""
+        moved = warp(to_volume(tokens, grid.shape[-2]), grid)
+        result: Tensor = self.conv(moved.flatten(1, 2))  # channels and depth make up c again
+        return result.flatten(2).transpose(1, 2)
+
+
+class PosedBank(ReferenceBank):
+    """A reference bank that also knows where the heads are: one sampling grid a level, shared by its blocks."""
+
+    def __init__(self, bank: ReferenceBank, warps: Mapping[str, ReferenceWarp], source: Pose, driving: Pose) -> None:
+        """bank: its keys and values stay shared. warps: by the name of the transformer. driving: b poses, source: r."""
+        super().__init__()
+        self.tokens, self._projected = bank.tokens, bank._projected
+        self._warps, self._grids = warps, dict[int, Tensor]()
+        self._matrix = backward_matrix(source.repeat(len(driving) // len(source)), driving)
+
+    def residual(self, layer: str, hidden: Tensor) -> Tensor:
+        """What is added to the hidden states [b, h^2, c] of self-attention `layer`."""
+        count = hidden.shape[1]
+        if count not in self._grids:
+            side = round(count**0.5)
+            self._grids[count] = sampling_grid(self._matrix, (side // 2, side, side))
+        # tokens of further portraits follow the first one's; only the first one's pose is known
+        tokens = self.tokens[layer][:, :count]
+        result: Tensor = self._warps[transformer_of(layer)](tokens, self._grids[count])
+        return result.to(hidden.dtype)
+
+
+class WarpingAttention(ReferenceAttention):
+    """Reference attention that also adds the warped reference."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        reference: ReferenceBank | None = None,
+    ) -> Tensor:
+        """`hidden_states` [b, h^2, c] are the block's tokens after its first LayerNorm."""
+        attended = super().__call__(attn, hidden_states, reference=reference)
+        if isinstance(reference, PosedBank):
+            attended = attended + reference.residual(self.layer, hidden_states)
+        return attended
+
+
+def transformer_of(layer: str) -> str:
+    """The name of the spatial transformer that a self-attention's processor belongs to."""
+    return layer.split(".transformer_blocks.")[0]
+
+
+def check_places(places: tuple[tuple[str, int, int], ...]) -> None:
+    """Raise ValueError unless the tokens of every transformer (name, channels, side) fold into a volume."""
+    for name, channels, side in places:
+        if side % 2 or (2 * channels) % side:
+            raise ValueError(f"{name}: {side}^2 tokens of {channels} channels do not fold into a volume")
