@@ -1,0 +1,38 @@
+"""Gradient checkpointing for networks that are walked layer by layer.
+
+diffusers' own switch sits in the forward of whole blocks, which X-Portrait's walk does not call; here each layer's
+forward is wrapped, and what it computes inside is computed again when the gradient comes back (Chen et al. 2016).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def recompute_blocks(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> int:
+    """Wrap the outermost modules of these kinds; returns how many. Their state dict stays as it is."""
+    wrapped = 0
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if isinstance(module, kinds):
+            _wrap(module)
+            wrapped += 1
+        else:
+            waiting.extend(module.children())
+    return wrapped
+
+
+def _wrap(module: nn.Module) -> None:
+    inner = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return inner(*args, **kwargs)
+        return checkpoint(inner, *args, use_reentrant=False, **kwargs)
+
+    module.forward = forward  # type: ignore[method-assign]
