@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from mien.avatars.head_model import HeadModel
 from mien.avatars.pack import load_pack
 from mien.errors import InputError
 from mien.jobs.avatars import CastOptions, install_head_model, make_cast, pack_cast
+from mien.jobs.cast_report import ReportOptions
 from mien.jobs.look import look
 from mien.jobs.progress import Silent
 from mien.media import read_image, write_image
@@ -22,11 +25,34 @@ def photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not source.is_file():
         pytest.skip("needs ../shared/data/portraits")
     folder = tmp_path_factory.mktemp("photos")
-    write_image(folder / "good.png", read_image(source))
-    write_image(folder / "blank.png", np.full((96, 96, 3), 80, np.uint8))
+    portrait = read_image(source)
+    rng = np.random.default_rng(0)
+    write_image(folder / "good.png", portrait[:-1, 4:-3])  # odd sides
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     (folder / "empty.png").write_bytes(b"")
+    (folder / "cut_off.jpg").write_bytes(source.read_bytes()[:900])
+    (folder / "text.jpg").write_text("Dear reader, this is no picture.")
+    write_image(folder / "black.png", np.zeros((96, 96, 3), np.uint8))
+    write_image(folder / "noise.png", rng.integers(0, 255, (96, 96, 3)).astype(np.uint8))
+    write_image(folder / "tiny.png", cv2.resize(portrait, (48, 48), interpolation=cv2.INTER_AREA))
+    write_image(folder / "sliver.png", np.full((2, 600, 3), 90, np.uint8))
+    write_image(folder / "blurred.png", cv2.GaussianBlur(portrait, (0, 0), 12))
+    write_image(folder / "two.png", np.concatenate([portrait, portrait], 1))
     return folder
+
+
+BAD = {
+    "broken": "broken.jpg",
+    "empty": "empty",
+    "cut_off": "cut_off.jpg",
+    "text": "text.jpg",
+    "black": "no face found",
+    "noise": "no face found",
+    "tiny": "pixels high",
+    "sliver": "too narrow",
+    "blurred": "blurred",
+    "two": "2 faces",
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +60,9 @@ def cast(photos: Path, pack: Path, detector_model: Path, tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("cast")
     outcome = make_cast(CastOptions(photos, folder, pack, detector_model), Silent())
     assert outcome.done == ["good"]
-    assert set(outcome.failed) == {"blank", "broken", "empty"}
-    assert "no face found" in outcome.failed["blank"]
+    assert set(outcome.failed) == set(BAD)
+    for name, reason in BAD.items():
+        assert reason in outcome.failed[name], outcome.failed[name]
     return folder
 
 
@@ -43,10 +70,31 @@ def test_bad_photographs_cost_only_themselves(
     cast: Path, photos: Path, pack: Path, detector_model: Path, tmp_path: Path
 ) -> None:
     again = make_cast(CastOptions(photos, cast, pack, detector_model), Silent())
-    assert again.kept == ["good"] and not again.done and set(again.failed) == {"blank", "broken", "empty"}
-    assert again.summary("avatars") == "0 avatars made, 1 were there already, 3 left out"
-    text = look(cast, tmp_path)[-1].read_text()
-    assert "1 avatars, 3 photographs left out." in text
+    assert again.kept == ["good"] and not again.done and set(again.failed) == set(BAD)
+    assert again.summary("avatars") == "0 avatars made, 1 were there already, 10 left out"
+
+
+def test_a_cast_is_reported(cast: Path, pack: Path, detector_model: Path, tmp_path: Path) -> None:
+    written = look(cast, tmp_path, ReportOptions(1, pack, detector_model))
+    assert [path.name for path in written] == ["cast.jpg", "cast.json", "statistics.md"]
+    page = written[-1].read_text()
+    assert "1 avatars, 10 photographs left out." in page and "| 2 | no face found" in page
+    found = json.loads(written[1].read_text())
+    assert (found["portraits"], found["avatars"], found["left_out"]) == (11, 1, 10)
+    assert sum(found["left_out_because"].values()) == 10
+    again = found["measured_again"]
+    assert 0.8 < again["yaw"]["median"] < 1.2 and again["blink"]["share_0.4"] == 1 and again["jaw_rise"]["median"] > 0.4
+    assert again["error"]["median"] < found["error_of_coefficients"]["median"] <= 1.2
+
+
+def test_a_cast_without_a_detector_is_counted(
+    cast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MIEN_MEDIAPIPE_MODEL", raising=False)
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
+    written = look(cast, tmp_path / "look")
+    found = json.loads(written[1].read_text())
+    assert found["avatars"] == 1 and not found["measured_again"] and "everyone" in found["unmeasured"]
 
 
 def test_an_avatar_answers_to_commands(cast: Path) -> None:

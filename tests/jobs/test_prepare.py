@@ -4,6 +4,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -87,11 +88,22 @@ def test_bad_videos_are_reported_and_skipped(options: PrepareOptions) -> None:
         frame[~skin] = np.clip(noise + [0, 0, 60], 0, 255)[~skin]
         wild.append(frame)
     write(options.videos, "wild.mp4", wild)
+    blurred = [cv2.GaussianBlur(face(step), (0, 0), 12) for step in range(12)]
+    write(options.videos, "blurred.mp4", blurred)
+    write(options.videos, "tiny.mp4", [face(step)[::10, ::10] for step in range(12)])
+    write(options.videos, "odd.mp4", [face(step)[:-1, 2:-1] for step in range(12)])
+    whole = (options.videos / "good.mp4").read_bytes()
+    (options.videos / "cut_off.mp4").write_bytes(whole[: len(whole) // 3])
+    (options.videos / "text.mp4").write_text("Dear reader, this is no video.")
     (options.videos / "damaged.mp4").write_bytes(b"\0\0\0\x18ftypmp42 and nothing more")
     (options.videos / "empty.mov").write_bytes(b"")
     outcome = prepare_videos(PrepareOptions(**{**options.__dict__, "background": 8.0, "cut": 60.0}), Silent())
-    assert outcome.done == ["good"]
+    assert outcome.done == ["good", "odd"]
     expected = {
+        "blurred": "blurred",
+        "tiny": "pixels high",
+        "cut_off": "cut_off.mp4",
+        "text": "text.mp4",
         "short": "only 5 frames",
         "still": "nothing moves",
         "nobody": "no face",
@@ -105,7 +117,7 @@ def test_bad_videos_are_reported_and_skipped(options: PrepareOptions) -> None:
     for name, reason in expected.items():
         assert reason in outcome.failed[name], outcome.failed[name]
     left = sorted(path.name for path in options.out.iterdir() if path.suffix != ".json")
-    assert left == ["good_000.mp4", "good_000.npz"], "nothing is left of what was refused"
+    assert left == ["good_000.mp4", "good_000.npz", "odd_000.mp4", "odd_000.npz"], "nothing is left of what was refused"
 
 
 def test_a_stopped_run_goes_on(options: PrepareOptions) -> None:

@@ -6,7 +6,8 @@ Textures and grids are made anew when a file is loaded (half a second), so that 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,10 @@ class CastRules:
 
     margin: the square around the face over its extent. height: least of the face, pixels of the picture. sharp: least
     variance of the Laplacian over the face at 128 px (portraits: 58 and more; blurred by 1/25 of the face: 2 to 6).
-    crowd: most height of another face, of the height of the largest. yaw: most degrees either way in the photo. fit: most mean error,
-    % of the eye distance. open_mouth: most jawOpen. Responses of the detector to what is commanded, at least: jaw, for
-    0.8; blink, for 1; turn, degrees for 12. jaw_target: the response that the jaw's gain aims at, and its largest gain.
-    depth_gain: the largest gain of the face's depth, by which a head that turns too little is mended.
+    crowd: most height of another face, of the height of the largest. yaw: most degrees either way in the photo. fit:
+    most mean error, % of the eye distance. open_mouth: most jawOpen. Responses of the detector to what is commanded, at
+    least: jaw, for 0.8; blink, for 1; turn, degrees for 12. jaw_target: the response that the jaw's gain aims at, and
+    its largest gain. depth_gain: the largest gain of the face's depth, by which a head that turns too little is mended.
     """
 
     margin: float = 1.8
@@ -238,6 +239,19 @@ def save_member(folder: Path, member: Member) -> Path:
 
 def load_member(path: Path) -> Member:
     """Read a person. InputError if the file is missing, damaged or something else."""
+    with _opened(path) as (file, details):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return member_from(path.stem, tensors, details)
+
+
+def load_details(path: Path) -> dict[str, Any]:
+    """What is known of a person, without the pictures. InputError as `load_member`."""
+    with _opened(path) as (_, details):
+        return details
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     if not path.is_file():
         raise InputError(f"the avatar {path} does not exist: make it with `mien data avatar`")
     try:
@@ -245,8 +259,7 @@ def load_member(path: Path) -> Member:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise InputError(f"{path} is no avatar: make one with `mien data avatar`")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return member_from(path.stem, tensors, json.loads(metadata["details"]))
+            yield file, json.loads(metadata["details"])
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise InputError(f"the avatar {path} cannot be read ({error}): make it anew") from error
 

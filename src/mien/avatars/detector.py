@@ -66,7 +66,7 @@ class Face:
 
 
 class Cut(NamedTuple):
-    """A square cut out of a picture, uint8 [s, s, 3], the face as read in it, and its pixels per pixel of the picture."""
+    """A square cut out of a picture, uint8 [s, s, 3]; the face as read in it; its pixels per pixel of the picture."""
 
     photo: NDArray[np.uint8]
     face: Face
@@ -157,9 +157,7 @@ class Detector:
 def _detect(landmarker: Any, image: NDArray[np.uint8]) -> Any:
     import mediapipe
 
-    return landmarker.detect(
-        mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-    )
+    return landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)))
 
 
 def _windows(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:

@@ -121,10 +121,7 @@ class RandomPerson:
         gaze: NDArray[np.floating] | None = None,
     ) -> View:
         """See `PhotoAvatar.render`."""
-        amounts = np.array(expression, np.float32)
-        for side, gain in zip("LR", self.gains, strict=True):
-            row = self.model.index(f"eyeBlink_{side}")
-            amounts[row] *= 1 + amounts[row] * (gain - 1)
+        amounts = self.commanded(expression)
         placement = place(self.rest, motion)
         still = place(self.rest, HeadMotion(shift=motion.shift, scale=motion.scale))
         posed = np.concatenate([self.model.posed(self.shape, amounts, gaze), *(a.vertices for a in self._accessories)])
@@ -139,6 +136,14 @@ class RandomPerson:
         kernels.add_gloss(seen.owner, seen.weights, self._mesh.triangles, normals, half_way, *self._gloss, image)
         marked = points[self.model.landmarks]
         return View(shrink(image, size), project(marked, size), placement, depths(marked, placement, size))
+
+    def commanded(self, expression: Floats) -> Floats:
+        """See `PhotoAvatar.commanded`."""
+        amounts = np.array(expression, np.float32)
+        for side, gain in zip("LR", self.gains, strict=True):
+            row = self.model.index(f"eyeBlink_{side}")
+            amounts[row] *= 1 + amounts[row] * (gain - 1)
+        return amounts
 
 
 def _grow_hair(

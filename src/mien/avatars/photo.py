@@ -125,7 +125,7 @@ class PhotoAvatar:
         gaze: NDArray[np.floating] | None = None,
     ) -> View:
         """As `render`, with the head placed by hand."""
-        amounts = self._calibrated(expression)
+        amounts = self.commanded(expression)
         looking = self.model.gaze_angles(amounts) if gaze is None else gaze
         posed = self.model.posed(self.shape, amounts, np.clip(looking, -_GAZE_LIMIT, _GAZE_LIMIT))
         points = placement.apply(posed)
@@ -146,7 +146,8 @@ class PhotoAvatar:
         kept = 1 - self._edge * (1 - facing)
         self._coat.tint[:, 3] = self._opacity * kept[self.model.corner_vertex]
 
-    def _calibrated(self, expression: Floats) -> Floats:
+    def commanded(self, expression: Floats) -> Floats:
+        """The coefficients [57] that the head gets for an expression: with this person's amplitudes, see `Gains`."""
         amounts = np.array(expression, np.float32)
         for side, gain in zip("LR", self.gains.blink, strict=True):
             row = self.model.index(f"eyeBlink_{side}")

@@ -134,7 +134,9 @@ def prepare(
     ray: Annotated[
         bool, typer.Option("--ray", help="Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")
     ] = False,
-    ray_address: Annotated[str | None, typer.Option(help="The Ray cluster to run on, such as auto or HOST:6379.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster to run on, such as auto or HOST:6379.")
+    ] = None,
 ) -> None:
     """Cut real videos into clips of one person each, with landmarks, pose and expression; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
@@ -153,11 +155,18 @@ def prepare(
 def look(
     folder: Annotated[Path, typer.Argument(help="A dataset of `mien data avatars`, or a folder of avatars.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; else FOLDER/look.")] = None,
+    responses: Annotated[int, typer.Option(min=0, help="Avatars that are rendered and read again; 0: none.")] = 40,
+    head: Head = None,
+    detector: Annotated[Path | None, typer.Option(help="MediaPipe's face_landmarker.task.")] = None,
 ) -> None:
     """Draw contact sheets and write a page of statistics."""
+    from mien.cli.progress import TerminalProgress
+    from mien.jobs.cast_report import ReportOptions
     from mien.jobs.look import look as make_sheets
 
-    for path in make_sheets(folder, output):
+    with TerminalProgress() as progress:
+        written = make_sheets(folder, output, ReportOptions(responses, head, detector), progress)
+    for path in written:
         typer.echo(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import tee
+from pathlib import Path
 
 import numpy as np
 
@@ -65,12 +66,37 @@ def _spread(landmarks: np.ndarray) -> float:
     return float(np.sqrt(((rigid - rigid.mean(0)) ** 2).sum(1).mean()))
 
 
+def motion_of(driver: Path) -> tuple[Path, str | None] | None:
+    """The motion library and the track that LIBRARY.safetensors#TRACK names, the track None if it names none.
+
+    None for a driver that is something else, such as a video.
+    """
+    if driver.suffix.lower() == ".safetensors":
+        return driver, None
+    path, _, name = str(driver).rpartition("#")
+    return (Path(path), name or None) if Path(path).suffix.lower() == ".safetensors" else None
+
+
 def open_driver(options: AnimateOptions) -> Clip:
     """The driver; InputError if it cannot be read, or if a rate was given for a video, which has its own."""
-    clip = open_clip(options.driver, fps=options.fps)
+    motion = motion_of(options.driver)
+    clip = open_clip(options.driver, fps=options.fps) if motion is None else _open_motion(*motion)
     if options.fps is not None and clip.info.kind == "video":
         raise InputError(f"--fps is for images, but the driver {options.driver} is a video and keeps its own rate")
     return clip
+
+
+def _open_motion(library: Path, name: str | None) -> Clip:
+    try:
+        from mien.avatars.head_model import installed_pack, load_head_model
+        from mien.avatars.motion_clip import MotionClip, choose_track
+    except ImportError as error:
+        raise InputError(
+            f"{library} is a motion library, which is rendered: that needs the package {error.name},"
+            " pip install 'mien[train]'"
+        ) from error
+    track = choose_track(library, name)
+    return MotionClip(library, track, load_head_model(installed_pack()))
 
 
 def read_faces(clip: Clip, reader: FaceReader, progress: Progress) -> tuple[list[TrackedFace], TrackReport]:

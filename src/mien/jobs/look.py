@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
+from mien.jobs.cast_report import ReportOptions, report_cast
+from mien.jobs.progress import Progress, Silent
 from mien.media import write_image
 from mien.media.files import whole_file
 
@@ -22,10 +24,13 @@ _ROWS = 30  # people on a sheet at most
 _BARS = 40  # characters of the longest bar of a histogram
 
 
-def look(folder: Path, out: Path | None = None) -> list[Path]:
-    """Write a sheet a group (or one of a cast) and statistics.md into out, by default FOLDER/look. Returns the files.
+def look(
+    folder: Path, out: Path | None = None, options: ReportOptions | None = None, progress: Progress | None = None
+) -> list[Path]:
+    """Write a sheet a group (or one of a cast) and statistics.md into out, by default FOLDER/look; of a cast cast.json
+    as well, see `CastReport`. Returns the files.
 
-    Raises InputError if the folder holds neither groups nor avatars.
+    options: for a cast. Raises InputError if the folder holds neither groups nor avatars.
     """
     out = out or folder / "look"
     groups = sorted(path.name.removesuffix("_people.json") for path in folder.glob("group_*_people.json"))
@@ -34,7 +39,10 @@ def look(folder: Path, out: Path | None = None) -> list[Path]:
         lines = _group_statistics(folder, groups)
     elif any(folder.glob("*.safetensors")) or any(folder.glob("*.reason.json")):
         written = _cast_sheet(folder, out)
-        lines = _cast_statistics(folder)
+        lines, content = _cast_statistics(folder, options or ReportOptions(), progress or Silent())
+        with whole_file(out / "cast.json") as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        written.append(out / "cast.json")
     else:
         raise InputError(
             f"{folder} holds neither groups of a dataset nor avatars: give a folder that `mien data` wrote"
@@ -103,22 +111,26 @@ def _cast_sheet(folder: Path, out: Path) -> list[Path]:
     return [write_image(out / "cast.jpg", np.concatenate(rows))]
 
 
-def _cast_statistics(folder: Path) -> list[str]:
-    from mien.avatars.cast import load_member
+def _cast_statistics(folder: Path, options: ReportOptions, progress: Progress) -> tuple[list[str], dict[str, Any]]:
+    """The page and the content of cast.json."""
+    from mien.avatars.cast import load_details
 
-    details = [load_member(path).details for path in sorted(folder.glob("*.safetensors"))]
-    reasons = []
+    members = sorted(folder.glob("*.safetensors"))
+    reasons = {}
     for path in sorted(folder.glob("*.reason.json")):
-        reasons.append((path.name.removesuffix(".reason.json"), json.loads(path.read_text(encoding="utf-8"))["reason"]))
-    lines = ["# Statistics", "", f"{len(details)} avatars, {len(reasons)} photographs left out."]
-    if details:
+        reasons[path.name.removesuffix(".reason.json")] = json.loads(path.read_text(encoding="utf-8"))["reason"]
+    lines = ["# Statistics", "", f"{len(members)} avatars, {len(reasons)} photographs left out."]
+    report = report_cast(members, reasons, options, progress)
+    lines += report.lines()
+    if members:
+        details = [load_details(path) for path in members]
         errors = np.array([entry["fit_error_median"] for entry in details])
         lines += _histogram("Median landmark error, % of the eye distance", errors, np.arange(0, 4.1, 0.25))
         for name in ("jaw", "blink", "turn"):
             answers = np.array([entry["responses"][name] for entry in details])
             edges = np.arange(0, 20, 1) if name == "turn" else np.arange(0, 1.01, 0.1)
             lines += _histogram(f"The detector's answer to {name}", answers, edges)
-    return lines + _left_out(reasons)
+    return lines + _left_out(list(reasons.items())), report.content()
 
 
 def _histogram(title: str, values: NDArray[np.floating], edges: NDArray[np.number]) -> list[str]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mien.errors import InputError, OutputError
 from mien.geometry import paste_back
+from mien.jobs.driver import motion_of
 from mien.jobs.options import AnimateOptions
 from mien.jobs.portrait import Portrait
 from mien.jobs.record import check_record, record_path
@@ -40,8 +41,9 @@ def resolve_output(options: AnimateOptions, driver_is_image: bool) -> Path:
 def _named(options: AnimateOptions, driver_is_image: bool) -> Path:
     output = options.output
     if output.is_dir() or output.suffix == "":
-        suffix = ".png" if driver_is_image else ".mp4"
-        output = output / f"{options.portraits[0].stem}--{options.driver.stem}{suffix}"
+        suffix, motion = ".png" if driver_is_image else ".mp4", motion_of(options.driver)
+        driver = (motion and motion[1]) or options.driver.stem
+        output = output / f"{options.portraits[0].stem}--{driver}{suffix}"
     known = VIDEO_SUFFIXES + (IMAGE_SUFFIXES if driver_is_image else ())
     if output.suffix.lower() not in known:
         raise OutputError(f"{output} cannot be written: choose a name that ends in one of {', '.join(known)}")

@@ -84,8 +84,8 @@ def spread(
 ) -> None:
     """Do work(*arguments) for every name; what it returns is the reason of a failure, None if it went well.
 
-    In this process, in several, or with `ray` (an address; "local": one of `workers` processes, here) on a cluster, whose
-    machines must see the same files and have mien installed. Raises MienError if the work itself cannot go on.
+    In this process, in several, or with `ray` (an address; "local": one of `workers` processes, here) on a cluster,
+    whose machines must see the same files and have mien installed. Raises MienError if the work cannot go on.
     """
     pieces = list(todo)
     progress.stage(title, len(pieces))
