@@ -20,7 +20,13 @@ def animate(
         list[Path], typer.Option("-s", "--source", help="The portrait. Repeat it for more pictures of the same person.")
     ],
     driver: Annotated[
-        Path, typer.Option("-d", "--driver", "--driving", help="A video, an image, or a folder of images.")
+        Path,
+        typer.Option(
+            "-d",
+            "--driver",
+            "--driving",
+            help="A video, an image, a folder of images, or motion: MOTIONS.safetensors#TRACK.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The video to write (.mp4 .mov .mkv .webm .gif), or a folder.")

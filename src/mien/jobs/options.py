@@ -20,7 +20,8 @@ class AnimateOptions:
     """What to animate, by what, and how. None means the model's own default.
 
     portraits: images of one person; the first is animated, more are further references.
-    driver: a video, an image, or a folder of images. output: a video or image file, or a folder to put it in.
+    driver: a video, an image, a folder of images, or a track of a motion library, MOTIONS.safetensors#TRACK.
+    output: a video or image file, or a folder to put it in.
     model: "nano" (bundled), a folder, or a hub id. steps, guidance: of the denoising. window, overlap: frames that are
     denoised together, and how many of them neighbours share. fast: few steps by the LCM sampler; lora: LCM weights for
     it, a .safetensors file, for models that were not made for few steps.
