@@ -87,9 +87,7 @@ def test_a_cast_is_reported(cast: Path, pack: Path, detector_model: Path, tmp_pa
     assert again["error"]["median"] < found["error_of_coefficients"]["median"] <= 1.2
 
 
-def test_a_cast_without_a_detector_is_counted(
-    cast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cast_without_a_detector_is_counted(cast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIEN_MEDIAPIPE_MODEL", raising=False)
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
     written = look(cast, tmp_path / "look")

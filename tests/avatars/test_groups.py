@@ -63,16 +63,6 @@ def test_training_reads_the_groups(dataset: Path) -> None:
         assert meta["validation"]
 
 
-def test_a_run_that_was_stopped_gives_the_same_set(dataset: Path, pack: Path, tmp_path: Path) -> None:
-    before = {path.name: path.read_bytes() for path in dataset.glob("group_*")}
-    (dataset / "group_001_people.json").unlink()
-    (dataset / "group_001_frames.npy").write_bytes(b"half")
-    options = GroupOptions(dataset, people=3, head=pack, per_group=2, styled=1.0, seed=11)
-    outcome = render_dataset(options, Silent())
-    assert outcome.done == ["group_001"] and outcome.kept == ["group_000"]
-    assert {path.name: path.read_bytes() for path in dataset.glob("group_*")} == before
-
-
 def test_a_dataset_can_be_looked_at(dataset: Path, tmp_path: Path) -> None:
     written = look(dataset, tmp_path)
     assert [path.name for path in written] == ["group_000.jpg", "group_001.jpg", "statistics.md"]

@@ -1,0 +1,77 @@
+"""Prepared clips are the same however they were made: at once, or by a killed run and two workers after it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="the videos are rendered: needs the extra `train`")
+pytest.importorskip("mediapipe", reason="needs mediapipe")
+
+from mien.avatars.head_model import load_head_model
+from mien.avatars.motion import generated_track
+from mien.avatars.people import RandomPerson
+from mien.media import open_clip, write_video
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def videos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pack = shared / "data/ict_facekit/ict_facekit.npz"
+    if not pack.is_file():
+        pytest.skip("needs the head model in ../shared/data/ict_facekit")
+    folder, model = tmp_path_factory.mktemp("videos"), load_head_model(pack)
+    track = generated_track(model, np.random.default_rng(1), 26, 25.0, 8.0)
+    person = RandomPerson(model, 7018)
+    frames = [person.render(track.expression[m], track.motion(m), 256, 1).image for m in range(len(track))]
+    for number, name in enumerate(NAMES):
+        write_video(folder / f"{name}.mp4", [np.roll(frame, number, 0) for frame in frames], 25)
+    (folder / "d.mp4").write_bytes(b"no video")
+    return folder
+
+
+def prepare(videos: Path, out: Path, shared: Path, workers: int) -> subprocess.Popen:
+    code = "import sys; from mien.cli.app import app; app(sys.argv[1:])"
+    arguments = ["--side", "64", "--reader", "mediapipe", "--workers", str(workers)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "MIEN_MEDIAPIPE_MODEL": str(shared / "data/mediapipe/face_landmarker_v2_with_blendshapes.task"),
+    }
+    line = [sys.executable, "-c", code, "data", "prepare", str(videos), str(out), *arguments]
+    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_a_killed_run_and_two_workers_give_the_same_clips(videos: Path, shared: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    told, _ = prepare(videos, whole, shared, 1).communicate()
+    assert "3 videos made, 1 left out" in told
+    run = prepare(videos, killed, shared, 1)
+    try:
+        for _ in range(6000):
+            if (killed / "a.json").is_file() or run.poll() is not None:
+                break
+            time.sleep(0.01)
+    finally:
+        run.kill()
+        run.communicate()
+    assert (killed / "a.json").is_file() and not (killed / "c.json").exists(), "killed half way"
+    (killed / ".b_000.0123456789ab.part.mp4").write_bytes(b"half a video, as a killed run leaves it")
+    told, _ = prepare(videos, killed, shared, 2).communicate()
+    assert "were there already" in told and told.count("1 left out") == 1
+    names = sorted(path.name for path in whole.iterdir())
+    assert sorted(path.name for path in killed.iterdir()) == names
+    assert len(names) == 3 * len(NAMES) + 1
+    for name in names:
+        if name.endswith(".mp4"):
+            one, other = (np.stack(list(open_clip(folder / name))) for folder in (whole, killed))
+            assert one.shape == other.shape and np.abs(one.astype(int) - other).mean() < 0.5
+        else:
+            assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
