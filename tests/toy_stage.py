@@ -49,8 +49,8 @@ class Toy(Stage):
         x = batch["x"]
         made = model.generator(model.frozen(x) + 0.1 * torch.randn(x.shape, generator=generator))
         batch["made"] = made.detach()
-        broken = torch.tensor(float("nan")) if self.poison is not None else torch.tensor(0.0)
-        return {"near": (made - x).square().mean(), "pleasing": -0.1 * model.critic(made).mean() + broken}
+        factor = -0.1 if self.poison is None else float("nan")
+        return {"near": (made - x).square().mean(), "pleasing": factor * model.critic(made).mean()}
 
     def _critic(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         gap: Tensor = model.critic(batch["made"]).mean() - model.critic(batch["x"]).mean()

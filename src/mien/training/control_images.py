@@ -1,19 +1,82 @@
 """Control images for training (X-Portrait, Sections 3.2 to 3.4): what the motion controls see instead of the target.
 
-The motion-aligned frame of another person is drawn from the avatar data; here it is roughened as the paper says
-(heterogeneous scaling) and as the world does (colour, blur, noise), so that only its motion is worth reading.
+Where they come from (`--control-source`):
+
+- avatars: a rendered frame of another person in the target's motion, exact.
+- face-vid2vid: the paper's way, F(another person's frame -> target), by a network.
+- self: the target itself (the paper's ablation a: nothing forces the controls to leave the identity alone).
+
+And what they show (`--control`): the picture, or its 68 landmarks drawn (the MagicDance-type baseline). All are scaled
+by random factors, apart for x and y (Section 3.4; off: ablation c), and roughened as the world does (colour, blur,
+noise), so that only their motion is worth reading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import InputError
+
 Picture = NDArray[np.uint8]
+# a portrait [s, s, 3] and driving frames of the same size to the portrait in their motion
+Reenact = Callable[[Picture, Sequence[Picture]], list[Picture]]
+
+# 68-point landmarks: jaw, brows, nose, eyes, lips; whether the line is closed, and its colour
+_STROKES: tuple[tuple[range, bool, tuple[int, int, int]], ...] = (
+    (range(0, 17), False, (255, 255, 255)),
+    (range(17, 22), False, (255, 160, 0)),
+    (range(22, 27), False, (255, 160, 0)),
+    (range(27, 31), False, (0, 200, 0)),
+    (range(31, 36), False, (0, 200, 0)),
+    (range(36, 42), True, (0, 160, 255)),
+    (range(42, 48), True, (0, 160, 255)),
+    (range(48, 60), True, (255, 0, 80)),
+    (range(60, 68), True, (200, 0, 255)),
+)
+
+
+@dataclass(frozen=True)
+class ControlKind:
+    """source: avatars, face-vid2vid or self. landmarks: draw them instead of the picture. scaling: heterogeneous.
+    reenact: F, where it is the source."""
+
+    source: str = "avatars"
+    landmarks: bool = False
+    scaling: bool = True
+    reenact: Reenact | None = None
+
+    def factors(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Random factors for x and y in [0.9, 1.1] (Section 3.4), or none."""
+        x, y = rng.uniform(0.9, 1.1, 2)
+        return (float(x), float(y)) if self.scaling else (1.0, 1.0)
+
+
+def draw_landmarks(points: NDArray[np.floating], side: int) -> Picture:
+    """68 landmarks [68, 2] (pixels, iBUG order) as coloured lines on black, uint8 [side, side, 3]."""
+    canvas = np.zeros((side, side, 3), np.uint8)
+    width = max(1, round(side / 128))
+    fixed = np.round(np.asarray(points, float) * 16).astype(np.int32)  # 4 bits of a pixel's fraction
+    for part, closed, colour in _STROKES:
+        line = fixed[list(part)].reshape(-1, 1, 2)
+        cv2.polylines(canvas, [line], closed, colour, width, cv2.LINE_AA, shift=4)
+    return canvas
+
+
+def face_vid2vid(folder: str | None) -> Reenact:
+    """F from a folder that `mien train face-vid2vid` exported. Raises InputError where there is none."""
+    if folder is None:
+        raise InputError("--control-source face-vid2vid needs --f: the folder that `mien train face-vid2vid` exported.")
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder} does not exist: give --f the folder that `mien train face-vid2vid` exported.")
+    from mien.training.face_vid2vid_stage import load_reenactor
+
+    return load_reenactor(Path(folder))
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,58 @@
 """From a training run to a folder that `XPortraitPipeline.from_pretrained` takes.
 
-python -m mien.training.export runs/temporal OUT --steps 6 [--parts unet,motion_control,...]
+    python -m mien.training.export runs/temporal OUT [--stage temporal] [--without-local]
+
+`mien train` writes the same folder to RUN/export when a stage is done. Runs of the first scripts are taken too.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from mien.diffusion import GatedDDIMScheduler
-from mien.models.x_portrait import NANO, build
+from mien.models.x_portrait import NANO, XPortraitConfig, build
 from mien.pipelines.x_portrait import PARTS, XPortraitPipeline
-from mien.training.x_portrait import STAGES, Trained
+from mien.training.checkpoints import fill
+from mien.training.options import TrainOptions
+from mien.training.portrait_loss import scheduler_for
+from mien.training.portrait_model import PortraitModel, read_start
+from mien.training.presets import plan_for
+
+# trained this little, more steps add blotches
+_NANO_DEFAULTS = {
+    "num_inference_steps": 1, "guidance_scale": 1.0, "window": 8, "overlap": 2, "fast": {"num_inference_steps": 1},
+}  # fmt: skip
 
 
-def load_run(run: Path, stage: str) -> XPortraitPipeline:
-    """The averaged weights of a run as a pipeline; parts that the stage does not have are left out."""
-    model = Trained(build(NANO))
-    model.load_state_dict(torch.load(run / "ema.pt", weights_only=True))
-    scale = torch.load(run / "last.pt", weights_only=True)["scaling_factor"]
-    model.vae.register_to_config(scaling_factor=scale)
-    networks = model.networks(STAGES[stage].present)
+def to_pipeline(model: PortraitModel, config: XPortraitConfig, present: Sequence[str]) -> XPortraitPipeline:
+    """The networks of a run as a pipeline in float16; parts that the stage does not have are left out."""
+    model.vae.register_to_config(scaling_factor=round(float(model.latent_scale), 6))
+    networks = model.networks(present)
     for part in PARTS:
         network = getattr(networks, part)
         if network is not None:
             network.eval().requires_grad_(False)
-    return XPortraitPipeline(
+    small = config.prediction_type == "sample"
+    pipe = XPortraitPipeline(
         **{part: getattr(networks, part) for part in PARTS},
-        scheduler=GatedDDIMScheduler(
-            1000,
-            0.00085,
-            0.012,
-            "scaled_linear",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            prediction_type=NANO.prediction_type,
-            timestep_spacing="trailing",
-        ),
-        image_size=NANO.image_size,
-        crop_scale=2.05,  # the training pictures' mean
-        reach=(0.1, 0.15),  # the training heads stay within it
-        # trained this little, more steps add blotches
-        defaults={
-            "num_inference_steps": 1,
-            "guidance_scale": 1.0,
-            "window": 8,
-            "overlap": 2,
-            "fast": {"num_inference_steps": 1},
-        },
+        scheduler=scheduler_for(config.prediction_type),
+        image_size=config.image_size,
+        crop_scale=2.05 if small else 2.5,  # the training pictures' mean
+        reach=(0.1, 0.15) if small else None,  # the training heads stay within it
+        defaults=_NANO_DEFAULTS if small else None,
     )
+    return pipe.to(torch.float16)
+
+
+def load_run(run: Path, kind: str, local: bool = True) -> XPortraitPipeline:
+    """The averaged weights of a nano run as a pipeline. kind: the stage, without "x-portrait/"."""
+    model = PortraitModel(build(NANO))
+    fill(model, read_start(run, model))
+    plan = plan_for(kind, TrainOptions(f"x-portrait/{kind}", (), str(run), local=local))
+    return to_pipeline(model, NANO, plan.present)
 
 
 def main() -> None:
@@ -58,9 +60,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--stage", choices=sorted(STAGES), default="temporal")
+    parser.add_argument("--stage", choices=("motion", "local", "temporal", "few-step"), default="temporal")
+    parser.add_argument("--without-local", action="store_true")
     args = parser.parse_args()
-    load_run(args.run, args.stage).to(torch.float16).save_pretrained(args.out)
+    load_run(args.run, args.stage, not args.without_local).save_pretrained(args.out)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class _Batches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         step, micro = divmod(index, self._per_step)
+        self._stage.at_step(step)
         return self._stage.batch(np.random.default_rng([self._seed, step, micro]), self._rows)
 
 

@@ -110,7 +110,7 @@ class _Run:
             checkpoints.fill(model, found.weights(), stage.outside())
             self.step = found.step
         elif options.start is not None:
-            stage.adopt(model, checkpoints.find(Path(options.start)).averaged_weights())
+            stage.start(model, Path(options.start))
         if options.checkpointing:
             recompute_blocks(model, stage.block_types())
         model.requires_grad_(False)

@@ -72,6 +72,10 @@ class Stage(ABC):
         """A micro-batch of `rows` rows, CPU tensors. Everything random comes from `rng`, so that a run that was stopped
         draws what one that was not would have drawn. Called in worker processes where there are any."""
 
+    def at_step(self, step: int) -> None:
+        """Told before each batch which step it is for, wherever it is made: for data that move on slowly."""
+        return None
+
     @abstractmethod
     def pictures(self, model: nn.Module) -> Picture:
         """A grid to judge by eye, always of the same inputs and seeds. The model holds the averaged weights and is in
@@ -89,11 +93,12 @@ class Stage(ABC):
         """Parts that checkpoints leave out because `build` loads them anew (a frozen backbone from elsewhere)."""
         return ()
 
-    def adopt(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of another run (`--start`); strict. Raises WeightsError where they do not fit."""
-        from mien.training.checkpoints import fill
+    def start(self, model: nn.Module, place: Path) -> None:
+        """Take over another run's averaged weights (`--start`); strict. InputError, or WeightsError if they do not
+        fit."""
+        from mien.training import checkpoints
 
-        fill(model, weights, left_out=self.outside())
+        checkpoints.fill(model, checkpoints.find(place).averaged_weights(), self.outside())
 
     def block_types(self) -> tuple[type[nn.Module], ...]:
         """The modules whose insides gradient checkpointing computes again instead of keeping."""

@@ -1,346 +1,214 @@
-"""The stages of X-Portrait at nano size: a first, small training.
+"""The stages of X-Portrait: appearance (R), motion (C), local (C_l) and temporal (M).
 
-    python -m mien.training.x_portrait teach    --data AVATARS --vae runs/vae/last.pt --out runs/teach --minutes 8
-    python -m mien.training.x_portrait joint    --data AVATARS --start runs/teach     --out runs/joint --minutes 40
-    python -m mien.training.x_portrait whole    --data AVATARS --start runs/joint     --out runs/whole --minutes 15
-    python -m mien.training.x_portrait local    --data AVATARS --start runs/whole     --out runs/local --minutes 20
-    python -m mien.training.x_portrait temporal --data AVATARS --start runs/local     --out runs/temporal --minutes 15
-
-`teach` shows C where the features of a face are (see motion_supervision); `joint` trains R, C and the backbone
-together on windows of 128 px (at nano size there is no pretrained backbone to freeze); `whole` goes on with whole
-pictures; `local` adds C_l; `temporal` trains M alone, 8 frames at a time. The same command resumes. `--workers 2`
-runs two processes of one thread each, whose weights are averaged every few steps (local SGD): better for two slow
-cores than two threads that wait for each other.
+At nano size the backbone is trained with R, or with R and C together (`--joint`); at full size it is Stable Diffusion
+1.5, loaded from `--backbone` and frozen (X-Portrait, Section 4.1). Presets: `mien.training.presets`.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
-import json
-import logging
-import math
-import os
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from diffusers import AutoencoderKL
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
-from mien.diffusion import GatedDDIMScheduler
-from mien.models.x_portrait import NANO, XPortraitConfig, XPortraitNetworks, build
-from mien.models.x_portrait.denoiser import DenoisingUNet
-from mien.models.x_portrait.empty_prompt import EmptyPrompt
-from mien.models.x_portrait.motion_control import MotionControl
-from mien.training.avatar_clips import AvatarClips, Draw
-from mien.training.motion_supervision import MotionHead, region_loss
+from mien.errors import InputError
+from mien.models.x_portrait import NANO, SD15, XPortraitConfig
+from mien.models.x_portrait.temporal import TemporalTransformer
+from mien.training import portrait_model
+from mien.training.control_images import ControlKind, face_vid2vid
+from mien.training.motion_supervision import region_loss
+from mien.training.options import TrainOptions
+from mien.training.pair_data import open_pairs
+from mien.training.pairs import Draw, PairData, Wish, draw
+from mien.training.portrait_loss import (
+    Conditions,
+    draw_timesteps,
+    predict_clean,
+    read_appearance,
+    residuals_of,
+    sample,
+    scheduler_for,
+    teaching_loss,
+)
+from mien.training.portrait_model import BACKBONE, PortraitModel
+from mien.training.presets import Plan, plan_for
+from mien.training.stage import Batch, Picture, Stage, Terms, Turn
 
-logger = logging.getLogger(__name__)
-
-PARTS = ("vae", "empty_prompt", "appearance_reference", "motion_control", "local_control", "unet", "temporal")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What one stage trains and on what."""
-
-    trained: tuple[str, ...]
-    present: tuple[str, ...]
-    size: int
-    sources: int
-    frames: int
-    clip: bool
-    learning_rate: float
-    total_steps: int
-    noise_power: float = 1.5  # how much high noise is preferred
-    teach: float = 0.3  # weight of the motion supervision
-    only_teach: bool = False  # the motion supervision alone, without denoising
+_LOOK_STEPS = {"sample": 2, "epsilon": 20}  # denoising steps of the pictures to look at
+_LOOK_SCALE = {"sample": 1.0, "epsilon": 5.0}  # guidance, where there is an unconditional branch to guide from
 
 
-SPATIAL = ("empty_prompt", "appearance_reference", "motion_control", "unet")
-STAGES = {
-    "teach": Stage(("motion_control",), SPATIAL, 128, 6, 4, False, 2e-3, 3000, 4.0, 1.0, True),
-    "joint": Stage(SPATIAL, SPATIAL, 128, 4, 4, False, 8e-4, 4200, 4.0, 0.5),
-    "whole": Stage(SPATIAL, SPATIAL, 256, 2, 4, False, 6e-4, 1200, 4.0, 0.2),
-    "local": Stage((*SPATIAL, "local_control"), (*SPATIAL, "local_control"), 256, 3, 4, False, 3e-4, 1600),
-    "temporal": Stage(("temporal",), (*SPATIAL, "local_control", "temporal"), 256, 1, 8, True, 3e-4, 600),
-}
+class PortraitStage(Stage):
+    """One stage of X-Portrait. kind: appearance, motion, local or temporal."""
+
+    def __init__(
+        self,
+        kind: str,
+        options: TrainOptions,
+        config: XPortraitConfig | None = None,
+        data: PairData | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        """config, data, plan: None: as the options say. Raises InputError where they do not suffice."""
+        self.name, self.kind, self.options = f"x-portrait/{kind}", kind, options
+        self.plan = plan or plan_for(kind, options)
+        self.config = config or self._config()
+        self.side = self.config.image_size
+        self.steps, self.rows, self.accumulate = self.plan.steps, self.plan.rows, self.plan.accumulate
+        self.scheduler = scheduler_for(self.config.prediction_type)
+        reenact = face_vid2vid(options.f) if options.control_source == "face-vid2vid" else None
+        self.control = ControlKind(options.control_source, options.control == "landmarks", options.scaling, reenact)
+        self.data = data
+        self.turns = (Turn(kind, self._learning(), self.plan.learning_rate, self.loss, self.plan.betas),)
+
+    def _config(self) -> XPortraitConfig:
+        if self.options.size == "nano":
+            return NANO
+        return SD15 if self.options.backbone is None else portrait_model.config_of(Path(self.options.backbone))
+
+    def _learning(self) -> tuple[str, ...]:
+        teaches = self.plan.teach > 0 and "motion_control" in self.plan.trained
+        return (*self.plan.trained, "motion_head") if teaches else self.plan.trained
+
+    def pairs(self) -> PairData:
+        """The data, opened on first use."""
+        if self.data is None:
+            self.data = open_pairs(self.options)
+        return self.data
+
+    def wish(self, rows: int) -> Wish:
+        """What a batch of so many sources is to be."""
+        patches = "local_control" in self.plan.present
+        size = min(self.plan.size or self.side, self.side)
+        return Wish(rows, self.plan.frames, size, self.side, self.plan.clip, patches, self.control)
+
+    # -- networks ----------------------------------------------------------------------------------------------------
+
+    def build(self) -> nn.Module:
+        """See `Stage.build`; nano: drawn from the seed, with the VAE of `--vae`; full: from the backbone."""
+        options = self.options
+        if options.size == "full":
+            if options.backbone is None:
+                raise InputError("--size full needs --backbone: a local diffusers folder of Stable Diffusion 1.5.")
+            model = portrait_model.from_backbone(Path(options.backbone), options.seed, self.config)
+            if options.precision == "bf16":  # what is loaded anew each time and never learns can be small
+                for part in self.outside():
+                    getattr(model, part).to(torch.bfloat16)
+            return model
+        model = portrait_model.fresh(options.seed, self.config)
+        if options.vae is not None:
+            portrait_model.take_vae(model, Path(options.vae))
+            fixed = draw(self.pairs(), np.random.default_rng(0), replace(self.wish(4), frames=4, size=self.side))
+            portrait_model.measure_scale(model, fixed.target)
+        return model
+
+    def outside(self) -> tuple[str, ...]:
+        """The backbone, where it is frozen and comes from a folder."""
+        frozen = tuple(part for part in BACKBONE if part not in self.plan.trained)
+        return frozen if self.options.size == "full" else ()
+
+    def start(self, model: nn.Module, place: Path) -> None:
+        """A run, an exported pipeline folder, or a run of the first scripts."""
+        from mien.training.checkpoints import fill
+
+        assert isinstance(model, PortraitModel)
+        fill(model, portrait_model.read_start(place, model), self.outside())
+
+    def block_types(self) -> tuple[type[nn.Module], ...]:
+        """Residual blocks and transformer blocks."""
+        return (ResnetBlock2D, BasicTransformerBlock, TemporalTransformer)
+
+    # -- data and loss -----------------------------------------------------------------------------------------------
+
+    def at_step(self, step: int) -> None:
+        """See `Stage.at_step`."""
+        self.pairs().at_step(step)
+
+    def refresh(self) -> None:
+        """Groups that have been rendered since are taken in."""
+        self.pairs().refresh()
+
+    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
+        """`rows` sources with the plan's frames each."""
+        return draw(self.pairs(), rng, self.wish(rows)).batch()
+
+    def images(self, batch: Batch) -> int:
+        """Targets."""
+        return len(batch["target"])
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        """|eps - eps'|^2, or |x0 - x0'|^2 at nano size, weighted towards the face; and the motion supervision."""
+        assert isinstance(model, PortraitModel)
+        plan, given = self.plan, Draw.of(batch)
+        nets = model.networks(plan.present)
+        if plan.only_teach:
+            return {"teach": teaching_loss(model, nets, given, self.scheduler, generator)}
+        source, clean = model.encode(given.source), model.encode(given.target)
+        times = draw_timesteps(len(source), plan.noise_power, generator).to(clean.device)
+        per_frame = times.repeat_interleave(plan.frames)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noisy = self.scheduler.add_noise(clean, noise, per_frame)
+        conditions = self._conditions(nets, given, source, noisy, times)
+        made, eps = predict_clean(nets, self.scheduler, noisy, per_frame, conditions)
+        error = (eps - noise) if self.config.prediction_type == "epsilon" else (made - clean)
+        weight = given.weight / given.weight.mean() if plan.face_weight else torch.ones_like(given.weight)
+        terms = {"denoise": (error.square() * weight).mean()}
+        if "motion_head" in self._learning() and conditions.residuals is not None:
+            terms["teach"] = plan.teach * region_loss(model.motion_head(conditions.residuals), given.regions)
+        return terms
+
+    def _conditions(self, nets: object, given: Draw, source: Tensor, noisy: Tensor, times: Tensor) -> Conditions:
+        plan = self.plan
+        per_frame = times.repeat_interleave(plan.frames)
+        shown = self.scheduler.scale_model_input(noisy, per_frame)
+        bank = read_appearance(nets, source, times, "appearance_reference" in plan.trained)  # type: ignore[arg-type]
+        residuals = residuals_of(nets, given, shown, per_frame, plan.present)  # type: ignore[arg-type]
+        return Conditions(bank, residuals, source, plan.frames)
+
+    # -- to look at --------------------------------------------------------------------------------------------------
+
+    def pictures(self, model: nn.Module) -> Picture:
+        """Four rows of source, control, made, target."""
+        return self._look(model, replace(self.wish(4), frames=1, size=self.side, clip=False), seed=101)[0]
+
+    def clip(self, model: nn.Module) -> list[Picture] | None:
+        """Control, made and target side by side, 8 frames."""
+        if "motion_control" not in self.plan.present:
+            return None
+        frames = min(8, self.plan.frames) if self.plan.clip else 8
+        return self._look(model, replace(self.wish(1), frames=frames, size=self.side, clip=True), seed=102)
+
+    def _look(self, model: nn.Module, wish: Wish, seed: int) -> list[Picture]:
+        assert isinstance(model, PortraitModel)
+        device = model.latent_scale.device
+        fixed = draw(self.pairs(), np.random.default_rng(seed), wish)
+        given = Draw(**{name: value.to(device) for name, value in fixed.batch().items()})
+        kind = self.config.prediction_type
+        present = self.plan.present
+        if not self.plan.clip or not wish.clip:
+            present = tuple(part for part in present if part != "temporal")
+        steps, scale = self.look_sampling(kind)
+        made = sample(model, present, given, steps, scale, scheduler_for(kind))
+        columns = [given.source.repeat_interleave(wish.frames, 0), given.control, made, given.target]
+        rows = torch.cat([_bytes(column) for column in columns], dim=2).cpu().numpy()  # [n, h, 4 w, 3]
+        return [np.concatenate(list(rows))] if not wish.clip else list(rows)
+
+    def look_sampling(self, kind: str) -> tuple[int, float]:
+        """Denoising steps and guidance of the pictures to look at."""
+        return _LOOK_STEPS[kind], _LOOK_SCALE[kind]
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """A folder for `XPortraitPipeline.from_pretrained`, without the parts that the stage does not have."""
+        from mien.training.export import to_pipeline
+
+        assert isinstance(model, PortraitModel)
+        to_pipeline(model, self.config, self.plan.present).save_pretrained(folder)
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options of a run; saved beside the checkpoint."""
-
-    stage: str
-    data: str
-    out: str
-    vae: str | None = None
-    start: str | None = None
-    minutes: float = 30.0
-    workers: int = 1
-    seed: int = 1
-    hold_out: int = 0
-    average_every: int = 8
-    ema: float = 0.995
-    total_steps: int | None = None
-
-
-class Trained(nn.Module):
-    """The networks of a run under one roof, so that a checkpoint is one state dict."""
-
-    vae: AutoencoderKL
-    empty_prompt: EmptyPrompt
-    unet: DenoisingUNet
-    motion_control: MotionControl
-    local_control: MotionControl
-
-    def __init__(self, networks: XPortraitNetworks) -> None:
-        super().__init__()
-        for part in PARTS:
-            setattr(self, part, getattr(networks, part))
-        config = networks.unet.config
-        self.motion_head = MotionHead(config.block_out_channels, config.layers_per_block)
-
-    def networks(self, present: tuple[str, ...]) -> XPortraitNetworks:
-        """The networks with the parts that a stage does not use taken out."""
-        parts = {part: getattr(self, part) for part in PARTS}
-        for optional in ("local_control", "temporal"):
-            if optional not in present:
-                parts[optional] = None
-        return XPortraitNetworks(**parts)
-
-
-def fresh(seed: int, config: XPortraitConfig = NANO) -> Trained:
-    """Random networks of a configuration, set up to learn quickly from nothing.
-
-    Zero convolutions get small weights: where the backbone starts from nothing too there is nothing to protect,
-    and zeros
-    only delay the gradient. The hint encoders have no normalisation: torch's default weights would let an image fade to
-    about a thousandth on its way through seven SiLUs, and the driver would go unread for thousands of steps.
-    """
-    torch.manual_seed(seed)
-    model = Trained(build(config))
-    for control in (model.motion_control, model.local_control):
-        wake_hints(control)
-        for conv in [*control.controlnet_down_blocks, control.controlnet_mid_block]:
-            nn.init.normal_(conv.weight, std=0.5 / math.sqrt(conv.weight[0].numel()))
-    nn.init.normal_(model.empty_prompt.context, std=0.1)
-    nn.init.normal_(model.unet.conv_out.weight, std=1e-3)  # at first the source is copied
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def wake_hints(control: MotionControl) -> None:
-    """Weights of a hint encoder that keep an image's variance through its SiLUs."""
-    encoder = control.controlnet_cond_embedding
-    for conv in [encoder.conv_in, *encoder.blocks, encoder.conv_out]:
-        nn.init.normal_(conv.weight, std=1.7 / math.sqrt(conv.weight[0].numel()))
-        nn.init.zeros_(conv.bias)
-
-
-def loss_of(
-    model: Trained, stage: Stage, draw: Draw, scheduler: GatedDDIMScheduler, generator: torch.Generator
-) -> Tensor:
-    """|x0 - predicted x0|^2, weighted towards the face; the model predicts x0 as a difference to the source."""
-    nets = model.networks(stage.present)
-    if stage.only_teach:
-        return _teach(model, nets, draw, scheduler, generator)
-    scale = float(model.vae.config.scaling_factor)
-    with torch.no_grad():
-        latents = nets.vae.encode(torch.cat([draw.source, draw.target])).latent_dist.mean.float() * scale
-    source, clean = latents[: len(draw.source)], latents[len(draw.source) :]
-    count = len(source)
-    # high noise decides pose and expression, and few-step sampling lives there: draw it most, the lowest never
-    t = (999 - 850 * torch.rand(count, generator=generator) ** stage.noise_power).long()
-    per_frame = t.repeat_interleave(stage.frames)
-    noise = torch.randn(clean.shape, generator=generator)
-    noisy = scheduler.scale_model_input(scheduler.add_noise(clean, noise, per_frame), per_frame)
-    with torch.set_grad_enabled("appearance_reference" in stage.trained):
-        bank = nets.read_appearance([source], t)
-        hints = nets.read_motion(draw.control, draw.patches if nets.local_control is not None else None)
-        residuals = nets.control(noisy, per_frame, hints)
-    got = nets.denoise(noisy, per_frame, stage.frames if nets.temporal is not None else 1, bank, residuals, source)
-    weight = draw.weight / draw.weight.mean()
-    loss = ((got.float() - clean).square() * weight).mean()
-    if "motion_control" in stage.trained:
-        loss = loss + stage.teach * region_loss(model.motion_head(residuals), draw.regions)
-    return loss
-
-
-def _teach(
-    model: Trained, nets: XPortraitNetworks, draw: Draw, scheduler: GatedDDIMScheduler, generator: torch.Generator
-) -> Tensor:
-    """The motion supervision alone: C reads the driver under pure noise, and nothing else runs."""
-    rows, cells = len(draw.control), draw.control.shape[-1] // 8
-    noise = torch.randn(rows, model.vae.config.latent_channels, cells, cells, generator=generator)
-    timestep = torch.randint(500, 1000, (rows,), generator=generator)
-    residuals = nets.control(
-        scheduler.scale_model_input(noise, timestep), timestep, nets.read_motion(draw.control, None)
-    )
-    return region_loss(model.motion_head(residuals), draw.regions)
-
-
-def train(options: Options, rank: int = 0, config: XPortraitConfig = NANO, stage: Stage | None = None) -> None:
-    """Run one stage on this process until its time or its steps are over."""
-    stage = stage or STAGES[options.stage]
-    stage = replace(stage, total_steps=options.total_steps or stage.total_steps)
-    model, out = fresh(options.seed, config), Path(options.out)
-    step = _load(model, options)
-    average = copy.deepcopy(model)
-    if (out / "ema.pt").exists():
-        average.load_state_dict(torch.load(out / "ema.pt", weights_only=True))
-    model.requires_grad_(False)
-    parts = [*stage.trained, "motion_head"] if "motion_control" in stage.trained else stage.trained
-    trained = [p for part in parts for p in getattr(model, part).requires_grad_(True).parameters()]
-    optimizer = torch.optim.AdamW(trained, lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    if (out / f"optimizer{rank}.pt").exists():
-        optimizer.load_state_dict(torch.load(out / f"optimizer{rank}.pt", weights_only=True))
-    data = AvatarClips(Path(options.data), options.hold_out)
-    scheduler = GatedDDIMScheduler(1000, 0.00085, 0.012, "scaled_linear")
-    generator = torch.Generator()
-    began, first, done, running = time.monotonic(), step, step, 0.0
-    for step in _steps(first, stage.total_steps, options, began):
-        for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate * min(1, (step + 1) / 100) * _decay(step / stage.total_steps)
-        # every step has seeds of its own, so that a resumed run draws what an uninterrupted one would have drawn
-        rng = np.random.default_rng([options.seed, rank, step])
-        generator.manual_seed((options.seed * 1000003 + step) * 64 + rank)
-        with_patches = "local_control" in stage.present
-        draw = data.draw(rng, stage.sources, stage.frames, stage.size, stage.clip, with_patches)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(model, stage, draw, scheduler, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        done = step + 1
-        running = 0.98 * running + 0.02 * loss.item() if running else loss.item()
-        if dist.is_initialized() and done % options.average_every == 0:
-            _average_over_workers(trained)
-        _follow(average, model, stage, min(options.ema, (step + 1) / (step + 20)))
-        if rank == 0 and done % 50 == 0:
-            pace = stage.sources * stage.frames * (done - first) * options.workers / (time.monotonic() - began)
-            logger.info(
-                "%s step %d loss %.4f %.1f images/s groups %d", options.stage, done, running, pace, len(data.groups)
-            )
-        if done % 250 == 0:
-            data.refresh()
-            _save(out, model, average, optimizer, done, options, rank)
-    _save(out, model, average, optimizer, done, options, rank)
-
-
-def _steps(start: int, total: int, options: Options, began: float) -> Iterator[int]:
-    """Steps until the total or the time limit; all workers stop at the same step, at an averaging point."""
-    for step in range(start, total):
-        if step % options.average_every == 0:
-            over = torch.tensor(float(time.monotonic() - began > options.minutes * 60))
-            if dist.is_initialized():
-                dist.all_reduce(over, op=dist.ReduceOp.MAX)
-            if over > 0:
-                return
-        yield step
-
-
-def _decay(progress: float) -> float:
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
-def _average_over_workers(parameters: list[nn.Parameter]) -> None:
-    flat = torch.cat([p.data.flatten() for p in parameters])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for parameter, piece in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        parameter.data.copy_(piece.view_as(parameter))
-
-
-@torch.no_grad()
-def _follow(average: Trained, model: Trained, stage: Stage, decay: float) -> None:
-    for part in stage.trained:
-        for slow, fast in zip(getattr(average, part).parameters(), getattr(model, part).parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
-
-
-def _load(model: Trained, options: Options) -> int:
-    """The run's own checkpoint, else the start of the stage; returns the step to go on from."""
-    own = Path(options.out) / "last.pt"
-    if own.exists():
-        state = torch.load(own, weights_only=True)
-        model.load_state_dict(state["model"])
-        model.vae.register_to_config(scaling_factor=state["scaling_factor"])
-        return int(state["step"])
-    if options.start:
-        folder = Path(options.start)
-        model.load_state_dict(torch.load(folder / "ema.pt", weights_only=True))
-        model.vae.register_to_config(scaling_factor=torch.load(folder / "last.pt", weights_only=True)["scaling_factor"])
-    elif options.vae:
-        model.vae.load_state_dict(torch.load(options.vae, weights_only=True)["vae"])
-        model.vae.register_to_config(scaling_factor=_measure_scale(model, options))
-    return 0
-
-
-@torch.no_grad()
-def _measure_scale(model: Trained, options: Options) -> float:
-    """One over the latents' standard deviation on a fixed batch."""
-    draw = AvatarClips(Path(options.data), options.hold_out).draw(np.random.default_rng(0), 4, 4, 256)
-    return round(1 / float(model.vae.encode(draw.target).latent_dist.mean.std()), 4)
-
-
-def _save(
-    out: Path,
-    model: Trained,
-    average: Trained,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    options: Options,
-    rank: int,
-) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    scale = float(model.vae.config.scaling_factor)
-    files = {f"optimizer{rank}.pt": optimizer.state_dict()}
-    if rank == 0:
-        files["ema.pt"] = average.state_dict()
-        files["last.pt"] = {"model": model.state_dict(), "step": step, "scaling_factor": scale}
-        (out / "options.json").write_text(json.dumps(asdict(options), indent=1))
-    for name, content in files.items():
-        torch.save(content, out / f"{name}.part")
-        os.replace(out / f"{name}.part", out / name)
-
-
-def _work(rank: int, options: Options) -> None:
-    torch.set_num_threads(1)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.workers > 1:
-        store = f"file://{Path(options.out).resolve()}/rendezvous-{os.getppid()}"
-        dist.init_process_group("gloo", init_method=store, rank=rank, world_size=options.workers)
-    train(options, rank)
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def main() -> None:
-    """Command line of the stages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=sorted(STAGES))
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--vae")
-    parser.add_argument("--start")
-    parser.add_argument("--minutes", type=float, default=Options.minutes)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--hold-out", type=int, default=0, help="groups from this number on are kept for validation")
-    parser.add_argument("--total-steps", type=int)
-    options = Options(**vars(parser.parse_args()))
-    Path(options.out).mkdir(parents=True, exist_ok=True)
-    if options.workers == 1:
-        _work(0, options)
-    else:
-        torch.multiprocessing.spawn(_work, args=(options,), nprocs=options.workers)
-
-
-if __name__ == "__main__":
-    main()
+def _bytes(pictures: Tensor) -> Tensor:
+    """[n, 3, h, w] in [-1, 1] to uint8 [n, h, w, 3]."""
+    return ((pictures.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,225 @@
+"""Training rows of X-Portrait: a source, targets of the same person, and controls; from whatever data there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien.avatars.performances import CLIPS
+from mien.errors import InputError
+from mien.geometry import local_patches
+from mien.training.control_images import ControlKind, Picture, Placement, draw_landmarks, roughen
+from mien.training.motion_supervision import regions
+from mien.training.stage import Batch
+
+_FACTOR = 8  # pixels a latent, in both sizes
+Points = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One training batch: r sources with f targets each. Pictures are [n, 3, h, w] in [-1, 1]."""
+
+    source: Tensor  # [r, 3, h, w]
+    target: Tensor  # [r * f, 3, h, w]
+    control: Tensor  # [r * f, 3, h, w], another person in the target's motion
+    patches: Tensor  # [r * f, 3, h, w], the control's eyes and mouth, blank elsewhere
+    weight: Tensor  # [r * f, 1, h / 8, w / 8], what the loss cares for
+    regions: Tensor  # [r * f, REGIONS, h / 8, w / 8], where the target's features are
+
+    def batch(self) -> Batch:
+        """As the loop wants it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def of(cls, batch: Batch) -> Draw:
+        """From the loop's batch."""
+        return cls(**{field.name: batch[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a batch is to be. sources: people. frames: targets of each. size: side of the window cut near the face;
+    side: of the whole pictures. clip: consecutive frames, one driver for all. patches: whether local ones are made."""
+
+    sources: int
+    frames: int
+    size: int
+    side: int = 256
+    clip: bool = False
+    patches: bool = False
+    control: ControlKind = ControlKind()
+
+
+@dataclass(frozen=True)
+class Take:
+    """What data give for one row, all of the same side. source: picture. targets: f pictures with landmarks
+    [f, 68, 2]. drivers, driver_landmarks: other people in the same motions; None: there are none. usual,
+    driver_usual: landmarks [68, 2] whose boxes are laid over each other, of the target's person and each driver. other:
+    a picture of somebody else, for F."""
+
+    source: Picture
+    targets: Sequence[Picture]
+    landmarks: Points
+    usual: Points
+    drivers: Sequence[Picture] | None = None
+    driver_landmarks: Points | None = None
+    driver_usual: Sequence[Points] = ()
+    other: Picture | None = None
+
+
+class PairData(Protocol):
+    """Anything that rows can be drawn from."""
+
+    def take(self, rng: np.random.Generator, wish: Wish) -> Take:
+        """The material of one row."""
+
+    def at_step(self, step: int) -> None:
+        """Told which step the rows that follow are for."""
+
+    def refresh(self) -> int:
+        """Look for new data; how much there is."""
+
+
+def choose_motions(rng: np.random.Generator, total: int, wish: Wish) -> list[int]:
+    """Which of a performance's motions the targets show: any, or a piece of one of its clips, either way round."""
+    if not wish.clip:
+        return [int(m) for m in rng.choice(total, wish.frames, replace=False)]
+    low, high = CLIPS[int(rng.integers(len(CLIPS)))]
+    if wish.frames > high - low:
+        raise InputError(f"a clip of the avatars has {high - low} frames: --frames {wish.frames} is too many.")
+    first = int(rng.integers(low, high - wish.frames + 1))
+    order = range(first, first + wish.frames)
+    return list(order) if rng.random() < 0.5 else list(reversed(order))
+
+
+def draw(data: PairData, rng: np.random.Generator, wish: Wish) -> Draw:
+    """A batch of `wish.sources` rows."""
+    rows = [_row(data.take(rng, wish), rng, wish) for _ in range(wish.sources)]
+    joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    pictures = {name: _tensor(joined[name]) for name in ("source", "target", "control", "patches")}
+    return Draw(**pictures, weight=torch.from_numpy(joined["weight"]), regions=torch.from_numpy(joined["regions"]))
+
+
+def _row(take: Take, rng: np.random.Generator, wish: Wish) -> dict[str, NDArray[np.generic]]:
+    take = _at_side(take, wish.side)
+    box = _window(take.landmarks[0], wish, rng)
+    flip, gain, shift = rng.random() < 0.5, rng.uniform(0.85, 1.15, 3), rng.uniform(-12, 12, 3)
+    controls, points = _controls(take, rng, wish)
+    shown, cut = [], []
+    for control, place in zip(controls, points, strict=True):
+        if not wish.control.landmarks:
+            control = roughen(control, rng)
+        # the patches must show what the control shows, so they are cut from it when it is finished
+        patch = local_patches(control, place) if wish.patches else control[:1, :1]
+        shown.append(_cut(control, box, flip))
+        cut.append(_cut(patch, box, flip) if wish.patches else patch)
+    where = []
+    for landmarks in take.landmarks:
+        covered = regions(landmarks - box[:2], wish.size)
+        where.append(np.ascontiguousarray(covered[:, :, ::-1]) if flip else covered)
+    return {
+        "source": _tint(_cut(take.source, box, flip), gain, shift)[None],
+        "target": np.stack([_tint(_cut(image, box, flip), gain, shift) for image in take.targets]),
+        "control": np.stack(shown),
+        "patches": np.stack(cut),
+        "weight": np.stack([_face_weight(landmarks, box, flip) for landmarks in take.landmarks])[:, None],
+        "regions": np.stack(where),
+    }
+
+
+def _controls(take: Take, rng: np.random.Generator, wish: Wish) -> tuple[list[Picture], list[Points]]:
+    """Control images laid over the target's face, and their landmarks."""
+    kind, count = wish.control, len(take.targets)
+    drivers, landmarks, usual = take.drivers, take.driver_landmarks, list(take.driver_usual)
+    if kind.source == "face-vid2vid" and kind.reenact is not None and take.other is not None:
+        drivers, landmarks = kind.reenact(take.other, take.targets), None
+    elif kind.source == "self":
+        drivers, landmarks = take.targets, None
+    if drivers is None:
+        raise InputError(
+            "these data show nobody else in the target's motion: give --control-source face-vid2vid or self."
+        )
+    if landmarks is None:  # F shows the target's pose and place (absolute motion), and itself it is
+        landmarks, usual = take.landmarks, [take.usual] * count
+    images, points = [], []
+    factors = kind.factors(rng)
+    for index in range(count):
+        factors = factors if wish.clip else kind.factors(rng)
+        place = Placement.align(usual[index], take.usual, factors)
+        moved = place.points(landmarks[index])
+        drawn = draw_landmarks(moved, wish.side) if kind.landmarks else place.image(drivers[index])
+        images.append(drawn)
+        points.append(moved)
+    return images, points
+
+
+def _at_side(take: Take, side: int) -> Take:
+    zoom = side / take.source.shape[0]
+    if zoom == 1:
+        return take
+
+    def picture(image: Picture) -> Picture:
+        method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(image, (side, side), interpolation=method), np.uint8)
+
+    def points(given: Points) -> Points:
+        return np.asarray((given + 0.5) * zoom - 0.5, np.float32)
+
+    return Take(
+        picture(take.source),
+        [picture(image) for image in take.targets],
+        points(take.landmarks),
+        points(take.usual),
+        None if take.drivers is None else [picture(image) for image in take.drivers],
+        None if take.driver_landmarks is None else points(take.driver_landmarks),
+        [points(given) for given in take.driver_usual],
+        None if take.other is None else picture(take.other),
+    )
+
+
+def _window(points: Points, wish: Wish, rng: np.random.Generator) -> tuple[int, int, int]:
+    """A square window near the face, its corner on the latent grid."""
+    corner = points.mean(0) - wish.size / 2 + rng.uniform(-24, 24, 2) * wish.side / 256
+    x, y = (np.clip(corner / _FACTOR, 0, (wish.side - wish.size) // _FACTOR).round() * _FACTOR).astype(int)
+    return int(x), int(y), wish.size
+
+
+def _cut(image: Picture, box: tuple[int, int, int], flip: bool) -> Picture:
+    x, y, size = box
+    piece = image[y : y + size, x : x + size]
+    return np.ascontiguousarray(piece[:, ::-1] if flip else piece)
+
+
+def _tint(image: Picture, gain: NDArray[np.float64], shift: NDArray[np.float64]) -> Picture:
+    """One light for a source and its targets, so that colours too must come from the source."""
+    return np.clip(image * gain + shift, 0, 255).astype(np.uint8)
+
+
+def _face_weight(points: Points, box: tuple[int, int, int], flip: bool) -> NDArray[np.float32]:
+    """Loss weights on the latent grid: 1 everywhere, 2 inside the face, up to 5 at the eyes and the mouth."""
+    x, y, size = box
+    cells = size // _FACTOR
+    local = (points - [x, y]) / _FACTOR
+    grid = np.zeros((cells, cells), np.float32)
+    cv2.fillConvexPoly(grid, cv2.convexHull(local.astype(np.int32)), 1.0)
+    scale = max(1.0, float(np.ptp(points[:27, 0])) / 110)  # a face is about 110 pixels wide in a picture of 256
+    for part, spread in ((points[36:42], 1.2), (points[42:48], 1.2), (points[48:68], 1.8)):
+        cx, cy = (part.mean(0) - [x, y]) / _FACTOR - 0.5
+        yy, xx = np.mgrid[0:cells, 0:cells]
+        far = ((xx - cx) ** 2 + (yy - cy) ** 2) / (2 * (spread * scale) ** 2)
+        grid += 3 * np.exp(-far).astype(np.float32)
+    grid = 1 + grid
+    return np.ascontiguousarray(grid[:, ::-1] if flip else grid).astype(np.float32)
+
+
+def _tensor(images: NDArray[np.generic]) -> Tensor:
+    """uint8 [n, h, w, 3] to [n, 3, h, w] in [-1, 1]."""
+    return torch.from_numpy(np.asarray(images, np.uint8)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
