@@ -24,6 +24,9 @@ from mien.cli.convert import convert
 from mien.cli.data import data
 from mien.cli.demo import demo
 from mien.cli.doctor import doctor
+from mien.cli.edit import edit
+from mien.cli.evaluate import evaluate
+from mien.cli.motion import motion
 from mien.cli.parity import parity
 from mien.errors import MienError
 
@@ -102,9 +105,10 @@ def options(
     """Make a still portrait move as the face in a video does."""
 
 
-for command in (animate, demo, doctor, parity):
+for command in (animate, edit, motion, demo, doctor, parity):
     app.command()(command)
 app.add_typer(data)
+app.add_typer(evaluate)
 app.add_typer(convert, name="convert")
 
 

@@ -1,0 +1,240 @@
+"""`mien evaluate ...`: score systems, ours and others, and print the papers' tables beside what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+evaluate = typer.Typer(name="evaluate", no_args_is_help=True, help="Score systems by the papers' protocols.")
+build = typer.Typer(name="build", no_args_is_help=True, help="Make a benchmark file: who drives whom.")
+evaluate.add_typer(build)
+
+Pairs = Annotated[int, typer.Option(min=1, help="Pairs of each protocol.")]
+Frames = Annotated[int, typer.Option(min=2, help="Frames a clip.")]
+Step = Annotated[int, typer.Option(min=1, help="Take every so-many-th frame.")]
+Side = Annotated[int, typer.Option(help="Pixels a side: 256 as in the paper, or 512.")]
+Seed = Annotated[int, typer.Option(help="Who drives whom is drawn by it.")]
+Protocols = Annotated[list[str] | None, typer.Option("--protocol", help="self, cross, disentangled; all for none.")]
+Out = Annotated[Path, typer.Argument(help="The benchmark file to write, .json.")]
+Weights = Annotated[list[Path] | None, typer.Option("--weights", help="A folder with networks that metrics need.")]
+Runs = Annotated[list[Path], typer.Argument(help="Folders that `mien evaluate run` wrote.")]
+MaybeRuns = Annotated[list[Path] | None, typer.Argument(help="Folders that `mien evaluate run` wrote.")]
+Predictions = Annotated[
+    list[str] | None, typer.Option("--predictions", help="NAME=FOLDER with a video ID.mp4 for each pair.")
+]
+TableBenchmark = Annotated[Path | None, typer.Option("--benchmark", help="For --predictions: the benchmark file.")]
+TableOut = Annotated[Path | None, typer.Option("-o", "--output", help="A folder for the table as .md and .json.")]
+
+
+@build.command("real")
+def build_real(
+    data: Annotated[Path, typer.Argument(help="A folder like ../shared/data, with real/ and clips/.")],
+    out: Out,
+    pairs: Pairs = 8,
+    frames: Frames = 48,
+    step: Step = 1,
+    side: Side = 256,
+    seed: Seed = 0,
+    protocols: Protocols = None,
+) -> None:
+    """From real portraits and drivers that no weights were trained on."""
+    _build("real", data, out, pairs, frames, step, side, seed, protocols, False)
+
+
+@build.command("heads")
+def build_heads(
+    data: Annotated[Path, typer.Argument(help="A dataset of `mien data avatars`.")],
+    out: Out,
+    pairs: Pairs = 8,
+    frames: Frames = 16,
+    step: Step = 1,
+    side: Side = 256,
+    seed: Seed = 0,
+    protocols: Protocols = None,
+    every_group: Annotated[bool, typer.Option(help="Take also groups that were trained on.")] = False,
+) -> None:
+    """From rendered people, where there is an exact truth in cross reenactment too."""
+    _build("heads", data, out, pairs, frames, step, side, seed, protocols, every_group)
+
+
+def _build(
+    kind: str,
+    data: Path,
+    out: Path,
+    pairs: int,
+    frames: int,
+    step: int,
+    side: int,
+    seed: int,
+    protocols: list[str] | None,
+    every_group: bool,
+) -> None:
+    from mien.evaluation.benchmark import PROTOCOLS
+    from mien.evaluation.build_real import BuildOptions
+    from mien.jobs.evaluate import build as write
+
+    options = BuildOptions(pairs, frames, step, side, seed, tuple(protocols or PROTOCOLS))
+    typer.echo(write(kind, data, out, options, every_group))
+
+
+@evaluate.command("run")
+def run(
+    benchmark: Annotated[Path, typer.Argument(help="A benchmark file of `mien evaluate build`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for results and the report.")],
+    systems: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--system",
+            help="[NAME=]KIND[:MODEL]; KIND is x-portrait, dex, face-vid2vid, face-vid2vid-plus, landmarks,"
+            " copy-source, copy-driver or truth.",
+        ),
+    ] = None,
+    predictions: Predictions = None,
+    weights: Weights = None,
+    metrics: Annotated[list[str] | None, typer.Option("--metric", help="Only these; all for none.")] = None,
+    side: Annotated[int | None, typer.Option(help="Pixels a side, in place of the benchmark's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps of our systems.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance of our systems.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of our systems.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    reader: Annotated[str, typer.Option(help="Who reads faces for our systems: auto, nano or mediapipe.")] = "auto",
+    reader_model: Annotated[Path | None, typer.Option(help="Its model file.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or local.")] = None,
+) -> None:
+    """Run systems, score every clip, and write tables and the report; goes on where it was stopped."""
+    from mien.cli.progress import TerminalProgress
+    from mien.jobs.evaluate import EvaluateOptions
+    from mien.jobs.evaluate import evaluate as run_evaluation
+    from mien.jobs.evaluation_systems import SystemSpec, parse_predictions, parse_system
+
+    defaults = SystemSpec("", "", None, steps, guidance, seed, device, reader, reader_model)
+    specs = [parse_system(text, defaults) for text in systems or []]
+    specs += [parse_predictions(text) for text in predictions or []]
+    options = EvaluateOptions(
+        benchmark, output, tuple(specs), side, tuple(metrics or ()), tuple(weights or ()), workers, ray
+    )
+    with TerminalProgress() as progress:
+        done = run_evaluation(options, progress)
+    for name, reason in sorted(done.outcome.failed.items()):
+        typer.echo(f"{name}: {reason}", err=True)
+    for name, reason in done.missing.items():
+        typer.echo(f"{name} is missing: {reason}", err=True)
+    typer.echo(f"{done.outcome.summary('clips')}: {done.written[-1]}")
+
+
+@evaluate.command("report")
+def report(
+    runs: Runs, output: Annotated[Path, typer.Option("-o", "--output", help="The folder for tables and the page.")]
+) -> None:
+    """Put finished runs into one report: tables as .md and .json, and report.html."""
+    from mien.jobs.evaluate import report as write
+
+    for path in write(runs, output, None):
+        typer.echo(path)
+
+
+@evaluate.command("table1")
+def table1(
+    runs: MaybeRuns = None,
+    output: TableOut = None,
+    benchmark: TableBenchmark = None,
+    predictions: Predictions = None,
+    weights: Weights = None,
+) -> None:
+    """X-Portrait, Table 1: self and cross reenactment, published and measured here."""
+    _table("table1", runs, output, benchmark, predictions, weights)
+
+
+@evaluate.command("table2")
+def table2(
+    runs: MaybeRuns = None,
+    output: TableOut = None,
+    benchmark: TableBenchmark = None,
+    predictions: Predictions = None,
+    weights: Weights = None,
+) -> None:
+    """X-Portrait, Table 2: ablations in cross reenactment."""
+    _table("table2", runs, output, benchmark, predictions, weights)
+
+
+@evaluate.command("dex-table1")
+def dex_table1(
+    runs: MaybeRuns = None,
+    output: TableOut = None,
+    benchmark: TableBenchmark = None,
+    predictions: Predictions = None,
+    weights: Weights = None,
+) -> None:
+    """DeX-Portrait, Table 1: self, cross and disentangled."""
+    _table("dex-table1", runs, output, benchmark, predictions, weights)
+
+
+@evaluate.command("dex-table2")
+def dex_table2(
+    runs: MaybeRuns = None,
+    output: TableOut = None,
+    benchmark: TableBenchmark = None,
+    predictions: Predictions = None,
+    weights: Weights = None,
+) -> None:
+    """DeX-Portrait, Table 2: ablations, cross and disentangled."""
+    _table("dex-table2", runs, output, benchmark, predictions, weights)
+
+
+def _table(
+    name: str,
+    runs: list[Path] | None,
+    output: Path | None,
+    benchmark: Path | None,
+    predictions: list[str] | None,
+    weights: list[Path] | None,
+) -> None:
+    from mien.cli.progress import TerminalProgress
+    from mien.errors import InputError
+    from mien.jobs.evaluate import EvaluateOptions, table
+    from mien.jobs.evaluation_systems import parse_predictions
+
+    scored = None
+    if predictions:
+        if benchmark is None or output is None:
+            raise InputError("--predictions are scored first: give --benchmark FILE and --output FOLDER as well")
+        specs = tuple(parse_predictions(text) for text in predictions)
+        scored = EvaluateOptions(benchmark, output, specs, weights=tuple(weights or ()))
+    with TerminalProgress() as progress:
+        text, written = table(name, runs or [], output, scored, progress)
+    typer.echo(text.rstrip())
+    for path in written:
+        typer.echo(path)
+
+
+@evaluate.command("metrics")
+def metrics(weights: Weights = None) -> None:
+    """List the metrics: what each measures, its source, and whether it can be measured here."""
+    from mien.evaluation.registry import METRICS
+    from mien.evaluation.scoring import ScoreOptions, unavailable
+
+    lacking = unavailable(ScoreOptions(weights=tuple(weights or ())))
+    for key, metric in METRICS.items():
+        low, high = ("" if bound is None else f"{bound:g}" for bound in metric.range)
+        unit = f" {metric.unit}" if metric.unit else ""
+        better = {"higher": "higher is better", "lower": "lower is better", "one": "1 is best"}[metric.direction]
+        typer.echo(f"{key}: {metric.meaning}; {low or '-inf'} to {high or 'inf'}{unit}, {better}")
+        typer.echo(f"    source: {metric.source}")
+        typer.echo(f"    {'ready' if key not in lacking else 'missing: ' + lacking[key]}")
+
+
+@evaluate.command("weights")
+def weights(
+    folder: Annotated[Path, typer.Argument(help="Where to put them; give it as --weights later.")],
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only these, such as alexnet or sface.")] = None,
+) -> None:
+    """Download the networks that metrics need (about 400 MB for all)."""
+    from mien.cli.progress import TerminalProgress
+    from mien.jobs.evaluate import fetch_weights
+
+    with TerminalProgress() as progress:
+        for path in fetch_weights(folder, only or [], progress):
+            typer.echo(path)

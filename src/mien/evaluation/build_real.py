@@ -1,0 +1,113 @@
+"""A benchmark from ../shared/data: real portraits and real drivers that no weights of ours were trained on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import InputError
+from mien.evaluation.benchmark import PROTOCOLS, Benchmark, Medium, Pair, self_pair
+
+# The same person in both: no cross-identity pair (data/real/README.md).
+_SAME_PERSON = {("p14_photo_man_open_mouth", "d08_man_grey_hoodie")}
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How many pairs of each protocol, of how many frames, every `step`-th, from the middle of the clips. side: of the
+    squares. seed: of who drives whom."""
+
+    pairs: int = 8
+    frames: int = 48
+    step: int = 1
+    side: int = 256
+    seed: int = 0
+    protocols: tuple[str, ...] = ("self", "cross", "disentangled")
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1 or self.frames < 2 or self.step < 1:
+            raise InputError("a benchmark needs --pairs from 1, --frames from 2 and --step from 1 up")
+        if not self.protocols:
+            raise InputError("a benchmark needs a protocol: give --protocol self, cross or disentangled")
+
+
+@dataclass(frozen=True)
+class _Clip:
+    id: str
+    path: Path
+    frames: int
+    rate: Fraction
+
+
+def build_real(data: Path, options: BuildOptions) -> Benchmark:
+    """Every driver in turn, on portraits drawn at random; nothing that an index allows to be trained on.
+
+    data: a folder with real/index.json and clips/index.json. Raises InputError if it is none or its clips are short.
+    """
+    portraits = [
+        (str(entry["id"]), data / "real" / entry["file"])
+        for entry in _index(data / "real")["portraits"]
+        if entry.get("mediapipe_face", True)
+    ]
+    clips = _clips(data / "real", "driving") + _clips(data / "clips", "clips")
+    span = (options.frames - 1) * options.step + 1
+    clips = [clip for clip in clips if clip.frames >= span]
+    if not portraits or len(clips) < 2:
+        raise InputError(f"{data} has less than two clips of {span} frames: ask for fewer --frames or a smaller --step")
+    rng = np.random.default_rng(options.seed)
+    pairs: list[Pair] = []
+    for number in range(options.pairs):
+        clip, again = clips[number % len(clips)], number // len(clips)
+        medium = _medium(clip, options, again)
+        free = [p for p in portraits if (p[0], clip.id) not in _SAME_PERSON]
+        name, path = free[int(rng.integers(len(free)))]
+        other = clips[(number + 1 + int(rng.integers(len(clips) - 1))) % len(clips)]
+        source, rate, tags = Medium(path), clip.rate, ("real",)
+        expression = _medium(other, options, again)
+        apart = _name("apart", name, clip.id, other.id, again=again)
+        pairs += [
+            self_pair(_name("self", clip.id, again=again), medium, rate, tags),
+            Pair(_name("cross", name, clip.id, again=again), "cross", source, medium, rate=rate, tags=tags),
+            Pair(apart, "disentangled", source, medium, expression, rate=rate, tags=tags),
+        ]
+    return Benchmark("real", options.side, in_order(pairs, options.protocols))
+
+
+def in_order(pairs: list[Pair], protocols: tuple[str, ...]) -> tuple[Pair, ...]:
+    """The pairs of the wanted protocols, protocol by protocol."""
+    return tuple(pair for protocol in PROTOCOLS if protocol in protocols for pair in pairs if pair.protocol == protocol)
+
+
+def _name(*parts: str, again: int) -> str:
+    return "-".join([part.split("_")[0] for part in parts] + ([str(again)] if again else []))
+
+
+def _medium(clip: _Clip, options: BuildOptions, again: int) -> Medium:
+    """A stretch from the middle; when a clip comes again, from elsewhere in it."""
+    room = clip.frames - ((options.frames - 1) * options.step + 1)
+    share = (0.5, 0.0, 1.0)[again] if again < 3 else 1 / again
+    return Medium(clip.path, int(room * share), options.frames, options.step)
+
+
+def _clips(folder: Path, key: str) -> list[_Clip]:
+    return [
+        _Clip(str(e["id"]), folder / e["file"], int(e["frames"]), Fraction(str(e["fps"])).limit_denominator(1001))
+        for e in _index(folder)[key]
+        if not e.get("train_ok") and e.get("mediapipe_face_fraction", 1) == 1
+    ]
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    path = folder / "index.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): give the folder ../shared/data") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no index of portraits and clips: give the folder ../shared/data")
+    return content

@@ -1,0 +1,65 @@
+"""Fréchet distances of feature sets: FID (Heusel et al. 2017) and FVD (Unterthiner et al. 2018)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien.errors import WeightsError
+from mien.evaluation.perceptual import read_tensors
+
+Floats = NDArray[np.float64]
+_BATCH = 16
+
+
+def frechet_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Distance of two Gaussians fitted to features [n, d] and [m, d]; at least two rows each.
+
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C = X^T X / (n - 1) of centred rows X the last trace is the sum of
+    the singular values of X1 X2^T / sqrt((n - 1)(m - 1)), so that no root of a singular matrix is taken.
+    """
+    one, two = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if min(len(one), len(two)) < 2:
+        raise ValueError(f"a Fréchet distance needs two rows of features at least, not {len(one)} and {len(two)}")
+    apart = float(((one.mean(0) - two.mean(0)) ** 2).sum())
+    roots = [_root(one), _root(two)]
+    spread = sum(float((root**2).sum()) for root in roots)
+    shared = float(np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum())
+    return max(apart + spread - 2 * shared, 0.0)
+
+
+def _root(features: Floats) -> Floats:
+    """A matrix [at most d, d] whose square R^T R is the covariance."""
+    centred: Floats = (features - features.mean(0)) / np.sqrt(len(features) - 1)
+    if len(centred) <= centred.shape[1]:
+        return centred
+    return np.asarray(np.linalg.qr(centred, mode="r"), np.float64)
+
+
+class Inception:
+    """The features [n, 2048] that FID compares, by torch-fidelity."""
+
+    def __init__(self, weights: Path) -> None:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        read_tensors(weights)  # the library opens the file in a way that could run code: let no such file pass
+        try:
+            self._network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(weights)).eval()
+        except RuntimeError as error:
+            raise WeightsError(
+                f"{weights} is not torch-fidelity's Inception: fetch it with mien evaluate weights"
+            ) from error
+
+    @torch.no_grad()
+    def features(self, frames: Tensor) -> NDArray[np.float32]:
+        """Of pictures [n, 3, h, w] in [0, 1]."""
+        found = []
+        for part in frames.split(_BATCH):
+            (features,) = self._network((part * 255).round().byte())
+            found.append(features.float().cpu().numpy())
+        return np.concatenate(found).astype(np.float32)

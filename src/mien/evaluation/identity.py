@@ -1,0 +1,146 @@
+"""Whether two pictures show the same person: cosine of face embeddings, by three networks that are never mixed up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import WeightsError
+
+# Eyes, nose tip and mouth corners in the aligned square of face-reidentification-retail-0095, unit square.
+_RETAIL_POINTS = np.array(
+    [
+        [0.31556875, 0.46157411],
+        [0.68262292, 0.46157411],
+        [0.50026250, 0.64050541],
+        [0.34947187, 0.82469196],
+        [0.65343646, 0.82469196],
+    ]
+)
+_RETAIL_SIDE = 128
+_SEARCH_SIDES = (320, 640)
+
+
+class Embedder(Protocol):
+    """Turns the face of a picture, uint8 RGB [h, w, 3], into a vector; None if it shows none."""
+
+    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """The vector; compare by `cosine`."""
+
+
+def cosine(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> float | None:
+    """In [-1, 1]; None if one of the faces was not found."""
+    if first is None or second is None:
+        return None
+    return float(first @ second / max(float(np.linalg.norm(first) * np.linalg.norm(second)), 1e-12))
+
+
+class YuNet:
+    """The largest face of a picture, by OpenCV's YuNet."""
+
+    def __init__(self, model: Path) -> None:
+        try:
+            self._detector = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5)
+        except cv2.error as error:
+            raise WeightsError(f"{model} is not YuNet: fetch it with mien evaluate weights") from error
+
+    def find(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Its row [15] of box, five points (eyes, nose, mouth corners; image left first) and score, in pixels."""
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        # small squares are enlarged too where that is what it takes to find the face
+        for side in (max(image.shape[:2]), *_SEARCH_SIDES):
+            zoom = side / max(image.shape[:2])
+            size = (round(image.shape[1] * zoom), round(image.shape[0] * zoom))
+            self._detector.setInputSize(size)
+            found = self._detector.detect(bgr if zoom == 1 else cv2.resize(bgr, size))[1]
+            if found is not None:
+                row = max(found, key=lambda face: float(face[2] * face[3])).copy()
+                row[:14] /= zoom
+                return np.asarray(row, np.float32)
+        return None
+
+
+class Retail:
+    """face-reidentification-retail-0095 of Intel's Open Model Zoo, 256 numbers."""
+
+    def __init__(self, yunet: YuNet, model: Path) -> None:
+        self._yunet = yunet
+        self._network = _onnx(model)
+
+    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """See `Embedder.embed`."""
+        face = self._yunet.find(image)
+        if face is None:
+            return None
+        warp = similarity(face[4:14].reshape(5, 2), _RETAIL_POINTS * _RETAIL_SIDE)
+        crop = cv2.warpAffine(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), warp, (_RETAIL_SIDE, _RETAIL_SIDE))
+        self._network.setInput(crop.astype(np.float32).transpose(2, 0, 1)[None])
+        return np.asarray(self._network.forward().ravel(), np.float64)
+
+
+class SFace:
+    """SFace (Zhong et al. 2021) of OpenCV Zoo, 128 numbers."""
+
+    def __init__(self, yunet: YuNet, model: Path) -> None:
+        self._yunet = yunet
+        try:
+            self._network = cv2.FaceRecognizerSF.create(str(model), "")
+        except cv2.error as error:
+            raise WeightsError(f"{model} is not SFace: fetch it with mien evaluate weights") from error
+
+    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """See `Embedder.embed`."""
+        face = self._yunet.find(image)
+        if face is None:
+            return None
+        aligned = self._network.alignCrop(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), face)
+        return np.asarray(self._network.feature(aligned).ravel(), np.float64)
+
+
+class ArcFace:
+    """ArcFace (Deng et al. 2019) of InsightFace's buffalo_l, 512 numbers; its models are for research only."""
+
+    def __init__(self, root: Path) -> None:
+        from insightface.app import FaceAnalysis
+
+        self._app: Any = FaceAnalysis(name="buffalo_l", root=str(root), allowed_modules=["detection", "recognition"])
+        self._app.prepare(ctx_id=-1)
+
+    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """See `Embedder.embed`."""
+        faces = self._app.get(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if not faces:
+            return None
+        largest = max(faces, key=lambda face: float(np.prod(face.bbox[2:] - face.bbox[:2])))
+        return np.asarray(largest.embedding, np.float64)
+
+
+def insightface_root(folders: tuple[Path, ...]) -> Path | None:
+    """The folder in which InsightFace finds models/buffalo_l, so that it downloads nothing by itself."""
+    for root in (*folders, Path.home() / ".insightface"):
+        if any((root / "models" / "buffalo_l").glob("*.onnx")):
+            return root
+    return None
+
+
+def similarity(points: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
+    """The turn, zoom and shift [2, 3] that lays points [n, 2] over targets best (least squares; Umeyama 1991)."""
+    one, two = np.asarray(points, np.float64), np.asarray(targets, np.float64)
+    first, second = one.mean(0), two.mean(0)
+    p, q = one - first, two - second
+    left, values, right = np.linalg.svd(q.T @ p)
+    sign = np.array([1.0, np.sign(np.linalg.det(left @ right))])
+    turn = (left * sign) @ right
+    zoom = float((values * sign).sum() / max(float((p**2).sum()), 1e-12))
+    return np.c_[zoom * turn, second - zoom * turn @ first]
+
+
+def _onnx(model: Path) -> Any:
+    try:
+        return cv2.dnn.readNetFromONNX(str(model))
+    except cv2.error as error:
+        raise WeightsError(f"{model} cannot be read as an ONNX network: copy it again") from error

