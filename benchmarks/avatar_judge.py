@@ -64,7 +64,7 @@ def main() -> None:
     subprocess.run([*judge, "--sheet"], check=True, stdout=subprocess.DEVNULL)
     report = json.loads((out / "judged/report.json").read_text())
     columns = ["yaw", "pitch", "roll", "jaw", "blink", "smile", "brow", "gaze", "identity", "found", "sharp"]
-    print("| pair | " + " | ".join(columns) + " |\n|---" * (1 + len(columns)) + "|")
+    print("| pair | " + " | ".join(columns) + " |\n" + "|---" * (1 + len(columns)) + "|")
     for row in [*report["pairs"], {"name": "mean", **report["mean"]}, {"name": "target", **TARGETS}]:
         cells = ["-" if row.get(name) is None else f"{row[name]:.2f}" for name in columns]
         print(f"| {row['name']} | " + " | ".join(cells) + " |")

@@ -8,7 +8,7 @@ import pytest
 
 from mien.avatars import expressions
 from mien.avatars.head_model import HeadModel
-from mien.avatars.motion import Track, generated_track, load_tracks, measure_track, save_tracks
+from mien.avatars.motion import Track, generated_track, load_tracks, measure_track, performed, save_tracks
 from mien.avatars.performances import CLIPS, MotionLimits, make_performance
 from mien.errors import InputError
 from mien.media import write_video
@@ -114,3 +114,17 @@ def test_a_clip_is_measured(model: HeadModel, tmp_path: Path) -> None:
     write_video(tmp_path / "dark.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3, rate=Fraction(25))
     with pytest.raises(InputError, match="shows no face"):
         measure_track(model, DrawnFaceReader(), tmp_path / "dark.mp4")
+
+
+def test_avatars_show_what_was_read(model: HeadModel) -> None:
+    """Lips that a pucker would part are closed, and an open jaw that a smile would hide is opened further."""
+    pucker, smile, jaw = (
+        model.coefficients(**amounts)
+        for amounts in ({"mouthPucker": 1.0}, {"mouthSmile": 0.8, "jawOpen": 0.3}, {"jawOpen": 0.3})
+    )
+    shown = performed(model, np.stack([pucker, smile, jaw, model.coefficients()]))
+    index = model.index
+    assert shown[0, index("mouthClose")] > 0.05 and shown[0, index("jawOpen")] == 0
+    assert shown[1, index("jawOpen")] > shown[2, index("jawOpen")] == pytest.approx(0.3)
+    assert np.array_equal(shown[3], model.coefficients())
+    assert shown[0, index("mouthPucker")] == 1

@@ -34,7 +34,7 @@ def photo_people(model: HeadModel, shared: Path, detector_model: Path) -> list[A
         for number, file in enumerate(files):
             photo, face, _ = detector.crop(read_image(file), 256)
             # different amplitudes, as every member of a cast has its own
-            people.append(PhotoAvatar(model, photo, face, jaw_gain=1 + 0.2 * number, depth_gain=1.1, atlas=256))
+            people.append(PhotoAvatar(model, photo, face, jaw_gain=1 + 0.2 * number, depth_gain=1.1, atlas=512))
     return people
 
 
