@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mien.jobs.options import AnimateOptions
 
 _MODEL, _MOTION, _RESULT, _MACHINE = "Model", "Driver and portrait", "Result", "Machine"
+_DEX = "Pose and expression apart (--system dex)"
 
 
 def animate(
@@ -20,14 +21,14 @@ def animate(
         list[Path], typer.Option("-s", "--source", help="The portrait. Repeat it for more pictures of the same person.")
     ],
     driver: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "-d",
             "--driver",
             "--driving",
             help="A video, an image, a folder of images, or motion: MOTIONS.safetensors#TRACK.",
         ),
-    ],
+    ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The video to write (.mp4 .mov .mkv .webm .gif), or a folder.")
     ] = Path("."),
@@ -98,15 +99,53 @@ def animate(
         bool,
         typer.Option("--dry-run", help="Say what would run and what it costs; write nothing.", rich_help_panel=_RESULT),
     ] = False,
+    system: Annotated[str, typer.Option(help="x: X-Portrait; dex: DeX-Portrait.", rich_help_panel=_MODEL)] = "x",
+    pose_from: Annotated[
+        Path | None, typer.Option(help="The driver of the head pose alone.", rich_help_panel=_DEX)
+    ] = None,
+    expression_from: Annotated[
+        Path | None, typer.Option(help="The driver of the expression alone.", rich_help_panel=_DEX)
+    ] = None,
+    pose_only: Annotated[
+        bool, typer.Option("--pose-only", help="Keep the portrait's expression.", rich_help_panel=_DEX)
+    ] = False,
+    expression_only: Annotated[
+        bool, typer.Option("--expression-only", help="Keep the portrait's head pose.", rich_help_panel=_DEX)
+    ] = False,
+    pose_gain: Annotated[
+        float, typer.Option(help="How much of the head's motion is taken over, 0 to 4.", rich_help_panel=_DEX)
+    ] = 1.0,
+    expression_gain: Annotated[
+        float, typer.Option(help="How much of the expression is taken over, 0 to 4.", rich_help_panel=_DEX)
+    ] = 1.0,
+    relative: Annotated[
+        bool,
+        typer.Option(
+            "--relative/--absolute",
+            help="Move from the portrait's own pose on, or go where the driving head is.",
+            rich_help_panel=_DEX,
+        ),
+    ] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MACHINE)] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MACHINE)] = "auto",
 ) -> None:
     """Make a portrait move as the face in a video does."""
-    from mien.jobs.options import AnimateOptions, parse_best_frame, parse_rate
+    from mien.jobs.options import parse_best_frame, parse_rate
+    from mien.jobs.systems import options_of
 
-    options = AnimateOptions(
-        portraits=tuple(source),
+    options = options_of(
+        system,
         driver=driver,
+        dex={
+            "pose_from": pose_from,
+            "expression_from": expression_from,
+            "pose_only": pose_only,
+            "expression_only": expression_only,
+            "pose_gain": pose_gain,
+            "expression_gain": expression_gain,
+            "relative": relative,
+        },
+        portraits=tuple(source),
         output=output,
         model=model,
         steps=steps,
@@ -134,8 +173,10 @@ def animate(
 
 def run_animation(options: AnimateOptions) -> None:
     """Run the job with progress on the terminal; prints the paths that were written, or the plan."""
-    from mien.jobs.animate import animate as job
     from mien.jobs.plan import describe_plan
+    from mien.jobs.systems import job_of
+
+    job = job_of(options)
 
     with TerminalProgress() as progress:
         report = job(options, progress)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,8 +38,10 @@ from mien.jobs.record import write_record
 from mien.media import Clip, VideoWriter, open_clip, write_image
 
 if TYPE_CHECKING:
+    from mien.pipelines.dex_portrait import DeXPortraitPipeline
     from mien.pipelines.x_portrait import XPortraitPipeline
 
+Options = TypeVar("Options", bound=AnimateOptions)
 
 FAST_DEFAULTS = {"num_inference_steps": 4, "guidance_scale": 1.0}
 
@@ -140,7 +142,7 @@ def _prepare(
     return _Job(resolved, output, clip, start, portraits, reader, pipe, frames)
 
 
-def resolve_options(options: AnimateOptions, pipe: XPortraitPipeline, reader: FaceReader) -> AnimateOptions:
+def resolve_options(options: Options, pipe: XPortraitPipeline | DeXPortraitPipeline, reader: FaceReader) -> Options:
     """The same options with every default of the model, the device and the reader filled in."""
     defaults = dict(pipe.default_options)
     if options.fast:

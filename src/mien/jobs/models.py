@@ -12,6 +12,7 @@ from mien.errors import InputError, MienError, WeightsError
 from mien.jobs.options import AnimateOptions
 
 if TYPE_CHECKING:
+    from mien.pipelines.dex_portrait import DeXPortraitPipeline
     from mien.pipelines.x_portrait import XPortraitPipeline
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -54,6 +55,21 @@ def load_pipeline(options: AnimateOptions) -> XPortraitPipeline:
     if options.fast:
         pipe.use_few_steps(options.lora)
     return pipe.to(device)
+
+
+def load_dex_pipeline(model: str, device: str, dtype: str) -> DeXPortraitPipeline:
+    """The DeX-Portrait pipeline by name, on its device; WeightsError or InputError if it cannot be loaded."""
+    from mien.pipelines.dex_portrait import DeXPortraitPipeline
+
+    chosen = choose_device(device)
+    _check_model_name(model)
+    try:
+        pipe = DeXPortraitPipeline.from_pretrained(model, torch_dtype=choose_dtype(dtype, chosen))
+    except MienError:
+        raise
+    except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds for unusable folders
+        raise WeightsError(f"the model {model} cannot be loaded: {_first_sentence(error)}") from error
+    return pipe.to(chosen)
 
 
 def check_weight_file(path: Path) -> None:

@@ -33,9 +33,7 @@ def _one(picture: Picture, size: int) -> Tensor:
         return torch.nn.functional.interpolate(
             picture[None].float(), (size, size), mode="bilinear", antialias=True, align_corners=False
         )[0]
-    array = np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-        raise ValueError(f"a picture must be uint8 [h, w, 3], not {array.dtype} {list(array.shape)}")
+    array = as_uint8(picture)
     if array.shape[:2] != (size, size):
         smaller = array.shape[0] > size
         array = cv2.resize(array, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
@@ -46,6 +44,16 @@ def to_uint8(pixels: Tensor) -> list[NDArray[np.uint8]]:
     """[n, 3, h, w] in [-1, 1] to n arrays uint8 [h, w, 3]."""
     array = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return list(array)
+
+
+def as_uint8(picture: Picture) -> NDArray[np.uint8]:
+    """One picture as uint8 [h, w, 3]; tensors [3, h, w] are taken to be in [-1, 1]. Raises ValueError for others."""
+    if isinstance(picture, Tensor):
+        return to_uint8(picture[None])[0]
+    array = np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(f"a picture must be uint8 [h, w, 3], not {array.dtype} {list(array.shape)}")
+    return array
 
 
 def as_output(frames: list[NDArray[np.uint8]], kind: str) -> Any:

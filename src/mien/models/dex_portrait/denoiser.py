@@ -23,12 +23,14 @@ from mien.models.x_portrait.temporal import TemporalModules
 class _ExpressiveWalk(backbone.Walk):
     """A walk that runs the next expression attention after every spatial transformer."""
 
-    modules: Iterator[ExpressionAttention] = iter(())
+    modules: Iterator[ExpressionAttention] | None = None
     tokens: Tensor | None = None
 
     def attend(self, transformer: torch.nn.Module, hidden: Tensor) -> Tensor:
         hidden = super().attend(transformer, hidden)
-        result: Tensor = hidden if self.tokens is None else next(self.modules)(hidden, self.tokens)
+        if self.tokens is None or self.modules is None:
+            return hidden
+        result: Tensor = next(self.modules)(hidden, self.tokens)
         return result
 
 
@@ -62,7 +64,7 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         context: Tensor,
         rays: Tensor | None = None,
         reference: ReferenceBank | None = None,
-        modules: Iterator[ExpressionAttention] = iter(()),
+        modules: Iterator[ExpressionAttention] | None = None,
         tokens: Tensor | None = None,
         temporal: TemporalModules | None = None,
         num_frames: int = 1,

@@ -35,9 +35,9 @@ class Motion:
 class Gains:
     """How motion is carried over.
 
-    pose, expression: 1: as it is, 0: the portrait's own, above 1: exaggerated. relative: only what the driving head does
-    from its reference frame on is carried over, starting from the portrait's own pose; else the portrait's head goes
-    where the driving head is.
+    pose, expression: 1: as it is, 0: the portrait's own, above 1: exaggerated. relative: only what the driving head
+    does from its reference frame on is carried over, starting from the portrait's own pose; else the portrait's head
+    goes where the driving head is.
     """
 
     pose: float = 1.0
@@ -64,9 +64,7 @@ def drive_pose(source: Pose, driving: Pose, reference: Pose, gains: Gains) -> Po
             return driving
     if gains.pose != 1:
         turn = rotation_matrices(gains.pose * rotation_vectors(turn))
-    return Pose(
-        turn @ source.rotation, source.translation + gains.pose * way, source.scale * (gains.pose * zoom).exp()
-    )
+    return Pose(turn @ source.rotation, source.translation + gains.pose * way, source.scale * (gains.pose * zoom).exp())
 
 
 def drive_expression(source: Tensor, driving: Tensor, gain: float) -> Tensor:
@@ -75,3 +73,9 @@ def drive_expression(source: Tensor, driving: Tensor, gain: float) -> Tensor:
     Expressions are never relative: a latent has no neutral from which differences could be measured.
     """
     return driving if gain == 1 else torch.lerp(source.expand_as(driving), driving, gain)
+
+
+def nearest_pose(source: Pose, driving: Pose) -> int:
+    """Which of the poses [f] is turned most like `source` [1]."""
+    turn = driving.rotation @ source.rotation.transpose(1, 2)
+    return int(turn.diagonal(dim1=1, dim2=2).sum(1).argmax())

@@ -1,4 +1,4 @@
-"""Expression attention (DeX-Portrait, supplement; the form is X-NeMo's): one more transformer after each spatial one."""
+"""Expression attention (DeX-Portrait, supplement; the form is X-NeMo's): a transformer after each spatial one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ExpressionAttention(nn.Module):
-    """GroupNorm, linear, two cross-attentions to the expression tokens and a feed-forward, linear, added to the input."""
+    """GroupNorm, linear, two cross-attentions to the expression tokens, feed-forward, linear, added to the input."""
 
     def __init__(self, channels: int, heads: int, token_dim: int, norm_num_groups: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Everything that DeX-Portrait adds to Stable Diffusion's blocks: reference warps, expression attention, null tokens."""
+"""All that DeX-Portrait adds to Stable Diffusion's blocks: reference warps, expression attention, null tokens."""
 
 from __future__ import annotations
 
@@ -48,4 +48,5 @@ class MotionInjection(ModelMixin, ConfigMixin):
 
     def reference_warps(self) -> dict[str, ReferenceWarp]:
         """The warps by the name of their transformer."""
-        return {name: warp for name, warp in zip(self.names, self.warps, strict=True) if isinstance(warp, ReferenceWarp)}
+        pairs = zip(self.names, self.warps, strict=True)
+        return {name: warp for name, warp in pairs if isinstance(warp, ReferenceWarp)}

@@ -28,7 +28,8 @@ class Conditions:
     """What some frames are made from. Each part may be missing: nothing of it is then injected.
 
     bank, latents [r, c, h, w]: of the source. source_pose: r poses, pose: b. tokens: of the expression [b, n, d].
-    ray_maps, warping: switches of the two branches of the pose, for ablations.
+    pose_absent: [b], rows that are to do without their pose (training). ray_maps, warping: switches of the two branches
+    of the pose, for ablations.
     """
 
     bank: ReferenceBank | None = None
@@ -36,6 +37,7 @@ class Conditions:
     source_pose: Pose | None = None
     pose: Pose | None = None
     tokens: Tensor | None = None
+    pose_absent: Tensor | None = None
     ray_maps: bool = True
     warping: bool = True
 
@@ -68,13 +70,15 @@ class DeXPortraitNetworks:
         if given.pose is None or given.source_pose is None or not given.ray_maps:
             return None
         source = ray_map(given.source_pose, side).repeat_interleave(len(given.pose) // len(given.source_pose), 0)
-        return torch.cat([source, ray_map(given.pose, side)], dim=1)
+        both = torch.cat([source, ray_map(given.pose, side)], dim=1)
+        return both if given.pose_absent is None else both * ~given.pose_absent[:, None, None, None]
 
     def predict(self, noisy: Tensor, timestep: Tensor, num_frames: int, given: Conditions) -> Tensor:
         """What the model predicts for noisy latents [b * num_frames, c, h, w] from what is given."""
         reference = given.bank
         if reference is not None and given.pose is not None and given.source_pose is not None and given.warping:
-            reference = PosedBank(reference, self.injection.reference_warps(), given.source_pose, given.pose)
+            warps = self.injection.reference_warps()
+            reference = PosedBank(reference, warps, given.source_pose, given.pose, given.pose_absent)
         result: Tensor = self.unet(
             noisy,
             timestep,

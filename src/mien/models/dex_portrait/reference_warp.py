@@ -46,11 +46,19 @@ class ReferenceWarp(nn.Module):
 class PosedBank(ReferenceBank):
     """A reference bank that also knows where the heads are: one sampling grid a level, shared by its blocks."""
 
-    def __init__(self, bank: ReferenceBank, warps: Mapping[str, ReferenceWarp], source: Pose, driving: Pose) -> None:
-        """bank: its keys and values stay shared. warps: by the name of the transformer. driving: b poses, source: r."""
+    def __init__(
+        self,
+        bank: ReferenceBank,
+        warps: Mapping[str, ReferenceWarp],
+        source: Pose,
+        driving: Pose,
+        absent: Tensor | None = None,
+    ) -> None:
+        """bank: its keys and values stay shared. warps: by the name of the transformer. driving: b poses, source: r.
+        absent: [b], rows to which nothing is added."""
         super().__init__()
         self.tokens, self._projected = bank.tokens, bank._projected
-        self._warps, self._grids = warps, dict[int, Tensor]()
+        self._warps, self._absent, self._grids = warps, absent, dict[int, Tensor]()
         self._matrix = backward_matrix(source.repeat(len(driving) // len(source)), driving)
 
     def residual(self, layer: str, hidden: Tensor) -> Tensor:
@@ -62,6 +70,8 @@ class PosedBank(ReferenceBank):
         # tokens of further portraits follow the first one's; only the first one's pose is known
         tokens = self.tokens[layer][:, :count]
         result: Tensor = self._warps[transformer_of(layer)](tokens, self._grids[count])
+        if self._absent is not None:
+            result = result * ~self._absent[:, None, None]
         return result.to(hidden.dtype)
 
 

@@ -1,0 +1,156 @@
+"""`mien edit`: one picture in, the same head turned, moved or with another expression out."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mien.errors import InputError
+from mien.faces import FaceReader, load_face_reader
+from mien.geometry import HeadPose
+from mien.jobs.animate import AnimateReport, resolve_options
+from mien.jobs.dex import DexOptions
+from mien.jobs.models import load_dex_pipeline
+from mien.jobs.motion import is_template, load_template, read_clip_motion
+from mien.jobs.outputs import finished_frames, resolve_output
+from mien.jobs.portrait import find_portrait, read_portrait_image
+from mien.jobs.progress import Progress, Silent, TimedProgress
+from mien.jobs.record import write_record
+from mien.media import open_clip, write_image
+from mien.models.dex_portrait import Motion, Pose
+from mien.models.dex_portrait.pose import code_of_head_pose
+
+if TYPE_CHECKING:
+    from mien.pipelines.dex_portrait import DeXPortraitPipeline
+
+_MOST_DEGREES = 90.0
+
+
+@dataclass(frozen=True)
+class EditOptions(DexOptions):
+    """`DexOptions` for a still. Make them with `edit_options`.
+
+    yaw, pitch, roll: degrees, added to the portrait's own (see `HeadPose`). x, y: how far the head is moved, in sides
+    of the square around it, to the right and down. zoom: how much larger the head gets, 1: not at all.
+    """
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    zoom: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("yaw", "pitch", "roll"):
+            _within(f"--{name}", getattr(self, name), -_MOST_DEGREES, _MOST_DEGREES)
+        for name in ("x", "y"):
+            _within(f"--{name}", getattr(self, name), -1, 1)
+        _within("--scale", self.zoom, 0.25, 4)
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything but the expression changes."""
+        return (self.yaw, self.pitch, self.roll, self.x, self.y, self.zoom) != (0, 0, 0, 0, 0, 1)
+
+
+def edit_options(*, portrait: Path, output: Path, expression_from: Path | None = None, **more: Any) -> EditOptions:
+    """Options of an edit. Raises InputError if nothing is to change."""
+    options = EditOptions(
+        portraits=(portrait,),
+        driver=expression_from or portrait,
+        output=output,
+        expression_from=expression_from,
+        relative=False,
+        **more,
+    )
+    if expression_from is None and not options.moves:
+        raise InputError("nothing is to change: give --yaw, --pitch, --roll, --x, --y, --scale or --expression-from")
+    return options
+
+
+def edit(
+    options: EditOptions,
+    progress: Progress | None = None,
+    *,
+    pipe: DeXPortraitPipeline | None = None,
+    reader: FaceReader | None = None,
+) -> AnimateReport:
+    """Write the changed portrait and its record. Raises InputError, OutputError or WeightsError."""
+    timed = TimedProgress(progress or Silent())
+    timed.stage("Loading", None)
+    image = read_portrait_image(options.portraits[0])
+    output = resolve_output(options, True)
+    with ExitStack() as stack:
+        if pipe is None:
+            pipe = load_dex_pipeline(options.model, options.device, options.dtype)
+        if reader is None:
+            reader = stack.enter_context(closing(load_face_reader(options.reader, options.reader_model)))
+        portrait = find_portrait(options.portraits[0], image, reader, options.face).framed(pipe.crop_scale)
+        options = resolve_options(options, pipe, reader)
+        pipe.set_portrait(portrait.square(max(pipe.image_size, 256)), portrait.landmarks)
+        expression = _expression(options, pipe, reader, timed)
+        timed.stage("Animating", 1.0)
+        square = _changed(options, pipe, expression, timed)
+    (frame,) = finished_frames([square], portrait, options.paste_back)
+    write_image(output, frame)
+    size = (frame.shape[1], frame.shape[0])
+    report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares())
+    return replace(report, record=write_record(report, open_clip(options.portraits[0]).info))
+
+
+def turned_pose(own: Motion, options: EditOptions) -> Motion:
+    """The portrait's motion with its pose changed by the options; angles are added to its own."""
+    head = Pose.from_code(own.pose).head_pose()
+    changed = replace(head, translation=np.asarray(head.translation) + 2 * np.array([options.x, options.y]))
+    changed = replace(changed, scale=head.scale * options.zoom)
+    if (options.yaw, options.pitch, options.roll) != (0, 0, 0):
+        angles = (head.yaw + options.yaw, head.pitch + options.pitch, head.roll + options.roll)
+        changed = replace(changed, rotation=HeadPose.from_euler(*angles).rotation)
+    return Motion(torch.from_numpy(code_of_head_pose(changed))[None], own.expression)
+
+
+def _changed(
+    options: EditOptions, pipe: DeXPortraitPipeline, expression: Motion | None, progress: Progress
+) -> np.ndarray:
+    """The square as the model makes it."""
+    # without a change of its own the pose stays the very same numbers, so that the warp changes nothing
+    pose = turned_pose(pipe.portrait, options) if options.moves else None
+    frames = pipe.stream(
+        pose,
+        expression,
+        frames=1,
+        gains=options.gains,
+        guidance="progressive" if options.progressive else "plain",
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance,
+        generator=torch.Generator("cpu").manual_seed(options.seed),
+        progress=progress.reach,
+    )
+    return next(frames)
+
+
+def _expression(
+    options: EditOptions, pipe: DeXPortraitPipeline, reader: FaceReader, progress: Progress
+) -> Motion | None:
+    """The expression of a picture, or of the first frame of a clip or template."""
+    path = options.expression_from
+    if path is None:
+        return None
+    if is_template(path):
+        motion = load_template(path, pipe.encoder_id).motion
+    else:
+        motion, _ = read_clip_motion(open_clip(path), reader, pipe, progress)
+    return Motion(motion.pose[:1], motion.expression[:1])
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InputError(f"{name} is {value}, but it must be a number from {low:g} to {high:g}")

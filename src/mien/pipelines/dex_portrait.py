@@ -1,0 +1,365 @@
+"""DeXPortraitPipeline: one portrait, the head pose of one clip, the expression of another (DeX-Portrait, CVPR 2026).
+
+    pipe = DeXPortraitPipeline.from_pretrained("FOLDER")
+    pipe.set_portrait(picture, landmarks)
+    frames = pipe.animate(pose_from=pipe.read_motion(clip_a), expression_from=pipe.read_motion(clip_b)).frames
+
+Whatever is left out stays as the portrait has it. `stream` gives the frames one by one, in flat memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers.utils import BaseOutput
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien.diffusion import WindowPlan, denoise_stream
+from mien.errors import WeightsError
+from mien.geometry import face_crop, masked_frame
+from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, drive_expression, drive_pose
+from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
+from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
+from mien.models.dex_portrait.injection import MotionInjection
+from mien.models.dex_portrait.pose_encoder import PoseEncoder
+from mien.models.x_portrait.appearance_reference import AppearanceReference
+from mien.models.x_portrait.empty_prompt import EmptyPrompt
+from mien.models.x_portrait.temporal import TemporalModules
+from mien.pipelines import loading
+from mien.pipelines.dex_sampling import DeXFront, DeXSampling, Driven
+from mien.pipelines.pictures import Picture, as_output, as_uint8, batches, to_pixels, to_uint8
+from mien.pipelines.x_portrait import SCHEDULERS
+
+PARTS: dict[str, type[ModelMixin]] = {
+    "pose_encoder": PoseEncoder,
+    "expression_encoder": ExpressionEncoder,
+    "vae": AutoencoderKL,
+    "empty_prompt": EmptyPrompt,
+    "appearance_reference": AppearanceReference,
+    "unet": DeXDenoisingUNet,
+    "injection": MotionInjection,
+    "temporal": TemporalModules,
+}
+# small, and a pose in half precision would tremble
+ENCODERS = ("pose_encoder", "expression_encoder")
+OPTIONS = ("image_size", "defaults", "crop_scale")
+_BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "dex_portrait_nano"
+# a square picture and its 68 landmarks, 0 to 1 across it
+Frame = tuple[Picture, NDArray[np.floating]]
+StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
+
+
+@dataclass
+class DeXPortraitOutput(BaseOutput):
+    """`frames`: list of PIL pictures ("pil"), uint8 array [f, h, w, 3] ("np") or tensor [f, 3, h, w] in [-1, 1]
+    ("pt").
+    """
+
+    frames: Any
+
+
+def paper_scheduler() -> DDIMScheduler:
+    """DDIM with the betas of X-NeMo, whose sampler DeX-Portrait's numbers are (35 steps, guidance 2.5)."""
+    return DDIMScheduler(
+        1000, 0.00085, 0.02, "scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
+    )
+
+
+def find_model(name: str | Path, revision: str | None = None) -> Path:
+    """The folder of "nano" (bundled), of a folder's name or of a hub id; WeightsError if there is none."""
+    if str(name) != "nano":
+        return loading.find_folder(name, revision)
+    if not (_BUNDLED / "model_index.json").is_file():
+        raise WeightsError("no DeX-Portrait weights come with this version of mien: name a model folder, --model DIR.")
+    return _BUNDLED
+
+
+class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Animates a portrait with an explicit head pose and a latent expression, each from a source of its own.
+
+    `image_size`: side of the square the model works at. `crop_scale`: side of that square over the face's size.
+    `defaults`: this model's sampling options.
+    """
+
+    scheduler: SchedulerMixin
+    vae: AutoencoderKL
+    unet: DeXDenoisingUNet
+    temporal: TemporalModules | None
+    pose_encoder: PoseEncoder
+    expression_encoder: ExpressionEncoder
+
+    model_cpu_offload_seq = "pose_encoder->expression_encoder->vae->appearance_reference->unet"
+    # they run between the U-Net's layers, or are one small tensor
+    _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt"]
+    _optional_components = ["temporal"]
+    _callback_tensor_inputs = ["latents"]
+
+    def __init__(
+        self,
+        pose_encoder: PoseEncoder,
+        expression_encoder: ExpressionEncoder,
+        vae: AutoencoderKL,
+        empty_prompt: EmptyPrompt,
+        appearance_reference: AppearanceReference,
+        unet: DeXDenoisingUNet,
+        injection: MotionInjection,
+        scheduler: SchedulerMixin,
+        temporal: TemporalModules | None = None,
+        image_size: int = 512,
+        defaults: Mapping[str, Any] | None = None,
+        crop_scale: float = 2.05,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            pose_encoder=pose_encoder,
+            expression_encoder=expression_encoder,
+            vae=vae,
+            empty_prompt=empty_prompt,
+            appearance_reference=appearance_reference,
+            unet=unet,
+            injection=injection,
+            temporal=temporal,
+            scheduler=scheduler,
+        )
+        self.register_to_config(image_size=image_size, defaults=dict(defaults or {}), crop_scale=crop_scale)
+        self._sources: list[Tensor] = []
+        self._own: Motion | None = None
+        self._encoder_id: str | None = None
+
+    # -- loading ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, torch_dtype: torch.dtype | None = None, revision: str | None = None, **parts: Any
+    ) -> DeXPortraitPipeline:
+        """Load a folder, a hub id or "nano" (bundled), strictly; `parts` replace parts of the folder by yours.
+
+        Raises WeightsError that names the file and the keys when anything is missing, unexpected or damaged.
+        """
+        folder = find_model(name, revision)
+        index = loading.read_json(folder / "model_index.json")
+        if index.get("_class_name") != cls.__name__:
+            raise WeightsError(
+                f"{folder} holds a {index.get('_class_name')}, not a {cls.__name__}: name another folder."
+            )
+        for part, kind in PARTS.items():
+            if part in parts:
+                continue
+            if part in cls._optional_components and index.get(part) in (None, [None, None]):
+                parts[part] = None
+            else:
+                parts[part] = loading.load_part(kind, folder / part, None if part in ENCODERS else torch_dtype)
+        if "scheduler" not in parts:
+            settings = loading.read_json(folder / "scheduler" / "scheduler_config.json")
+            kind_name = str(settings.get("_class_name", ""))
+            if kind_name not in SCHEDULERS:
+                raise WeightsError(f"{folder / 'scheduler'}: unknown scheduler {kind_name!r}.")
+            parts["scheduler"] = SCHEDULERS[kind_name].from_config(settings)
+        options: dict[str, Any] = {key: index[key] for key in OPTIONS if key in index}
+        return cls(**options, **parts)
+
+    @property
+    def networks(self) -> DeXPortraitNetworks:
+        """The parts as training uses them."""
+        return DeXPortraitNetworks(**{part: getattr(self, part) for part in PARTS})
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that the model reads and makes, in pixels."""
+        return int(self.config.image_size)
+
+    @property
+    def crop_scale(self) -> float:
+        """How large the model knows faces: side of its square over the larger side of the landmarks' box."""
+        return float(self.config.crop_scale)
+
+    @property
+    def default_options(self) -> dict[str, Any]:
+        """Sampling options of this model: num_inference_steps, guidance_scale, window, overlap."""
+        general = {"num_inference_steps": 35, "guidance_scale": 2.5, "window": 24, "overlap": 4}
+        return {**general, **self.config.defaults}
+
+    @property
+    def encoder_id(self) -> str:
+        """What the codes of this model are known by: codes of other encoders mean nothing to it."""
+        if self._encoder_id is None:
+            digest = hashlib.sha256()
+            for part in ENCODERS:
+                for name, tensor in sorted(getattr(self, part).state_dict().items()):
+                    digest.update(f"{part}.{name}".encode())
+                    digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+            self._encoder_id = digest.hexdigest()[:16]
+        return self._encoder_id
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def set_portrait(
+        self,
+        images: Picture | Sequence[Picture],
+        landmarks: NDArray[np.floating],
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Encode one portrait, or several of the same person; `landmarks` [68, 2] of the first, 0 to 1 across it.
+
+        Square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1]. With a `generator` latents
+        are drawn from the VAE's posterior, else its mode is taken.
+        """
+        pictures: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
+        if not pictures:
+            raise ValueError("set_portrait needs at least one picture")
+        self._own = self.read_motion([(pictures[0], landmarks)])
+        self._sources = [self._encode(to_pixels([picture], self.image_size), generator) for picture in pictures]
+
+    @property
+    def portrait(self) -> Motion:
+        """The portrait's own pose and expression, one frame."""
+        if self._own is None:
+            raise ValueError("no portrait is set; call set_portrait first")
+        return self._own
+
+    @torch.no_grad()
+    def read_motion(
+        self, frames: Iterable[Frame], reference: int = 0, progress: Callable[[float], None] | None = None
+    ) -> Motion:
+        """Pose and expression codes of frames: square pictures with their landmarks [68, 2], 0 to 1 across them.
+
+        reference: the frame from which relative motion is measured. progress: called with the number of frames read.
+        """
+        poses: list[Tensor] = []
+        expressions: list[Tensor] = []
+        device = self._execution_device
+        sides = self.pose_encoder.config.size, self.expression_encoder.config.size
+        for chunk in batches(frames, 8):
+            masked, crops = [], []
+            for picture, landmarks in chunk:
+                array = as_uint8(picture)
+                places = np.asarray(landmarks, np.float64) * array.shape[0]
+                masked.append(masked_frame(array, places))
+                crops.append(face_crop(array, places, sides[1]))
+            poses.append(self.pose_encoder(to_pixels(masked, sides[0]).to(device)).cpu())
+            expressions.append(self.expression_encoder(to_pixels(crops, sides[1]).to(device)).cpu())
+            if progress is not None:
+                progress(sum(len(part) for part in poses))
+        if not poses:
+            raise ValueError("read_motion needs at least one frame")
+        return Motion(torch.cat(poses), torch.cat(expressions), reference)
+
+    def _encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        posterior = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist
+        latents = posterior.mode() if generator is None else posterior.sample(generator)
+        scaled: Tensor = latents * self.vae.config.scaling_factor
+        return scaled
+
+    @torch.no_grad()
+    def _decode(self, latents: Tensor) -> Tensor:
+        decoded: Tensor = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
+        return decoded.float().clamp(-1, 1)
+
+    # -- the animation -----------------------------------------------------------------------------------------------
+
+    def drive(
+        self, pose_from: Motion | None, expression_from: Motion | None, gains: Gains, frames: int | None = None
+    ) -> Driven:
+        """Poses and expressions of every frame of the result, `frames` of them; None: as many as there are.
+
+        A motion of one frame is held. Raises ValueError if neither is given, or if their lengths do not fit.
+        """
+        lengths = {len(motion) for motion in (pose_from, expression_from) if motion is not None}
+        if not lengths:
+            raise ValueError("nothing drives the portrait: pass pose_from, expression_from or both")
+        count = max(lengths) if frames is None else frames
+        if any(length != 1 and length < count for length in lengths) or (frames is None and lengths - {1, count}):
+            raise ValueError(f"motions of {sorted(lengths)} frames do not fit {count}: make them equal")
+        own, own_pose = self.portrait, Pose.from_code(self.portrait.pose)
+        pose, expression = own_pose, own.expression
+        if pose_from is not None:
+            codes = pose_from.pose
+            reference = Pose.from_code(codes[pose_from.reference : pose_from.reference + 1])
+            pose = drive_pose(own_pose, Pose.from_code(codes[:count]), reference, gains)
+        if expression_from is not None:
+            expression = drive_expression(own.expression, expression_from.expression[:count], gains.expression)
+        pose = pose if len(pose) == count else pose.repeat(count)
+        return Driven(pose, expression.expand(count, -1), own_pose, own.expression)
+
+    def stream(
+        self,
+        pose_from: Motion | Iterable[Frame] | None = None,
+        expression_from: Motion | Iterable[Frame] | None = None,
+        *,
+        frames: int | None = None,
+        gains: Gains | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        guidance: str = "progressive",
+        hold: int | None = None,
+        null_expression: str = "learned",
+        window: int | None = None,
+        overlap: int | None = None,
+        generator: torch.Generator | None = None,
+        decode_chunk_size: int = 8,
+        callback_on_step_end: StepCallback | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Frames uint8 [h, w, 3] in order, each as soon as it is final.
+
+        pose_from, expression_from: motions, or pictures for `read_motion`; what is left out stays the portrait's own.
+        frames: how many to make; None: as many as the motions have.
+        gains: see `Gains`. guidance, hold, null_expression: see `DeXSampling`. `progress` gets a fraction from 0 to 1.
+        """
+        steps = self._steps(num_inference_steps)
+        sampling = DeXSampling(
+            self._plan(window, overlap), self._scale(guidance_scale), guidance, hold, null_expression
+        )
+        driven = self.drive(self._motion(pose_from), self._motion(expression_from), gains or Gains(), frames)
+        self.scheduler.set_timesteps(steps)
+        front = DeXFront(self, sampling, self._sources, driven, callback_on_step_end, progress)
+        done = denoise_stream(front.begin(generator), self.scheduler, sampling.plan, front.predict, generator)
+        for chunk in batches(done, decode_chunk_size):
+            yield from to_uint8(self._decode(torch.stack(chunk)))
+
+    @torch.no_grad()
+    def animate(
+        self,
+        pose_from: Motion | Iterable[Frame] | None = None,
+        expression_from: Motion | Iterable[Frame] | None = None,
+        *,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        **options: Any,
+    ) -> DeXPortraitOutput | tuple[Any]:
+        """All frames at once, as "pil", "np" or "pt"; the options are those of `stream`."""
+        made = as_output(list(self.stream(pose_from, expression_from, **options)), output_type)
+        return DeXPortraitOutput(frames=made) if return_dict else (made,)
+
+    @torch.no_grad()
+    def __call__(self, image: Picture, landmarks: NDArray[np.floating], driver: Motion, **options: Any) -> Any:
+        """`set_portrait` and `animate`, pose and expression from one driver, in one call."""
+        self.set_portrait(image, landmarks)
+        return self.animate(driver, driver, **options)
+
+    def _motion(self, given: Motion | Iterable[Frame] | None) -> Motion | None:
+        return given if given is None or isinstance(given, Motion) else self.read_motion(given)
+
+    def _steps(self, wanted: int | None) -> int:
+        return int(self.default_options["num_inference_steps"] if wanted is None else wanted)
+
+    def _scale(self, wanted: float | None) -> float:
+        return float(self.default_options["guidance_scale"] if wanted is None else wanted)
+
+    def _plan(self, window: int | None, overlap: int | None) -> WindowPlan:
+        defaults = self.default_options
+        length = int(defaults["window"] if window is None else window)
+        shared = min(int(defaults["overlap"]), length - 1) if overlap is None else int(overlap)
+        positions = self.temporal.config.positions if self.temporal is not None else length
+        if length > positions:
+            raise ValueError(f"this model's temporal modules know windows of at most {positions} frames, not {length}")
+        return WindowPlan(length, shared)
