@@ -28,6 +28,7 @@ from mien.cli.edit import edit
 from mien.cli.evaluate import evaluate
 from mien.cli.motion import motion
 from mien.cli.parity import parity
+from mien.cli.train import train
 from mien.errors import MienError
 
 
@@ -105,7 +106,7 @@ def options(
     """Make a still portrait move as the face in a video does."""
 
 
-for command in (animate, edit, motion, demo, doctor, parity):
+for command in (animate, edit, motion, demo, doctor, parity, train):
     app.command()(command)
 app.add_typer(data)
 app.add_typer(evaluate)

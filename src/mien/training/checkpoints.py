@@ -66,7 +66,7 @@ def save(
 ) -> Checkpoint:
     """Write a checkpoint and remove all but the newest `keep`; a stop in between leaves the old ones."""
     folder = run / FOLDER
-    target, aside = folder / f"{_PREFIX}{step:08d}", folder / f".{uuid.uuid4().hex[:12]}.part"
+    target, aside = folder_of(run, step), folder / f".{uuid.uuid4().hex[:12]}.part"
     for abandoned in folder.glob(".*.part"):
         shutil.rmtree(abandoned, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -86,6 +86,11 @@ def save(
     for old in sorted(folder.glob(f"{_PREFIX}*"))[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return Checkpoint(target, step)
+
+
+def folder_of(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return run / FOLDER / f"{_PREFIX}{step:08d}"
 
 
 def newest(run: Path) -> Checkpoint | None:

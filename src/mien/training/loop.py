@@ -16,10 +16,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,9 @@ _DISK = 150e6  # bytes a second, until the first checkpoint has been timed
 _REFRESH = 250  # steps between looks for new data
 
 
+Value = TypeVar("Value", int, float)
+
+
 class TrainingError(MienError):
     """The training cannot go on; the text says why and what to change."""
 
@@ -59,7 +62,8 @@ class Watcher(Protocol):
 @dataclass(frozen=True)
 class Outcome:
     """How a slice ended: steps done in all and in this slice, whether all are done, the smoothed loss terms, images per
-    second over all processes, seconds, peak memory of this process in bytes, and the checkpoint."""
+    second over all processes, seconds, peak memory of this process in bytes, the checkpoint, and whether this is the
+    main process, which writes."""
 
     step: int
     steps_here: int
@@ -69,6 +73,7 @@ class Outcome:
     seconds: float
     peak_bytes: int
     checkpoint: Path
+    main: bool
 
 
 def train(stage: Stage, options: TrainOptions, watcher: Watcher | None = None, began: float | None = None) -> Outcome:
@@ -84,11 +89,11 @@ class _Run:
     """One slice of a run in one process."""
 
     def __init__(self, stage: Stage, options: TrainOptions, began: float) -> None:
-        self.stage, self.options, self.began = stage, options, began
+        open_ones = ("steps", "rows", "accumulate", "warmup", "clip_norm", "ema", "checkpointing")
+        resolved = {name: getattr(stage, name) for name in open_ones if getattr(options, name) is None}
+        self.stage, self.options, self.began = stage, replace(options, **resolved), began
         self.processes = Processes()
-        self.total = options.steps or stage.steps
-        self.rows = options.rows or stage.rows
-        self.accumulate = options.accumulate or stage.accumulate
+        self.total, self.accumulate = _known(self.options.steps), _known(self.options.accumulate)
         self.folder = Path(options.out)
         self.step = self.first = 0
         self.started = began
@@ -96,26 +101,28 @@ class _Run:
         self.broken: dict[str, int] = {}
         self.images = 0
         self.stopped = False
+        self.last: Path | None = None
         self._build()
         self._saving = sum(p.numel() * p.element_size() for p in self.model.state_dict().values()) / _DISK
         self._showing = 0.0
 
     def _build(self) -> None:
         options, stage = self.options, self.stage
+        stage.check()
         torch.manual_seed(options.seed)
         model = stage.build()
         self.names = trained_names(model, stage.turns)
         found = self._resume_from()
         if found is not None:
             checkpoints.fill(model, found.weights(), stage.outside())
-            self.step = found.step
+            self.step, self.last = found.step, found.path
         elif options.start is not None:
             stage.start(model, Path(options.start))
         if options.checkpointing:
             recompute_blocks(model, stage.block_types())
         model.requires_grad_(False)
         self.model = model.to(self.processes.device)
-        self.average = Average(self.model, self.names, options.ema)
+        self.average = Average(self.model, self.names, _known(options.ema))
         self.optimizers = {turn.name: self._optimizer(turn) for turn in stage.turns}
         if found is not None:
             self.average.load(found.average())
@@ -155,13 +162,13 @@ class _Run:
         processes, options = self.processes, self.options
         if processes.main:
             self.folder.mkdir(parents=True, exist_ok=True)
-            options.save(self.folder / "options.json", {"processes": processes.count, "steps": self.total})
+            options.save(self.folder / "options.json", {"processes": processes.count})
         processes.wait()
         journal = Journal(self.folder, self.step) if processes.main else None
         if watcher is not None and processes.main:
             watcher.begin(self.total, self.step)
         self.first, self.started = self.step, time.monotonic()
-        saved = self.step if checkpoints.newest(self.folder) else -1
+        saved = -1 if self.last is None else self.step
         feed = self._feed()
         with _saves_when_told(self):
             while self.step < self.total and not self._over():
@@ -190,7 +197,9 @@ class _Run:
         mine = range(self.processes.rank * self.accumulate, (self.processes.rank + 1) * self.accumulate)
         steps, pinned = range(self.step, self.total), self.processes.device.type == "cuda"
         workers = self.options.workers
-        return micro_batches(self.stage, self.rows, self.options.seed, steps, mine, per_step, workers, pinned)
+        return micro_batches(
+            self.stage, _known(self.options.rows), self.options.seed, steps, mine, per_step, workers, pinned
+        )
 
     def _due(self, every: int) -> bool:
         """At every so many steps; under local averaging at the next meeting of the processes."""
@@ -254,7 +263,7 @@ class _Run:
             parameter.requires_grad_(False)
 
     def _descend(self, turn: Turn, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.options.clip_norm))
+        norm = float(nn.utils.clip_grad_norm_(parameters, _known(self.options.clip_norm)))
         if not math.isfinite(norm):
             self.broken[turn.name] = self.broken.get(turn.name, 0) + 1
             logger.warning("step %d: the gradient of %s is not a number; it is left out", self.step, turn.name)
@@ -304,7 +313,9 @@ class _Run:
             state = self.model.state_dict()
             weights = {name: value for name, value in state.items() if not checkpoints.within(name, outside)}
             optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-            checkpoints.save(self.folder, self.step, weights, self.average.weights, optimizers)
+            self.last = checkpoints.save(self.folder, self.step, weights, self.average.weights, optimizers).path
+        else:
+            self.last = checkpoints.folder_of(self.folder, self.step)
         self.processes.wait()
         self._saving = time.monotonic() - began
 
@@ -335,17 +346,16 @@ class _Run:
 
     def _outcome(self) -> Outcome:
         seconds = time.monotonic() - self.began
-        last = checkpoints.newest(self.folder)
-        assert last is not None  # it has just been written
+        assert self.last is not None  # it has just been written
         return Outcome(
             self.step, self.step - self.first, self.step >= self.total, self._shared_terms(), self._pace(), seconds,
-            peak_memory(), last.path,
+            peak_memory(), self.last, self.processes.main,
         )  # fmt: skip
 
 
 def rate_factor(step: int, total: int, options: TrainOptions) -> float:
     """Warm-up over `warmup` steps, then half a cosine from 1 down to `floor`."""
-    warm = min(1.0, (step + 1) / max(1, options.warmup))
+    warm = min(1.0, (step + 1) / max(1, _known(options.warmup)))
     fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
     return warm * (options.floor + (1 - options.floor) * fall)
 
@@ -356,6 +366,12 @@ def peak_memory() -> int:
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _known(value: Value | None) -> Value:
+    """What the stage has filled in where the options left it open."""
+    assert value is not None
+    return value
 
 
 def _no_gradient(parameter: nn.Parameter) -> Tensor:

@@ -33,7 +33,8 @@ class TrainOptions:
     scaling: heterogeneous scaling. local: whether there is a local control. joint: train backbone, R and C together.
     window: side of the pieces cut from the training pictures, pixels; None: the preset's. teach: weight of the motion
     supervision. only_teach: nothing but it. guidance: what few-step distillation folds in. frames: targets of a row.
-    f: a folder with Face Vid2Vid's weights. Of the stage vae: decoder_only: leave the encoder as it is.
+    f: a folder with Face Vid2Vid's weights. Of the stage vae: decoder_only: leave the encoder as it is. Of dex/motion:
+    vgg: VGG16's weights (.safetensors) for the perceptual losses.
     """
 
     stage: str
@@ -49,12 +50,12 @@ class TrainOptions:
     rows: int | None = None
     accumulate: int | None = None
     learning_rate: float | None = None
-    warmup: int = 100
+    warmup: int | None = None
     floor: float = 0.05  # of the learning rate, at the end of the cosine
-    clip_norm: float = 1.0
-    ema: float = 0.995
+    clip_norm: float | None = None
+    ema: float | None = None
     precision: str = "bf16"
-    checkpointing: bool = False
+    checkpointing: bool | None = None
     average_every: int = 0
     workers: int = 0
     seed: int = 1
@@ -74,6 +75,7 @@ class TrainOptions:
     frames: int | None = None
     f: str | None = None
     decoder_only: bool = False
+    vgg: str | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -89,7 +91,7 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"--{name.replace('_', '-')} is {value}: give a number above 0.")
-        if not 0 <= self.ema < 1:
+        if self.ema is not None and not 0 <= self.ema < 1:
             raise InputError(f"--ema is {self.ema}: give 0 (no averaging) or a number below 1, such as 0.995.")
 
     def sources(self) -> list[tuple[Path, float]]:

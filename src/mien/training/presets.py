@@ -80,7 +80,7 @@ PRESETS: dict[str, dict[str, Plan]] = {
         for name, plan in _SD15_PAPER.items()
     },
 }
-PAPER_LOOP = {"warmup": 500, "ema": 0.9999, "checkpointing": True}
+PAPER_LOOP = (500, 0.9999, True)  # warm-up steps, EMA, gradient checkpointing
 PRESET_OF_SIZE = {"nano": "nano", "full": "sd15-paper"}
 PAPER_DEVICES = 8
 

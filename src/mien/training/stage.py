@@ -54,13 +54,21 @@ class Turn:
 
 class Stage(ABC):
     """One stage. `steps`, `rows` and `accumulate` are what the loop takes where the options leave them open: steps in
-    all, rows of a micro-batch on one device, micro-batches of a step on one device."""
+    all, rows of a micro-batch on one device, micro-batches of a step on one device; so are the others."""
 
     name: str
     turns: Sequence[Turn]
     steps: int = 1000
     rows: int = 4
     accumulate: int = 1
+    warmup: int = 100  # steps
+    clip_norm: float = 1.0
+    ema: float = 0.995
+    checkpointing: bool = False
+
+    def check(self) -> None:
+        """Called before anything is built or written: InputError where the options or the data do not suffice."""
+        return None
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -99,6 +107,10 @@ class Stage(ABC):
         from mien.training import checkpoints
 
         checkpoints.fill(model, checkpoints.find(place).averaged_weights(), self.outside())
+
+    def sketch(self) -> tuple[nn.Module, Batch] | None:
+        """The networks and one micro-batch on the meta device, for `--dry-run`; None: there is nothing to count."""
+        return None
 
     def block_types(self) -> tuple[type[nn.Module], ...]:
         """The modules whose insides gradient checkpointing computes again instead of keeping."""

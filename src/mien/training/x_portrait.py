@@ -16,11 +16,12 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from mien.errors import InputError
-from mien.models.x_portrait import NANO, SD15, XPortraitConfig
+from mien.models.x_portrait import NANO, SD15, XPortraitConfig, XPortraitNetworks, build
 from mien.models.x_portrait.temporal import TemporalTransformer
 from mien.training import portrait_model
+from mien.training.checkpoints import fill
 from mien.training.control_images import ControlKind, face_vid2vid
-from mien.training.motion_supervision import region_loss
+from mien.training.motion_supervision import REGIONS, region_loss
 from mien.training.options import TrainOptions
 from mien.training.pair_data import open_pairs
 from mien.training.pairs import Draw, PairData, Wish, draw
@@ -35,7 +36,7 @@ from mien.training.portrait_loss import (
     teaching_loss,
 )
 from mien.training.portrait_model import BACKBONE, PortraitModel
-from mien.training.presets import Plan, plan_for
+from mien.training.presets import PAPER_LOOP, PRESET_OF_SIZE, Plan, plan_for
 from mien.training.stage import Batch, Picture, Stage, Terms, Turn
 
 _LOOK_STEPS = {"sample": 2, "epsilon": 20}  # denoising steps of the pictures to look at
@@ -59,6 +60,8 @@ class PortraitStage(Stage):
         self.config = config or self._config()
         self.side = self.config.image_size
         self.steps, self.rows, self.accumulate = self.plan.steps, self.plan.rows, self.plan.accumulate
+        if (options.preset or PRESET_OF_SIZE[options.size]) == "sd15-paper":
+            self.warmup, self.ema, self.checkpointing = PAPER_LOOP
         self.scheduler = scheduler_for(self.config.prediction_type)
         reenact = face_vid2vid(options.f) if options.control_source == "face-vid2vid" else None
         self.control = ControlKind(options.control_source, options.control == "landmarks", options.scaling, reenact)
@@ -88,12 +91,17 @@ class PortraitStage(Stage):
 
     # -- networks ----------------------------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """See `Stage.check`."""
+        if self.options.size == "full" and self.options.backbone is None:
+            raise InputError("--size full needs --backbone: a local diffusers folder of Stable Diffusion 1.5.")
+        self.pairs()
+
     def build(self) -> nn.Module:
         """See `Stage.build`; nano: drawn from the seed, with the VAE of `--vae`; full: from the backbone."""
         options = self.options
         if options.size == "full":
-            if options.backbone is None:
-                raise InputError("--size full needs --backbone: a local diffusers folder of Stable Diffusion 1.5.")
+            assert options.backbone is not None
             model = portrait_model.from_backbone(Path(options.backbone), options.seed, self.config)
             if options.precision == "bf16":  # what is loaded anew each time and never learns can be small
                 for part in self.outside():
@@ -106,6 +114,19 @@ class PortraitStage(Stage):
             portrait_model.measure_scale(model, fixed.target)
         return model
 
+    def sketch(self) -> tuple[nn.Module, Batch]:
+        """See `Stage.sketch`."""
+        with torch.device("meta"):
+            return PortraitModel(build(self.config)), self._empty_batch()
+
+    def _empty_batch(self) -> Batch:
+        wish = self.wish(self.options.rows or self.rows)
+        count, cells = wish.sources * wish.frames, wish.size // 8
+        batch = {name: torch.empty(count, 3, wish.size, wish.size) for name in ("target", "control", "patches")}
+        batch["source"] = torch.empty(wish.sources, 3, wish.size, wish.size)
+        batch["weight"] = torch.empty(count, 1, cells, cells)
+        return {**batch, "regions": torch.empty(count, REGIONS, cells, cells)}
+
     def outside(self) -> tuple[str, ...]:
         """The backbone, where it is frozen and comes from a folder."""
         frozen = tuple(part for part in BACKBONE if part not in self.plan.trained)
@@ -113,8 +134,6 @@ class PortraitStage(Stage):
 
     def start(self, model: nn.Module, place: Path) -> None:
         """A run, an exported pipeline folder, or a run of the first scripts."""
-        from mien.training.checkpoints import fill
-
         assert isinstance(model, PortraitModel)
         fill(model, portrait_model.read_start(place, model), self.outside())
 
@@ -161,12 +180,14 @@ class PortraitStage(Stage):
             terms["teach"] = plan.teach * region_loss(model.motion_head(conditions.residuals), given.regions)
         return terms
 
-    def _conditions(self, nets: object, given: Draw, source: Tensor, noisy: Tensor, times: Tensor) -> Conditions:
+    def _conditions(
+        self, nets: XPortraitNetworks, given: Draw, source: Tensor, noisy: Tensor, times: Tensor
+    ) -> Conditions:
         plan = self.plan
         per_frame = times.repeat_interleave(plan.frames)
         shown = self.scheduler.scale_model_input(noisy, per_frame)
-        bank = read_appearance(nets, source, times, "appearance_reference" in plan.trained)  # type: ignore[arg-type]
-        residuals = residuals_of(nets, given, shown, per_frame, plan.present)  # type: ignore[arg-type]
+        bank = read_appearance(nets, source, times, "appearance_reference" in plan.trained)
+        residuals = residuals_of(nets, given, shown, per_frame, plan.present)
         return Conditions(bank, residuals, source, plan.frames)
 
     # -- to look at --------------------------------------------------------------------------------------------------

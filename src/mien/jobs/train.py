@@ -1,0 +1,108 @@
+"""`mien train`: one stage, from data to weights that inference loads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.errors import InputError
+from mien.jobs.progress import Progress
+from mien.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from mien.training.loop import Outcome
+
+logger = logging.getLogger(__name__)
+
+EXPORT = "export"
+
+
+class _Told:
+    """The loop's watcher, as a `Progress`."""
+
+    def __init__(self, options: TrainOptions, progress: Progress) -> None:
+        self._options, self._progress = options, progress
+
+    def begin(self, total: int, done: int) -> None:
+        """See `mien.training.loop.Watcher`."""
+        self._progress.stage(self._options.stage, total)
+        self._progress.reach(done)
+
+    def reach(self, done: int) -> None:
+        """See `mien.training.loop.Watcher`."""
+        self._progress.reach(done)
+
+
+def run_training(options: TrainOptions, progress: Progress, began: float | None = None) -> Outcome:
+    """Train a stage until its steps or its time are over, and write RUN/export when the steps are.
+
+    began: `time.monotonic()` from which the time limit counts. The same options go on with the run in `options.out`.
+    Raises InputError where it cannot begin, or where the folder holds a run of another stage.
+    """
+    import torch
+
+    try:
+        from mien.training.loop import train
+    except ModuleNotFoundError as error:
+        raise InputError(f"training needs {error.name}: pip install 'mien[train]'.") from error
+    from mien.training.stages import make_stage
+
+    _check_run(options)
+    if not torch.cuda.is_available():
+        import cv2
+
+        cv2.setNumThreads(0)  # the processes are the threads
+    stage = make_stage(options)
+    outcome = train(stage, options, _Told(options, progress), began)
+    if outcome.finished and outcome.main:
+        write_export(options, outcome)
+        progress.note(f"{options.stage} is done: {Path(options.out) / EXPORT}")
+    elif outcome.main:
+        progress.note(f"{options.stage} stands at step {outcome.step}; the same command goes on: {outcome.checkpoint}")
+    return outcome
+
+
+def write_export(options: TrainOptions, outcome: Outcome | None = None) -> Path:
+    """Write RUN/export from the newest checkpoint: the averaged weights as inference loads them, and training.json."""
+    from mien.training import checkpoints
+    from mien.training.stages import make_stage
+
+    stage, found = make_stage(options), checkpoints.find(Path(options.out))
+    model = stage.build()
+    checkpoints.fill(model, found.averaged_weights(), stage.outside())
+    folder = Path(options.out) / EXPORT
+    stage.export(model.eval().requires_grad_(False), folder)
+    record = {"options": asdict(options), "step": found.step, "written": time.strftime("%Y-%m-%d")}
+    if outcome is not None:
+        record |= {"loss": outcome.terms, "images_per_second": outcome.images_per_second}
+    (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def _check_run(options: TrainOptions) -> None:
+    file = Path(options.out) / "options.json"
+    if Path(options.out).is_file():
+        raise InputError(f"{options.out} is a file: give --out a folder.")
+    if not file.is_file():
+        return
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # cut off while it was written: the checkpoints tell whether the run can go on
+    for name, flag in (("stage", "STAGE"), ("size", "--size")):
+        if before.get(name) != getattr(options, name):
+            raise InputError(
+                f"{options.out} holds a run of {before.get('stage')} ({before.get('size')}), and {flag} is "
+                f"{getattr(options, name)}: give another --out."
+            )
+
+
+def describe_training(options: TrainOptions) -> str:
+    """What `--dry-run` prints: parts, memory, FLOPs and days, all counted without weights."""
+    from mien.training.dry_run import report
+
+    return report(options)

@@ -1,0 +1,253 @@
+"""What a stage will cost, counted on the meta device: nothing is computed, no weight and no picture is loaded.
+
+Counted: parameters, and the FLOPs of forward, backward and recomputation (torch's FlopCounterMode; a multiply-add is
+2; fused attention is taken apart, its backward counted with the recomputed scores). Counted and then scaled: the bytes
+of all tensors that autograd keeps for one micro-batch, in float32, times 3/4 for bf16, where matrix products and
+convolutions keep halves and norms and activations keep float32; an estimate, to which 10 % is added for what is
+transient. With gradient checkpointing only the inputs of the blocks are kept, and the largest block once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from mien.errors import InputError
+from mien.training.checkpoints import within
+from mien.training.options import TrainOptions
+from mien.training.presets import PAPER_DEVICES
+from mien.training.stage import Stage, Turn, trained_names
+from mien.training.stages import make_stage
+
+CARDS = (24, 40, 80)  # GB
+_A100 = 312e12  # FLOP/s in bf16, NVIDIA's data sheet
+_UTILISATION = 0.35
+_KEPT_IN_BF16 = 0.75
+_SPARE = 1.1
+_CONTEXT = 1.5e9  # bytes: CUDA, cuDNN and NCCL themselves
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of one micro-batch on one device. flops: of a step's forward and backward; again: of what is computed again with
+    checkpointing; kept, kept_less: bytes of float32 activations without and with it; images: targets."""
+
+    flops: float
+    again: float
+    kept: float
+    kept_less: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A set of options and the bytes it needs on a device."""
+
+    text: str
+    options: TrainOptions
+    bytes: float
+
+
+def report(options: TrainOptions) -> str:
+    """The plan of a training, as lines to read. Raises InputError for stages that have nothing to count."""
+    stage = make_stage(options)
+    sketch = stage.sketch()
+    if sketch is None:
+        raise InputError(f"{stage.name} has no dry run: it is small enough to be tried.")
+    model, _ = sketch
+    names = set(trained_names(model, stage.turns))
+    lines = [f"{stage.name}, {options.size} size; counted on the meta device, no weights loaded", ""]
+    lines += [f"{'part':<24}{'parameters':>14}  "]
+    for part, child in model.named_children():
+        numbers = {f"{part}.{name}": p.numel() for name, p in child.named_parameters()}
+        learns = sum(count for name, count in numbers.items() if name in names)
+        total = sum(numbers.values())
+        state = "trained" if learns == total and total else "frozen" if not learns else f"{learns / 1e6:.1f} M trained"
+        lines.append(f"{part:<24}{total / 1e6:>12.1f} M  {state}")
+    trained = sum(p.numel() for name, p in model.named_parameters() if name in names)
+    lines.append(
+        f"{'all':<24}{sum(p.numel() for p in model.parameters()) / 1e6:>12.1f} M  {trained / 1e6:.1f} M trained"
+    )
+    count = count_step(stage)
+    accumulate = options.accumulate or stage.accumulate
+    images = count.images * accumulate
+    lines += ["", f"A step on one device: {images} frames, {count.flops * accumulate / 1e12:.2f} TFLOP"]
+    lines[-1] += f" ({count.again * accumulate / 1e12:.2f} more with checkpointing)."
+    lines += ["", "Memory of a device (activations are an estimate):"]
+    choices = list(choose(options))
+    for choice in choices:
+        lines.append(f"  {choice.bytes / 1e9:6.1f} GB  {choice.text}")
+    for card in CARDS:
+        fitting = next((choice for choice in choices if choice.bytes <= card * 1e9), None)
+        what = fitting.text if fitting else "does not fit: its weights and their optimiser would have to be split"
+        lines.append(f"  {card} GB card: {what}")
+    return "\n".join([*lines, "", *_days(stage, options, count, accumulate)])
+
+
+def _days(stage: Stage, options: TrainOptions, count: Count, accumulate: int) -> list[str]:
+    steps = options.steps or stage.steps
+    again = stage.checkpointing if options.checkpointing is None else options.checkpointing
+    flops = (count.flops + (count.again if again else 0)) * accumulate
+    days = steps * flops / (_A100 * _UTILISATION) / 86400
+    images = steps * count.images * accumulate * PAPER_DEVICES
+    return [
+        f"{steps:,} steps on {PAPER_DEVICES} A100, {'with' if again else 'without'} checkpointing, at "
+        f"{_UTILISATION:.0%} of {_A100 / 1e12:.0f} TFLOP/s: {days:.2f} days, {images:,} frames."
+    ]
+
+
+def choose(options: TrainOptions) -> Iterator[Choice]:
+    """Option sets from the fastest to the leanest, with the bytes that each needs on a device."""
+    stage = make_stage(options)
+    count = count_step(stage)
+    weights = _weight_bytes(stage, options, ema=True)
+    yield Choice("--no-checkpointing", options, weights + _activations(count.kept, options))
+    yield Choice("--checkpointing", options, weights + _activations(count.kept_less, options))
+    lean, text = options, "--checkpointing"
+    if count.images > 1 and not getattr(getattr(stage, "plan", None), "clip", True):
+        parts = count.images * (options.accumulate or stage.accumulate)
+        lean = replace(options, rows=1, frames=1, accumulate=parts)
+        text += f" --rows 1 --frames 1 --accumulate {parts}"
+        count = count_step(make_stage(lean))
+        yield Choice(text, lean, weights + _activations(count.kept_less, lean))
+    bare = _weight_bytes(stage, options, ema=False)
+    yield Choice(f"{text} --ema 0", lean, bare + _activations(count.kept_less, lean))
+
+
+def _activations(kept: float, options: TrainOptions) -> float:
+    return kept * (_KEPT_IN_BF16 if options.precision == "bf16" else 1) * _SPARE
+
+
+def _weight_bytes(stage: Stage, options: TrainOptions, ema: bool) -> float:
+    """Frozen weights 4 bytes (2 where they come from the backbone), trained ones 4 and as many for the gradient, 8 for
+    Adam, 4 for the average and 2 for the copy that autocast keeps."""
+    sketch = stage.sketch()
+    assert sketch is not None
+    names, half = set(trained_names(sketch[0], stage.turns)), options.precision == "bf16"
+    total = _CONTEXT
+    for name, parameter in sketch[0].named_parameters():
+        if name in names:
+            total += parameter.numel() * (4 + 4 + 8 + (4 if ema else 0) + (2 if half else 0))
+        else:
+            total += parameter.numel() * (2 if half and within(name, stage.outside()) else 4)
+    return total
+
+
+def count_step(stage: Stage) -> Count:
+    """One micro-batch, all turns, forward and backward."""
+    sketch = stage.sketch()
+    assert sketch is not None
+    model, batch = sketch
+    plain = [_count_turn(model, turn, stage, dict(batch)) for turn in stage.turns]
+    return Count(
+        sum(c.flops / turn.every for c, turn in zip(plain, stage.turns, strict=True)),
+        sum(c.again / turn.every for c, turn in zip(plain, stage.turns, strict=True)),
+        max(c.kept for c in plain),
+        max(c.kept_less for c in plain),
+        stage.images(batch),
+    )
+
+
+def _count_turn(model: nn.Module, turn: Turn, stage: Stage, batch: dict[str, Tensor]) -> Count:
+    names = set(trained_names(model, [turn]))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+    kinds, ledger = stage.block_types(), _Ledger(model)
+    counter = FlopCounterMode(display=False)
+    with counter, _attention_taken_apart(), ledger.watching(), ledger.blocks(model, kinds, counter):
+        terms = turn.loss(model, batch, torch.Generator().manual_seed(0))
+        torch.stack([value.float() for value in terms.values()]).sum().backward()  # type: ignore[no-untyped-call]
+    model.zero_grad(set_to_none=True)
+    less = ledger.outside + ledger.inputs + ledger.largest if kinds else ledger.kept
+    return Count(float(counter.get_total_flops()), float(ledger.again), ledger.kept, less, stage.images(batch))
+
+
+class _Ledger:
+    """Bytes that autograd keeps: all, outside of the blocks that checkpointing would compute again, those blocks'
+    inputs, and the largest block; and the FLOPs of the blocks' forward."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._known = {p.untyped_storage()._cdata for p in [*model.parameters(), *model.buffers()]}
+        self.kept = self.outside = self.inputs = self.largest = self.again = 0.0
+        self._block: float | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Count what is saved while it lasts."""
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._known:
+                self._known.add(storage._cdata)  # what is kept stays alive, so the number is not given twice
+                self.kept += storage.nbytes()
+                if self._block is None:
+                    self.outside += storage.nbytes()
+                else:
+                    self._block += storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            yield
+
+    @contextmanager
+    def blocks(self, model: nn.Module, kinds: tuple[type[nn.Module], ...], counter: FlopCounterMode) -> Iterator[None]:
+        """Count the blocks of these kinds for themselves."""
+        wrapped = []
+        for module in model.modules():
+            if isinstance(module, kinds) and "forward" not in vars(module):
+                module.forward = self._counted(module.forward, counter)  # type: ignore[method-assign]
+                wrapped.append(module)
+        try:
+            yield
+        finally:
+            for module in wrapped:
+                del module.forward  # type: ignore[misc]
+
+    def _counted(self, inner: Callable[..., Any], counter: FlopCounterMode) -> Callable[..., Any]:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if self._block is not None or not torch.is_grad_enabled():
+                return inner(*args, **kwargs)
+            self._block, before = 0.0, counter.get_total_flops()
+            result = inner(*args, **kwargs)
+            if isinstance(result, Tensor) and result.requires_grad:
+                self.inputs += sum(a.numel() * a.element_size() for a in args if isinstance(a, Tensor))
+                self.again += counter.get_total_flops() - before
+            self.largest, self._block = max(self.largest, self._block), None
+            return result
+
+        return forward
+
+
+class _Attention(torch.autograd.Function):
+    """Fused attention as it is counted: two products forward, five backward (scores again), q, k, v and out kept."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        out = (query @ key.transpose(-2, -1)) @ value
+        ctx.save_for_backward(query, key, value, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (grad,) = grads
+        query, key, value, _ = ctx.saved_tensors
+        scores = query @ key.transpose(-2, -1)
+        inner = grad @ value.transpose(-2, -1)
+        return inner @ key, inner.transpose(-2, -1) @ query, scores.transpose(-2, -1) @ grad
+
+
+@contextmanager
+def _attention_taken_apart() -> Iterator[None]:
+    def attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+        return _Attention.apply(query, key, value)  # type: ignore[no-any-return, no-untyped-call]
+
+    with patch("torch.nn.functional.scaled_dot_product_attention", attention):
+        yield

@@ -1,0 +1,62 @@
+"""All stages by name; each is imported when it is asked for."""
+
+from __future__ import annotations
+
+from mien.errors import InputError
+from mien.training.options import TrainOptions
+from mien.training.stage import Stage
+
+NAMES = (
+    "face-reader",
+    "vae",
+    "face-vid2vid",
+    "face-vid2vid-plus",
+    "x-portrait/appearance",
+    "x-portrait/motion",
+    "x-portrait/local",
+    "x-portrait/temporal",
+    "x-portrait/few-step",
+    "dex/motion",
+    "dex/animator",
+    "dex/temporal",
+)
+
+
+def make_stage(options: TrainOptions) -> Stage:
+    """The stage that the options name. Raises InputError where there is none of that name, or they do not suffice."""
+    name = options.stage
+    if name not in NAMES:
+        raise InputError(f"there is no stage {name}: give one of {', '.join(NAMES)}.")
+    if name == "x-portrait/few-step":
+        from mien.training.few_step import FewStepStage
+
+        return FewStepStage(options)
+    if name.startswith("x-portrait/"):
+        from mien.training.x_portrait import PortraitStage
+
+        return PortraitStage(name.partition("/")[2], options)
+    if name == "dex/motion":
+        from mien.training.dex_motion import DexMotion
+
+        return DexMotion(options)
+    if name == "dex/animator":
+        from mien.training.dex_animator import DexAnimator
+
+        return DexAnimator(options)
+    if name == "dex/temporal":
+        from mien.training.dex_temporal import DexTemporal
+
+        return DexTemporal(options)
+    if name.startswith("face-vid2vid"):
+        from mien.training.face_vid2vid_stage import FaceVid2VidStage
+
+        return FaceVid2VidStage(options, plus=name.endswith("-plus"))
+    if options.size == "full":
+        raise InputError(f"the stage {name} is of nano size only: leave --size away.")
+    if name == "vae":
+        from mien.training.vae import VaeStage
+
+        return VaeStage(options)
+    from mien.training.face_reader import FaceReaderStage
+
+    return FaceReaderStage(options)
