@@ -21,6 +21,7 @@ from mien import __version__
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.jobs.driver import DriverTrack, control_frames, open_driver, place_driver, read_faces
+from mien.jobs.keypoints import driven_landmarks
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions, check_overlap
 from mien.jobs.outputs import (
@@ -229,7 +230,8 @@ def _track(job: _Job, progress: Progress) -> DriverTrack:
 
 
 def _set_portraits(job: _Job) -> None:
-    job.pipe.set_portrait([portrait.square(job.pipe.image_size) for portrait in job.portraits])
+    squares = [portrait.square(job.pipe.image_size) for portrait in job.portraits]
+    job.pipe.set_portrait(squares, landmarks=job.portrait.landmarks * 2 - 1)
 
 
 def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.ndarray]:
@@ -245,6 +247,7 @@ def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.nd
         # Drawn on the CPU, so that a seed means the same on every device.
         generator=torch.Generator("cpu").manual_seed(job.options.seed),
         start_frames=None if job.start is None else start_frames(job.start, job.portrait, side),
+        driven=None if pipe.reenactor is None else driven_landmarks(job.portrait, track, pipe.reenactor.basis()),
         count=job.frames,
         progress=progress.reach,
     )

@@ -32,6 +32,14 @@ class Sampling:
             raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {self.guidance_mode!r}")
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a frame starts from: picture [3, s, s] in [-1, 1] and its latents [1, c, h, w]."""
+
+    picture: Tensor
+    latents: Tensor
+
+
 class Front:
     """Hints of the frames in flight, reference banks of the timesteps, and the guided prediction of a window."""
 
@@ -50,6 +58,7 @@ class Front:
         self.timesteps = [t.to(self.device) for t in pipe.scheduler.timesteps]
         self.hints: dict[int, Hints] = {}
         self.banks: dict[int, ReferenceBank] = {}
+        self.starts: dict[int, Start] = {}
         self.callback, self.progress = callback, progress
         self.predicted = 0
         self.total = sampling.plan.cost(len(self.timesteps), count) if count else None
@@ -76,15 +85,19 @@ class Front:
                 pixels = to_pixels([frame], size).to(self.device, dtype)
                 local = None if patch is None else to_pixels([patch], size).to(self.device, dtype)
                 self.hints[index] = self.networks.read_motion(pixels, local)
-                clean = self.sources[0] if start is None else self.pipe._encode(to_pixels([start], size))
+                clean = self.sources[0]
+                if start is not None:
+                    picture = to_pixels([start], size)
+                    clean = self.pipe._encode(picture)
+                    self.starts[index] = Start(picture[0], clean)
                 noise = torch.randn(clean.shape, generator=generator, device=_device_of(generator)).to(clean)
                 yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
 
-    def release(self, finished: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Pass final latents on and forget the hints of their frames."""
+    def release(self, finished: Iterator[Tensor]) -> Iterator[tuple[Tensor, Start | None]]:
+        """Pass final latents on, with what they started from if that was not the source, and forget their frames."""
         for index, latents in enumerate(finished):
             del self.hints[index]
-            yield latents
+            yield latents, self.starts.pop(index, None)
 
     @torch.no_grad()
     def predict(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
@@ -92,17 +105,21 @@ class Front:
         timestep = self.timesteps[step]
         scaled = self.pipe.scheduler.scale_model_input(latents, timestep)
         bank, hints = self._bank(step, rows), self._gather(rows)
-        got = self._guided(scaled, timestep, bank, hints)
+        got = self._guided(scaled, timestep, bank, hints, self._beside(rows))
         self._report(step, latents)
         return got
 
-    def _guided(self, latents: Tensor, timestep: Tensor, bank: ReferenceBank, hints: Hints) -> Tensor:
+    def _beside(self, rows: Sequence[int]) -> Tensor:
+        """What a network that reads its start beside the noisy latents is shown: [f, c, h, w], or [1, c, h, w]."""
+        return torch.cat([self.starts[row].latents for row in rows]) if self.starts else self.sources[0]
+
+    def _guided(self, latents: Tensor, timestep: Tensor, bank: ReferenceBank, hints: Hints, beside: Tensor) -> Tensor:
         nets, scale, count = self.networks, self.sampling.guidance_scale, len(latents)
-        conditional = nets.predict(latents, timestep, count, bank, hints, self.sources[0])
+        conditional = nets.predict(latents, timestep, count, bank, hints, beside)
         if scale == 1:
             return conditional
         if self.sampling.guidance_mode == "balance":
-            unconditional = nets.predict(latents, timestep, count, bank, self._blank(latents), self.sources[0])
+            unconditional = nets.predict(latents, timestep, count, bank, self._blank(latents), beside)
         else:
             unconditional = nets.predict(latents, timestep, count)
         return classifier_free(unconditional, conditional, scale)

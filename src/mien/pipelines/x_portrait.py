@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from mien.diffusion import GatedDDIMScheduler, WindowPlan, XPortraitDDIMScheduler, denoise_ring, denoise_stream
+from mien.faces import load_face_reader
+from mien.geometry.keypoint_motion import Floats
+from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import XPortraitNetworks
 from mien.models.x_portrait.appearance_reference import AppearanceReference
 from mien.models.x_portrait.denoiser import DenoisingUNet
@@ -29,8 +33,10 @@ from mien.models.x_portrait.motion_control import MotionControl
 from mien.models.x_portrait.temporal import TemporalModules
 from mien.pipelines import loading
 from mien.pipelines.cost import Cost, estimate
+from mien.pipelines.lora import load_lora
 from mien.pipelines.pictures import Picture, as_output, batches, to_pixels, to_uint8
-from mien.pipelines.sampling import Front, Sampling
+from mien.pipelines.reenactment import Reenactment, portrait_landmarks, read_driven
+from mien.pipelines.sampling import Front, Sampling, Start
 from mien.weights import bundled
 
 PARTS: dict[str, type[ModelMixin]] = {
@@ -74,7 +80,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     model_cpu_offload_seq = "vae->appearance_reference->motion_control->local_control->unet"
     # temporal modules run between the U-Net's layers and the prompt is one small tensor: both stay where the U-Net is
     _exclude_from_cpu_offload = ["temporal", "empty_prompt"]
-    _optional_components = ["local_control", "temporal"]
+    _optional_components = ["local_control", "temporal", "reenactor"]
     _callback_tensor_inputs = ["latents"]
 
     def __init__(
@@ -87,6 +93,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler: SchedulerMixin,
         local_control: MotionControl | None = None,
         temporal: TemporalModules | None = None,
+        reenactor: Reenactor | None = None,
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
         crop_scale: float = 2.5,
@@ -101,11 +108,14 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             local_control=local_control,
             unet=unet,
             temporal=temporal,
+            reenactor=reenactor,
             scheduler=scheduler,
         )
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale, "reach": reach}
         self.register_to_config(**options)
         self._sources: list[Tensor] = []
+        self._portrait: Picture | None = None
+        self._landmarks: Floats | None = None
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
@@ -119,7 +129,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         folder = bundled("nano") if str(name) == "nano" else loading.find_folder(name, revision)
         index = loading.read_json(folder / "model_index.json")
-        for part, kind in PARTS.items():
+        for part, kind in {**PARTS, "reenactor": Reenactor}.items():
             if part in parts:
                 continue
             listed = index.get(part)
@@ -176,43 +186,28 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             return
         self.scheduler = LCMScheduler.from_config(self.scheduler.config)
         if lora is not None:
-            self._load_lora(str(lora))
-
-    def _load_lora(self, name: str) -> None:
-        # asked for here, for diffusers has it only where transformers is installed
-        from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
-
-        path = Path(name)
-        where = {"weight_name": path.name} if path.is_file() else {}
-        try:
-            weights, alphas = Loader.lora_state_dict(
-                str(path.parent) if path.is_file() else name,
-                unet_config=self.unet.config,
-                use_safetensors=True,
-                **where,
-            )
-            if not any(key.startswith("unet.") for key in weights):
-                raise ValueError("no key for a U-Net")
-            # only the U-Net's part: there is no text encoder that the rest could go to
-            Loader.load_lora_into_unet(weights, alphas, self.unet, adapter_name="few_steps")
-        except (OSError, ValueError, KeyError, RuntimeError, IndexError, AttributeError, TypeError) as error:
-            raise loading.WeightsError(
-                f"{name} is not an LCM-LoRA that fits this model's U-Net ({type(error).__name__}); use one made for it."
-            ) from error
+            load_lora(self.unet, str(lora))
 
     # -- the portrait ----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def set_portrait(self, images: Picture | Sequence[Picture], generator: torch.Generator | None = None) -> None:
+    def set_portrait(
+        self,
+        images: Picture | Sequence[Picture],
+        generator: torch.Generator | None = None,
+        landmarks: Floats | None = None,
+    ) -> None:
         """Encode one portrait, or several of the same person (the first one leads; paper, Figure 4).
 
         Square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1]. With a `generator` the
-        latents are drawn from the VAE's posterior as the published script does, else its mode is taken.
+        latents are drawn from the VAE's posterior as the published script does, else its mode is taken. `landmarks`:
+        the first picture's [68, 2] in half sides, for models with a reenactor; None: read when they are needed.
         """
         pictures: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
         if not pictures:
             raise ValueError("set_portrait needs at least one picture")
         self._sources = [self._encode(to_pixels([picture], self.image_size), generator) for picture in pictures]
+        self._portrait, self._landmarks = pictures[0], landmarks
 
     def _encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         pixels = pixels.to(self._execution_device, self.vae.dtype)
@@ -225,6 +220,21 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _decode(self, latents: Tensor) -> Tensor:
         decoded: Tensor = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
         return decoded.float().clamp(-1, 1)
+
+    @torch.no_grad()
+    def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
+        """Latents to pixels [n, 3, s, s] in [-1, 1].
+
+        What started from the reenactor's picture keeps its fine detail: the decoder says what sampling has changed, and
+        that is added to the picture, D(z) - D(z_start) + start, so that the autoencoder's own losses cancel.
+        """
+        decoded = self._decode(torch.stack([latents for latents, _ in chunk]))
+        starts = [start for _, start in chunk if start is not None]
+        if self.reenactor is None or len(starts) < len(chunk):
+            return decoded
+        before = self._decode(torch.cat([start.latents for start in starts]))
+        pictures = torch.stack([start.picture for start in starts]).to(decoded)
+        return (pictures + decoded - before).clamp(-1, 1)
 
     # -- the animation ---------------------------------------------------------------------------------------------
 
@@ -240,6 +250,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         overlap: int | None = None,
         generator: torch.Generator | None = None,
         start_frames: Iterable[Picture] | None = None,
+        driven: Iterable[Floats] | None = None,
         count: int | None = None,
         decode_chunk_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
@@ -255,10 +266,29 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         sampling = self._sampling(num_inference_steps, guidance_scale, guidance_mode, window, overlap)
         front = Front(self, sampling, self._sources, count, callback_on_step_end, progress)
+        if self.reenactor is not None and start_frames is None:
+            frames, start_frames = self._reenacted(frames, driven)
         starts = front.begin(frames, local_frames, start_frames, generator)
         done = denoise_stream(starts, self.scheduler, sampling.plan, front.predict, generator)
         for chunk in batches(front.release(done), decode_chunk_size):
-            yield from to_uint8(self._decode(torch.stack(chunk)))
+            yield from to_uint8(self._finish(chunk))
+
+    def _reenacted(
+        self, frames: Iterable[Picture], driven: Iterable[Floats] | None
+    ) -> tuple[Iterable[Picture], Iterator[Tensor]]:
+        """The frames, and the reenactor's picture for each, a stream each."""
+        portrait, reenactor = self._portrait, self.reenactor
+        if portrait is None or reenactor is None:
+            raise ValueError("no portrait is set; call set_portrait first")
+        if driven is None or self._landmarks is None:
+            reader = load_face_reader("nano")
+            if self._landmarks is None:
+                self._landmarks = portrait_landmarks(reader, portrait, self.image_size)
+            if driven is None:
+                frames, watched = tee(frames)
+                driven = read_driven(reader, reenactor, portrait, watched)
+        source = to_pixels([portrait], self.image_size)
+        return frames, map(Reenactment(reenactor, source, self._landmarks).picture, driven)
 
     @torch.no_grad()
     def animate(

@@ -1,0 +1,111 @@
+"""Dense motion from landmarks: where in the source does each place of the driven picture come from?
+
+Places are in half sides of the square picture: (-1, -1) is its upper left corner, (1, 1) the lower right one, and a
+pixel's centre lies half a pixel inside (`align_corners=False` throughout).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Pair = tuple[float, float] | tuple[Tensor, Tensor]
+
+_SMALLEST = 1e-4  # squared distance, about a pixel of 256
+_RIDGE = 1e-4  # holds a map to the identity where the landmarks leave it open
+_STEADY = 0.02  # how strongly a local map is held to the global one
+
+
+def places(size: tuple[int, int], corner: Pair, extent: Pair, like: Tensor) -> Tensor:
+    """Centres [h, w, 2] (x, y) of an h x w grid over the rectangle that starts at `corner` and is `extent` wide."""
+    height, width = size
+    y = corner[1] + (torch.arange(height, device=like.device) + 0.5) * (extent[1] / height)
+    x = corner[0] + (torch.arange(width, device=like.device) + 0.5) * (extent[0] / width)
+    return torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], -1).to(like.dtype)
+
+
+def affine_fit(moving: Tensor, fixed: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weighted means and moments of points moving [b, k, 2] and fixed [b, k, 2], weight [b, n, k], sum 1 over k.
+
+    Returns the means [b, n, 2] of both, sum w p p^T [b, n, 2, 2] and sum w p q^T [b, n, 2, 2] about the means.
+    """
+    mean_p, mean_q = weight @ moving, weight @ fixed  # [b, n, 2]
+    second = torch.einsum("bnk,bki,bkj->bnij", weight, moving, moving) - mean_p[..., :, None] * mean_p[..., None, :]
+    mixed = torch.einsum("bnk,bki,bkj->bnij", weight, moving, fixed) - mean_p[..., :, None] * mean_q[..., None, :]
+    return mean_p, mean_q, second, mixed
+
+
+def _solve(second: Tensor, mixed: Tensor) -> Tensor:
+    """second^-1 mixed for 2 x 2 matrices, written out."""
+    a, b, d = second[..., 0, 0], second[..., 0, 1], second[..., 1, 1]
+    scale = 1 / (a * d - b * b).clamp_min(1e-12)
+    inverse = torch.stack([torch.stack([d, -b], -1), torch.stack([-b, a], -1)], -2) * scale[..., None, None]
+    return inverse @ mixed
+
+
+def global_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
+    """The affine map that takes landmarks driven [b, k, 2] nearest to source [b, k, 2], on grid [h, w, 2].
+
+    Returns places in the source [b, h, w, 2].
+    """
+    even = driven.new_full((len(driven), 1, driven.shape[1]), 1 / driven.shape[1])
+    mean_p, mean_q, second, mixed = affine_fit(driven, source, even)
+    eye = torch.eye(2, device=grid.device)
+    matrix = _solve(second + _RIDGE * eye, mixed + _RIDGE * eye)[:, 0]  # [b, 2, 2]
+    away = grid.reshape(1, -1, 2) - mean_p
+    return (away @ matrix + mean_q).reshape(len(driven), *grid.shape)
+
+
+def local_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
+    """Moving least squares (Schaefer, McPhail, Warren: Image deformation using moving least squares, 2006, 2.1).
+
+    As `global_flow`, but every place fits a map of its own, in which near landmarks count most (w = 1 / |p - v|^4); it
+    is held to the global map where they leave it open.
+    """
+    shape, count = grid.shape, len(driven)
+    spots = grid.reshape(1, -1, 2).expand(count, -1, -1)
+    distance = (spots[:, :, None] - driven[:, None]).square().sum(-1)  # [b, n, k]
+    weight = (distance + _SMALLEST) ** -2
+    weight = weight / weight.sum(-1, keepdim=True)
+    mean_p, mean_q, second, mixed = affine_fit(driven, source, weight)
+    even = driven.new_full((count, 1, driven.shape[1]), 1 / driven.shape[1])
+    whole = affine_fit(driven, source, even)
+    eye = torch.eye(2, device=grid.device)
+    common = _solve(whole[2] + _RIDGE * eye, whole[3] + _RIDGE * eye)  # [b, 1, 2, 2]
+    hold = _STEADY * whole[2].diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]  # [b, 1, 1, 1]
+    matrix = _solve(second + hold * eye, mixed + hold * common)
+    moved = torch.einsum("bni,bnij->bnj", spots - mean_p, matrix) + mean_q
+    return moved.reshape(count, *shape)
+
+
+def refine(flow: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """A flow [b, h, w, 2] on grid [h, w, 2], twice as fine, with its grid [2 h, 2 w, 2].
+
+    What is interpolated is how far places move, so that a place that stays is exact up to the border.
+    """
+    height, width = grid.shape[:2]
+    step = (grid[-1, -1] - grid[0, 0]) / grid.new_tensor([width - 1, height - 1])  # [2], x and y
+    corner, extent = grid[0, 0] - step / 2, step * grid.new_tensor([width, height])
+    finer = places((2 * height, 2 * width), (corner[0], corner[1]), (extent[0], extent[1]), grid)
+    moved = (flow - grid).permute(0, 3, 1, 2)
+    larger = functional.interpolate(moved, scale_factor=2, mode="bilinear", align_corners=False)
+    return larger.permute(0, 2, 3, 1) + finer, finer
+
+
+def warp(features: Tensor, flow: Tensor) -> Tensor:
+    """Features [b, c, h, w] read at places flow [b, y, x, 2], the border repeated: [b, c, y, x].
+
+    In single precision whatever the features' is: 16 bits of a place are half a pixel.
+    """
+    read = functional.grid_sample(
+        features.float(), flow.float(), mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return read.to(features.dtype)
+
+
+def landmark_maps(points: Tensor, grid: Tensor, spread: float) -> Tensor:
+    """exp(-|v - p|^2 / (2 spread^2)) of landmarks [b, k, 2] on grid [h, w, 2]: [b, k, h, w]."""
+    x = torch.exp(-(grid[0, :, 0] - points[..., 0:1]).square() / (2 * spread**2))  # [b, k, w]
+    y = torch.exp(-(grid[:, 0, 1] - points[..., 1:2]).square() / (2 * spread**2))  # [b, k, h]
+    return y[..., :, None] * x[..., None, :]

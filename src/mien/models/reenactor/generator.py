@@ -1,0 +1,45 @@
+"""From warped features to the picture: what the source shows is moved, what it does not show is painted."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mien.models.reenactor.config import ReenactorConfig
+from mien.models.reenactor.flow import refine, warp
+from mien.models.reenactor.layers import Conv, Residual, enlarge, joined
+from mien.models.reenactor.motion_field import Motion
+
+
+class Generator(nn.Module):
+    """A small U-Net; its last layer chooses, pixel by pixel, between the moved source and its own colours."""
+
+    def __init__(self, config: ReenactorConfig) -> None:
+        super().__init__()
+        fine, half, quarter, eighth = config.generator_channels
+        self.enter = Conv(config.appearance_channels[2] + config.maps + 1, quarter)
+        self.down = Conv(quarter, eighth, 2)
+        self.deep = nn.Sequential(*(Residual(eighth) for _ in range(config.blocks)))
+        self.quarter = Conv(quarter + eighth, quarter)
+        self.middle = Conv(quarter + config.appearance_channels[1], half)
+        self.fine = Conv(half + config.appearance_channels[0] + 3, fine)
+        self.read = nn.Conv2d(fine, 4, 3, padding=1)
+        nn.init.normal_(self.read.weight, std=0.02)
+        nn.init.zeros_(self.read.bias)  # type: ignore[arg-type]
+
+    def forward(self, source: Tensor, features: tuple[Tensor, Tensor, Tensor], motion: Motion) -> tuple[Tensor, Tensor]:
+        """source [b, 3, H, W] and its features, motion at a quarter of the driven picture or of a window of it.
+
+        Returns the picture and the moved source, [b, 3, h, w] each in [-1, 1].
+        """
+        half_flow, half_grid = refine(motion.flow, motion.grid)
+        flow, _ = refine(half_flow, half_grid)
+        moved = warp(source, flow)
+        x = warp(features[2], motion.flow) * motion.visible
+        quarter = self.enter(joined(x, motion.maps, motion.visible))
+        deep = self.deep(self.down(quarter))
+        x = self.quarter(joined(quarter, enlarge(deep)))
+        x = self.middle(joined(enlarge(x), warp(features[1], half_flow) * enlarge(motion.visible)))
+        x = self.fine(joined(enlarge(x), warp(features[0], flow), moved))
+        read = self.read(x)
+        painted, trust = read[:, :3].tanh(), (read[:, 3:] + 2).sigmoid()
+        return trust * moved + (1 - trust) * painted, moved

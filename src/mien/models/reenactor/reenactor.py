@@ -1,0 +1,92 @@
+"""The reenactor: a portrait and its landmarks, driven landmarks in; the portrait in the driven motion out.
+
+It follows the scheme of Face Vid2Vid (Wang, Mallya, Liu, CVPR 2021): appearance features, keypoints, a motion field
+with an occlusion map, a generator. What is smaller: features are flat, and the keypoints are the 68 landmarks that a
+face reader gives, so that motion need not be discovered (see docs/training-log.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor
+
+from mien.geometry.keypoint_motion import FaceBasis
+from mien.models.reenactor.appearance import Appearance
+from mien.models.reenactor.config import LANDMARKS, SCORES, ReenactorConfig
+from mien.models.reenactor.flow import places
+from mien.models.reenactor.generator import Generator
+from mien.models.reenactor.motion_field import Motion, MotionField
+
+Features = tuple[Tensor, Tensor, Tensor]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """picture and moved (the source merely moved): [b, 3, h, w] in [-1, 1]; motion: at a quarter of it."""
+
+    picture: Tensor
+    moved: Tensor
+    motion: Motion
+
+
+class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Appearance, motion field, generator; and the linear basis of `mien.geometry.keypoint_motion` as buffers.
+
+    Configuration: the fields of `ReenactorConfig`.
+    """
+
+    mean: Tensor  # [68, 3]
+    shapes: Tensor  # [52, 68, 3]
+
+    @register_to_config
+    def __init__(
+        self,
+        image_size: int = 256,
+        appearance_channels: Sequence[int] = (16, 40, 80),
+        motion_channels: Sequence[int] = (32, 48, 64),
+        generator_channels: Sequence[int] = (20, 40, 80, 128),
+        blocks: int = 2,
+        squeezed: int = 8,
+        maps: int = 16,
+        spread: float = 0.04,
+        residual: float = 0.1,
+    ) -> None:
+        super().__init__()
+        widths = (tuple(appearance_channels), tuple(motion_channels), tuple(generator_channels))
+        sizes = ReenactorConfig(image_size, *widths, blocks, squeezed, maps, spread, residual)
+        self.appearance = Appearance(sizes)
+        self.motion_field = MotionField(sizes)
+        self.generator = Generator(sizes)
+        self.register_buffer("mean", torch.zeros(LANDMARKS, 3))
+        self.register_buffer("shapes", torch.zeros(SCORES, LANDMARKS, 3))
+
+    @classmethod
+    def of(cls, config: ReenactorConfig) -> Reenactor:
+        """Fresh networks of a configuration."""
+        return cls(**asdict(config))
+
+    def basis(self) -> FaceBasis:
+        """How landmarks move with expression scores."""
+        return FaceBasis(*(part.detach().double().cpu().numpy() for part in (self.mean, self.shapes)))
+
+    def forward(
+        self, source: Tensor, features: Features, landmarks: Tensor, driven: Tensor, box: Box | None = None
+    ) -> Rendered:
+        """source [b, 3, s, s] in [-1, 1] with its `appearance` features and landmarks [b, 68, 2]; driven [b, 68, 2].
+
+        Landmarks are in half sides, see `flow`. box: left, top, width and height (pixels, multiples of 4) of the part
+        of the driven picture that is wanted; None: all of it. The rows of everything belong together.
+        """
+        side = source.shape[-1]
+        left, top, width, height = box or (0, 0, side, side)
+        corner = (2 * left / side - 1, 2 * top / side - 1)
+        grid = places((height // 4, width // 4), corner, (2 * width / side, 2 * height / side), landmarks)
+        motion = self.motion_field(features[2], landmarks, driven, grid)
+        picture, moved = self.generator(source, features, motion)
+        return Rendered(picture, moved, motion)

@@ -1,0 +1,71 @@
+"""The start of nano's sampling: the portrait moved by the one-pass reenactor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.errors import InputError
+from mien.faces import FaceReader, FaceReading, read_portrait
+from mien.geometry.keypoint_motion import FaceMotion, Floats, KeypointMotion
+from mien.models.reenactor import Reenactor
+from mien.pipelines.pictures import Picture, to_pixels, to_uint8
+
+
+class Reenactment:
+    """One portrait, encoded once, and its pictures with driven landmarks."""
+
+    def __init__(self, reenactor: Reenactor, source: Tensor, landmarks: Floats) -> None:
+        """source [1, 3, s, s] in [-1, 1]; its landmarks [68, 2] in half sides."""
+        self._reenactor = reenactor
+        self._source = source.to(reenactor.device, reenactor.dtype)
+        self._landmarks = self._tensor(landmarks)
+        with torch.no_grad():
+            self._features = reenactor.appearance(self._source)
+
+    @torch.no_grad()
+    def picture(self, driven: Floats) -> Tensor:
+        """The portrait [3, s, s] in [-1, 1] with its landmarks at `driven` [68, 2], half sides."""
+        rendered = self._reenactor(self._source, self._features, self._landmarks, self._tensor(driven))
+        picture: Tensor = rendered.picture[0].float().clamp(-1, 1)
+        return picture
+
+    def _tensor(self, landmarks: Floats) -> Tensor:
+        # landmarks stay in single precision: half a pixel matters
+        return torch.as_tensor(np.asarray(landmarks, np.float32))[None].to(self._reenactor.device)
+
+
+def read_motion(reading: FaceReading, side: int) -> FaceMotion:
+    """A reading of a square picture of `side` pixels as a motion."""
+    return FaceMotion.read(reading.landmarks / side, reading.pose.rotation, reading.expression)
+
+
+def read_driven(
+    reader: FaceReader, reenactor: Reenactor, portrait: Picture, frames: Iterable[Picture]
+) -> Iterator[Floats]:
+    """Driven landmarks [68, 2], half sides, for frames that are aligned to the portrait already; faces are read here.
+
+    A frame without a face keeps the motion of the one before. Raises InputError if the portrait shows no face.
+    """
+    side = int(reenactor.config.image_size)
+
+    def square(picture: Picture) -> np.ndarray:
+        return to_uint8(to_pixels([picture], side))[0]
+
+    source = read_motion(read_portrait(reader, square(portrait), "the portrait"), side)
+    keypoints, hint, last = KeypointMotion(reenactor.basis(), source), None, source
+    for frame in frames:
+        hint = reader.read(square(frame), hint)
+        last = last if hint is None else read_motion(hint, side)
+        yield keypoints.driven(last)
+
+
+def portrait_landmarks(reader: FaceReader, portrait: Picture, side: int) -> Floats:
+    """Landmarks [68, 2] of a portrait, half sides. Raises InputError if it shows no face."""
+    reading = reader.read(to_uint8(to_pixels([portrait], side))[0])
+    if reading is None:
+        raise InputError("no face was found in the portrait: both eyes and the mouth must be seen")
+    return reading.landmarks * (2 / side) - 1

@@ -1,0 +1,113 @@
+"""The linear part of the reenactor: how landmarks move with expression scores, fitted to rendered people.
+
+What a face reader reads off rendered frames is set against where the landmarks truly are in the head's frame, so that
+the fit also undoes the reader's own amplitudes. Ridge regression over the frames, each person's mean taken off both
+sides; the mean head is the mean of the people's intercepts.
+
+    python -m mien.training.keypoint_basis --data GROUPS --out basis.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from mien.faces import FaceReader, load_face_reader
+from mien.media.files import whole_file
+
+logger = logging.getLogger(__name__)
+
+
+def head_frame(
+    landmarks: NDArray[np.floating],
+    depths: NDArray[np.floating],
+    origins: NDArray[np.floating],
+    rotation: NDArray[np.floating],
+    scale: NDArray[np.floating],
+    side: int,
+) -> NDArray[np.float64]:
+    """Landmarks [n, 68, 2] (pixels) with depths [n, 68] in the heads' own frames [n, 68, 3], half face heights.
+
+    origins [n, 2]; rotation [n, 3, 3]; scale [n]: of `HeadPose`.
+    """
+    seen = np.concatenate([landmarks - origins[:, None], depths[..., None]], -1) / (side / 2)
+    return np.einsum("nkc,ncd->nkd", seen, rotation) / scale[:, None, None]
+
+
+def fit_basis(
+    scores: NDArray[np.floating], shapes: NDArray[np.floating], person: NDArray[np.integer], ridge: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """scores [n, 52], shapes [n, 68, 3], person [n]: numbers from 0. Returns the mean head [68, 3] and [52, 68, 3]."""
+    rows = shapes.reshape(len(shapes), -1)
+    people = np.unique(person)
+    score_mean = np.stack([scores[person == p].mean(0) for p in people])
+    shape_mean = np.stack([rows[person == p].mean(0) for p in people])
+    index = np.searchsorted(people, person)
+    x, y = scores - score_mean[index], rows - shape_mean[index]
+    weights = np.linalg.solve(x.T @ x + ridge * len(x) / 1000 * np.eye(x.shape[1]), x.T @ y)
+    mean = (shape_mean - score_mean @ weights).mean(0)
+    return mean.reshape(-1, 3).astype(np.float32), weights.reshape(x.shape[1], -1, 3).astype(np.float32)
+
+
+def read_groups(
+    folder: Path, reader: FaceReader, rng: np.random.Generator, per_person: int, people: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Scores, shapes and persons (see `fit_basis`) of some frames of some people of every group."""
+    scores, shapes, persons, number = [], [], [], 0
+    for path in sorted(folder.glob("group_*_meta.npz")):
+        meta = np.load(path)
+        frames = np.load(str(path).replace("_meta.npz", "_frames.npy"), mmap_mode="r")
+        for row in rng.choice(len(frames), min(people, len(frames)), replace=False):
+            chosen = rng.choice(frames.shape[1], min(per_person, frames.shape[1]), replace=False)
+            found = [(m, reader.read(np.asarray(frames[row, m]))) for m in chosen]
+            kept = [(m, reading.expression) for m, reading in found if reading is not None]
+            if len(kept) < 8:
+                continue
+            at = np.array([m for m, _ in kept])
+            place = meta["landmarks"][row, at], meta["depths"][row, at], meta["origins"][row, at]
+            shapes.append(head_frame(*place, meta["rotation"][at], meta["head_pose"][row, at, 5], frames.shape[2]))
+            scores.append(np.stack([expression for _, expression in kept]))
+            persons.append(np.full(len(kept), number))
+            number += 1
+        logger.info("%s: %d people so far", path.name[:9], number)
+    return np.concatenate(scores), np.concatenate(shapes), np.concatenate(persons)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--reader", default="nano")
+    parser.add_argument("--people", type=int, default=12, help="of a group")
+    parser.add_argument("--frames", type=int, default=32, help="of a person")
+    parser.add_argument("--ridge", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    rng = np.random.default_rng(args.seed)
+    scores, shapes, person = read_groups(args.data, load_face_reader(args.reader), rng, args.frames, args.people)
+    test = person >= person.max() - person.max() // 8
+    mean, basis = fit_basis(scores[~test], shapes[~test], person[~test], args.ridge)
+    for name, chosen in (("trained", ~test), ("held out", test)):
+        left = shapes[chosen] - np.tensordot(scores[chosen], basis, 1)
+        plain = shapes[chosen]
+        for p in np.unique(person[chosen]):
+            mine = person[chosen] == p
+            left[mine] -= left[mine].mean(0)
+            plain[mine] -= plain[mine].mean(0)
+        for part, points in (("eyes", slice(36, 48)), ("mouth", slice(48, 68)), ("all", slice(0, 68))):
+            explained = 1 - (left[:, points] ** 2).sum() / (plain[:, points] ** 2).sum()
+            logger.info("%s people, %s: %.3f of the variance explained", name, part, explained)
+    with whole_file(args.out) as temporary:
+        made = {"reader": args.reader, "frames": str(len(scores))}
+        temporary.write_bytes(save({"mean": mean, "shapes": basis}, made))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Stage `reenactor`: nano's 𝓕, trained on avatars by reconstruction.
+
+A person in one motion and the landmarks of another are given; the person in that other motion is the truth. Loss: L1
+over a Laplacian pyramid, eyes and mouth counting most, of the picture and of the source that is merely moved, so that
+the flow learns first. The linear part, how landmarks follow expression scores, is fitted by `keypoint_basis`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mien.errors import InputError
+from mien.models.reenactor import Reenactor, ReenactorConfig, Rendered
+from mien.training.options import TrainOptions
+from mien.training.reenactor_data import ReenactorData
+from mien.training.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.vae import OPPONENT
+
+_MOVED = 0.4  # weight of the loss on the moved source
+_NOISE = 0.7  # pixels by which landmarks are off
+_SHOWN = 6  # rows of the picture grid
+
+
+class ReenactorStage(Stage):
+    """Appearance, motion field and generator together; windows of the target first (`--window 128`), then whole."""
+
+    name = "reenactor"
+    steps, rows = 3000, 4
+
+    def __init__(self, options: TrainOptions, config: ReenactorConfig | None = None) -> None:
+        self.options, self.config = options, config or ReenactorConfig()
+        self.window, self.targets = options.window or 128, options.frames or 4
+        self.turns = (Turn("reenactor", ("appearance", "motion_field", "generator"), 1.5e-3, self.loss),)
+        self._data: ReenactorData | None = None
+
+    def build(self) -> nn.Module:
+        """Fresh networks; the basis is taken from a file basis.safetensors in a data folder, where there is one."""
+        torch.manual_seed(self.options.seed)
+        model = Reenactor.of(self.config)
+        for path, _ in self.options.sources():
+            basis = path / "basis.safetensors"
+            if basis.is_file():
+                tensors = load_file(basis)
+                model.mean.copy_(tensors["mean"])
+                model.shapes.copy_(tensors["shapes"])
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
+        """`rows` sources with `targets` targets each, see `ReenactorData.draw`."""
+        return self._source().draw(rng, rows, self.targets, self.window, _NOISE)
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        """L1 of the picture and of the moved source."""
+        rendered = render(model, batch)
+        return {
+            "picture": weighted_pyramid(rendered.picture, batch["target"], batch["weight"]),
+            "moved": _MOVED * weighted_pyramid(rendered.moved, batch["target"], batch["weight"]),
+        }
+
+    def pictures(self, model: nn.Module) -> Picture:
+        """Rows of source, moved source, picture, truth; people who are not trained on, where there are any."""
+        data, rng = self._source(held_out=True), np.random.default_rng(101)
+        rows = []
+        for _ in range(_SHOWN):
+            batch = data.draw(rng, 1, 1, self.config.image_size, 0.0)
+            device = next(model.parameters()).device
+            rendered = render(model, {name: value.to(device) for name, value in batch.items()})
+            columns = (batch["source"], rendered.moved, rendered.picture, batch["target"])
+            rows.append(torch.cat([column.float().cpu() for column in columns], 3)[0])
+        grid = torch.cat(rows, 1).clamp(-1, 1)
+        return ((grid + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+    def refresh(self) -> None:
+        """Look for new groups."""
+        if self._data is not None:
+            self._data.clips.refresh()
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """A folder as `XPortraitPipeline` loads it: config.json and weights, float16."""
+        assert isinstance(model, Reenactor)
+        model.to(torch.float16).save_pretrained(folder)
+
+    def _source(self, held_out: bool = False) -> ReenactorData:
+        folders = [path for path, _ in self.options.sources() if path.is_dir()]
+        if len(folders) != 1:
+            raise InputError("the stage reenactor needs --data with one folder of `mien data avatars`.")
+        if held_out:
+            data = ReenactorData(folders[0], self.options.hold_out, True)
+            if data.clips.groups:
+                return data
+        if self._data is None:
+            self._data = ReenactorData(folders[0], self.options.hold_out)
+        return self._data
+
+
+def render(model: nn.Module, batch: Batch) -> Rendered:
+    """A batch's targets as the model sees them."""
+    assert isinstance(model, Reenactor)
+    each = len(batch["target"]) // len(batch["source"])
+    fine, middle, quarter = (part.repeat_interleave(each, 0) for part in model.appearance(batch["source"]))
+    source, landmarks = (batch[name].repeat_interleave(each, 0) for name in ("source", "landmarks"))
+    left, top, width, height = (int(number) for number in batch["box"])
+    box = (left, top, width, height)
+    rendered: Rendered = model(source, (fine, middle, quarter), landmarks, batch["driven"], box)
+    return rendered
+
+
+def weighted_pyramid(got: Tensor, want: Tensor, weight: Tensor, levels: int = 4) -> Tensor:
+    """`vae.pyramid_l1` of [b, 3, h, w] with a weight for every pixel, [b, 1, h, w], of any scale."""
+    error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), (got - want).float())
+    weight = weight / weight.mean()
+    loss = (error.abs() * weight).mean()
+    for _ in range(levels):
+        low = functional.avg_pool2d(error, 2)
+        band = error - functional.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
+        loss = loss + (band.abs() * weight).mean()
+        error, weight = low, functional.avg_pool2d(weight, 2)
+    return loss + 2 * (error.abs() * weight).mean()

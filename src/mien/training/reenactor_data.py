@@ -1,0 +1,129 @@
+"""Batches for the reenactor: one person's picture, the same person in other motions, and where the landmarks are.
+
+Data: a folder of groups (see `mien.avatars.groups`). Landmarks are exact; a little noise makes them like read
+ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien.models.reenactor.reenactor import Box
+from mien.training.avatar_clips import AvatarClips
+from mien.training.stage import Batch
+
+Pixels = NDArray[np.uint8]
+
+# Who is who when a picture is mirrored (iBUG 68).
+MIRRORED = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), *range(45, 41, -1), 47, 46]
+    + [*range(39, 35, -1), 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]
+)
+
+
+class ReenactorData:
+    """Draws batches from the groups of a folder."""
+
+    def __init__(self, folder: Path, hold_out: int = 0, only_held_out: bool = False) -> None:
+        self.clips = AvatarClips(folder, hold_out, only_held_out)
+
+    def draw(self, rng: np.random.Generator, sources: int, targets: int, window: int, noise: float) -> Batch:
+        """Sources with targets of the same people; landmarks in half sides of the whole picture.
+
+        source [r, 3, s, s] and target [r t, 3, window, window] in [-1, 1]; landmarks [r, 68, 2]; driven [r t, 68, 2];
+        weight [r t, 1, window, window]: eyes and mouth count most; box [4]: left, top, width and height of the targets'
+        part of the picture, one for the whole batch.
+
+        window: its side, pixels. noise: deviation of the landmarks in pixels, half of it shared by all of a face.
+        """
+        first: list[Pixels] = []
+        rest: list[Pixels] = []
+        marks, driven, weights = [], [], []
+        box: Box | None = None
+        for _ in range(sources):
+            group, person = self._person(rng)
+            frames, landmarks = self.clips.groups[group].frames[person], self.clips.groups[group].landmarks[person]
+            start, *motions = (int(m) for m in rng.choice(len(frames), targets + 1, replace=False))
+            side = frames.shape[1]
+            if box is None:
+                box = _window(landmarks[motions[0]], window, side, rng)
+            flip, gain, shift = rng.random() < 0.5, rng.uniform(0.8, 1.2, 3), rng.uniform(-15, 15, 3)
+            picture, points = _flipped(frames[start], landmarks[start], flip)
+            first.append(_tint(picture, gain, shift))
+            marks.append(_noisy(points, noise, rng) * (2 / side) - 1)
+            for motion in motions:
+                picture, points = _flipped(frames[motion], landmarks[motion], flip)
+                rest.append(_tint(_cut(picture, box), gain, shift))
+                driven.append(_noisy(points, noise, rng) * (2 / side) - 1)
+                weights.append(_cut(_importance(points, side), box))
+        assert box is not None
+        return {
+            "source": _tensor(first),
+            "landmarks": _points(marks),
+            "target": _tensor(rest),
+            "driven": _points(driven),
+            "weight": torch.from_numpy(np.stack(weights))[:, None],
+            "box": torch.tensor(box),
+        }
+
+    def _person(self, rng: np.random.Generator) -> tuple[int, int]:
+        sizes = np.array([len(group.frames) for group in self.clips.groups], np.float64)
+        group = int(rng.choice(len(sizes), p=sizes / sizes.sum()))
+        return group, int(rng.integers(sizes[group]))
+
+
+def _window(points: NDArray[np.float32], window: int, side: int, rng: np.random.Generator) -> Box:
+    corner = points.mean(0) - window / 2 + rng.uniform(-window / 4, window / 4, 2)
+    left, top = (np.clip(corner, 0, side - window) / 16).round().astype(int) * 16
+    return int(left), int(top), window, window
+
+
+def _cut(picture: NDArray[Any], box: Box) -> NDArray[Any]:
+    left, top, width, height = box
+    return picture[top : top + height, left : left + width]
+
+
+def _flipped(picture: Pixels, points: NDArray[np.float32], flip: bool) -> tuple[Pixels, NDArray[np.float32]]:
+    if not flip:
+        return picture, points
+    mirrored = points[MIRRORED] * [-1, 1] + [picture.shape[1], 0]
+    return picture[:, ::-1], mirrored.astype(np.float32)
+
+
+def _tint(picture: NDArray[Any], gain: NDArray[np.float64], shift: NDArray[np.float64]) -> Pixels:
+    return np.clip(picture * gain + shift, 0, 255).astype(np.uint8)
+
+
+def _noisy(points: NDArray[np.float32], noise: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    shared = rng.normal(size=(1, 2)) * noise / 2
+    return (points + shared + rng.normal(size=points.shape) * noise).astype(np.float32)
+
+
+def _importance(points: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Weights of the loss [side, side]: 1 beside the face, 2 inside it, up to 5 at eyes and mouth."""
+    cells = side // 4
+    local, grid = points / 4, np.ones((cells, cells), np.float32)
+    face = np.zeros((cells, cells), np.uint8)
+    cv2.fillConvexPoly(face, cv2.convexHull(local.astype(np.int32)), 1)
+    grid += face
+    y, x = np.mgrid[0:cells, 0:cells]
+    for part, spread in ((points[36:42], 2.4), (points[42:48], 2.4), (points[48:68], 3.6)):
+        cx, cy = part.mean(0) / 4 - 0.5
+        grid += 3 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * spread**2)).astype(np.float32)
+    return np.asarray(cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _tensor(pictures: list[Pixels]) -> Tensor:
+    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(pictures)))
+    return (stacked.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def _points(points: list[NDArray[np.float32]]) -> Tensor:
+    return torch.from_numpy(np.stack(points).astype(np.float32))
