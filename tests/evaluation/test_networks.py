@@ -1,0 +1,101 @@
+"""LPIPS, I3D, Fréchet distances: against torchmetrics and SciPy, with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.errors import WeightsError
+from mien.evaluation.distributions import frechet_distance
+from mien.evaluation.i3d import I3D, load_i3d
+from mien.evaluation.perceptual import Lpips, load_lpips
+
+lpips_of_torchmetrics = pytest.importorskip("torchmetrics.functional.image.lpips")
+
+
+@pytest.fixture(scope="module")
+def alexnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file like torchvision's AlexNet, with random weights; its classifier is there and must not matter."""
+    torch.manual_seed(0)
+    tensors = {k: v for k, v in Lpips().state_dict().items() if k.startswith("features.")}
+    tensors["classifier.6.bias"] = torch.zeros(1000)
+    path = tmp_path_factory.mktemp("weights") / "alexnet-owt-7be5be79.pth"
+    torch.save(tensors, path)
+    return path
+
+
+def test_lpips_agrees_with_torchmetrics(alexnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = load_lpips(alexnet)
+    # torchmetrics takes the backbone from torchvision; the same random one is put in its place
+    monkeypatch.setattr(lpips_of_torchmetrics, "_get_tv_model_features", lambda *_, **__: ours.features)
+    monkeypatch.setattr(torch, "load", _on_cpu(torch.load))
+    theirs = lpips_of_torchmetrics._LPIPS(pretrained=True, net="alex", pnet_rand=True).eval()
+    a, b = torch.rand(3, 3, 64, 64), torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        wanted = theirs(a * 2 - 1, b * 2 - 1).flatten()
+    assert ours.distances(a, b) == pytest.approx(wanted.tolist(), rel=1e-4)
+    assert ours.distances(a, a) == [0.0] * 3
+    assert min(ours.distances(a, b)) > 0
+
+
+def _on_cpu(load):  # torchmetrics' heads were saved on a GPU
+    return lambda path, **given: load(path, **{**given, "map_location": "cpu"})
+
+
+def test_only_torchvisions_alexnet_is_taken(tmp_path: Path, alexnet: Path) -> None:
+    tensors = torch.load(alexnet, weights_only=True)
+    del tensors["features.0.weight"]
+    torch.save(tensors, tmp_path / "short.pth")
+    (tmp_path / "rubbish.pth").write_bytes(b"no tensors")
+    for name in ("short.pth", "rubbish.pth"):
+        with pytest.raises(WeightsError, match=name):
+            load_lpips(tmp_path / name)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"network": torch.nn.Linear(1, 1)}, tmp_path / "code.pth")
+    with pytest.raises(WeightsError, match="code.pth"):
+        load_i3d(tmp_path / "code.pth")
+
+
+def test_i3d_has_the_published_shapes(tmp_path: Path) -> None:
+    network = I3D().eval()
+    parameters = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    assert parameters["Conv3d_1a_7x7.conv3d.weight"] == (64, 3, 7, 7, 7)
+    assert parameters["Mixed_4f.b1b.conv3d.weight"] == (320, 160, 3, 3, 3)
+    assert parameters["Mixed_5c.b3b.bn.running_var"] == (128,)
+    assert parameters["logits.conv3d.weight"] == (400, 1024, 1, 1, 1) and parameters["logits.conv3d.bias"] == (400,)
+    assert sum(value.numel() for value in network.parameters()) == 12_697_264
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, 9, 224, 224)).shape == (1, 400)
+    assert network.features(torch.rand(15, 3, 32, 32)).shape == (0, 400), "less than one stretch of 16"
+
+
+def test_frechet_distance_agrees_with_scipy() -> None:
+    linalg = pytest.importorskip("scipy.linalg")
+    rng = np.random.default_rng(0)
+    for rows in (300, 40):  # more rows than columns, and fewer
+        a, b = rng.normal(size=(rows, 60)), rng.normal(size=(rows + 7, 60)) * 1.3 + 0.2
+        one, two = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+        root = linalg.sqrtm(one @ two).real
+        wanted = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(one + two - 2 * root)
+        assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_frechet_distance_agrees_with_torchmetrics() -> None:
+    fid = pytest.importorskip("torchmetrics.image.fid")
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(200, 8)), rng.normal(size=(150, 8)) + 1
+    moments = [torch.from_numpy(v) for f in (a, b) for v in (f.mean(0), np.cov(f, rowvar=False))]
+    assert frechet_distance(a, b) == pytest.approx(float(fid._compute_fid(*moments)), rel=1e-6)
+
+
+def test_frechet_distance_at_its_ends() -> None:
+    a = np.random.default_rng(2).normal(size=(30, 12))
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, a + 3) == pytest.approx(9 * 12)
+    with pytest.raises(ValueError, match="two rows"):
+        frechet_distance(a[:1], a)
