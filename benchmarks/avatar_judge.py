@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.avatars.cast import cast_files, load_member
+from mien.avatars.cast import CastRules, cast_files, load_details, load_member
 from mien.avatars.head_model import HeadModel, load_head_model
 from mien.avatars.motion import Track, load_tracks, measure_track, save_tracks
 from mien.faces import load_face_reader
@@ -41,7 +41,9 @@ def main() -> None:
     """Render, judge, print a table."""
     cast, head, shared, out = (Path(argument) for argument in sys.argv[1:5])
     frames = int(sys.argv[5]) if len(sys.argv) > 5 else 120
-    model, files = load_head_model(head), cast_files(cast)
+    model = load_head_model(head)
+    # A cast made by older rules may hold people who hardly open their mouth; today they are left out.
+    files = [file for file in cast_files(cast) if load_details(file)["responses"]["jaw"] >= CastRules().jaw]
     clips = sorted(path for pattern in CLIPS for path in (shared / "data").glob(pattern))
     rng = np.random.default_rng(SEED)
     chosen = [files[number] for number in rng.permutation(len(files))[:AVATARS]]

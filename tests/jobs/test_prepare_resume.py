@@ -55,9 +55,8 @@ def test_a_killed_run_and_two_workers_give_the_same_clips(videos: Path, shared: 
     assert "3 videos made, 1 left out" in told
     run = prepare(videos, killed, shared, 1)
     try:
-        for _ in range(6000):
-            if (killed / "a.json").is_file() or run.poll() is not None:
-                break
+        patience = time.monotonic() + 300
+        while not (killed / "a.json").is_file() and run.poll() is None and time.monotonic() < patience:
             time.sleep(0.01)
     finally:
         run.kill()

@@ -54,7 +54,7 @@ class CastRules:
     yaw: float = 15.0
     fit: float = 4.0
     open_mouth: float = 0.25
-    jaw: float = 0.1
+    jaw: float = 0.4
     blink: float = 0.15
     turn: float = 5.0
     jaw_target: float = 0.65

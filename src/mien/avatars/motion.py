@@ -106,7 +106,7 @@ def performed(model: HeadModel, scores: Floats) -> Floats:
     """
 
     def both(name: str) -> Floats:
-        return (scores[:, model.index(f"{name}_L")] + scores[:, model.index(f"{name}_R")]) / 2
+        return np.asarray(scores[:, [model.index(f"{name}_{side}") for side in "LR"]].mean(1), np.float32)
 
     jaw, pucker = scores[:, model.index("jawOpen")], scores[:, model.index("mouthPucker")]
     opened = np.clip(jaw / 0.25, 0, 1)  # 0: lips that touch

@@ -22,6 +22,7 @@ from mien.avatars.texture import ATLAS, atlas_places, bake, empty_atlas, part_ti
 
 _NARROW_FACE = 6706  # the first vertices are the face without scalp, ears and neck
 _FADE = 1.4  # cm from the border of the narrow face over which the mesh fades into the photo
+_JAW_TOP = -3.0  # cm: what lies lower on the face belongs to jaw and chin
 _GAZE_LIMIT = 38.0
 # Pairs of landmarks, upper and lower rim, between which a lid's gap is measured; the subject's left eye first.
 _LID_PAIRS = (((386, 374), (385, 380), (387, 373)), ((159, 145), (160, 144), (158, 153)))
@@ -74,7 +75,8 @@ class PhotoAvatar:
         self._mesh = Mesh.of(model, (FACE, SOCKET, *EYE_SOCKETS, GUMS, TEETH, *EYEBALLS))
         self._face_triangles = np.ascontiguousarray(model.triangles[model.triangle_part == FACE])
         self._coat, self._lids = self._make_coat(atlas)
-        self._opacity = self._coat.tint[:, 3].copy()
+        hidden = _underside(model, self.rest.apply(self._rest_posed), self._face_triangles)
+        self._opacity = self._coat.tint[:, 3] * (1 - hidden[model.corner_vertex])
         self._edge = _edge(model)
         self._unlit = np.ones((len(model.neutral), 3), np.float32)
         self.surroundings: Surroundings = make_surroundings(model, self.rest, self._rest_posed, photo, face)
@@ -227,6 +229,18 @@ def _opacity(model: HeadModel) -> Floats:
     opacity = smooth_step(_border_distance(model) / _FADE).astype(np.float32)
     opacity[model.vertex_part > HEAD] = 1
     return opacity
+
+
+def _underside(model: HeadModel, points: Floats, triangles: NDArray[np.int32]) -> Floats:
+    """[v] in [0, 1]: how far a part of the jaw was turned away in the photo, whose vertices in the camera are points.
+
+    The photo does not show what is under the chin; the neck that it does show is nearer to it than skin carried on.
+    """
+    normals = vertex_normals(points, triangles)
+    facing = -np.einsum("vc,vc->v", normals, points / np.linalg.norm(points, axis=1, keepdims=True))
+    low = smooth_step((_JAW_TOP - model.neutral[:, 1]) / 2) * smooth_step((normals[:, 1] - 0.4) / 0.3)
+    low = low * (model.vertex_part == FACE)
+    return (low * (1 - smooth_step(facing / 0.3))).astype(np.float32)
 
 
 def _edge(model: HeadModel) -> Floats:
