@@ -12,9 +12,13 @@ from mien.faces.nano_reader import NanoReader, load_network
 from mien.faces.reading import landmark_bounds
 from mien.geometry import HeadPose
 from mien.models.face_reader import CropReading, Finding
+from mien.training import checkpoints
 from mien.training.face_labels import available_labels, load_labels, write_labels
-from mien.training.face_reader import FaceReaderTrainer, FaceReaderTraining, export, finding_loss, reading_loss
+from mien.training.face_reader import FaceReaderModel, FaceReaderStage, crop_batch, view_batch, write_weights
+from mien.training.face_reading_loss import finding_loss, reading_loss
 from mien.training.face_views import CropSample, ViewSample
+from mien.training.loop import train
+from mien.training.options import TrainOptions
 
 
 class Teacher:
@@ -68,14 +72,17 @@ def test_the_reading_loss_is_zero_for_the_truth() -> None:
         torch.from_numpy(np.stack([sample.expression, 1 - sample.expression])),
         torch.tensor([20.0, -20.0]),
     )
-    terms = reading_loss(truth, [sample, nothing], torch.ones(52))  # what is no face has no landmarks to be wrong
+    terms = reading_loss(
+        truth, crop_batch([sample, nothing]), torch.ones(52)
+    )  # what is no face has no landmarks to be wrong
     assert all(float(value) < 1e-6 for value in terms.values())
-    wrong = reading_loss(truth, [nothing, sample], torch.ones(52))
+    wrong = reading_loss(truth, crop_batch([nothing, sample]), torch.ones(52))
     assert all(float(wrong[name]) > 0.1 for name in ("landmarks", "angles", "expression", "confidence"))
 
 
 def test_the_finding_loss_prefers_the_truth() -> None:
-    faces = [ViewSample(np.zeros((128, 128, 3), np.uint8), np.array([[60.0, 44.0, 50.0, 0.3]], np.float32))]
+    view = ViewSample(np.zeros((128, 128, 3), np.uint8), np.array([[60.0, 44.0, 50.0, 0.3]], np.float32))
+    faces = view_batch([view])["faces"]
     rows, columns = torch.meshgrid(torch.arange(16) * 8 + 4.0, torch.arange(16) * 8 + 4.0, indexing="ij")
     far = (columns - 60) ** 2 + (rows - 44) ** 2
     spot = torch.exp(-far / (2 * 4.8**2))
@@ -85,19 +92,45 @@ def test_the_finding_loss_prefers_the_truth() -> None:
     assert all(float(value) < 1e-3 for value in finding_loss(truth, faces).values())
     flat = replace(truth, logit=torch.zeros(1, 16, 16), size=truth.size * 2, centre=centre + 10, turn=-turn)
     assert all(float(value) > 0.1 for value in finding_loss(flat, faces).values())
-    assert float(finding_loss(truth, [replace(faces[0], faces=np.zeros((0, 4), np.float32))])["spot"]) > 0.1
+    assert float(finding_loss(truth, torch.zeros_like(faces))["spot"]) > 0.1
 
 
-def test_train_resume_and_export(labels: Path, tmp_path: Path) -> None:
-    options = FaceReaderTraining(minutes=0.001, batch=4, backgrounds=4, probe=8, finder_every=1, half=False)
-    FaceReaderTrainer(labels, tmp_path / "run", options).train()
-    again = FaceReaderTrainer(labels, tmp_path / "run", replace(options, minutes=100.0))
-    assert again.step >= 1 and again.spent > 0
-    first = again._reader_step()
-    assert np.isfinite(list(first.values())).all() and np.isfinite(list(again._finder_step().values())).all()
-    path = export(tmp_path / "run", tmp_path / "weights")
+def test_the_stage_learns_resumes_and_is_exported(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.training.face_reader._PROBE", 8)
+    monkeypatch.setattr("mien.training.face_reader._MINE", 1.0)
+    options = TrainOptions("face-reader", (str(labels),), str(tmp_path / "run"), rows=2, show_every=0, precision="fp32")
+    for steps in (1, 2):
+        train(FaceReaderStage(options), replace(options, steps=steps))
+    train(FaceReaderStage(options), replace(options, steps=2, out=str(tmp_path / "whole")))
+    parts, whole = (checkpoints.find(tmp_path / name).weights() for name in ("run", "whole"))
+    assert int(whole["known"]) > 0  # a finder that has learnt nothing is wrong all the time
+    unlike = [name for name, value in whole.items() if not torch.equal(value, parts[name])]
+    assert all(name.startswith("network.") for name in unlike)  # the cosine knows another end
+    model = FaceReaderModel()
+    checkpoints.fill(model, whole)
+    stage = FaceReaderStage(options)
+    assert stage.pictures(model.eval()).shape == (256, 1024, 3)
+    path = write_weights(model.network, tmp_path / "weights")
     assert path.stat().st_size < 4_000_000
-    saved, kept = load_network(tmp_path / "weights").state_dict(), torch.load(tmp_path / "run" / "state.pt")["network"]
-    name = "reader.landmarks.weight"
-    assert torch.allclose(saved[name], kept[name], atol=1e-3)
+    saved = load_network(tmp_path / "weights").state_dict()
+    assert torch.allclose(saved["reader.landmarks.weight"], model.network.reader.landmarks.weight, atol=1e-3)
     assert NanoReader(tmp_path / "weights").read(np.zeros((64, 64, 3), np.uint8)) is None
+
+
+def test_both_turns_lower_their_loss_on_a_fixed_batch(labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.training.face_reader._PROBE", 8)
+    stage = FaceReaderStage(TrainOptions("face-reader", (str(labels),), "out"))
+    model = stage.build().train()
+    batch = stage.batch(np.random.default_rng(0), 3)
+    batch.pop("looked_at", None)
+    for turn in stage.turns:
+        optimizer, losses = torch.optim.AdamW(model.parameters(), 2e-3), []
+        for _ in range(12):
+            loss = torch.stack(list(turn.loss(model, batch, torch.Generator().manual_seed(0)).values())).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        assert losses[-1] < 0.7 * losses[0], turn.name

@@ -16,7 +16,7 @@ def train(
     stage: Annotated[
         str,
         typer.Argument(
-            help="face-reader, vae, face-vid2vid, face-vid2vid-plus, x-portrait/ and appearance, motion, local, "
+            help="face-reader, vae, reenactor, face-vid2vid, face-vid2vid-plus, x-portrait/ and appearance, motion, local, "
             "temporal or few-step, or dex/ and motion, animator or temporal."
         ),
     ],
@@ -27,7 +27,9 @@ def train(
         Path | None, typer.Option(help="The run's folder; the same command goes on where it stopped.")
     ] = None,
     size: Annotated[str, typer.Option(help="nano or full.")] = "nano",
-    preset: Annotated[str | None, typer.Option(help="nano or sd15-paper; dex: paper, no-ray-map, ..., see docs/dex.md.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="nano or sd15-paper; dex: paper, no-ray-map, ..., see docs/dex.md.")
+    ] = None,
     start: Annotated[Path | None, typer.Option(help="A run or a model folder to start from.")] = None,
     vae: Annotated[Path | None, typer.Option(help="A run of the stage vae (nano, first stage).")] = None,
     backbone: Annotated[Path | None, typer.Option(help="A local diffusers folder of SD 1.5 (full).")] = None,

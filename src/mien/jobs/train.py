@@ -63,6 +63,8 @@ def run_training(options: TrainOptions, progress: Progress, began: float | None 
         progress.note(f"{options.stage} is done: {Path(options.out) / EXPORT}")
     elif outcome.main:
         progress.note(f"{options.stage} stands at step {outcome.step}; the same command goes on: {outcome.checkpoint}")
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     return outcome
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mien.errors import InputError
 from mien.training.options import TrainOptions
 
 _SPATIAL = ("empty_prompt", "appearance_reference", "motion_control", "unet")
@@ -57,7 +58,7 @@ _NANO = {
         128, 4, 4, 8e-4, 2000,
     ),
     "motion": Plan(("motion_control",), _SPATIAL, 128, 4, 4, 8e-4, 2000, teach=0.5),
-    "local": Plan(("local_control",), _CONTROLS, 256, 3, 4, 6e-4, 1600),
+    "local": Plan(("local_control",), _CONTROLS, 256, 3, 4, 3e-4, 1600, noise_power=1.5, teach=0.3),
     "temporal": Plan(("temporal",), _ALL, 256, 1, 8, 3e-4, 600, clip=True, noise_power=1.5),
     "few-step": Plan(("unet", "motion_control", "local_control"), _ALL, 256, 2, 4, 1e-4, 1000),
 }  # fmt: skip
@@ -89,6 +90,10 @@ def plan_for(kind: str, options: TrainOptions) -> Plan:
     """The preset's plan with what the options change."""
     plan = PRESETS[options.preset or PRESET_OF_SIZE[options.size]][kind]
     if options.joint:
+        if kind == "appearance":
+            raise InputError(
+                "--joint trains R and C together, and x-portrait/appearance has no C: use x-portrait/motion."
+            )
         plan = replace(plan, trained=tuple(dict.fromkeys((*_SPATIAL, *plan.trained))))
     if not options.local and kind != "local":
         plan = replace(

@@ -73,7 +73,9 @@ class Processes:
         """Make them what they are in the main process."""
         if self.count > 1:
             for tensor in tensors:
-                dist.broadcast(tensor, 0)
+                plain = tensor.contiguous()  # channels-last ones cannot be sent
+                dist.broadcast(plain, 0)
+                tensor.copy_(plain)
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:

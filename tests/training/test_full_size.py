@@ -1,0 +1,121 @@
+"""Full size in small: a backbone from a local folder, frozen and outside of checkpoints; the dry run's counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+
+from mien.errors import InputError, WeightsError
+from mien.models.x_portrait import VaeConfig
+from mien.training import checkpoints, dry_run
+from mien.training.loop import train
+from mien.training.options import TrainOptions
+from mien.training.portrait_model import PortraitModel, config_of, from_backbone
+from mien.training.presets import plan_for
+from mien.training.x_portrait import PortraitStage
+from tiny import TINY
+
+SMALL = dataclasses.replace(
+    TINY,
+    image_size=64,
+    context_tokens=3,
+    hint_channels=(4, 4, 8, 8),
+    vae=VaeConfig((4, 4, 8, 8), 1, 4, 4, False, 0.2, 64),
+)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion as a folder, with every class of the real one and few weights."""
+    folder = tmp_path_factory.mktemp("sd")
+    torch.manual_seed(0)
+    UNet2DConditionModel(**SMALL.unet()).save_pretrained(folder / "unet")
+    AutoencoderKL(**SMALL.vae.to_diffusers()).save_pretrained(folder / "vae")
+    save_file({"context": torch.randn(1, 3, SMALL.context_dim)}, folder / "empty_prompt.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("groups")
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (2, 64, 256, 256, 3), np.uint8)
+    np.save(out / "group_000_frames.npy", frames)
+    np.save(out / "group_000_sources.npy", frames[:, 0])
+    landmarks = rng.uniform(90, 160, (2, 64, 68, 2)).astype(np.float32)
+    np.savez(out / "group_000_meta.npz", landmarks=landmarks, validation=False)
+    return out
+
+
+def stage(kind: str, backbone: Path, groups: Path, out: Path, **more: object) -> PortraitStage:
+    options = TrainOptions(
+        f"x-portrait/{kind}", (str(groups),), str(out), size="full", backbone=str(backbone), steps=2, show_every=0,
+        **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+    config = dataclasses.replace(config_of(backbone), hint_channels=SMALL.hint_channels, temporal_heads=2)
+    return PortraitStage(kind, options, config, plan=dataclasses.replace(plan_for(kind, options), frames=2))
+
+
+def test_the_backbone_gives_everything_its_start(backbone: Path) -> None:
+    config = dataclasses.replace(config_of(backbone), hint_channels=SMALL.hint_channels, temporal_heads=2)
+    assert (config.image_size, config.block_out_channels, config.heads) == (64, (16, 32), (2, 2))
+    assert config.prediction_type == "epsilon" and config.vae.scaling_factor == 0.2
+    model = from_backbone(backbone, 1, config)
+    given = UNet2DConditionModel.from_pretrained(backbone / "unet").state_dict()
+    for network in (model.unet, model.appearance_reference, model.motion_control, model.local_control):
+        shared = [name for name in network.state_dict() if name in given]
+        assert len(shared) > 40
+        assert all(torch.equal(network.state_dict()[name], given[name]) for name in shared)
+    assert float(model.motion_control.controlnet_mid_block.weight.abs().max()) == 0
+    assert float(model.latent_scale) == pytest.approx(0.2)
+
+
+def test_a_wrong_backbone_is_named(backbone: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="local diffusers folder"):
+        config_of(tmp_path)
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "unet").mkdir()
+    for part in ("unet", "vae"):
+        (tmp_path / part / "config.json").write_bytes((backbone / part / "config.json").read_bytes())
+    save_file({"context": torch.zeros(1, 3, SMALL.context_dim)}, tmp_path / "empty_prompt.safetensors")
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        from_backbone(tmp_path, 1, config_of(tmp_path))
+
+
+def test_r_learns_over_a_frozen_backbone_that_checkpoints_leave_out(
+    backbone: Path, groups: Path, tmp_path: Path
+) -> None:
+    chosen = stage("appearance", backbone, groups, tmp_path / "r")
+    start = chosen.build()
+    assert isinstance(start, PortraitModel)
+    assert start.unet.dtype == torch.bfloat16 and start.appearance_reference.dtype == torch.float32
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    outcome = train(chosen, chosen.options)
+    assert outcome.finished and np.isfinite(outcome.terms["denoise"])
+    saved = checkpoints.find(tmp_path / "r").weights()
+    assert not any(name.startswith(("unet.", "vae.", "empty_prompt.")) for name in saved)
+    assert any(not torch.equal(before[n], v) for n, v in saved.items() if n.startswith("appearance_reference."))
+    following = stage("motion", backbone, groups, tmp_path / "c", start=str(tmp_path / "r"), checkpointing=False)
+    train(following, following.options)
+    end = checkpoints.find(tmp_path / "c").averaged_weights()
+    averaged = checkpoints.find(tmp_path / "r").averaged_weights()
+    assert all(torch.equal(end[n], v) for n, v in averaged.items() if n.startswith("appearance_reference."))
+
+
+def test_the_dry_run_counts_parts_memory_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.training.x_portrait.SD15", SMALL)
+    options = TrainOptions("x-portrait/motion", (), ".", size="full")
+    text = dry_run.report(options)
+    assert "motion_control" in text and "30,000 steps on 8 A100" in text and "24 GB card: --no-checkpointing" in text
+    chosen = PortraitStage("motion", options)
+    count = dry_run.count_step(chosen)
+    one = dry_run.count_step(PortraitStage("motion", dataclasses.replace(options, frames=1)))
+    assert 0 < one.flops < count.flops < 2.1 * one.flops
+    assert 0 < count.kept_less < count.kept
+    assert 0 < count.again < count.flops
