@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from mien.jobs.animate import animate
     from mien.jobs.options import AnimateOptions
     from mien.media import read_video, write_video
+    from mien.pipelines.dex_portrait import DeXPortraitPipeline
     from mien.pipelines.x_portrait import XPortraitPipeline
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "AnimateOptions": "mien.jobs.options",
+    "DeXPortraitPipeline": "mien.pipelines.dex_portrait",
     "FaceReader": "mien.faces",
     "FaceReading": "mien.faces",
     "HeadPose": "mien.geometry",
@@ -32,6 +34,7 @@ _HOMES = {
 
 __all__ = [
     "AnimateOptions",
+    "DeXPortraitPipeline",
     "FaceReader",
     "FaceReading",
     "HeadPose",

@@ -16,7 +16,7 @@ def face(mouth: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     assert reading is not None
     landmarks = reading.landmarks.astype(np.float64).copy()
     if mouth:  # an open mouth and a fallen chin, in the picture and in the landmarks
-        cv2.ellipse(picture, (64, 80), (9, 9), 0, 0, 360, (250, 10, 10), -1)
+        cv2.ellipse(picture, (64, 81), (9, 7), 0, 0, 360, (250, 10, 10), -1)
         landmarks[48:68, 1] += 4
         landmarks[5:12, 1] += 5
     return picture, landmarks

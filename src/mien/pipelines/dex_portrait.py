@@ -50,7 +50,7 @@ PARTS: dict[str, type[ModelMixin]] = {
 }
 # small, and a pose in half precision would tremble
 ENCODERS = ("pose_encoder", "expression_encoder")
-OPTIONS = ("image_size", "defaults", "crop_scale")
+OPTIONS = ("image_size", "defaults", "crop_scale", "ray_maps", "warping")
 _BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "dex_portrait_nano"
 # a square picture and its 68 landmarks, 0 to 1 across it
 Frame = tuple[Picture, NDArray[np.floating]]
@@ -86,7 +86,7 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Animates a portrait with an explicit head pose and a latent expression, each from a source of its own.
 
     `image_size`: side of the square the model works at. `crop_scale`: side of that square over the face's size.
-    `defaults`: this model's sampling options.
+    `defaults`: this model's sampling options. `ray_maps`, `warping`: which branches of the pose it was trained with.
     """
 
     scheduler: SchedulerMixin
@@ -116,6 +116,8 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
         crop_scale: float = 2.05,
+        ray_maps: bool = True,
+        warping: bool = True,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -129,7 +131,8 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             temporal=temporal,
             scheduler=scheduler,
         )
-        self.register_to_config(image_size=image_size, defaults=dict(defaults or {}), crop_scale=crop_scale)
+        options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
+        self.register_to_config(**options, ray_maps=ray_maps, warping=warping)
         self._sources: list[Tensor] = []
         self._own: Motion | None = None
         self._encoder_id: str | None = None

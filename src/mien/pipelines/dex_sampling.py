@@ -102,6 +102,8 @@ class DeXFront:
             source_pose=self.source_pose,
             pose=self.driven.pose[chosen].to(self.device),
             tokens=self.networks.injection.tokens(codes),
+            ray_maps=bool(self.pipe.config.ray_maps),
+            warping=bool(self.pipe.config.warping),
         )
         got = self._guided(scaled, timestep, given, self.sampling.weight(step, len(self.timesteps)))
         self._report(step, latents)

@@ -101,6 +101,16 @@ class DexAnimator(Stage):
     def _turn(self, rate: float) -> Turn:
         return Turn("denoiser", LEARNING, rate, self._loss)
 
+    @property
+    def ray_maps(self) -> bool:
+        """Whether the denoiser is shown ray maps."""
+        return self.preset != "no-ray-map"
+
+    @property
+    def warping(self) -> bool:
+        """Whether it is shown the warped reference."""
+        return self.preset != "no-warping"
+
     def build(self) -> nn.Module:
         """Random networks, then the backbone or the autoencoder, then what `--start` names (by `start`)."""
         model = fresh(self.options.seed, self.config)
@@ -201,8 +211,8 @@ class DexAnimator(Stage):
             pose=driving[rows],
             tokens=nets.injection.tokens(expression[rows], without_expression),
             pose_absent=without_pose,
-            ray_maps=self.preset != "no-ray-map",
-            warping=self.preset != "no-warping",
+            ray_maps=self.ray_maps,
+            warping=self.warping,
         )
         length = frames if self.temporal else 1
         got = nets.predict(noisy[rows], timestep[rows], length, given)
@@ -234,7 +244,7 @@ class DexAnimator(Stage):
         columns = [batch["source"], batch["target"]]
         for pose, code in ((driving, face), (driving, own_face), (own, face)):
             given = Conditions(nets.read_appearance([source]), source, own, pose, nets.injection.tokens(code))
-            given = replace(given, ray_maps=self.preset != "no-ray-map", warping=self.preset != "no-warping")
+            given = replace(given, ray_maps=self.ray_maps, warping=self.warping)
             columns.append(model.decode(self._sample(nets, source, given)))
         return grid(columns)
 
@@ -251,4 +261,5 @@ class DexAnimator(Stage):
     def export(self, model: nn.Module, folder: Path) -> None:
         """The folder that `DeXPortraitPipeline.from_pretrained` takes."""
         assert isinstance(model, AnimatorModel)
-        as_pipeline(model, self.config, self.temporal).save_pretrained(folder)
+        made = as_pipeline(model, self.config, self.temporal, self.ray_maps, self.warping)
+        made.save_pretrained(folder)

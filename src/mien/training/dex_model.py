@@ -155,8 +155,10 @@ def take_backbone(model: AnimatorModel, folder: Path) -> None:
     checkpoints.fill(model.get_submodule("empty_prompt"), {"context": _context(folder)})
 
 
-def as_pipeline(model: AnimatorModel, config: DeXPortraitConfig, temporal: bool) -> DeXPortraitPipeline:
-    """The pipeline that inference loads."""
+def as_pipeline(
+    model: AnimatorModel, config: DeXPortraitConfig, temporal: bool, ray_maps: bool = True, warping: bool = True
+) -> DeXPortraitPipeline:
+    """The pipeline that inference loads; ray_maps, warping: what it was trained with."""
     networks = model.networks(temporal)
     networks.vae.register_to_config(scaling_factor=float(model.latent_scale))
     nano = config.backbone.source_in_sample
@@ -166,6 +168,8 @@ def as_pipeline(model: AnimatorModel, config: DeXPortraitConfig, temporal: bool)
         scheduler=scheduler_of(config),
         image_size=config.backbone.image_size,
         defaults=few if nano else {},
+        ray_maps=ray_maps,
+        warping=warping,
     )
 
 

@@ -95,7 +95,7 @@ class DexMotion(Stage):
     ) -> None:
         """data, config, weights, perceptual: in place of what the options say.
 
-        Options: `size`, and `preset`: "paper" or the ablation "no-augmentation". `f` names VGG16's weights
+        Options: `size`, and `preset`: "paper" or the ablation "no-augmentation". `vgg` names VGG16's weights
         (.safetensors); without it the distance is `PyramidPerceptual`, and the log says so.
         """
         preset = options.preset or "paper"
@@ -105,7 +105,8 @@ class DexMotion(Stage):
         self.options, self.config = options, config or (NANO if nano else FULL)
         self.weights = weights or (NANO_WEIGHTS if nano else MotionWeights())
         self.steps, self.rows = (20_000, 4) if nano else (200_000, 28)
-        self.perceptual = perceptual or choose_perceptual(options.f)
+        self.ema = 0.999
+        self.perceptual = perceptual or choose_perceptual(options.vgg)
         side = self.config.motion.image_size
         scenes = data if data is not None else open_scenes(options, side)
         self.augmentation = Augmentation(off=preset == "no-augmentation")
