@@ -97,7 +97,8 @@ def test_bad_videos_are_reported_and_skipped(options: PrepareOptions) -> None:
     (options.videos / "text.mp4").write_text("Dear reader, this is no video.")
     (options.videos / "damaged.mp4").write_bytes(b"\0\0\0\x18ftypmp42 and nothing more")
     (options.videos / "empty.mov").write_bytes(b"")
-    outcome = prepare_videos(PrepareOptions(**{**options.__dict__, "background": 8.0, "cut": 60.0, "sharp": 12.0}), Silent())
+    changed = {"background": 8.0, "cut": 60.0, "sharp": 12.0}
+    outcome = prepare_videos(PrepareOptions(**{**options.__dict__, **changed}), Silent())
     assert outcome.done == ["good", "odd"]
     expected = {
         "blurred": "blurred",
