@@ -1,4 +1,4 @@
-"""Small footage, and the independent judge of ../shared/tools."""
+"""Noise, and the independent judge of ../shared/tools."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-
-from mien.evaluation.benchmark import Benchmark, Medium, Pair, self_pair, write_benchmark
-from mien.media import write_image, write_video
-from samples import draw_face
-
-SIDE = 64
 
 
 @pytest.fixture(scope="session")
@@ -30,30 +24,4 @@ def judge(shared: Path) -> ModuleType:
 @pytest.fixture
 def frames() -> np.ndarray:
     """Five noisy frames, uint8 [5, 64, 64, 3]."""
-    return np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
-
-
-def faces(count: int, shift: float = 0.0, mouth: float = 0.0) -> list[np.ndarray]:
-    """A drawn face that goes to the right and opens its mouth."""
-    return [
-        draw_face(SIDE, SIDE, (0.4 + shift + 0.02 * i, 0.5), mouth=mouth + 0.1 * (i % 4)) for i in range(count)
-    ]
-
-
-def make_benchmark(folder: Path, count: int = 4) -> Path:
-    """A benchmark of drawn faces: a self pair, a cross pair with truth, one without, and a disentangled one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_image(folder / "portrait.png", draw_face(SIDE, SIDE, radius=0.3))
-    for name, shift, mouth in (("a", 0.0, 0.1), ("b", 0.05, 0.5), ("truth", 0.02, 0.1)):
-        stored = folder / name
-        for index, frame in enumerate(faces(count, shift, mouth)):
-            write_image(stored / f"{index}.png", frame)
-    write_video(folder / "long.mp4", faces(12), 25)
-    portrait, a, b = Medium(folder / "portrait.png"), Medium(folder / "a"), Medium(folder / "b")
-    pairs = (
-        self_pair("self-a", a),
-        Pair("cross-a", "cross", portrait, a, truth=Medium(folder / "truth")),
-        Pair("cross-b", "cross", portrait, b),
-        Pair("apart-ab", "disentangled", portrait, a, b),
-    )
-    return write_benchmark(folder / "bench.json", Benchmark("drawn", SIDE, pairs))
+    return np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)

@@ -60,6 +60,7 @@ def build_real(data: Path, options: BuildOptions) -> Benchmark:
     if not portraits or len(clips) < 2:
         raise InputError(f"{data} has less than two clips of {span} frames: ask for fewer --frames or a smaller --step")
     rng = np.random.default_rng(options.seed)
+    clips = [clips[index] for index in rng.permutation(len(clips))]
     pairs: list[Pair] = []
     for number in range(options.pairs):
         clip, again = clips[number % len(clips)], number // len(clips)

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.evaluation.footage import Frames
 from mien.evaluation.registry import METRICS
-from mien.evaluation.scoring import ClipScore
-from mien.evaluation.statistics import Figure, clip_figure, set_figure
+from mien.evaluation.scoring import NO_TRUTH, ClipScore
+from mien.evaluation.statistics import Figure, Kind, clip_figure, set_figure
 from mien.media import write_image
 from mien.media.files import whole_file
 
@@ -76,10 +76,7 @@ class Run:
         if METRICS[key].level == "set":
             return self._set_figure(clips, key)
         values = [value for clip in clips if (value := clip.values.get(key)) is not None]
-        if not values:
-            reasons = {clip.absent[key] for clip in clips if key in clip.absent} or {"it was not asked for"}
-            return Figure(None, "missing", key, why=", ".join(sorted(reasons)))
-        return clip_figure(key, values, f"{protocol}")
+        return clip_figure(key, values, protocol) if values else _nothing(clips, key)
 
     def _set_figure(self, clips: Sequence[ClipRecord], key: str) -> Figure:
         rows: dict[str, list[NDArray[Any]]] = {"result": [], "truth": []}
@@ -91,9 +88,15 @@ class Run:
                         if f"{key}_{name}" in stored:
                             kept.append(stored[f"{key}_{name}"])
         if not rows["result"] or not rows["truth"]:
-            reasons = {clip.absent[key] for clip in clips if key in clip.absent} or {"it was not asked for"}
-            return Figure(None, "missing", key, why=", ".join(sorted(reasons)))
+            return _nothing(clips, key)
         return set_figure(key, rows["result"], rows["truth"])
+
+
+def _nothing(clips: Sequence[ClipRecord], key: str) -> Figure:
+    """Why no clip has a number."""
+    reasons = {clip.absent[key] for clip in clips if key in clip.absent} or {"it was not asked for"}
+    kind: Kind = "inapplicable" if reasons == {NO_TRUTH} else "missing"
+    return Figure(None, kind, key, why=", ".join(sorted(reasons)))
 
 
 def read_run(folder: Path) -> Run:

@@ -22,7 +22,7 @@ from mien.faces import FaceReader, FaceReading
 
 REVISION = 1  # raised when a metric is computed in another way, so that kept scores are measured anew
 _PACKAGES = ("mediapipe", "torchmetrics", "torch-fidelity", "pyiqa", "opencv-python-headless", "insightface")
-_NO_TRUTH = "no truth exists for this pair"
+NO_TRUTH = "no truth exists for this pair"
 _TRUE_METRICS = {key for key, metric in METRICS.items() if metric.against == "truth"}
 Track = list[FaceReading | None]
 
@@ -100,7 +100,7 @@ class Scorer:
             raise ValueError(f"the result is {result.shape}, but the case {footage.case.driver.shape}")
         score = ClipScore()
         keys = [key for key in self.wanted if footage.truth is not None or key not in _TRUE_METRICS]
-        score.absent = {key: _NO_TRUTH for key in self.wanted if key not in keys}
+        score.absent = {key: NO_TRUTH for key in self.wanted if key not in keys}
         scene = _Scene(self, footage, result[footage.first :])
         for group in (_score_pixels, _score_faces, _score_patches, _score_identity, _score_quality, _score_sets):
             group(self, scene, keys, score)

@@ -107,9 +107,9 @@ LAYOUTS = {
 }
 
 
-def full_layout(protocol: str) -> Layout:
-    """Every metric of a protocol, for the report."""
-    keys = [key for key, metric in METRICS.items() if protocol != "disentangled" or metric.against != "truth"]
+def full_layout(protocol: str, runs: Sequence[Run]) -> Layout:
+    """Every metric of a protocol that one of the runs has a figure for."""
+    keys = [key for key in METRICS if any(run.figure(protocol, key).value is not None for run in runs)]
     columns = tuple(Column(protocol, key, METRICS[key].label, (key,), METRICS[key].digits) for key in keys)
     return Layout(protocol, f"everything measured: {protocol}", "", columns, ())
 
@@ -164,6 +164,7 @@ def _notes(layout: Layout, runs: Sequence[Run], rows: Sequence[Row]) -> list[str
         f"Measured rows: mean over clips, in brackets the {LEVEL:.0%} bootstrap interval over clips;"
         " distances over all clips (FID, FVD) have none."
     )
+    absent: dict[str, list[str]] = {}
     for number, column in enumerate(layout.columns):
         figures = [row.figures[number] for row in measured]
         used = dict.fromkeys(figure.metric for figure in figures if figure.value is not None)
@@ -172,7 +173,13 @@ def _notes(layout: Layout, runs: Sequence[Run], rows: Sequence[Row]) -> list[str
             named = " and ".join(f"{METRICS[key].label}, {METRICS[key].meaning}" for key in used)
             notes.append(f"{where}: measured here as {named}. The papers use another network.")
         for why in dict.fromkeys(figure.why for figure in figures if figure.kind == "missing"):
-            notes.append(f"{where} missing: {why}.")
+            absent.setdefault(why, []).append(where)
+    if not layout.published:
+        shown = {key for column in layout.columns for key in column.metrics}
+        for key, why in {key: why for run in runs for key, why in run.unavailable.items()}.items():
+            if key not in shown:
+                absent.setdefault(why, []).append(METRICS[key].label)
+    notes += [f"Missing: {', '.join(where)}: {why}." for why, where in absent.items()]
     for run in runs:
         notes += [f"{run.name}, pair {pair} has no scores: {reason}" for pair, reason in run.failed.items()]
     return list(dict.fromkeys(notes))

@@ -98,10 +98,12 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
     for spec in options.systems:
         system = load_system(spec)  # before any work: what cannot be had is told at once
         pairs = [pair for pair in benchmark.pairs if pair.protocol in system.protocols]
+        protocols = system.protocols
         if spec.kind == "truth":
             pairs = [pair for pair in pairs if pair.truth is not None]
+            protocols = frozenset(pair.protocol for pair in pairs)
         folder = options.out / spec.folder
-        found.append((spec, folder, system.describe(), system.protocols))
+        found.append((spec, folder, system.describe(), protocols))
         tasks += [
             (f"{spec.folder}/{pair.id}", (_Task(spec, pair, side, folder, scoring),)) for pair in pairs
         ]
@@ -208,7 +210,7 @@ def report(places: Sequence[Path], out: Path, names: Sequence[str] | None) -> li
 
     runs = find_runs(places)
     there = {clip.protocol for run in runs for clip in run.clips}
-    layouts = [full_layout(protocol) for protocol in ("self", "cross", "disentangled") if protocol in there]
+    layouts = [full_layout(protocol, runs) for protocol in ("self", "cross", "disentangled") if protocol in there]
     layouts += [
         layout
         for name, layout in LAYOUTS.items()

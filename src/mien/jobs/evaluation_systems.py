@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.evaluation.footage import Case, Frames, folder_digest
-from mien.evaluation.systems import ONE_DRIVER, CopyDriver, CopySource, Predictions, System, Truth
+from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, Predictions, System, Truth
+from mien.geometry import SquareCrop, local_patches
+from mien.jobs.options import AnimateOptions
+from mien.jobs.outputs import fit
 from mien.media import Clip, ClipInfo
 
 if TYPE_CHECKING:
-    from mien.faces import FaceReader
-    from mien.pipelines.x_portrait import XPortraitPipeline
+    from mien.jobs.driver import DriverTrack
 
 PREDICTIONS = "predictions"
 _FOLDER = re.compile(r"[^A-Za-z0-9_.+-]+")
@@ -95,34 +97,23 @@ class CaseClip(Clip):
 
 
 class XPortrait:
-    """X-Portrait, by the steps of `mien animate` on the benchmark's squares: crop, alignment, paste back and all.
+    """X-Portrait, by the very steps of `mien animate`: crop, alignment, start, denoising, paste back.
 
     In "self" the first frame, which is the portrait, is the one that is laid over it.
     """
 
     protocols = ONE_DRIVER
+    kind = "x-portrait"
 
     def __init__(self, spec: SystemSpec) -> None:
         from mien.faces import load_face_reader
         from mien.jobs.animate import resolve_options
         from mien.jobs.models import load_pipeline
-        from mien.jobs.options import AnimateOptions
 
-        options = AnimateOptions(
-            portraits=(Path("portrait"),),
-            driver=Path("driver"),
-            output=Path("result.mp4"),
-            model=spec.model or "nano",
-            steps=spec.steps,
-            guidance=spec.guidance,
-            seed=spec.seed,
-            device=spec.device,
-            reader=spec.reader,
-            reader_model=spec.reader_model,
-        )
+        options = _animate_options(spec, spec.model or "nano")
         self.name = spec.name
-        self._pipe: XPortraitPipeline = load_pipeline(options)
-        self._reader: FaceReader = load_face_reader(options.reader, options.reader_model)
+        self._pipe = load_pipeline(options)
+        self._reader = load_face_reader(options.reader, options.reader_model)
         self._options = resolve_options(options, self._pipe, self._reader)
 
     def describe(self) -> dict[str, Any]:
@@ -134,7 +125,118 @@ class XPortrait:
         folder = bundled("nano") if model == "nano" else find_folder(model)
         kept = ("model", "steps", "guidance", "seed", "window", "overlap", "reader", "device", "dtype")
         options = {key: value for key, value in asdict(self._options).items() if key in kept}
-        return {"system": "x-portrait", "weights": folder_digest(folder), **options}
+        return {"system": self.kind, "weights": folder_digest(folder), **options}
+
+    def key(self, case: Case) -> str:
+        """See `System.key`."""
+        return ""
+
+    def animate(self, case: Case) -> Frames:
+        """See `System.animate`; InputError if there is no face to be found."""
+        from mien.jobs.animate import _Job, _track
+        from mien.jobs.portrait import find_portrait
+        from mien.jobs.progress import Silent
+
+        portrait = find_portrait(Path(f"the portrait of {case.id}"), case.source, self._reader, None)
+        options = replace(self._options, best_frame=0 if case.protocol == "self" else "auto")
+        job = _Job(
+            options=options,
+            output=options.output,
+            clip=CaseClip(case),
+            start=None,
+            portraits=[portrait.framed(self._pipe.crop_scale)],
+            reader=self._reader,
+            pipe=self._pipe,
+            frames=case.frames,
+        )
+        return np.stack(list(self._frames(job, _track(job, Silent()))))
+
+    def _frames(self, job: Any, track: DriverTrack) -> Iterator[np.ndarray]:
+        from mien.jobs.animate import _frames
+        from mien.jobs.progress import Silent
+
+        return _frames(job, track, Silent())
+
+    def close(self) -> None:
+        """See `System.close`."""
+        self._reader.close()
+
+
+class Landmarks(XPortrait):
+    """The landmark baseline: X-Portrait trained by `--control landmarks`, which is shown drawn landmarks only."""
+
+    kind = "landmarks"
+
+    def __init__(self, spec: SystemSpec) -> None:
+        if spec.model is None:
+            raise InputError("the landmark baseline has no bundled weights: train it and give landmarks:FOLDER")
+        super().__init__(spec)
+
+    def _frames(self, job: Any, track: DriverTrack) -> Iterator[np.ndarray]:
+        import torch
+
+        from mien.jobs.outputs import finished_frames
+        from mien.training.control_images import draw_landmarks
+
+        pipe, options, side = self._pipe, self._options, self._pipe.image_size
+        drawn, local = [], []
+        for face in track.faces:
+            points = None if face.reading is None else track.crop.points_in(face.reading.landmarks, 1)
+            matrix = track.placement(points)
+            if points is not None and matrix is not None:
+                points = points @ matrix[:, :2].T + matrix[:, 2]
+            blank = np.zeros((side, side, 3), np.uint8)
+            drawn.append(blank if points is None else draw_landmarks(points * side, side))
+            local.append(local_patches(drawn[-1], None if points is None else points * side))
+        pipe.set_portrait([job.portrait.square(side)])
+        squares = pipe.stream(
+            drawn,
+            local,
+            num_inference_steps=options.steps,
+            guidance_scale=options.guidance,
+            window=options.window,
+            overlap=options.overlap,
+            generator=torch.Generator("cpu").manual_seed(options.seed),
+            count=len(drawn),
+        )
+        return finished_frames(squares, job.portrait, True)
+
+
+class DeX:
+    """DeX-Portrait: head pose from the driver, expression from the driver or, in "disentangled", from its own clip.
+
+    Motion is absolute, as in the paper: the head goes where the driver's is. So portrait and driver are cut out by one
+    square, which holds all their faces.
+    """
+
+    protocols = EVERY
+
+    def __init__(self, spec: SystemSpec) -> None:
+        from mien.faces import load_face_reader
+        from mien.jobs.models import load_dex_pipeline
+
+        self.name, self._spec = spec.name, spec
+        self._model = spec.model or "nano"
+        self._pipe = load_dex_pipeline(self._model, spec.device, "auto")
+        self._reader = load_face_reader(spec.reader, spec.reader_model)
+
+    def describe(self) -> dict[str, Any]:
+        """See `System.describe`."""
+        from mien.pipelines.dex_portrait import find_model
+
+        pipe, defaults = self._pipe, self._pipe.default_options
+        return {
+            "system": "dex",
+            "model": self._model,
+            "weights": folder_digest(find_model(self._model)),
+            "steps": self._spec.steps or defaults["num_inference_steps"],
+            "guidance": defaults["guidance_scale"] if self._spec.guidance is None else self._spec.guidance,
+            "seed": self._spec.seed,
+            "reader": self._reader.name,
+            "device": str(pipe.device),
+            "dtype": str(pipe.dtype).removeprefix("torch."),
+            "motion": "absolute",
+        }
 
     def key(self, case: Case) -> str:
         """See `System.key`."""
@@ -144,51 +246,110 @@ class XPortrait:
         """See `System.animate`; InputError if there is no face to be found."""
         import torch
 
-        from mien.jobs.driver import control_frames, place_driver, read_faces
+        from mien.geometry import driver_crop
         from mien.jobs.outputs import finished_frames
         from mien.jobs.portrait import find_portrait
-        from mien.jobs.progress import Silent
 
-        pipe, options, clip = self._pipe, self._options, CaseClip(case)
+        pipe, side = self._pipe, case.side
         portrait = find_portrait(Path(f"the portrait of {case.id}"), case.source, self._reader, None)
-        portrait = portrait.framed(pipe.crop_scale)
-        faces, report = read_faces(clip, self._reader, Silent())
-        best: int | str = 0 if case.protocol == "self" else "auto"
-        track = place_driver(
-            faces, report, clip, portrait, best_frame=best, align=True, scale=pipe.crop_scale, reach=pipe.reach
-        )
-        pipe.set_portrait([portrait.square(pipe.image_size)])
-        whole, local = control_frames(clip, track, pipe.image_size)
+        poses = self._landmarks(case, case.driver)
+        crop = driver_crop([portrait.reading.landmarks, *poses], side, side, pipe.crop_scale)
+        portrait = replace(portrait, crop=crop)
+        cut = max(pipe.image_size, 256)
+        pipe.set_portrait([portrait.square(cut)], portrait.landmarks)
+        pose = pipe.read_motion(_squares(case.driver, poses, crop, cut))
+        expression = pose
+        if case.expression is not case.driver:
+            shapes = self._landmarks(case, case.expression)
+            own = driver_crop(shapes, side, side, pipe.crop_scale)
+            expression = pipe.read_motion(_squares(case.expression, shapes, own, cut))
         squares = pipe.stream(
-            whole,
-            local,
-            num_inference_steps=options.steps,
-            guidance_scale=options.guidance,
-            window=options.window,
-            overlap=options.overlap,
-            generator=torch.Generator("cpu").manual_seed(options.seed),
-            count=case.frames,
+            pose,
+            expression,
+            frames=case.frames,
+            num_inference_steps=self._spec.steps,
+            guidance_scale=self._spec.guidance,
+            generator=torch.Generator("cpu").manual_seed(self._spec.seed),
         )
         return np.stack(list(finished_frames(squares, portrait, True)))
+
+    def _landmarks(self, case: Case, frames: Frames) -> list[np.ndarray]:
+        from mien.jobs.driver import read_faces
+        from mien.jobs.progress import Silent
+
+        faces, _ = read_faces(CaseClip(replace(case, driver=frames)), self._reader, Silent())
+        found = [face.reading.landmarks for face in faces if face.reading is not None]
+        if not found:
+            raise InputError(f"no face was found in any frame of a driver of {case.id}")
+        return found
 
     def close(self) -> None:
         """See `System.close`."""
         self._reader.close()
 
 
-def _not_yet(what: str) -> Callable[[SystemSpec], System]:
-    def load(spec: SystemSpec) -> System:
-        raise InputError(f"this version of mien cannot run {what}: score its files with --predictions NAME=FOLDER")
+class FaceVid2Vid:
+    """Face vid2vid, the paper's 𝓕, or 𝓕 Plus, from a folder that `mien train face-vid2vid` exported."""
 
-    return load
+    protocols = ONE_DRIVER
+
+    def __init__(self, spec: SystemSpec) -> None:
+        if spec.model is None:
+            raise InputError(f"{spec.kind} has no bundled weights: train it by mien train and give {spec.kind}:FOLDER")
+        if not Path(spec.model).is_dir():
+            raise InputError(f"{spec.model} is no folder: give {spec.kind} one that mien train face-vid2vid exported")
+        try:
+            from mien.training.face_vid2vid_stage import load_reenactor
+        except ImportError as error:
+            raise InputError("this version of mien has no face vid2vid: score its files with --predictions") from error
+        self.name, self._kind, self._folder = spec.name, spec.kind, Path(spec.model)
+        self._reenact = load_reenactor(self._folder)
+
+    def describe(self) -> dict[str, Any]:
+        """See `System.describe`."""
+        return {"system": self._kind, "model": self._folder.name, "weights": folder_digest(self._folder)}
+
+    def key(self, case: Case) -> str:
+        """See `System.key`."""
+        return ""
+
+    def animate(self, case: Case) -> Frames:
+        """See `System.animate`."""
+        made = self._reenact(case.source, list(case.driver))
+        return np.stack([fit(np.asarray(frame, np.uint8), case.side, case.side) for frame in made])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _animate_options(spec: SystemSpec, model: str) -> AnimateOptions:
+    return AnimateOptions(
+        portraits=(Path("portrait"),),
+        driver=Path("driver"),
+        output=Path("result.mp4"),
+        model=model,
+        steps=spec.steps,
+        guidance=spec.guidance,
+        seed=spec.seed,
+        device=spec.device,
+        reader=spec.reader,
+        reader_model=spec.reader_model,
+    )
+
+
+def _squares(
+    frames: Frames, landmarks: Sequence[np.ndarray], crop: SquareCrop, side: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for frame, points in zip(frames, landmarks, strict=True):
+        yield crop.extract(frame, side), crop.points_in(points, 1)
 
 
 KINDS: dict[str, Callable[[SystemSpec], System]] = {
     "x-portrait": XPortrait,
-    "dex": _not_yet("DeX-Portrait"),
-    "face-vid2vid": _not_yet("face vid2vid"),
-    "face-vid2vid-plus": _not_yet("face vid2vid Plus"),
-    "landmarks": _not_yet("the landmark baseline"),
+    "dex": DeX,
+    "face-vid2vid": FaceVid2Vid,
+    "face-vid2vid-plus": FaceVid2Vid,
+    "landmarks": Landmarks,
     "copy-source": lambda _: CopySource(),
     "copy-driver": lambda _: CopyDriver(),
     "truth": lambda _: Truth(),

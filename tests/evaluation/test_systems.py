@@ -1,0 +1,117 @@
+"""Our systems on drawn faces, with tiny random models; and both ends on real faces, where ../shared is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation_samples import SIDE, make_benchmark
+from mien.errors import InputError
+from mien.evaluation.benchmark import Medium, Pair, read_benchmark
+from mien.evaluation.footage import Footage, load_footage
+from mien.evaluation.scoring import ScoreOptions, Scorer
+from mien.evaluation.systems import CopyDriver, CopySource, answer
+from mien.faces.mediapipe_reader import mediapipe_is_installed
+from mien.jobs.evaluation_systems import (
+    KINDS,
+    SystemSpec,
+    load_system,
+    parse_predictions,
+    parse_system,
+)
+from samples import DrawnFaceReader, job_pipeline
+
+
+@pytest.fixture(scope="module")
+def footages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Footage]:
+    pairs = read_benchmark(make_benchmark(tmp_path_factory.mktemp("bench"))).pairs
+    return {pair.id: load_footage(pair, SIDE) for pair in pairs}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    job_pipeline().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def _drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: DrawnFaceReader())
+
+
+@pytest.mark.usefixtures("_drawn")
+@pytest.mark.parametrize("kind", ["x-portrait", "landmarks"])
+def test_x_portrait_answers_as_animate_does(kind: str, model: str, footages: dict[str, Footage]) -> None:
+    system = load_system(SystemSpec("mine", kind, model, steps=1, seed=3))
+    made = {name: answer(system, footages[name]) for name in ("self-a", "cross-b")}
+    assert (answer(system, footages["cross-b"]) == made["cross-b"]).all(), "the same seed, the same frames"
+    changed = np.abs(made["cross-b"].astype(int) - footages["cross-b"].case.source).max((0, 3))
+    assert changed.max() > 0
+    about = system.describe()
+    assert (about["system"], about["steps"], about["seed"], about["reader"]) == (kind, 1, 3, "drawn")
+    assert system.protocols == {"self", "cross"}
+    other = load_system(SystemSpec("mine", kind, model, steps=1, seed=4))
+    assert (answer(other, footages["cross-b"]) != made["cross-b"]).any()
+
+
+@pytest.mark.usefixtures("_drawn")
+def test_a_portrait_without_a_face_is_told(model: str, footages: dict[str, Footage]) -> None:
+    system = load_system(SystemSpec("mine", "x-portrait", model, steps=1))
+    case = footages["cross-b"].case
+    blind = type(case)(case.id, case.protocol, np.zeros_like(case.source), case.driver, case.driver)
+    with pytest.raises(InputError, match="no face was found in the portrait of cross-b"):
+        system.animate(blind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("landmarks", "landmarks:FOLDER"),
+        ("face-vid2vid", "no bundled weights"),
+        ("face-vid2vid-plus", "face-vid2vid-plus:FOLDER"),
+    ],
+)
+def test_absent_weights_are_one_clear_sentence(kind: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        load_system(SystemSpec(kind, kind))
+
+
+def test_systems_are_named_as_one_likes(tmp_path: Path) -> None:
+    defaults = SystemSpec("", "", steps=3)
+    spec = parse_system("w/o local control=x-portrait:runs/a=b", defaults)
+    assert (spec.name, spec.kind, spec.model, spec.steps) == ("w/o local control", "x-portrait", "runs/a=b", 3)
+    assert spec.folder == "w-o-local-control"
+    assert parse_system("face-vid2vid-plus", defaults).kind == "face-vid2vid-plus"
+    assert set(KINDS) >= {"x-portrait", "dex", "face-vid2vid", "landmarks", "copy-source", "copy-driver"}
+    with pytest.raises(InputError, match="no system 'magic'"):
+        parse_system("magic", defaults)
+    (tmp_path / "TPS").mkdir()
+    assert parse_predictions(str(tmp_path / "TPS")).name == "TPS"
+    assert parse_predictions(f"mine={tmp_path / 'TPS'}").name == "mine"
+    with pytest.raises(InputError, match="is no folder"):
+        parse_predictions("mine=nowhere")
+
+
+def test_both_ends_on_real_faces(shared: Path) -> None:
+    """`copy-source` has identity about 1 and no motion, `copy-driver` the reverse."""
+    if not mediapipe_is_installed():
+        pytest.skip("needs mediapipe")
+    real = shared / "data" / "real"
+    driver = Medium(real / "driving" / "d12_woman_laughing.mp4", 20, 8, 8)
+    pair = Pair("x", "cross", Medium(real / "portraits" / "p26_astronaut.jpg"), driver)
+    footage = load_footage(pair, 256)
+    keys = ("identity_retail", "aed", "apd", "pose", "motion", "jitter", "gaze", "pose_correlation", "found")
+    scorer = Scorer(ScoreOptions(keys, (shared / "data",)))
+    source, copied = (scorer.score(footage, answer(s, footage)).values for s in (CopySource(), CopyDriver()))
+    scorer.close()
+    assert source["identity_retail"] == pytest.approx(1, abs=1e-4)
+    assert source["motion"] == source["jitter"] == 0 and source["pose_correlation"] == 0
+    assert source["aed"] is not None and source["aed"] > 0.03 and (source["pose"] or 0) > 3
+    assert copied["identity_retail"] is not None and copied["identity_retail"] < 0.3
+    assert copied["aed"] == copied["apd"] == copied["pose"] == copied["gaze"] == 0
+    assert copied["motion"] == pytest.approx(1) and copied["jitter"] == pytest.approx(1)
+    assert copied["pose_correlation"] == pytest.approx(1)
+    assert source["found"] == copied["found"] == 1
