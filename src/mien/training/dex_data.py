@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mien.avatars.camera import head_pose
 from mien.avatars.performances import CLIPS, make_performance
+from mien.avatars.photo import View
 from mien.errors import InputError
 from mien.geometry import face_crop, face_oval, masked_frame
 from mien.models.dex_portrait import DeXPortraitConfig
@@ -128,10 +130,8 @@ class OnlineScenes(OnlineClips):
         others = [shoot(m, int(rng.integers(count))) for m in motions] if views else None
         return Scene(source, targets, others)
 
-    def _pose(self, view: object) -> NDArray[np.floating]:
-        from mien.avatars.camera import head_pose
-
-        pose = head_pose(view.placement, view.landmarks, self.side)  # type: ignore[attr-defined]
+    def _pose(self, view: View) -> NDArray[np.floating]:
+        pose = head_pose(view.placement, view.landmarks, self.side)
         return np.array([*pose.rotation, *pose.translation, pose.scale], np.float32)
 
 
