@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch.nn import functional
 
 from mien.models.x_portrait import NANO, SD15, ReferenceBank, build
+from mien.models.x_portrait.reference_attention import ReferenceRecorder
 from mien.models.x_portrait.temporal import TemporalModules
 from tiny import TINY, tiny_networks
 
@@ -118,3 +119,20 @@ def test_presets_are_the_same_classes(config) -> None:
 
 def test_an_empty_bank_is_not_a_reference() -> None:
     assert ReferenceBank().tokens == {}
+
+
+def test_a_reference_without_its_tail_reads_the_same_tokens() -> None:
+    torch.manual_seed(0)
+    whole = build(dataclasses.replace(TINY, attention_levels=(False, True))).appearance_reference.eval()
+    bare = build(dataclasses.replace(TINY, attention_levels=(False, True), reference_tail=False)).appearance_reference.eval()
+    kept = {name: value for name, value in whole.state_dict().items() if name in bare.state_dict()}
+    assert len(kept) == len(bare.state_dict()) < len(whole.state_dict())
+    bare.load_state_dict(kept)
+    tokens = []
+    for network in (whole, bare):
+        recorder = ReferenceRecorder()
+        with torch.no_grad():
+            network(torch.ones(1, 4, 32, 32), torch.tensor(10), torch.ones(1, 3, 8), recorder)
+        tokens.append(recorder.tokens)
+    assert tokens[0].keys() == tokens[1].keys()
+    assert all(torch.equal(tokens[0][layer], tokens[1][layer]) for layer in tokens[0])

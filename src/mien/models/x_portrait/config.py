@@ -44,9 +44,9 @@ class XPortraitConfig:
     `attention_levels[i]` says whether level i of the U-Net has transformer blocks (SD 1.5: all but the last).
     `heads` is the number of attention heads at each level. `source_in_sample` appends the source latents to the noisy
     ones on the U-Net's first convolution and adds them to its result, so that it predicts the difference to them:
-    off at
-    full size (the published model finds everything by reference attention), on at nano size, where 16 x 16 tokens alone
-    would have to carry the background's pixels and a small training could not even learn to copy.
+    off at full size (the published model finds everything by reference attention), on at nano size, where 16 x 16
+    tokens alone would have to carry the background's pixels and a small training could not even learn to copy.
+    `reference_tail`: see `AppearanceReference`.
     """
 
     name: str = "sd15"
@@ -62,6 +62,7 @@ class XPortraitConfig:
     temporal_heads: int = 8
     temporal_positions: int = 24
     source_in_sample: bool = False
+    reference_tail: bool = True
     prediction_type: str = "epsilon"
     vae: VaeConfig = field(default_factory=VaeConfig)
 
@@ -92,7 +93,7 @@ class XPortraitConfig:
 
     def appearance_reference(self) -> dict[str, Any]:
         """Keyword arguments of the appearance reference R: a U-Net that reads the clean source latents."""
-        return {**self.unet(), "in_channels": self.vae.latent_channels}
+        return {**self.unet(), "in_channels": self.vae.latent_channels, "tail": self.reference_tail}
 
     def motion_control(self) -> dict[str, Any]:
         """Keyword arguments of the motion ControlNets C and C_l."""
@@ -142,6 +143,7 @@ NANO = XPortraitConfig(
     hint_channels=(8, 16, 32, 64),
     temporal_heads=2,
     source_in_sample=True,
+    reference_tail=False,
     prediction_type="sample",
     vae=VaeConfig(
         block_out_channels=(16, 32, 64, 128),
