@@ -50,7 +50,8 @@ class ReenactorData:
         for _ in range(sources):
             group, person = self._person(rng)
             frames, landmarks = self.clips.groups[group].frames[person], self.clips.groups[group].landmarks[person]
-            start, *motions = (int(m) for m in rng.choice(len(frames), targets + 1, replace=False))
+            start = int(rng.integers(len(frames)))
+            motions = rng.choice(len(frames), targets, replace=False, p=_interest(landmarks))
             side = frames.shape[1]
             if box is None:
                 box = _window(landmarks[motions[0]], window, side, rng)
@@ -77,6 +78,15 @@ class ReenactorData:
         sizes = np.array([len(group.frames) for group in self.clips.groups], np.float64)
         group = int(rng.choice(len(sizes), p=sizes / sizes.sum()))
         return group, int(rng.integers(sizes[group]))
+
+
+def _interest(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Odds [m] of a motion to be a target, from landmarks [m, 68, 2]: open mouths and closed eyes are rare and hard."""
+    height = np.linalg.norm(landmarks[:, 27] - landmarks[:, 8], axis=1)
+    mouth = np.linalg.norm(landmarks[:, 62] - landmarks[:, 66], axis=1) / height
+    eyes = np.linalg.norm(landmarks[:, [37, 44]] - landmarks[:, [41, 46]], axis=-1).mean(1) / height
+    odds = 1 + 3.0 * (mouth > 0.06) + 2.0 * (eyes < 0.6 * np.median(eyes))
+    return np.asarray(odds / odds.sum(), np.float64)
 
 
 def _window(points: NDArray[np.float32], window: int, side: int, rng: np.random.Generator) -> Box:
