@@ -124,7 +124,8 @@ def test_an_empty_bank_is_not_a_reference() -> None:
 def test_a_reference_without_its_tail_reads_the_same_tokens() -> None:
     torch.manual_seed(0)
     whole = build(dataclasses.replace(TINY, attention_levels=(False, True))).appearance_reference.eval()
-    bare = build(dataclasses.replace(TINY, attention_levels=(False, True), reference_tail=False)).appearance_reference.eval()
+    small = dataclasses.replace(TINY, attention_levels=(False, True), reference_tail=False)
+    bare = build(small).appearance_reference.eval()
     kept = {name: value for name, value in whole.state_dict().items() if name in bare.state_dict()}
     assert len(kept) == len(bare.state_dict()) < len(whole.state_dict())
     bare.load_state_dict(kept)
