@@ -20,6 +20,7 @@ from mien.jobs.look import look
 from mien.jobs.progress import Silent
 from mien.media import open_clip
 from mien.training.avatar_clips import AvatarClips
+from mien.training.pairs import Wish, draw
 
 
 def roles(count: int) -> list[Role]:
@@ -49,8 +50,7 @@ def dataset(model: HeadModel, pack: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_training_reads_the_groups(dataset: Path) -> None:
-    clips = AvatarClips(dataset, hold_out=1)
-    drawn = clips.draw(np.random.default_rng(0), sources=2, frames=2, size=128, patches=True)
+    drawn = draw(AvatarClips(dataset, hold_out=1), np.random.default_rng(0), Wish(2, 2, 128, patches=True))
     assert drawn.source.shape == (2, 3, 128, 128) and drawn.target.shape == (4, 3, 128, 128)
     with np.load(dataset / "group_000_meta.npz") as meta:
         people = len(np.load(dataset / "group_000_frames.npy", mmap_mode="r"))

@@ -122,9 +122,11 @@ def test_avatars_show_what_was_read(model: HeadModel) -> None:
         model.coefficients(**amounts)
         for amounts in ({"mouthPucker": 1.0}, {"mouthSmile": 0.8, "jawOpen": 0.3}, {"jawOpen": 0.3})
     )
-    shown = performed(model, np.stack([pucker, smile, jaw, model.coefficients()]))
+    shut = model.coefficients(jawOpen=0.4, mouthClose=0.3)
+    shown = performed(model, np.stack([pucker, smile, jaw, model.coefficients(), shut]))
     index = model.index
     assert shown[0, index("mouthClose")] > 0.05 and shown[0, index("jawOpen")] == 0
     assert shown[1, index("jawOpen")] > shown[2, index("jawOpen")] == pytest.approx(0.3)
     assert np.array_equal(shown[3], model.coefficients())
     assert shown[0, index("mouthPucker")] == 1
+    assert shown[4, index("mouthClose")] == pytest.approx(0.15), "the shape shuts the lips at half the jaw's amount"
