@@ -24,7 +24,7 @@ from mien.errors import InputError
 from mien.training.checkpoints import within
 from mien.training.options import TrainOptions
 from mien.training.presets import PAPER_DEVICES
-from mien.training.stage import Stage, Turn, trained_names
+from mien.training.stage import Batch, Stage, Turn, trained_names
 from mien.training.stages import make_stage
 
 CARDS = (24, 40, 80)  # GB
@@ -62,7 +62,7 @@ def report(options: TrainOptions) -> str:
     sketch = stage.sketch()
     if sketch is None:
         raise InputError(f"{stage.name} has no dry run: it is small enough to be tried.")
-    model, _ = sketch
+    model, batch = sketch
     names = set(trained_names(model, stage.turns))
     lines = [f"{stage.name}, {options.size} size; counted on the meta device, no weights loaded", ""]
     lines += [f"{'part':<24}{'parameters':>14}  "]
@@ -76,13 +76,13 @@ def report(options: TrainOptions) -> str:
     lines.append(
         f"{'all':<24}{sum(p.numel() for p in model.parameters()) / 1e6:>12.1f} M  {trained / 1e6:.1f} M trained"
     )
-    count = count_step(stage)
+    count = count_step(stage, model, batch)
     accumulate = options.accumulate or stage.accumulate
     images = count.images * accumulate
     lines += ["", f"A step on one device: {images} frames, {count.flops * accumulate / 1e12:.2f} TFLOP"]
     lines[-1] += f" ({count.again * accumulate / 1e12:.2f} more with checkpointing)."
     lines += ["", "Memory of a device (activations are an estimate):"]
-    choices = list(choose(options))
+    choices = list(choose(options, stage, model, count))
     for choice in choices:
         lines.append(f"  {choice.bytes / 1e9:6.1f} GB  {choice.text}")
     for card in CARDS:
@@ -104,11 +104,9 @@ def _days(stage: Stage, options: TrainOptions, count: Count, accumulate: int) ->
     ]
 
 
-def choose(options: TrainOptions) -> Iterator[Choice]:
+def choose(options: TrainOptions, stage: Stage, model: nn.Module, count: Count) -> Iterator[Choice]:
     """Option sets from the fastest to the leanest, with the bytes that each needs on a device."""
-    stage = make_stage(options)
-    count = count_step(stage)
-    weights = _weight_bytes(stage, options, ema=True)
+    weights = _weight_bytes(stage, model, options, ema=True)
     yield Choice("--no-checkpointing", options, weights + _activations(count.kept, options))
     yield Choice("--checkpointing", options, weights + _activations(count.kept_less, options))
     lean, text = options, "--checkpointing"
@@ -116,9 +114,12 @@ def choose(options: TrainOptions) -> Iterator[Choice]:
         parts = count.images * (options.accumulate or stage.accumulate)
         lean = replace(options, rows=1, frames=1, accumulate=parts)
         text += f" --rows 1 --frames 1 --accumulate {parts}"
-        count = count_step(make_stage(lean))
+        leaner = make_stage(lean)
+        sketch = leaner.sketch()
+        assert sketch is not None
+        count = count_step(leaner, model, sketch[1])
         yield Choice(text, lean, weights + _activations(count.kept_less, lean))
-    bare = _weight_bytes(stage, options, ema=False)
+    bare = _weight_bytes(stage, model, options, ema=False)
     yield Choice(f"{text} --ema 0", lean, bare + _activations(count.kept_less, lean))
 
 
@@ -126,14 +127,12 @@ def _activations(kept: float, options: TrainOptions) -> float:
     return kept * (_KEPT_IN_BF16 if options.precision == "bf16" else 1) * _SPARE
 
 
-def _weight_bytes(stage: Stage, options: TrainOptions, ema: bool) -> float:
+def _weight_bytes(stage: Stage, model: nn.Module, options: TrainOptions, ema: bool) -> float:
     """Frozen weights 4 bytes (2 where they come from the backbone), trained ones 4 and as many for the gradient, 8 for
     Adam, 4 for the average and 2 for the copy that autocast keeps."""
-    sketch = stage.sketch()
-    assert sketch is not None
-    names, half = set(trained_names(sketch[0], stage.turns)), options.precision == "bf16"
+    names, half = set(trained_names(model, stage.turns)), options.precision == "bf16"
     total = _CONTEXT
-    for name, parameter in sketch[0].named_parameters():
+    for name, parameter in model.named_parameters():
         if name in names:
             total += parameter.numel() * (4 + 4 + 8 + (4 if ema else 0) + (2 if half else 0))
         else:
@@ -141,11 +140,8 @@ def _weight_bytes(stage: Stage, options: TrainOptions, ema: bool) -> float:
     return total
 
 
-def count_step(stage: Stage) -> Count:
-    """One micro-batch, all turns, forward and backward."""
-    sketch = stage.sketch()
-    assert sketch is not None
-    model, batch = sketch
+def count_step(stage: Stage, model: nn.Module, batch: Batch) -> Count:
+    """One micro-batch on the meta device, all turns, forward and backward."""
     plain = [_count_turn(model, turn, stage, dict(batch)) for turn in stage.turns]
     return Count(
         sum(c.flops / turn.every for c, turn in zip(plain, stage.turns, strict=True)),
@@ -156,7 +152,7 @@ def count_step(stage: Stage) -> Count:
     )
 
 
-def _count_turn(model: nn.Module, turn: Turn, stage: Stage, batch: dict[str, Tensor]) -> Count:
+def _count_turn(model: nn.Module, turn: Turn, stage: Stage, batch: Batch) -> Count:
     names = set(trained_names(model, [turn]))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
