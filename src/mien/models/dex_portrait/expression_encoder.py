@@ -72,8 +72,8 @@ class _PatchAttention(nn.Module):
         self.norm = nn.GroupNorm(8, channels)
         self.qkv = nn.Conv2d(channels, 3 * width, patch, patch)
         self.out = nn.Conv2d(width, channels * patch**2, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         parts = self.qkv(self.norm(x))
