@@ -14,8 +14,9 @@ SIDE = 64
 
 
 def faces(count: int, shift: float = 0.0, mouth: float = 0.0) -> list[np.ndarray]:
-    """A drawn face that goes to the right and opens its mouth."""
-    return [draw_face(SIDE, SIDE, (0.4 + shift + 0.02 * i, 0.5), mouth=mouth + 0.1 * (i % 4)) for i in range(count)]
+    """A drawn face that goes to and fro and opens its mouth."""
+    places = [0.42 + shift + 0.06 * float(np.sin(1.3 * i)) for i in range(count)]
+    return [draw_face(SIDE, SIDE, (x, 0.5), mouth=mouth + 0.1 * (i % 4)) for i, x in enumerate(places)]
 
 
 def make_benchmark(folder: Path, count: int = 4) -> Path:

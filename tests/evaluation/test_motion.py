@@ -98,3 +98,4 @@ def test_jitter_is_the_judges(judge: ModuleType) -> None:
     assert motion.jitter(shaky) == pytest.approx(theirs, rel=1e-5)
     assert motion.jitter_ratio(shaky, shaky) == pytest.approx(1)
     assert motion.jitter(shaky[:2]) is None
+    assert motion.jitter_ratio([shaky[0]] * 6, shaky) is None, "a driver that holds still"

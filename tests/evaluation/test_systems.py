@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from mien.jobs.evaluation_systems import (
     parse_system,
 )
 from samples import DrawnFaceReader, job_pipeline
+from tiny_dex import tiny_dex_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +119,45 @@ def test_both_ends_on_real_faces(shared: Path) -> None:
     assert copied["motion"] == pytest.approx(1) and copied["jitter"] == pytest.approx(1)
     assert copied["pose_correlation"] == pytest.approx(1)
     assert source["found"] == copied["found"] == 1
+
+
+@pytest.mark.usefixtures("_drawn")
+def test_dex_takes_pose_and_expression_apart(
+    footages: dict[str, Footage], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("model") / "dex"
+    tiny_dex_pipeline().save_pretrained(folder)
+    system = load_system(SystemSpec("mine", "dex", str(folder), steps=2, seed=1))
+    assert "disentangled" in system.protocols
+    footage = footages["apart-ab"]
+    made = answer(system, footage)
+    assert (answer(system, footage) == made).all(), "the same seed, the same frames"
+    case = footage.case
+    by_pose = system.animate(replace(case, expression=case.driver))
+    assert (by_pose != made).any(), "the expression is not the driver's"
+    assert (system.animate(replace(case, driver=case.expression)) != made).any(), "nor the pose the expression's"
+    about = system.describe()
+    assert (about["system"], about["steps"], about["seed"], about["motion"]) == ("dex", 2, 1, "absolute")
+
+
+def test_face_vid2vid_answers_with_what_training_exported(
+    footages: dict[str, Footage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The glue around 𝓕: it is given the portrait and the driver, and its frames are brought to the case's side."""
+    seen: list[object] = []
+
+    def load(folder: Path) -> object:
+        seen.append(folder)
+        return lambda portrait, driving: [np.full((32, 32, 3), portrait[0, 0, 0], np.uint8) for _ in driving]
+
+    stage = ModuleType("mien.training.face_vid2vid_stage")
+    monkeypatch.setattr(stage, "load_reenactor", load, raising=False)
+    monkeypatch.setitem(sys.modules, "mien.training.face_vid2vid_stage", stage)
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "model.safetensors").write_bytes(b"1")
+    system = load_system(SystemSpec("F", "face-vid2vid", str(tmp_path / "f")))
+    made = answer(system, footages["cross-b"])
+    assert (made == footages["cross-b"].case.source[0, 0, 0]).all() and seen == [tmp_path / "f"]
+    before = system.describe()["weights"]
+    (tmp_path / "f" / "model.safetensors").write_bytes(b"2")
+    assert system.describe()["weights"] != before, "kept answers of other weights are not taken for its own"

@@ -148,10 +148,11 @@ def jitter(track: Track) -> float | None:
 
 
 def jitter_ratio(driver: Track, result: Track) -> float | None:
-    """`jitter` of the result over that of the driver, on the frames in which both have a face."""
+    """`jitter` of the result over that of the driver, on the frames in which both have a face; None if the driver has
+    none at all."""
     pairs = _both(driver, result)
     one, two = jitter([a for a, _ in pairs]), jitter([b for _, b in pairs])
-    return None if one is None or two is None else two / max(one, 1e-9)
+    return None if one is None or two is None or one < 1e-9 else two / one
 
 
 def _both(driver: Track, result: Track) -> list[tuple[FaceReading, FaceReading]]:

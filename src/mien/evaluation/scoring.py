@@ -50,14 +50,17 @@ def unavailable(options: ScoreOptions) -> dict[str, str]:
     """Metrics that cannot be measured on this machine, with the reason and the mend."""
     reasons: dict[str, str] = {}
     for key in chosen_metrics(options.metrics):
-        for need in METRICS[key].needs:
-            why = missing(need, options.weights)
-            if why is None and need == "insightface" and insightface_root(options.weights) is None:
-                why = "needs InsightFace's models/buffalo_l in a folder of --weights or in ~/.insightface"
-            if why is not None:
-                reasons[key] = why
-                break
+        lacking = [why for need in METRICS[key].needs if (why := _lacking(need, options)) is not None]
+        if lacking:
+            reasons[key] = "; ".join(lacking)
     return reasons
+
+
+def _lacking(need: str, options: ScoreOptions) -> str | None:
+    why = missing(need, options.weights)
+    if why is None and need == "insightface" and insightface_root(options.weights) is None:
+        return "needs InsightFace's models/buffalo_l in a folder of --weights or in ~/.insightface"
+    return why
 
 
 class Scorer:

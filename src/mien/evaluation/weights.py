@@ -183,16 +183,15 @@ def fetch(need: str, folder: Path, told: Callable[[int], None] | None = None) ->
     target = folder / wanted.name
     if target.is_file():
         return target
-    try:
-        with whole_file(target) as temporary:
+    with whole_file(target) as temporary:
+        try:
             digest = _download(wanted.url, temporary, told)
-            if not digest.startswith(wanted.sha256):
-                raise InputError(
-                    f"{wanted.url} gave another file than expected (sha256 {digest[:16]}...): fetch it by hand into"
-                    f" {folder}"
-                )
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise InputError(f"{wanted.url} could not be fetched ({error}): download it by hand into {folder}") from error
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            by_hand = f"download it by hand into {folder}"
+            raise InputError(f"{wanted.url} could not be fetched ({error}): {by_hand}") from error
+        if not digest.startswith(wanted.sha256):
+            other = f"another file than expected (sha256 {digest[:16]}...)"
+            raise InputError(f"{wanted.url} gave {other}: fetch it by hand into {folder}")
     return target
 
 
