@@ -130,6 +130,24 @@ class OnlineScenes(OnlineClips):
         others = [shoot(m, int(rng.integers(count))) for m in motions] if views else None
         return Scene(source, targets, others)
 
+    def variation(self, rng: np.random.Generator, yaw: float = 20.0) -> tuple[Moment, Moment, Moment]:
+        """One person as they are, the same turned by `yaw` degrees one way or the other, and in the same pose with
+        another expression: what `dex_scores` measures by."""
+        actor, style = self._member(int(self._first + rng.integers(self.people)))
+        performance = make_performance(self.cast.model, rng, list(self.cast.tracks), self.options.limits)
+        here, other = (int(m) for m in rng.choice(len(performance), 2, replace=False))
+        angles = performance.angles.copy()
+        # towards the front and beyond it, so that nobody is turned further than faces are seen
+        angles[here, 0] += -yaw if angles[here, 0] > 0 else yaw
+        mimic = performance.expression.copy()
+        mimic[here] = mimic[other]
+        options = replace(self.options, size=self.side)
+        made = []
+        for changed in (performance, replace(performance, angles=angles), replace(performance, expression=mimic)):
+            view = self._view(actor, changed, here, options)
+            made.append(Moment(style.apply(view.image), np.asarray(view.landmarks), self._pose(view)))
+        return made[0], made[1], made[2]
+
     def _pose(self, view: View) -> NDArray[np.floating]:
         pose = head_pose(view.placement, view.landmarks, self.side)
         return np.array([*pose.rotation, *pose.translation, pose.scale], np.float32)
