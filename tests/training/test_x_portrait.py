@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from disc_avatars import CONFIG, write_discs
 from mien.errors import InputError
-from mien.models.x_portrait import VaeConfig
 from mien.pipelines.x_portrait import XPortraitPipeline
 from mien.training import checkpoints
 from mien.training.avatar_clips import AvatarClips
@@ -22,37 +22,14 @@ from mien.training.portrait_model import PortraitModel, fresh
 from mien.training.presets import PRESETS, plan_for
 from mien.training.stage import trained_names
 from mien.training.x_portrait import PortraitStage
-from tiny import TINY
 
-CONFIG = dataclasses.replace(
-    TINY,
-    image_size=64,
-    block_out_channels=(16, 16),
-    source_in_sample=True,
-    prediction_type="sample",
-    hint_channels=(4, 4, 8, 8),
-    vae=VaeConfig((4, 4, 8, 8), 1, 4, 4, False, 1.0, 64),
-)
 KINDS = ("appearance", "motion", "local", "temporal")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three people in 64 motions: discs whose place is the motion and whose colour is the person."""
-    out = tmp_path_factory.mktemp("avatars")
-    rng = np.random.default_rng(0)
-    places = rng.uniform(90, 166, (64, 2)).astype(np.float32)
-    colours = rng.integers(60, 255, (3, 3))
-    yy, xx = np.mgrid[0:256, 0:256]
-    frames = np.full((3, 64, 256, 256, 3), 30, np.uint8)
-    for person in range(3):
-        for motion, (x, y) in enumerate(places):
-            frames[person, motion, np.hypot(xx - x, yy - y) < 50] = colours[person]
-    landmarks = places[None, :, None] + rng.uniform(-30, 30, (3, 64, 68, 2)).astype(np.float32)
-    np.save(out / "group_000_frames.npy", frames)
-    np.save(out / "group_000_sources.npy", frames[:, 0])
-    np.savez(out / "group_000_meta.npz", landmarks=landmarks.astype(np.float32), validation=False)
-    return out
+    """Three people in 64 motions."""
+    return write_discs(tmp_path_factory.mktemp("avatars"))
 
 
 def options(kind: str, folder: Path, out: Path, **more: object) -> TrainOptions:
@@ -111,7 +88,7 @@ def test_landmarks_are_drawn_where_they_are() -> None:
     points = np.full((68, 2), 40.0, np.float32)
     points[48:60] = np.stack([np.linspace(90, 110, 12), np.full(12, 100)], 1)
     drawn = draw_landmarks(points, 128)
-    assert drawn[100, 100].tolist() == [255, 0, 80]
+    assert np.abs(drawn[100, 100].astype(int) - [255, 0, 80]).max() <= 8  # anti-aliased
     assert drawn[:30].max() == 0
 
 
@@ -127,8 +104,8 @@ def test_hold_out_and_marked_groups(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "joint", "factor"), [
-    ("appearance", False, 0.6), ("motion", False, 0.85), ("motion", True, 0.6), ("local", False, 0.9),
-    ("temporal", False, 0.9),
+    ("appearance", False, 0.6), ("motion", False, 0.85), ("motion", True, 0.6), ("local", False, 0.95),
+    ("temporal", False, 0.95),
 ])  # fmt: skip
 def test_each_stage_lowers_its_own_loss_on_a_fixed_batch(folder: Path, kind: str, joint: bool, factor: float) -> None:
     chosen = stage(kind, folder, joint=joint)
@@ -205,7 +182,7 @@ def test_pictures_a_clip_and_a_pipeline_come_out(folder: Path, tmp_path: Path) -
     assert pipe.local_control is not None and pipe.temporal is None and pipe.image_size == 64
     again = PortraitModel(fresh(9, CONFIG).networks(("local_control", "temporal")))
     chosen.start(again, tmp_path / "out")
-    assert torch.allclose(again.unet.conv_in.weight, model.unet.conv_in.weight, atol=1e-3)
+    assert torch.allclose(again.unet.conv_in.weight, model.unet.conv_in.weight.float(), atol=1e-3)
 
 
 def test_presets_say_what_the_paper_says() -> None:

@@ -82,6 +82,9 @@ def train(
     f: Annotated[
         Path | None, typer.Option("--f", help="A folder with Face Vid2Vid.", rich_help_panel=_X_PORTRAIT)
     ] = None,
+    reenactor: Annotated[
+        Path | None, typer.Option(help="A folder with a reenactor to start from.", rich_help_panel=_X_PORTRAIT)
+    ] = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="Train backbone, R and C together.", rich_help_panel=_X_PORTRAIT)
     ] = False,
@@ -152,6 +155,7 @@ def train(
         guidance=guidance,
         frames=frames,
         f=text(f),
+        reenactor=text(reenactor),
         decoder_only=decoder_only,
         vgg=text(vgg),
     )

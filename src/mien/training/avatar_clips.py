@@ -67,7 +67,8 @@ class AvatarClips:
         people, total = group.frames.shape[:2]
         person, driver = int(rng.integers(people)), int(rng.integers(people))
         motions, start = choose_motions(rng, total, wish), int(rng.integers(total))
-        source = group.sources[person] if rng.random() < 0.35 else group.frames[person, start]
+        photo = not wish.start and rng.random() < 0.35  # where a photo's landmarks are is not recorded
+        source = group.sources[person] if photo else group.frames[person, start]
         usual = group.landmarks.mean(1)  # everyone's place and size, the same motions averaged
         drivers = [driver if wish.clip else int(rng.integers(people)) for _ in motions]
         return Take(
@@ -79,4 +80,5 @@ class AvatarClips:
             np.stack([group.landmarks[d, motion] for d, motion in zip(drivers, motions, strict=True)]),
             [usual[d] for d in drivers],
             np.array(group.frames[driver, start]),
+            None if photo else group.landmarks[person, start],
         )

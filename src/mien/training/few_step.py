@@ -38,6 +38,7 @@ class FewStepModel(PortraitModel):
 
     def __init__(self, base: PortraitModel, learning: tuple[str, ...]) -> None:
         nn.Module.__init__(self)
+        self.reenactor = None
         for name, child in base.named_children():
             setattr(self, name, child)
         self.register_buffer("latent_scale", base.latent_scale)
@@ -77,6 +78,8 @@ class FewStepStage(PortraitStage):
         data: PairData | None = None,
         plan: Plan | None = None,
     ) -> None:
+        if options.reenactor is not None:
+            raise InputError("x-portrait/few-step has no --reenactor: what starts from one takes few steps as it is.")
         super().__init__("few-step", options, config, data, plan)
         # a nano model has no unconditional branch to guide away from; the published script's scale is 5
         usual = 5.0 if self.config.prediction_type == "epsilon" else 1.0

@@ -33,8 +33,9 @@ class TrainOptions:
     scaling: heterogeneous scaling. local: whether there is a local control. joint: train backbone, R and C together.
     window: side of the pieces cut from the training pictures, pixels; None: the preset's. teach: weight of the motion
     supervision. only_teach: nothing but it. guidance: what few-step distillation folds in. frames: targets of a row.
-    f: a folder with Face Vid2Vid's weights. Of the stage vae: decoder_only: leave the encoder as it is. Of dex/motion:
-    vgg: VGG16's weights (.safetensors) for the perceptual losses.
+    f: a folder with Face Vid2Vid's weights. reenactor: a folder with a reenactor, whose pictures sampling starts from.
+    Of the stage vae: decoder_only: leave the encoder as it is. Of dex/motion: vgg: VGG16's weights (.safetensors) for
+    the perceptual losses.
     """
 
     stage: str
@@ -74,6 +75,7 @@ class TrainOptions:
     guidance: float | None = None
     frames: int | None = None
     f: str | None = None
+    reenactor: str | None = None
     decoder_only: bool = False
     vgg: str | None = None
 

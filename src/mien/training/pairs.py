@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -15,11 +15,13 @@ from torch import Tensor
 from mien.avatars.performances import CLIPS
 from mien.errors import InputError
 from mien.geometry import local_patches
+from mien.geometry.mirror import mirrored_landmarks
 from mien.training.control_images import ControlKind, Picture, Placement, draw_landmarks, roughen
 from mien.training.motion_supervision import regions
 from mien.training.stage import Batch
 
 _FACTOR = 8  # pixels a latent, in both sizes
+_OFF = 0.7  # pixels by which landmarks for a reenactor are off
 Points = NDArray[np.float32]
 
 
@@ -33,21 +35,28 @@ class Draw:
     patches: Tensor  # [r * f, 3, h, w], the control's eyes and mouth, blank elsewhere
     weight: Tensor  # [r * f, 1, h / 8, w / 8], what the loss cares for
     regions: Tensor  # [r * f, REGIONS, h / 8, w / 8], where the target's features are
+    # what a reenactor starts from, where one does
+    whole: Tensor | None = None  # [r, 3, s, s], the sources uncut
+    landmarks: Tensor | None = None  # [r, 68, 2] of them, half sides
+    driven: Tensor | None = None  # [r * f, 68, 2] of the targets, half sides of the whole picture
+    corner: Tensor | None = None  # [r, 2], left and top of the window, pixels
 
     def batch(self) -> Batch:
         """As the loop wants it."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: part for name, part in parts.items() if part is not None}
 
     @classmethod
     def of(cls, batch: Batch) -> Draw:
         """From the loop's batch."""
-        return cls(**{field.name: batch[field.name] for field in fields(cls)})
+        return cls(**{field.name: batch[field.name] for field in fields(cls) if field.name in batch})
 
 
 @dataclass(frozen=True)
 class Wish:
     """What a batch is to be. sources: people. frames: targets of each. size: side of the window cut near the face;
-    side: of the whole pictures. clip: consecutive frames, one driver for all. patches: whether local ones are made."""
+    side: of the whole pictures. clip: consecutive frames, one driver for all. patches: whether local ones are made.
+    start: whether what a reenactor needs is given too."""
 
     sources: int
     frames: int
@@ -56,6 +65,7 @@ class Wish:
     clip: bool = False
     patches: bool = False
     control: ControlKind = ControlKind()
+    start: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Take:
     """What data give for one row, all of the same side. source: picture. targets: f pictures with landmarks
     [f, 68, 2]. drivers, driver_landmarks: other people in the same motions; None: there are none. usual,
     driver_usual: landmarks [68, 2] whose boxes are laid over each other, of the target's person and each driver. other:
-    a picture of somebody else, for F."""
+    a picture of somebody else, for F. source_landmarks [68, 2]: None: unknown."""
 
     source: Picture
     targets: Sequence[Picture]
@@ -73,6 +83,7 @@ class Take:
     driver_landmarks: Points | None = None
     driver_usual: Sequence[Points] = ()
     other: Picture | None = None
+    source_landmarks: Points | None = None
 
 
 class PairData(Protocol):
@@ -104,8 +115,9 @@ def draw(data: PairData, rng: np.random.Generator, wish: Wish) -> Draw:
     """A batch of `wish.sources` rows."""
     rows = [_row(data.take(rng, wish), rng, wish) for _ in range(wish.sources)]
     joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    pictures = {name: _tensor(joined[name]) for name in ("source", "target", "control", "patches")}
-    return Draw(**pictures, weight=torch.from_numpy(joined["weight"]), regions=torch.from_numpy(joined["regions"]))
+    pictures = ("source", "target", "control", "patches", "whole")
+    made = {name: _tensor(part) if name in pictures else torch.from_numpy(part) for name, part in joined.items()}
+    return Draw(**made)
 
 
 def _row(take: Take, rng: np.random.Generator, wish: Wish) -> dict[str, NDArray[np.generic]]:
@@ -125,7 +137,11 @@ def _row(take: Take, rng: np.random.Generator, wish: Wish) -> dict[str, NDArray[
     for landmarks in take.landmarks:
         covered = regions(landmarks - box[:2], wish.size)
         where.append(np.ascontiguousarray(covered[:, :, ::-1]) if flip else covered)
+    start = _start(take, rng, box, flip) if wish.start else {}
+    if wish.start:
+        start["whole"] = _tint(_cut(take.source, (0, 0, wish.side), flip), gain, shift)[None]
     return {
+        **start,
         "source": _tint(_cut(take.source, box, flip), gain, shift)[None],
         "target": np.stack([_tint(_cut(image, box, flip), gain, shift) for image in take.targets]),
         "control": np.stack(shown),
@@ -133,6 +149,18 @@ def _row(take: Take, rng: np.random.Generator, wish: Wish) -> dict[str, NDArray[
         "weight": np.stack([_face_weight(landmarks, box, flip) for landmarks in take.landmarks])[:, None],
         "regions": np.stack(where),
     }
+
+
+def _start(take: Take, rng: np.random.Generator, box: tuple[int, int, int], flip: bool) -> dict[str, NDArray[Any]]:
+    """Landmarks and window for a reenactor, see `Draw`; a little off, as read ones are."""
+    if take.source_landmarks is None:
+        raise InputError("these data do not know the landmarks of their sources: --reenactor needs avatars.")
+    side, marks = take.source.shape[0], np.concatenate([take.source_landmarks[None], take.landmarks])
+    marks = marks + rng.normal(size=(len(marks), 1, 2)) * _OFF / 2 + rng.normal(size=marks.shape) * _OFF
+    marks = (mirrored_landmarks(marks, side) if flip else marks) * (2 / side) - 1
+    left = side - box[0] - box[2] if flip else box[0]
+    places = np.asarray(marks, np.float32)
+    return {"landmarks": places[:1], "driven": places[1:], "corner": np.array([[left, box[1]]])}
 
 
 def _controls(take: Take, rng: np.random.Generator, wish: Wish) -> tuple[list[Picture], list[Points]]:
@@ -182,6 +210,7 @@ def _at_side(take: Take, side: int) -> Take:
         None if take.driver_landmarks is None else points(take.driver_landmarks),
         [points(given) for given in take.driver_usual],
         None if take.other is None else picture(take.other),
+        None if take.source_landmarks is None else points(take.source_landmarks),
     )
 
 

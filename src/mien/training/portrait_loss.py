@@ -48,11 +48,12 @@ def scheduler_for(prediction_type: str) -> DDIMScheduler:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a prediction depends on besides the noisy latents. frames: of each source."""
+    """What a prediction depends on besides the noisy latents. beside: what a network that reads its start is shown: the
+    source latents [r, c, h, w], or a reenactor's [r * frames, c, h, w]. frames: of each source."""
 
     bank: ReferenceBank
     residuals: Residuals | None
-    source: Tensor
+    beside: Tensor
     frames: int
 
 
@@ -84,7 +85,7 @@ def predict_clean(
     if given is None:
         out = nets.denoise(shown, timestep, frames)
     else:
-        out = nets.denoise(shown, timestep, frames, given.bank, given.residuals, given.source)
+        out = nets.denoise(shown, timestep, frames, given.bank, given.residuals, given.beside)
     out = out.float()
     alpha = scheduler.alphas_cumprod.to(noisy.device)[timestep].view(-1, 1, 1, 1)
     if scheduler.config.prediction_type == "epsilon":
@@ -116,6 +117,29 @@ def teaching_loss(
 
 
 @torch.no_grad()
+def start_latents(model: PortraitModel, draw: Draw) -> Tensor | None:
+    """Latents [r * f, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
+    reenactor = model.reenactor
+    if reenactor is None:
+        return None
+    if draw.whole is None or draw.landmarks is None or draw.driven is None or draw.corner is None:
+        raise ValueError("the batch was drawn without what a reenactor needs")
+    frames, features = len(draw.driven) // len(draw.whole), reenactor.appearance(draw.whole)
+    height, width = draw.target.shape[-2:]
+    made = []
+    for row, (left, top) in enumerate(draw.corner.tolist()):  # every row has a window of its own
+
+        def spread(part: Tensor, row: int = row) -> Tensor:
+            return part[row : row + 1].expand(frames, *part.shape[1:])
+
+        driven = draw.driven[row * frames : (row + 1) * frames]
+        shown = tuple(spread(part) for part in features)
+        box = (int(left), int(top), width, height)
+        made.append(reenactor(spread(draw.whole), shown, spread(draw.landmarks), driven, box).picture)
+    return model.encode(torch.cat(made).clamp(-1, 1))
+
+
+@torch.no_grad()
 def sample(
     model: PortraitModel, present: Sequence[str], draw: Draw, steps: int, scale: float, scheduler: DDIMScheduler
 ) -> Tensor:
@@ -126,13 +150,15 @@ def sample(
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(source.device)
     scheduler.set_timesteps(steps)
     times = scheduler.timesteps.to(source.device)
-    start = source.repeat_interleave(frames, 0)  # noise from the source (Section 4.1)
+    start = start_latents(model, draw)
+    beside = source if start is None else start
+    start = source.repeat_interleave(frames, 0) if start is None else start  # noise from the source (Section 4.1)
     latents = scheduler.add_noise(start, noise, times[:1].expand(len(noise)))
     for time in times:
         per_frame = time.expand(len(noise))
         bank = read_appearance(nets, source, time.expand(len(source)), learning=False)
         shown = scheduler.scale_model_input(latents, per_frame)
-        given = Conditions(bank, residuals_of(nets, draw, shown, per_frame, present), source, frames)
+        given = Conditions(bank, residuals_of(nets, draw, shown, per_frame, present), beside, frames)
         clean, eps = predict_clean(nets, scheduler, latents, per_frame, given)
         if scale != 1:
             _, plain = predict_clean(nets, scheduler, latents, per_frame, None)

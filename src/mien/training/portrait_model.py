@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.errors import InputError, WeightsError
+from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import XPortraitConfig, XPortraitNetworks, build
 from mien.models.x_portrait.appearance_reference import AppearanceReference
 from mien.models.x_portrait.config import VaeConfig
@@ -23,6 +24,7 @@ from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.empty_prompt import EmptyPrompt
 from mien.models.x_portrait.motion_control import MotionControl
 from mien.models.x_portrait.temporal import TemporalModules
+from mien.pipelines import loading
 from mien.training import checkpoints
 from mien.training.motion_supervision import MotionHead
 
@@ -42,9 +44,11 @@ class PortraitModel(nn.Module):
     unet: DenoisingUNet
     temporal: TemporalModules
     latent_scale: Tensor
+    reenactor: Reenactor | None  # never trained here: its pictures are what sampling starts from
 
     def __init__(self, networks: XPortraitNetworks) -> None:
         super().__init__()
+        self.reenactor = None
         for part in PARTS:
             setattr(self, part, getattr(networks, part))
         config = networks.unet.config
@@ -89,6 +93,11 @@ def fresh(seed: int, config: XPortraitConfig) -> PortraitModel:
     nn.init.normal_(model.empty_prompt.context, std=0.1)
     nn.init.normal_(model.unet.conv_out.weight, std=1e-3)  # at first the source is copied
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def take_reenactor(model: PortraitModel, folder: Path) -> None:
+    """A reenactor from the folder that `mien train reenactor` exported. Raises WeightsError."""
+    model.reenactor = loading.load_part(Reenactor, folder).requires_grad_(False)
 
 
 def wake_hints(control: MotionControl) -> None:

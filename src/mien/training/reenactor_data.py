@@ -15,17 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.geometry.mirror import mirrored_landmarks
 from mien.models.reenactor.reenactor import Box
 from mien.training.avatar_clips import AvatarClips
 from mien.training.stage import Batch
 
 Pixels = NDArray[np.uint8]
-
-# Who is who when a picture is mirrored (iBUG 68).
-MIRRORED = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), *range(45, 41, -1), 47, 46]
-    + [*range(39, 35, -1), 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]
-)
 
 
 class ReenactorData:
@@ -103,8 +98,7 @@ def _cut(picture: NDArray[Any], box: Box) -> NDArray[Any]:
 def _flipped(picture: Pixels, points: NDArray[np.float32], flip: bool) -> tuple[Pixels, NDArray[np.float32]]:
     if not flip:
         return picture, points
-    mirrored = points[MIRRORED] * [-1, 1] + [picture.shape[1], 0]
-    return picture[:, ::-1], mirrored.astype(np.float32)
+    return picture[:, ::-1], mirrored_landmarks(points, picture.shape[1])
 
 
 def _tint(picture: NDArray[Any], gain: NDArray[np.float64], shift: NDArray[np.float64]) -> Pixels:

@@ -33,6 +33,7 @@ from mien.training.portrait_loss import (
     residuals_of,
     sample,
     scheduler_for,
+    start_latents,
     teaching_loss,
 )
 from mien.training.portrait_model import BACKBONE, PortraitModel
@@ -87,7 +88,8 @@ class PortraitStage(Stage):
         """What a batch of so many sources is to be."""
         patches = "local_control" in self.plan.present
         size = min(self.plan.size or self.side, self.side)
-        return Wish(rows, self.plan.frames, size, self.side, self.plan.clip, patches, self.control)
+        start = self.options.reenactor is not None
+        return Wish(rows, self.plan.frames, size, self.side, self.plan.clip, patches, self.control, start)
 
     # -- networks ----------------------------------------------------------------------------------------------------
 
@@ -112,6 +114,8 @@ class PortraitStage(Stage):
             portrait_model.take_vae(model, Path(options.vae))
             fixed = draw(self.pairs(), np.random.default_rng(0), replace(self.wish(4), frames=4, size=self.side))
             portrait_model.measure_scale(model, fixed.target)
+        if options.reenactor is not None:
+            portrait_model.take_reenactor(model, Path(options.reenactor))
         return model
 
     def sketch(self) -> tuple[nn.Module, Batch]:
@@ -128,9 +132,10 @@ class PortraitStage(Stage):
         return {**batch, "regions": torch.empty(count, REGIONS, cells, cells)}
 
     def outside(self) -> tuple[str, ...]:
-        """The backbone, where it is frozen and comes from a folder."""
+        """The backbone, where it is frozen and comes from a folder, and the reenactor."""
         frozen = tuple(part for part in BACKBONE if part not in self.plan.trained)
-        return frozen if self.options.size == "full" else ()
+        backbone = frozen if self.options.size == "full" else ()
+        return backbone if self.options.reenactor is None else (*backbone, "reenactor")
 
     def start(self, model: nn.Module, place: Path) -> None:
         """A run, an exported pipeline folder, or a run of the first scripts."""
@@ -171,7 +176,10 @@ class PortraitStage(Stage):
         per_frame = times.repeat_interleave(plan.frames)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         noisy = self.scheduler.add_noise(clean, noise, per_frame)
+        start = start_latents(model, given)
         conditions = self._conditions(nets, given, source, noisy, times)
+        if start is not None:
+            conditions = replace(conditions, beside=start)
         made, eps = predict_clean(nets, self.scheduler, noisy, per_frame, conditions)
         error = (eps - noise) if self.config.prediction_type == "epsilon" else (made - clean)
         weight = given.weight / given.weight.mean() if plan.face_weight else torch.ones_like(given.weight)
