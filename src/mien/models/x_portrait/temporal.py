@@ -38,7 +38,7 @@ class TemporalTransformer(nn.Module):
         """[b * num_frames, c, h, w] to the same shape; frames of one clip are neighbours in the batch."""
         rows, channels, height, width = hidden.shape
         clips = rows // num_frames
-        # contiguous: in channels_last, torch's GroupNorm crashes in backward on the CPU where its input needs no gradient
+        # contiguous: torch's GroupNorm crashes on the CPU in backward where a channels_last input needs no gradient
         x = self.norm(hidden.contiguous()).unflatten(0, (clips, num_frames))  # [b, f, c, h, w]
         x = x.permute(0, 3, 4, 1, 2).reshape(clips * height * width, num_frames, channels)  # [b h w, f, c]
         x = self.proj_out(self.block(self.proj_in(x)))
