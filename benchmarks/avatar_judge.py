@@ -1,9 +1,9 @@
 """Ten avatars driven by real clips, judged: `python benchmarks/avatar_judge.py CAST HEAD_MODEL SHARED OUT [FRAMES]`.
 
 Ten avatars of the folder CAST, drawn by a fixed seed, each perform the motion measured in a real clip of SHARED/data;
-OUT gets the videos, the judge's report and a contact sheet a pair. The judge is SHARED/tools/judge.py, which shares
-no code with this project. Targets (issue 3): yaw 0.95, jaw 0.85, blink 0.8, smile 0.6 where the driver moves; identity 0.6.
-Real people's clips give numbers only; nothing of their pictures is kept but in the judge's sheets.
+OUT gets the videos, the judge's report and a contact sheet a pair. The judge is SHARED/tools/judge.py, which shares no
+code with this project. Targets (issue 3): yaw 0.95, jaw 0.85, blink 0.8, smile 0.6 where the driver moves, identity
+0.6. Real people's clips give numbers only; nothing of their pictures is kept but in the judge's sheets.
 """
 
 from __future__ import annotations
