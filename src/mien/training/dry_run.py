@@ -100,7 +100,7 @@ def _days(stage: Stage, options: TrainOptions, count: Count, accumulate: int) ->
     images = steps * count.images * accumulate * PAPER_DEVICES
     return [
         f"{steps:,} steps on {PAPER_DEVICES} A100, {'with' if again else 'without'} checkpointing, at "
-        f"{_UTILISATION:.0%} of {_A100 / 1e12:.0f} TFLOP/s: {days:.2f} days, {images:,} frames."
+        f"{_UTILISATION:.0%} of {_A100 / 1e12:.0f} TFLOP/s: {days:.2f} days ({days * 24:.1f} hours), {images:,} frames."
     ]
 
 
