@@ -170,7 +170,7 @@ class DexMotion(Stage):
         assert isinstance(model, MotionModel)
         # it learns a little before it counts, so that its first word is worth something
         if step < 0.9 * w.adversarial_from:
-            return {"waiting": 0 * sum(p.sum() for p in model.discriminator.parameters())}
+            return {"waiting": 0 * torch.stack([p.sum() for p in model.discriminator.parameters()]).sum()}
         real, fake = model.discriminator(batch["target"]), model.discriminator(batch["made"])
         terms = {"discriminator": discriminator_adversarial(real, fake)}
         if step % w.r1_every == 0:

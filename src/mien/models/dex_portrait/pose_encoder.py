@@ -65,7 +65,8 @@ class PoseEncoder(ModelMixin, ConfigMixin):
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         # the first pose is the identity, so that the warp begins as nothing at all
         nn.init.zeros_(self.head.weight)
 

@@ -33,8 +33,8 @@ class ReferenceWarp(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)
+        for parameter in self.conv.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tensor, grid: Tensor) -> Tensor:
         """Source tokens [r, h^2, c] at the places `grid` [b, h / 2, h, h, 3], as [b, h^2, c]."""
