@@ -66,6 +66,17 @@ def test_what_sampling_changes_is_added() -> None:
     assert (pipe.animate(drive, drive, driven=[marks()], output_type="pt").frames[0] - one).abs().mean() > 0.05
 
 
+def test_only_the_face_is_changed() -> None:
+    pipe = pipeline(silent=False)
+    small = marks() * 0.4
+    pipe.set_portrait(draw_face(64, 64), landmarks=small)
+    one = Reenactment(pipe.reenactor, to_pixels([draw_face(64, 64)], 64), small).picture(small)
+    drive = [draw_face(64, 64, mouth=0.5)]
+    changed = (pipe.animate(drive, drive, driven=[small], output_type="pt").frames[0] - one).abs().mean(0)
+    assert changed[28:36, 28:36].mean() > 0.05
+    assert changed[:4].max() < 0.02 and changed[:, :4].max() < 0.02
+
+
 def test_faces_are_read_where_no_landmarks_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "load_face_reader", lambda name: DrawnFaceReader())
     pipe, drive = pipeline(), [draw_face(64, 64, mouth=mouth) for mouth in (0.0, 0.9)]

@@ -1,9 +1,9 @@
 """FaceVid2VidPipeline: one portrait, any driver, in one pass (Wang, Mallya, Liu, CVPR 2021); X-Portrait's 𝓕.
 
-    pipe = FaceVid2VidPipeline.from_pretrained("runs/f/export")
-    pipe.set_portrait(picture)
-    frames = pipe.animate(driving_frames, motion="relative").frames
-    turned = pipe.animate(views=[(yaw, 0.0, 0.0) for yaw in range(-30, 31)]).frames
+pipe = FaceVid2VidPipeline.from_pretrained("runs/f/export")
+pipe.set_portrait(picture)
+frames = pipe.animate(driving_frames, motion="relative").frames
+turned = pipe.animate(views=[(yaw, 0.0, 0.0) for yaw in range(-30, 31)]).frames
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,28 @@ from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.geometry.keypoint_motion import FaceMotion, Floats, KeypointMotion
 from mien.models.reenactor import Reenactor
 from mien.pipelines.pictures import Picture, to_pixels, to_uint8
+
+_REACH = 1.3  # of the landmarks' box, how far around the face sampling may change a picture
+_SOFT = 10.0  # steepness of that region's edge
+
+
+@dataclass(frozen=True)
+class Reenacted:
+    """picture [3, s, s] in [-1, 1]; face [1, s, s] in [0, 1]: the region around the face."""
+
+    picture: Tensor
+    face: Tensor
+
+
+def face_region(landmarks: Floats, side: int) -> Tensor:
+    """A soft ellipse [1, side, side] around landmarks [68, 2] (half sides), a third higher for the forehead."""
+    points = np.asarray(landmarks, np.float64)
+    low, high = points.min(0), points.max(0)
+    low = low - [0, (high[1] - low[1]) / 3]
+    centre, half = (low + high) / 2, (high - low) / 2 * _REACH
+    axis = (torch.arange(side) + 0.5) * (2 / side) - 1
+    far = torch.hypot((axis[None, :] - centre[0]) / half[0], (axis[:, None] - centre[1]) / half[1])
+    return torch.sigmoid(_SOFT * (1 - far))[None].float()
 
 
 class Reenactment:
@@ -32,6 +55,11 @@ class Reenactment:
         rendered = self._reenactor(self._source, self._features, self._landmarks, self._tensor(driven))
         picture: Tensor = rendered.picture[0].float().clamp(-1, 1)
         return picture
+
+    def start(self, driven: Floats) -> Reenacted:
+        """The same with the region around the face."""
+        picture = self.picture(driven)
+        return Reenacted(picture, face_region(driven, picture.shape[-1]))
 
     def _tensor(self, landmarks: Floats) -> Tensor:
         # landmarks stay in single precision: half a pixel matters

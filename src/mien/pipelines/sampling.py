@@ -12,6 +12,7 @@ from torch import Tensor
 from mien.diffusion import WindowPlan, classifier_free, noised
 from mien.models.x_portrait import Hints, ReferenceBank
 from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.reenactment import Reenacted
 
 if TYPE_CHECKING:
     from mien.pipelines.x_portrait import XPortraitPipeline
@@ -34,10 +35,12 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Start:
-    """What a frame starts from: picture [3, s, s] in [-1, 1] and its latents [1, c, h, w]."""
+    """What a frame starts from: picture [3, s, s] in [-1, 1] and its latents [1, c, h, w]; face [1, s, s]: where
+    sampling may change it, None: everywhere."""
 
     picture: Tensor
     latents: Tensor
+    face: Tensor | None = None
 
 
 class Front:
@@ -67,7 +70,7 @@ class Front:
         self,
         frames: Iterable[Picture],
         local_frames: Iterable[Picture] | None,
-        start_frames: Iterable[Picture] | None,
+        start_frames: Iterable[Picture | Reenacted] | None,
         generator: torch.Generator | None,
         noise_level: int | None = None,
     ) -> Iterator[Tensor]:
@@ -87,9 +90,10 @@ class Front:
                 self.hints[index] = self.networks.read_motion(pixels, local)
                 clean = self.sources[0]
                 if start is not None:
-                    picture = to_pixels([start], size)
+                    face = start.face if isinstance(start, Reenacted) else None
+                    picture = to_pixels([start.picture if isinstance(start, Reenacted) else start], size)
                     clean = self.pipe._encode(picture)
-                    self.starts[index] = Start(picture[0], clean)
+                    self.starts[index] = Start(picture[0], clean, face)
                 noise = torch.randn(clean.shape, generator=generator, device=_device_of(generator)).to(clean)
                 yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
 
@@ -156,13 +160,13 @@ class Front:
 
 
 def _together(
-    frames: Iterable[Picture], patches: Iterable[Picture] | None, starts: Iterable[Picture] | None
-) -> Iterator[tuple[Picture, Picture | None, Picture | None]]:
+    frames: Iterable[Picture], patches: Iterable[Picture] | None, starts: Iterable[Picture | Reenacted] | None
+) -> Iterator[tuple[Picture, Any, Any]]:
     """Frame, patch and start frame by frame; ValueError if a stream that was given is shorter than the frames."""
-    streams = {"local_frames": patches, "start_frames": starts}
+    streams: dict[str, Iterable[Any] | None] = {"local_frames": patches, "start_frames": starts}
     beside = {name: iter(stream) for name, stream in streams.items() if stream is not None}
     for index, frame in enumerate(frames):
-        got: dict[str, Picture | None] = {name: next(stream, None) for name, stream in beside.items()}
+        got: dict[str, Any] = {name: next(stream, None) for name, stream in beside.items()}
         for name, picture in got.items():
             if picture is None:
                 raise ValueError(f"{name} ends after {index} frames, before the driving frames do")

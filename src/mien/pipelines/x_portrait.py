@@ -35,7 +35,7 @@ from mien.pipelines import loading
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.lora import load_lora
 from mien.pipelines.pictures import Picture, as_output, batches, to_pixels, to_uint8
-from mien.pipelines.reenactment import Reenactment, portrait_landmarks, read_driven
+from mien.pipelines.reenactment import Reenacted, Reenactment, portrait_landmarks, read_driven
 from mien.pipelines.sampling import Front, Sampling, Start
 from mien.weights import bundled
 
@@ -59,9 +59,7 @@ StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 
 @dataclass
 class XPortraitOutput(BaseOutput):
-    """`frames`: list of PIL pictures ("pil"), uint8 array [f, h, w, 3] ("np") or tensor [f, 3, h, w] in [-1, 1]
-    ("pt").
-    """
+    """`frames`: PIL pictures ("pil"), uint8 [f, h, w, 3] ("np") or a tensor [f, 3, h, w] in [-1, 1] ("pt")."""
 
     frames: Any
 
@@ -78,8 +76,8 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     temporal: TemporalModules | None
 
     model_cpu_offload_seq = "vae->appearance_reference->motion_control->local_control->unet"
-    # temporal modules run between the U-Net's layers and the prompt is one small tensor: both stay where the U-Net is
-    _exclude_from_cpu_offload = ["temporal", "empty_prompt"]
+    # temporal modules run between the U-Net's layers, prompt and reenactor are small: they stay where the U-Net is
+    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "reenactor"]
     _optional_components = ["local_control", "temporal", "reenactor"]
     _callback_tensor_inputs = ["latents"]
 
@@ -226,7 +224,8 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Latents to pixels [n, 3, s, s] in [-1, 1].
 
         What started from the reenactor's picture keeps its fine detail: the decoder says what sampling has changed, and
-        that is added to the picture, D(z) - D(z_start) + start, so that the autoencoder's own losses cancel.
+        that is added to the picture, D(z) - D(z_start) + start, so that the autoencoder's own losses cancel; around the
+        face only, for nano's networks are trained on windows there.
         """
         decoded = self._decode(torch.stack([latents for latents, _ in chunk]))
         starts = [start for _, start in chunk if start is not None]
@@ -234,7 +233,8 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             return decoded
         before = self._decode(torch.cat([start.latents for start in starts]))
         pictures = torch.stack([start.picture for start in starts]).to(decoded)
-        return (pictures + decoded - before).clamp(-1, 1)
+        faces = [torch.ones_like(start.picture[:1]) if start.face is None else start.face for start in starts]
+        return (pictures + (decoded - before) * torch.stack(faces).to(decoded)).clamp(-1, 1)
 
     # -- the animation ---------------------------------------------------------------------------------------------
 
@@ -266,16 +266,17 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         sampling = self._sampling(num_inference_steps, guidance_scale, guidance_mode, window, overlap)
         front = Front(self, sampling, self._sources, count, callback_on_step_end, progress)
+        begun: Iterable[Picture | Reenacted] | None = start_frames
         if self.reenactor is not None and start_frames is None:
-            frames, start_frames = self._reenacted(frames, driven)
-        starts = front.begin(frames, local_frames, start_frames, generator)
+            frames, begun = self._reenacted(frames, driven)
+        starts = front.begin(frames, local_frames, begun, generator)
         done = denoise_stream(starts, self.scheduler, sampling.plan, front.predict, generator)
         for chunk in batches(front.release(done), decode_chunk_size):
             yield from to_uint8(self._finish(chunk))
 
     def _reenacted(
         self, frames: Iterable[Picture], driven: Iterable[Floats] | None
-    ) -> tuple[Iterable[Picture], Iterator[Tensor]]:
+    ) -> tuple[Iterable[Picture], Iterator[Reenacted]]:
         """The frames, and the reenactor's picture for each, a stream each."""
         portrait, reenactor = self._portrait, self.reenactor
         if portrait is None or reenactor is None:
@@ -288,7 +289,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
                 frames, watched = tee(frames)
                 driven = read_driven(reader, reenactor, portrait, watched)
         source = to_pixels([portrait], self.image_size)
-        return frames, map(Reenactment(reenactor, source, self._landmarks).picture, driven)
+        return frames, map(Reenactment(reenactor, source, self._landmarks).start, driven)
 
     @torch.no_grad()
     def animate(
