@@ -67,7 +67,7 @@ class VGGPerceptual(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    _GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+    _GROUPS: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
