@@ -225,7 +225,8 @@ def test_full_size_has_the_parameters_of_the_published_layers() -> None:
     detector += sum(_normed(a, b, 27) for a, b in pairwise((1024, 512, 256, 128, 64, 32))) + _conv(32, 15, 27)
     pose = _normed(3, 64, 49) + _conv(2048, 3 * 66 + 3 + 45, 1)
     for (inputs, width), blocks in zip(pairwise((64, 256, 512, 1024, 2048)), (3, 4, 6, 3), strict=True):
-        pose += _normed(inputs, width, 1) + blocks * _bottleneck(width) + (_normed(width, width, 1) if width > 256 else 0)
+        halving = _normed(width, width, 1) if width > 256 else 0
+        pose += _normed(inputs, width, 1) + blocks * _bottleneck(width) + halving
     field = _normed(32, 4, 1) + sum(_normed(a, b, 27) for a, b in pairwise((80, 64, 128, 256, 512, 1024)))
     field += sum(_normed(a, b, 27) for a, b in ((1024, 512), (1024, 256), (512, 128), (256, 64), (128, 32)))
     field += _normed(112, 112, 27) + _conv(112, 16, 343) + _conv(1792, 1, 49)
