@@ -101,7 +101,7 @@ def train(
     guidance: Annotated[float | None, typer.Option(help="What few-step folds in.", rich_help_panel=_X_PORTRAIT)] = None,
     decoder_only: Annotated[bool, typer.Option("--decoder-only", help="vae: leave the encoder as it is.")] = False,
     vgg: Annotated[
-        Path | None, typer.Option(help="dex/motion: VGG16's weights (.safetensors) for the perceptual losses.")
+        Path | None, typer.Option(help="dex/motion: VGG16's, face-vid2vid: VGG19's weights (.safetensors).")
     ] = None,
 ) -> None:
     """Train a stage, or go on with it. Several devices: accelerate launch ... -m mien train STAGE ..."""

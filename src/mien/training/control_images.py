@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -76,10 +74,9 @@ def face_vid2vid(folder: str | None) -> Reenact:
         raise InputError("--control-source face-vid2vid needs --f: the folder that `mien train face-vid2vid` exported.")
     if not Path(folder).is_dir():
         raise InputError(f"{folder} does not exist: give --f the folder that `mien train face-vid2vid` exported.")
-    if find_spec("mien.training.face_vid2vid_stage") is None:
-        raise InputError("--control-source face-vid2vid is not in this version of mien; give avatars or self.")
-    load: Callable[[Path], Reenact] = import_module("mien.training.face_vid2vid_stage").load_reenactor
-    return load(Path(folder))
+    from mien.training.face_vid2vid_stage import load_reenactor
+
+    return load_reenactor(Path(folder))
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class TrainOptions:
     window: side of the pieces cut from the training pictures, pixels; None: the preset's. teach: weight of the motion
     supervision. only_teach: nothing but it. guidance: what few-step distillation folds in. frames: targets of a row.
     f: a folder with Face Vid2Vid's weights. reenactor: a folder with a reenactor, whose pictures sampling starts from.
-    Of the stage vae: decoder_only: leave the encoder as it is. Of dex/motion: vgg: VGG16's weights (.safetensors) for
-    the perceptual losses.
+    Of the stage vae: decoder_only: leave the encoder as it is. Of dex/motion and face-vid2vid: vgg:
+    VGG16's, of the latter rather VGG19's weights (.safetensors) for the perceptual losses.
     """
 
     stage: str

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
-
 from mien.errors import InputError
 from mien.training.options import TrainOptions
 from mien.training.stage import Stage
@@ -52,11 +49,9 @@ def make_stage(options: TrainOptions) -> Stage:
 
         return DexTemporal(options)
     if name.startswith("face-vid2vid"):
-        if find_spec("mien.training.face_vid2vid_stage") is None:
-            raise InputError(f"the stage {name} is not in this version of mien; train the others.")
-        stage = import_module("mien.training.face_vid2vid_stage")
-        made: Stage = stage.FaceVid2VidStage(options, plus=name.endswith("-plus"))
-        return made
+        from mien.training.face_vid2vid_stage import FaceVid2VidStage
+
+        return FaceVid2VidStage(options, plus=name.endswith("-plus"))
     if options.size == "full":
         raise InputError(f"the stage {name} is of nano size only: leave --size away.")
     if name == "reenactor":
