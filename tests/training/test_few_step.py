@@ -68,15 +68,15 @@ def test_the_student_learns_and_the_teacher_does_not(tmp_path: Path, config: XPo
     model.requires_grad_(False)
     assert [part for part in stage.plan.trained if part in model.teacher] == list(stage.plan.trained)
     learning = [p.requires_grad_(True) for part in stage.plan.trained for p in getattr(model, part).parameters()]
-    optimizer, losses = torch.optim.AdamW(learning, 4e-3), []
-    for step in range(10):
+    optimizer, losses = torch.optim.AdamW(learning, 3e-4), []
+    for step in range(12):
         terms = stage.loss(model, batch, torch.Generator().manual_seed(5))
         optimizer.zero_grad()
         terms["consistency"].backward()
         optimizer.step()
         stage.after_step(model, step)
         losses.append(float(terms["consistency"].detach()))
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0], losses
     assert all(torch.equal(value, teacher[name]) for name, value in model.teacher.state_dict().items())
     slow = model.slow["unet"].conv_in.weight
     assert not torch.equal(slow, model.unet.conv_in.weight)
