@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from mien.errors import InputError
 from mien.media import read_image
 from mien.media.files import IMAGE_SUFFIXES
 
+Pool: TypeAlias = "Sequence[NDArray[np.uint8]] | NDArray[np.uint8]"  # pictures by their number
+
 SIDE = 256
 
 
@@ -21,7 +24,7 @@ class PicturePools:
 
     def __init__(self, sources: Sequence[tuple[Path, float]]) -> None:
         """sources: .npy files, folders of them or of pictures, or packed casts, with shares. Raises InputError."""
-        self.pools: list[Sequence[NDArray[np.uint8]]] = []
+        self.pools: list[Pool] = []
         shares: list[float] = []
         for path, share in sources:
             found = _pools(path)
@@ -35,7 +38,7 @@ class PicturePools:
         return np.asarray(pool[int(rng.integers(len(pool)))])
 
 
-def _pools(path: Path) -> list[Sequence[NDArray[np.uint8]]]:
+def _pools(path: Path) -> list[Pool]:
     if path.suffix == ".npy":
         return [_array(path)]
     if path.is_file():
@@ -46,7 +49,7 @@ def _pools(path: Path) -> list[Sequence[NDArray[np.uint8]]]:
     pictures = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     if not arrays and not pictures:
         raise InputError(f"{path} holds no pictures: give .npy files [n, 256, 256, 3], pictures, or a packed cast.")
-    pools: list[Sequence[NDArray[np.uint8]]] = [_array(file) for file in arrays]
+    pools: list[Pool] = [_array(file) for file in arrays]
     return [*pools, _Files(pictures)] if pictures else pools
 
 

@@ -37,8 +37,8 @@ class AppearanceReference(UNet2DConditionModel):
         if not tail:
             attended = [bool(getattr(block, "attentions", None)) for block in self.up_blocks]
             last = len(attended) - 1 - attended[::-1].index(True)
-            self.up_blocks = self.up_blocks[: last + 1]
             self.up_blocks[last].upsamplers = None
+            del self.up_blocks[last + 1 :]
         install(self)
 
     __init__.__signature__ = _with_tail(inspect.signature(UNet2DConditionModel.__init__))  # type: ignore[attr-defined]
