@@ -77,7 +77,8 @@ class MotionField(nn.Module):
         """At the volume's size; what is interpolated is how far cells move, so that what stays is exact."""
         if self.stride == 1:
             return Flow(places, visible)
-        moved = (places - cells(*places.shape[1:4], places)).movedim(-1, 1)
+        depth, height, width = places.shape[1:4]
+        moved = (places - cells(depth, height, width, places)).movedim(-1, 1)
         finer = _resized(moved, size).movedim(1, -1) + cells(*size, places)
         visible = functional.interpolate(visible, size[1:], mode="bilinear", align_corners=True)
         return Flow(finer, visible)

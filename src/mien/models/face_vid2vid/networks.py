@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -72,8 +73,8 @@ class FaceVid2Vid(ModelMixin, ConfigMixin):  # type: ignore[misc]
         discriminator_channels: Sequence[int] = (64, 128, 256, 512),
     ) -> None:
         super().__init__()
-        given = {field.name: self.config[field.name] for field in fields(FaceVid2VidConfig)}
-        sizes = FaceVid2VidConfig(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in given.items()})
+        given: dict[str, Any] = {field.name: self.config[field.name] for field in fields(FaceVid2VidConfig)}
+        sizes = FaceVid2VidConfig(**{k: tuple(v) if isinstance(v, list | tuple) else v for k, v in given.items()})
         self.sizes = sizes
         self.appearance = Appearance(sizes)
         self.keypoint_detector = KeypointDetector(sizes)
