@@ -18,7 +18,15 @@ from typing import Any
 
 from mien import __version__
 from mien.errors import InputError
-from mien.evaluation.benchmark import Benchmark, Pair, check_side, pair_content, read_benchmark, write_benchmark
+from mien.evaluation.benchmark import (
+    PROTOCOLS,
+    Benchmark,
+    Pair,
+    check_side,
+    pair_content,
+    read_benchmark,
+    write_benchmark,
+)
 from mien.evaluation.build_real import BuildOptions
 from mien.evaluation.scoring import ScoreOptions, Scorer, unavailable
 from mien.jobs.evaluation_systems import SystemSpec, load_system
@@ -191,10 +199,8 @@ def _write_run(
     about = {"name": benchmark.name, "side": side, "digest": _digest(content)[:16], "pairs": pairs}
     start = f"{spec.folder}/"
     failed = {name.removeprefix(start): why for name, why in sorted(outcome.failed.items()) if name.startswith(start)}
-    there = {pair.protocol for pair in benchmark.pairs}
-    run = Run(
-        spec.name, folder, description, about, versions(), lacking, failed, sorted(there - protocols)
-    )
+    inapplicable = [protocol for protocol in PROTOCOLS if protocol not in protocols]
+    run = Run(spec.name, folder, description, about, versions(), lacking, failed, inapplicable)
     write_run(run)
     return folder
 
