@@ -206,7 +206,7 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
 
 def hull_area(keypoints: Tensor) -> float:
     """Area of the convex hull of keypoints [K, 3] in the picture's plane."""
-    flat = keypoints[:, :2].float().cpu().numpy()
+    flat = np.ascontiguousarray(keypoints[:, :2].float().cpu().numpy())
     return max(float(cv2.contourArea(cv2.convexHull(flat))), 1e-6)
 
 

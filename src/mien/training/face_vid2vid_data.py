@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.geometry import HeadPose
+from mien.geometry.mirror import mirrored_landmarks
 from mien.geometry.patches import patch_boxes
 from mien.models.face_vid2vid.config import BIN_DEGREES, BINS, FIRST_BIN
 from mien.training.dex_data import GroupScenes, Moment, OnlineScenes, Scene, SceneData
 from mien.training.options import TrainOptions
-from mien.training.reenactor_data import MIRRORED
 from mien.training.stage import Batch
 from mien.training.video_clips import VideoClips
 
@@ -131,7 +131,7 @@ def _mirrored(
 ) -> tuple[Pixels, NDArray[np.floating], NDArray[np.float32]]:
     if not flip:
         return picture, points, angles
-    mirrored = points[MIRRORED] * [-1, 1] + [picture.shape[1], 0]
+    mirrored = mirrored_landmarks(points, picture.shape[1])
     return picture[:, ::-1], mirrored, angles * np.array([-1, 1, -1], np.float32)
 
 

@@ -84,7 +84,8 @@ class Down3d(Conv3d):
     """`Conv3d`, then half the height and width; the depth stays."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.avg_pool3d(super().forward(x), (1, 2, 2))
+        x = super().forward(x)
+        return functional.avg_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])  # CPUs pool no bf16 volumes
 
 
 class Up3d(Conv3d):

@@ -73,8 +73,11 @@ class FaceVid2Vid(ModelMixin, ConfigMixin):  # type: ignore[misc]
         discriminator_channels: Sequence[int] = (64, 128, 256, 512),
     ) -> None:
         super().__init__()
-        given: dict[str, Any] = {field.name: self.config[field.name] for field in fields(FaceVid2VidConfig)}
-        sizes = FaceVid2VidConfig(**{k: tuple(v) if isinstance(v, list | tuple) else v for k, v in given.items()})
+        given: dict[str, Any] = {}
+        for name in (field.name for field in fields(FaceVid2VidConfig)):
+            value = self.config[name]
+            given[name] = tuple(value) if isinstance(value, list | tuple) else value
+        sizes = FaceVid2VidConfig(**given)
         self.sizes = sizes
         self.appearance = Appearance(sizes)
         self.keypoint_detector = KeypointDetector(sizes)
