@@ -85,7 +85,10 @@ class Front:
         size, dtype = self.pipe.image_size, self.pipe.unet.dtype
         for index, (frame, patch, start) in enumerate(_together(frames, local_frames, start_frames)):
             with torch.no_grad():
-                pixels = to_pixels([frame], size).to(self.device, dtype)
+                # The reenactor's picture shows the driver's motion just where the start has its features; the aligned
+                # driver, another face, does not, and eyes would be drawn twice.
+                shown = start.picture if isinstance(start, Reenacted) else frame
+                pixels = to_pixels([shown], size).to(self.device, dtype)
                 local = None if patch is None else to_pixels([patch], size).to(self.device, dtype)
                 self.hints[index] = self.networks.read_motion(pixels, local)
                 clean = self.sources[0]
