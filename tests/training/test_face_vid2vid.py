@@ -239,7 +239,7 @@ def test_a_short_run_lowers_the_loss_and_everything_gets_a_gradient(folder: Path
         optimizer.zero_grad()
         sum(terms.values()).backward()
         optimizer.step()
-        losses.append({name: float(value) for name, value in terms.items()})
+        losses.append({name: float(value.detach()) for name, value in terms.items()})
     assert set(terms) == {"pyramid", "pixel", "equivariance", "prior", "pose", "deformation"}
     assert losses[-1]["pixel"] < 0.6 * losses[0]["pixel"]
     assert losses[-1]["pose"] < 0.8 * losses[0]["pose"]
