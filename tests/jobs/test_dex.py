@@ -159,7 +159,7 @@ def test_without_weights_one_sentence_says_so(inputs: Path, tmp_path: Path, monk
 def test_the_options_of_one_system_are_refused_by_the_other(inputs: Path) -> None:
     given = {"portraits": (inputs / "portrait.png",), "output": Path("out.mp4")}
     plain = {"pose_from": None, "expression_from": None, "pose_only": False, "expression_only": False}
-    plain |= {"pose_gain": 1.0, "expression_gain": 1.0, "relative": True}
+    plain |= {"pose_gain": 1.0, "expression_gain": 1.0}
     assert job_of(options_of("dex", driver=Path("d.mp4"), dex=plain, **given)) is animate_dex
     assert job_of(options_of("x", driver=Path("d.mp4"), dex=plain, **given)) is not animate_dex
     for name, value in (("pose_from", Path("a.mp4")), ("pose_only", True), ("pose_gain", 0.5)):

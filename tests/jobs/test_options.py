@@ -35,6 +35,15 @@ def options(**changes: Any) -> AnimateOptions:
         {"best_frame": -1},
         {"best_frame": "first"},
         {"face": -1},
+        {"face": "both"},
+        {"eyes_gain": -0.1},
+        {"mouth_gain": 4.5},
+        {"brows_gain": float("nan")},
+        {"head_gain": float("inf")},
+        {"smooth": 1.1},
+        {"start": -1.0},
+        {"end": 0.0},
+        {"start": 2.0, "end": 2.0},
         {"fps": Fraction(0)},
         {"fps": Fraction(2000)},
         {"device": "tpu"},
@@ -53,7 +62,18 @@ def test_senseless_values_are_named(changes: dict[str, Any]) -> None:
 
 def test_extremes_are_accepted() -> None:
     made = options(
-        steps=1000, guidance=0.0, seed=2**63 - 1, window=1, overlap=0, best_frame=0, fps=Fraction(30000, 1001)
+        steps=1000,
+        guidance=0.0,
+        seed=2**63 - 1,
+        window=1,
+        overlap=0,
+        best_frame=0,
+        fps=Fraction(30000, 1001),
+        face="all",
+        mouth_gain=4,
+        smooth=1.0,
+        start=0.0,
+        end=1e-3,
     )
     assert made.guidance == 0.0
 

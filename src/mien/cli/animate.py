@@ -119,13 +119,13 @@ def animate(
         float, typer.Option(help="How much of the expression is taken over, 0 to 4.", rich_help_panel=_DEX)
     ] = 1.0,
     relative: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--relative/--absolute",
             help="Move from the portrait's own pose on, or go where the driving head is.",
             rich_help_panel=_DEX,
         ),
-    ] = True,
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MACHINE)] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MACHINE)] = "auto",
 ) -> None:
@@ -143,7 +143,6 @@ def animate(
             "expression_only": expression_only,
             "pose_gain": pose_gain,
             "expression_gain": expression_gain,
-            "relative": relative,
         },
         portraits=tuple(source),
         output=output,
@@ -159,6 +158,7 @@ def animate(
         best_frame=parse_best_frame(best_frame),
         align=align,
         face=face,
+        relative=relative,
         reader=reader,
         reader_model=reader_model,
         paste_back=paste_back,

@@ -21,7 +21,7 @@ from mien import __version__
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.jobs.driver import DriverTrack, control_frames, open_driver, place_driver, read_faces
-from mien.jobs.keypoints import driven_landmarks
+from mien.jobs.keypoints import driven_keypoints, portrait_keypoints
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions, check_overlap
 from mien.jobs.outputs import (
@@ -161,6 +161,7 @@ def resolve_options(options: Options, pipe: XPortraitPipeline | DeXPortraitPipel
         guidance=defaults["guidance_scale"] if options.guidance is None else options.guidance,
         window=window,
         overlap=overlap,
+        relative=options.RELATIVE if options.relative is None else options.relative,
         device=str(pipe.device),
         dtype=str(pipe.dtype).removeprefix("torch."),
         reader=reader.name,
@@ -231,7 +232,9 @@ def _track(job: _Job, progress: Progress) -> DriverTrack:
 
 def _set_portraits(job: _Job) -> None:
     squares = [portrait.square(job.pipe.image_size) for portrait in job.portraits]
-    job.pipe.set_portrait(squares, landmarks=job.portrait.landmarks * 2 - 1)
+    reenactor = job.pipe.reenactor
+    keypoints = None if reenactor is None else portrait_keypoints(job.portrait, reenactor.basis())
+    job.pipe.set_portrait(squares, keypoints=keypoints)
 
 
 def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.ndarray]:
@@ -247,7 +250,7 @@ def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.nd
         # Drawn on the CPU, so that a seed means the same on every device.
         generator=torch.Generator("cpu").manual_seed(job.options.seed),
         start_frames=None if job.start is None else start_frames(job.start, job.portrait, side),
-        driven=None if pipe.reenactor is None else driven_landmarks(job.portrait, track, pipe.reenactor.basis()),
+        driven=None if pipe.reenactor is None else driven_keypoints(job.portrait, track, pipe.reenactor.basis()),
         count=job.frames,
         progress=progress.reach,
     )

@@ -21,7 +21,7 @@ from mien.jobs.animate import AnimateReport, resolve_options
 from mien.jobs.driver import open_driver
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.motion import is_template, load_template, read_clip_motion
-from mien.jobs.options import AnimateOptions
+from mien.jobs.options import GAINS, MOST_GAIN, AnimateOptions, check_number
 from mien.jobs.outputs import IMAGE_SUFFIXES, finished_frames, preview_frame, preview_path, resolve_output
 from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
@@ -33,8 +33,6 @@ from mien.models.dex_portrait.driving import nearest_pose
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline
 
-_MOST = 4.0
-
 
 @dataclass(frozen=True)
 class DexOptions(AnimateOptions):
@@ -42,30 +40,35 @@ class DexOptions(AnimateOptions):
 
     pose_from, expression_from: drivers or templates of `mien motion`; None: the portrait's own. `driver` is the one of
     them that gives the result its times and its sound. pose_gain, expression_gain: 1 as driven, 0 not at all.
-    relative: the portrait starts from its own pose and moves as the driving head does; else it goes where that one is.
+    relative is True unless it is given, and moves the head only: an expression's latent has no neutral to measure from.
     progressive: hold the expression back in the first steps (the paper's guidance); else plain guidance.
     """
+
+    RELATIVE = True
 
     pose_from: Path | None = None
     expression_from: Path | None = None
     pose_gain: float = 1.0
     expression_gain: float = 1.0
-    relative: bool = True
     progressive: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value in (("--pose-gain", self.pose_gain), ("--expression-gain", self.expression_gain)):
-            if not (math.isfinite(value) and 0 <= value <= _MOST):
-                raise InputError(f"{name} is {value}, but it must be a number from 0 to {_MOST:g}")
+            check_number(name, value, 0, MOST_GAIN)
         for name, given in (("--fast", self.fast), ("--start-from", self.start_from), ("--no-align", not self.align)):
             if given:
                 raise InputError(f"{name} is for --system x: leave it out with --system dex")
+        if any(getattr(self, name) != 1 for name in GAINS):
+            raise InputError(
+                "--eyes-gain, --mouth-gain, --brows-gain and --head-gain are for --system x: DeX-Portrait has one code"
+                " for the whole expression, so use --expression-gain and --pose-gain with --system dex"
+            )
 
     @property
     def gains(self) -> Gains:
         """The same for the arithmetic of driving."""
-        return Gains(self.pose_gain, self.expression_gain, self.relative)
+        return Gains(self.pose_gain, self.expression_gain, self.RELATIVE if self.relative is None else self.relative)
 
 
 def dex_options(

@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 from mien.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 FAST_STEPS_LIMIT = 50  # what LCM weights are distilled from
+GAINS = ("eyes_gain", "mouth_gain", "brows_gain", "head_gain")
+MOST_GAIN = 4.0
 _SEEDS = 2**63
 
 
@@ -19,18 +22,25 @@ _SEEDS = 2**63
 class AnimateOptions:
     """What to animate, by what, and how. None means the model's own default.
 
-    portraits: images of one person; the first is animated, more are further references.
+    portraits: images of one person; the first is animated, more are further references. Or one video of that person,
+    whose every frame is animated.
     driver: a video, an image, a folder of images, or a track of a motion library, MOTIONS.safetensors#TRACK.
     output: a video or image file, or a folder to put it in.
     model: "nano" (bundled), a folder, or a hub id. steps, guidance: of the denoising. window, overlap: frames that are
     denoised together, and how many of them neighbours share. fast: few steps by the LCM sampler; lora: LCM weights for
     it, a .safetensors file, for models that were not made for few steps.
     best_frame: the driver's frame that is most like the portrait, counted from 0, or "auto". face: which face of the
-    portrait, the largest is 0. start_from: a video of another reenactment to start the denoising from.
+    portrait, the largest is 0, or "all". start_from: a video of another reenactment to start the denoising from.
     align: lay the driver's face over the portrait's. reader: "auto", "nano" or "mediapipe", reader_model: its file.
-    paste_back: put the result back into the portrait, else write the bare square. fps: the rate of a driver that is an
-    image or a folder. Raises InputError for values that make no sense.
+    eyes_gain, mouth_gain, brows_gain, head_gain: how much of the driver's motion is taken over in each region, 1 as it
+    is, 0 not at all, up to 4. relative: the portrait moves from its own pose and expression on, as the driver's changes
+    since its best frame say; else it takes on the driver's. smooth: strength of the one-euro filter over time, 0 (off)
+    to 1. start, end: seconds of the driver to use. fps: the rate of the result, or of a driver that is a folder of
+    images. paste_back: put the result back into the portrait, else write the bare square. watermark: mark every frame
+    invisibly as synthetic. Raises InputError for values that make no sense.
     """
+
+    RELATIVE: ClassVar[bool] = False  # what `relative` means where it is None
 
     portraits: tuple[Path, ...]
     driver: Path
@@ -46,12 +56,21 @@ class AnimateOptions:
     start_from: Path | None = None
     best_frame: int | str = "auto"
     align: bool = True
-    face: int | None = None
+    face: int | str | None = None
+    eyes_gain: float = 1.0
+    mouth_gain: float = 1.0
+    brows_gain: float = 1.0
+    head_gain: float = 1.0
+    relative: bool | None = None
+    smooth: float = 0.0
+    start: float | None = None
+    end: float | None = None
     reader: str = "auto"
     reader_model: Path | None = None
     paste_back: bool = True
     preview: bool = False
     fps: Fraction | None = None
+    watermark: bool = True
     device: str = "auto"
     dtype: str = "auto"
     dry_run: bool = False
@@ -63,11 +82,18 @@ class AnimateOptions:
         _whole_number("--window", self.window, 1, 1000)
         _whole_number("--overlap", self.overlap, 0, 999)
         _whole_number("--seed", self.seed, 0, _SEEDS - 1)
-        _whole_number("--face", self.face, 0, 1000)
+        if self.face != "all":
+            _whole_number("--face", self.face, 0, 1000, ' or "all"')
         if self.best_frame != "auto":
             _whole_number("--best-frame", self.best_frame, 0, None, ' or "auto"')
-        if self.guidance is not None and not (math.isfinite(self.guidance) and 0 <= self.guidance <= 100):
-            raise InputError(f"--guidance is {self.guidance}, but it must be a number from 0 to 100")
+        check_number("--guidance", self.guidance, 0, 100)
+        for name in GAINS:
+            check_number(f"--{name.replace('_', '-')}", getattr(self, name), 0, MOST_GAIN)
+        check_number("--smooth", self.smooth, 0, 1)
+        check_number("--start", self.start, 0, math.inf)
+        check_number("--end", self.end, 0, math.inf)
+        if self.end is not None and self.end <= (self.start or 0):
+            raise InputError(f"--end is {self.end:g}, but it must be later than {self.start or 0:g} seconds")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise InputError(f"--fps is {self.fps}, but it must be above 0 and at most 1000")
         if self.fps is not None and max(self.fps.numerator, self.fps.denominator) >= 2**31:
@@ -86,6 +112,26 @@ def check_overlap(window: int, overlap: int) -> None:
     """Raise InputError unless neighbouring windows advance."""
     if overlap >= window:
         raise InputError(f"--overlap is {overlap}, but it must be smaller than the window of {window} frames")
+
+
+def check_number(name: str, value: float | None, least: float, most: float) -> None:
+    """Raise InputError unless `value` is None or a finite number from `least` to `most`."""
+    if value is None:
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not least <= value <= most:
+        limits = f"from {least:g} up" if math.isinf(most) else f"from {least:g} to {most:g}"
+        raise InputError(f"{name} is {value}, but it must be a number {limits}")
+
+
+def parse_face(text: str) -> int | str:
+    """ "all" or the number of a face."""
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f'--face is {text!r}, but it must be a number from 0 up or "all"') from error
 
 
 def parse_best_frame(text: str) -> int | str:

@@ -20,7 +20,6 @@ _DEFAULTS: dict[str, Any] = {
     "expression_only": False,
     "pose_gain": 1.0,
     "expression_gain": 1.0,
-    "relative": True,
 }
 
 
@@ -35,8 +34,7 @@ def options_of(system: str, *, driver: Path | None, dex: Mapping[str, Any], **mo
         raise InputError(f"--system is {system!r}, but it must be one of {', '.join(SYSTEMS)}")
     for name, value in dex.items():
         if value != _DEFAULTS[name]:
-            shown = "absolute" if name == "relative" else name.replace("_", "-")
-            raise InputError(f"--{shown} needs pose and expression apart: give --system dex as well")
+            raise InputError(f"--{name.replace('_', '-')} needs pose and expression apart: give --system dex as well")
     if driver is None:
         raise InputError("no driver was given: name a video, an image or a folder of images with -d DRIVER")
     return AnimateOptions(driver=driver, **more)
