@@ -36,6 +36,7 @@ from mien.jobs.outputs import (
 from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
 from mien.jobs.record import write_record
+from mien.jobs.request import request_digest
 from mien.media import Clip, VideoWriter, open_clip, write_image
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def animate(
             return AnimateReport(job.options, job.output, None, None, job.frames, job.size, cost=cost)
         report = _write_image(job, timed) if _wants_image(job) else _write_video(job, timed)
     report = replace(report, shares=timed.shares())
-    return replace(report, record=write_record(report, job.clip.info))
+    return replace(report, record=write_record(report, job.clip.info, request_digest(options)))
 
 
 def _prepare(

@@ -26,6 +26,7 @@ from mien.jobs.outputs import IMAGE_SUFFIXES, finished_frames, preview_frame, pr
 from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
 from mien.jobs.record import write_record
+from mien.jobs.request import request_digest
 from mien.media import Clip, ClipInfo, VideoWriter, write_image
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import nearest_pose
@@ -162,7 +163,7 @@ def animate_dex(
         driving = _read(job, timed)
         report = _write(job, driving, timed)
     report = replace(report, shares=timed.shares())
-    return replace(report, record=write_record(report, job.main.info))
+    return replace(report, record=write_record(report, job.main.info, request_digest(options)))
 
 
 def _prepare(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mien import __version__
 from mien.errors import OutputError
 from mien.media import ClipInfo
-from mien.media.files import whole_file
+from mien.media.files import file_digest, whole_file
 
 if TYPE_CHECKING:
     from mien.jobs.animate import AnimateReport
@@ -38,8 +38,11 @@ def check_record(path: Path) -> None:
         raise OutputError(f"{path} is in the way of the record of this run and is not one: choose another output name")
 
 
-def write_record(report: AnimateReport, driver: ClipInfo) -> Path:
-    """Write what was done; returns the path. Times are given as parts of the whole, which other machines share."""
+def write_record(report: AnimateReport, driver: ClipInfo, request: str | None = None) -> Path:
+    """Write what was done; returns the path. Times are given as parts of the whole, which other machines share.
+
+    request: the digest of what was asked for (`jobs.request`), by which a run that is repeated knows its result again.
+    """
     path = record_path(report.output)
     content = {
         "mien": __version__,
@@ -57,6 +60,8 @@ def write_record(report: AnimateReport, driver: ClipInfo) -> Path:
         "best_frame": report.best_frame,
         "time_shares": {name: round(share, 4) for name, share in (report.shares or {}).items()},
         "warnings": list(report.warnings),
+        "request": request,
+        "content": file_digest(report.output),
     }
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

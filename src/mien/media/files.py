@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from mien.errors import InputError, OutputError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+_BLOCK = 1 << 20  # bytes read at once
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full; free some space or choose another disk",
@@ -77,6 +81,27 @@ def temporary_beside(path: Path) -> Path:
     except OSError as error:
         raise unwritable(path, error) from error
     return temporary
+
+
+def file_digest(path: Path) -> str | None:
+    """SHA-256 of a file's content; None if it is no file that can be read."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        state = path.stat()
+        return _digest_of(path.resolve(), state.st_size, state.st_mtime_ns)
+    except (OSError, RuntimeError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, size: int, changed: int) -> str:
+    """size, changed: of the file, so that what is remembered is of this content."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            sha.update(block)
+    return sha.hexdigest()
 
 
 def remove_quietly(path: Path) -> None:
