@@ -12,7 +12,7 @@ import pytest
 
 from media_samples import cut, loudness, make_video, make_wav, number_of, numbered, streams_of, tone_blocks
 from mien.errors import InputError
-from mien.media import VideoWriter, open_clip, write_image, write_video
+from mien.media import VideoWriter, open_clip, part_of, write_image, write_video
 
 RATE = Fraction(30000, 1001)
 
@@ -187,6 +187,15 @@ def test_a_later_part_of_the_driver_takes_that_part_of_its_sound(tmp_path: Path,
     assert found["rate"] == 25 and len(found["frames"]) == 30
     if target != "mp4":  # there, sound from before the start would move the picture to a later time
         assert next(time for kind, time in found["order"] if kind == "video") == 0
+
+
+@pytest.mark.parametrize("rate", [None, Fraction(10), Fraction(60)])
+def test_a_part_at_another_rate_keeps_its_sound_in_time(tmp_path: Path, rate: Fraction | None) -> None:
+    given = ticking(tmp_path / "a.mp4", [Fraction(1, 5), Fraction(3, 2)], Fraction(2))
+    part = part_of(open_clip(given), Fraction(4, 5), Fraction(9, 5), rate)
+    path = write_video(tmp_path / "b.mp4", part, part.info.rate, audio_from=given, audio_start=part.start)
+    assert clicks_in(path) == pytest.approx([0.7], abs=0.012)
+    assert open_clip(path).info.duration == 1
 
 
 @pytest.mark.parametrize("name", ["silent.mp4", "picture.png", "folder"])

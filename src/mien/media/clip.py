@@ -27,11 +27,13 @@ class Clip:
     """A driver. Iterate it as often as needed: every iteration opens the file anew and holds one frame at a time.
 
     info: what the container says (see ClipInfo). warnings: sentences about frames that could not be read, filled while
-    iterating; damage costs the damaged frames, not the run.
+    iterating; damage costs the damaged frames, not the run. start: seconds of the file at which the first frame lies,
+    later than 0 only for a part of a clip.
     """
 
     def __init__(self, info: ClipInfo) -> None:
         self.info = info
+        self.start = Fraction(0)
         self.warnings: list[str] = []
 
     def __iter__(self) -> Iterator[np.ndarray]:
