@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from mien import __version__
 from mien.cli.animate import animate
+from mien.cli.batch import batch
 from mien.cli.convert import convert
 from mien.cli.data import data
 from mien.cli.demo import demo
@@ -106,7 +107,7 @@ def options(
     """Make a still portrait move as the face in a video does."""
 
 
-for command in (animate, edit, motion, demo, doctor, parity, train):
+for command in (animate, batch, edit, motion, demo, doctor, parity, train):
     app.command()(command)
 app.add_typer(data)
 app.add_typer(evaluate)

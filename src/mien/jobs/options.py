@@ -16,6 +16,7 @@ FAST_STEPS_LIMIT = 50  # what LCM weights are distilled from
 GAINS = ("eyes_gain", "mouth_gain", "brows_gain", "head_gain")
 MOST_GAIN = 4.0
 _SEEDS = 2**63
+_LONGEST_RATE = 40  # characters
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,12 @@ def parse_best_frame(text: str) -> int | str:
 def parse_rate(text: str) -> Fraction:
     """Frames a second as "25", "29.97" or, exactly, "30000/1001"."""
     try:
+        if len(text) > _LONGEST_RATE or "e" in text.lower():  # Python would write 1e999999999 out
+            raise ValueError(text)
         return Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"--fps is {text!r}, but it must be a rate such as 25, 29.97 or 30000/1001") from error
+        shown = text[:_LONGEST_RATE]
+        raise InputError(f"--fps is {shown!r}, but it must be a rate such as 25, 29.97 or 30000/1001") from error
 
 
 def _whole_number(name: str, value: object, least: int, most: int | None, also: str = "") -> None:

@@ -13,7 +13,8 @@ from mien.jobs.options import AnimateOptions
 from mien.jobs.progress import Progress
 
 SYSTEMS = ("x", "dex")
-_DEFAULTS: dict[str, Any] = {
+# what DeX-Portrait alone knows
+DEX_DEFAULTS: dict[str, Any] = {
     "pose_from": None,
     "expression_from": None,
     "pose_only": False,
@@ -33,7 +34,7 @@ def options_of(system: str, *, driver: Path | None, dex: Mapping[str, Any], **mo
     if system != "x":
         raise InputError(f"--system is {system!r}, but it must be one of {', '.join(SYSTEMS)}")
     for name, value in dex.items():
-        if value != _DEFAULTS[name]:
+        if value != DEX_DEFAULTS[name]:
             raise InputError(f"--{name.replace('_', '-')} needs pose and expression apart: give --system dex as well")
     if driver is None:
         raise InputError("no driver was given: name a video, an image or a folder of images with -d DRIVER")

@@ -85,7 +85,8 @@ def spread(
     """Do work(*arguments) for every name; what it returns is the reason of a failure, None if it went well.
 
     In this process, in several, or with `ray` (an address; "local": one of `workers` processes, here) on a cluster,
-    whose machines must see the same files and have mien installed. Raises MienError if the work cannot go on.
+    whose machines must see the same files and have mien installed. Where there are several GPUs each process sees one
+    of them, in turn; on a cluster with GPUs each task has one. Raises MienError if the work cannot go on.
     """
     pieces = list(todo)
     progress.stage(title, len(pieces))
@@ -103,7 +104,10 @@ def spread(
 def _in_processes(work: Work, pieces: list[Piece], workers: int) -> Iterator[tuple[str, str | None]]:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes are the threads
     spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawned, initializer=_end_with_parent) as pool:
+    places = spawned.Queue()
+    for place in range(workers):
+        places.put(place)
+    with ProcessPoolExecutor(workers, spawned, initializer=_begin_worker, initargs=(places, _gpus())) as pool:
         running = {pool.submit(work, *arguments): name for name, arguments in pieces}
         try:
             for future in as_completed(running):
@@ -116,6 +120,23 @@ def _in_processes(work: Work, pieces: list[Piece], workers: int) -> Iterator[tup
         finally:
             for future in running:
                 future.cancel()
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _begin_worker(places: Any, gpus: list[str]) -> None:
+    """places: a queue with a number for each worker, by which they share the GPUs out."""
+    if len(gpus) > 1:  # read by CUDA when it starts, which it has not done yet
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[places.get() % len(gpus)]
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:
@@ -142,7 +163,9 @@ def _on_ray(work: Work, pieces: list[Piece], address: str, workers: int) -> Iter
     if started:
         _connect(ray, address, workers)
     try:
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(work)
+        # A task that asks for no GPU is shown none.
+        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_RETRIES)(work)
         running = {task.remote(*arguments): name for name, arguments in pieces}
         while running:
             (ready,), _ = ray.wait(list(running), num_returns=1)

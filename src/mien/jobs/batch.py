@@ -1,0 +1,165 @@
+"""`mien batch`: many portraits by many drivers, in several processes or on a Ray cluster, resumed where it stopped."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mien.errors import InputError, MienError
+from mien.jobs.job_table import Job, column_names, make_jobs, read_jobs
+from mien.jobs.models import load_pipeline
+from mien.jobs.options import AnimateOptions
+from mien.jobs.outputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mien.jobs.progress import Progress, Silent
+from mien.jobs.request import is_finished, request_digest
+from mien.jobs.systems import job_of
+from mien.jobs.workers import Outcome, spread, work_in
+from mien.media.files import remove_quietly, unreadable, unwritable, whole_file
+
+FAILURES = "failures.csv"
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What to run and where.
+
+    jobs: a table of jobs (see `jobs.job_table`), or None with `portraits` and `drivers`, each a file or a folder of
+    them, for all pairs. out: the folder for the results. common: options of `mien animate` by name, for every job that
+    does not set them. workers: processes. ray: a Ray cluster to run on, see `spread`.
+    Raises InputError unless there is a table or both folders.
+    """
+
+    out: Path
+    jobs: Path | None = None
+    portraits: Path | None = None
+    drivers: Path | None = None
+    common: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
+    ray: str | None = None
+
+    def __post_init__(self) -> None:
+        pairs = self.portraits is not None and self.drivers is not None
+        neither = self.portraits is None and self.drivers is None
+        if not (pairs and self.jobs is None) and not (neither and self.jobs is not None):
+            raise InputError("give either a table of jobs, or --portraits and --drivers for all pairs")
+        if self.workers < 1:
+            raise InputError(f"--workers is {self.workers}, but it must be 1 or more")
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """How it went. failures: the file that lists what failed, None if all went well."""
+
+    outcome: Outcome
+    failures: Path | None
+
+
+def parse_common(words: list[str]) -> dict[str, str]:
+    """NAME=VALUE words as columns. Raises InputError."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        name = name.strip().lstrip("-").replace("-", "_")
+        if not sign or name not in column_names() or name in ("portrait", "driver", "output"):
+            known = ", ".join(column_names()[3:])
+            raise InputError(f"--set is {word!r}, but it must be NAME=VALUE, with a name of {known}")
+        found[name] = value
+    return found
+
+
+def batch_jobs(options: BatchOptions) -> list[Job]:
+    """All jobs, checked as far as that goes without opening portraits and drivers. Raises InputError."""
+    if options.jobs is not None:
+        return read_jobs(options.jobs, options.out, options.common)
+    assert options.portraits is not None and options.drivers is not None  # as BatchOptions has it
+    pictures = _files(options.portraits, IMAGE_SUFFIXES, "portraits")
+    drivers = _files(options.drivers, (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES), "drivers")
+    rows = [
+        (f"{picture.name} by {driver.name}", {"portrait": [str(picture.absolute())], "driver": str(driver.absolute())})
+        for picture in pictures
+        for driver in drivers
+    ]
+    return make_jobs(rows, Path(), options.out, options.common)
+
+
+def run_batch(options: BatchOptions, progress: Progress) -> BatchReport:
+    """Run all jobs that are not finished. What fails is left out, listed, and tried again by the next run.
+
+    Raises InputError for a table that cannot be used, MienError if the work cannot go on.
+    """
+    jobs = batch_jobs(options)
+    outcome = Outcome()
+    todo: dict[str, Job] = {}
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(options.out, error) from error
+    with work_in(options.out):
+        for job in jobs:
+            if is_finished(job.options, request_digest(job.options)):
+                outcome.kept.append(job.name(options.out))
+            else:
+                todo[job.name(options.out)] = job
+        pieces = [(name, (job.options,)) for name, job in todo.items()]
+        spread(run_job, pieces, options.workers, "Animating", outcome, progress, options.ray)
+    return BatchReport(outcome, _write_failures(options.out / FAILURES, outcome, todo))
+
+
+def run_job(options: AnimateOptions) -> str | None:
+    """In a worker: one job. What another worker finished before it was lost stays. Returns why it failed."""
+    try:
+        if is_finished(options, request_digest(options)):
+            return None
+        job_of(options)(options, Silent(), **_loaded(options))
+    except MienError as error:
+        return " ".join(str(error).split())
+    except Exception as error:  # one job's fault must not cost the others
+        return f"a fault of the program ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    return None
+
+
+_PIPES: dict[tuple[Any, ...], Any] = {}
+
+
+def _loaded(options: AnimateOptions) -> dict[str, Any]:
+    """One model a process: it takes longer to load than a short clip to animate. DeX-Portrait's loads itself."""
+    if type(options) is not AnimateOptions:
+        return {}
+    key = (options.model, options.device, options.dtype, options.fast, options.lora)
+    if key not in _PIPES:
+        _PIPES.clear()  # two may not fit in memory
+        _PIPES[key] = load_pipeline(options)
+    return {"pipe": _PIPES[key]}
+
+
+def _files(place: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
+    """The files of one kind in a folder, or the one file. Raises InputError."""
+    try:
+        if place.is_file():
+            return [place]
+        if not place.is_dir():
+            raise InputError(f"--{what} {place} does not exist: give a file, or a folder of {what}")
+        inside = [p for p in place.iterdir() if not p.name.startswith(".")]
+        found = sorted(p for p in inside if p.suffix.lower() in suffixes and p.is_file())
+    except OSError as error:
+        raise unreadable(place, error) from error
+    if not found:
+        raise InputError(f"--{what} {place} holds none: put files that end in {', '.join(suffixes)} there")
+    return found
+
+
+def _write_failures(path: Path, outcome: Outcome, jobs: dict[str, Job]) -> Path | None:
+    """The failed jobs as a table of jobs, with the reasons; an older list goes when nothing fails any more."""
+    if not outcome.failed:
+        remove_quietly(path)
+        return None
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file)
+        lines.writerow(["job", "portrait", "driver", "output", "reason"])
+        for name, reason in sorted(outcome.failed.items()):
+            job = jobs[name]
+            portraits = ";".join(map(str, job.options.portraits))
+            lines.writerow([job.place, portraits, job.options.driver, name, reason])
+    return path
