@@ -34,5 +34,7 @@ def write_discs(out: Path, steady: bool = False) -> Path:
     landmarks = places[None, :, None] + rng.uniform(-30, 30, (3, 1 if steady else 64, 68, 2)).astype(np.float32)
     np.save(out / "group_000_frames.npy", frames)
     np.save(out / "group_000_sources.npy", frames[:, 0])
-    np.savez(out / "group_000_meta.npz", landmarks=landmarks.astype(np.float32), validation=False)
+    landmarks = np.broadcast_to(landmarks, (3, 64, 68, 2)).astype(np.float32)
+    pupils = np.concatenate([landmarks[:, :, 36:48].reshape(3, 64, 2, 6, 2).mean(3), np.zeros((3, 64, 2, 1))], -1)
+    np.savez(out / "group_000_meta.npz", landmarks=landmarks, pupils=pupils.astype(np.float32), validation=False)
     return out

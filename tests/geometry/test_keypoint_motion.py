@@ -8,10 +8,10 @@ from mien.geometry.keypoint_motion import FaceBasis, FaceMotion, KeypointMotion,
 
 RNG = np.random.default_rng(0)
 # The real order of a face matters here: rims of eyes and lips must lie above each other.
-MEAN = RNG.normal(size=(68, 3)) * [0.5, 0.5, 0.2]
+MEAN = RNG.normal(size=(70, 3)) * [0.5, 0.5, 0.2]
 for HIGH, LOW in ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)):
     MEAN[HIGH, 1], MEAN[LOW, 1] = -0.1, 0.1
-SHAPES = RNG.normal(size=(52, 68, 3)) * 0.005
+SHAPES = RNG.normal(size=(52, 70, 3)) * 0.005
 BASIS = FaceBasis(MEAN, SHAPES)
 
 
@@ -20,23 +20,25 @@ def seen(head: np.ndarray, pose: HeadPose) -> np.ndarray:
 
 
 def face(pose: HeadPose, scores: np.ndarray, shape: np.ndarray | float = 0.0) -> FaceMotion:
-    return FaceMotion(seen(MEAN + shape + np.tensordot(scores, SHAPES, 1), pose), pose, scores)
+    return FaceMotion(seen(MEAN + shape + np.tensordot(scores, SHAPES, 1), pose)[:68], pose, scores)
 
 
 def test_a_face_driven_by_itself_keeps_its_landmarks() -> None:
-    pose, shape = HeadPose.from_euler(10, -5, 3, (0.1, -0.05), 0.4), RNG.normal(size=(68, 3)) * 0.01
+    pose, shape = HeadPose.from_euler(10, -5, 3, (0.1, -0.05), 0.4), RNG.normal(size=(70, 3)) * 0.01
     source = face(pose, RNG.uniform(0, 0.5, 52), shape)
-    np.testing.assert_allclose(KeypointMotion(BASIS, source).driven(source), source.landmarks, atol=0.01)
+    keypoints = KeypointMotion(BASIS, source)
+    np.testing.assert_allclose(keypoints.driven(source)[:68], source.landmarks, atol=0.01)
+    np.testing.assert_allclose(keypoints.driven(source)[68:], keypoints.keypoints[68:], atol=0.01)
 
 
 def test_identity_stays_when_another_face_drives() -> None:
-    shape = RNG.normal(size=(68, 3)) * [0.02, 0.02, 0]
+    shape = RNG.normal(size=(70, 3)) * [0.02, 0.02, 0]
     source = face(HeadPose.from_euler(0, 0, 0, (0, 0), 0.4), np.zeros(52), shape)
     scores = RNG.uniform(0, 0.5, 52)
-    driver = face(HeadPose.from_euler(20, 5, -8, (0.05, 0.02), 0.42), scores, RNG.normal(size=(68, 3)) * 0.02)
+    driver = face(HeadPose.from_euler(20, 5, -8, (0.05, 0.02), 0.42), scores, RNG.normal(size=(70, 3)) * 0.02)
     expected = face(driver.pose, scores, shape).landmarks
     # what differs is what a single frontal picture cannot show: the shape's depth, and eyes of another openness
-    np.testing.assert_allclose(KeypointMotion(BASIS, source).driven(driver), expected, atol=0.012)
+    np.testing.assert_allclose(KeypointMotion(BASIS, source).driven(driver)[:68], expected, atol=0.012)
 
 
 def test_a_reference_frame_takes_place_and_size_off() -> None:
@@ -44,13 +46,13 @@ def test_a_reference_frame_takes_place_and_size_off() -> None:
     at_rest = face(HeadPose.from_euler(0, 0, 0, (-0.2, 0.0), 0.8), np.zeros(52))
     nearer = face(HeadPose.from_euler(0, 0, 0, (0.0, 0.0), 0.88), np.zeros(52))
     keypoints = KeypointMotion(BASIS, source)
-    np.testing.assert_allclose(keypoints.driven(at_rest, at_rest), source.landmarks, atol=1e-5)
-    moved = keypoints.driven(nearer, at_rest)
+    np.testing.assert_allclose(keypoints.driven(at_rest, at_rest)[:68], source.landmarks, atol=1e-5)
+    moved = keypoints.driven(nearer, at_rest)[:68]
     assert np.ptp(moved, axis=0) == pytest.approx(np.ptp(source.landmarks, axis=0) * 1.1, rel=1e-3)
 
 
 def test_lids_and_lips_meet_and_do_not_cross() -> None:
-    shut = np.zeros((52, 68, 3))
+    shut = np.zeros((52, 70, 3))
     shut[0, [37, 38, 43, 44, 61, 62, 63], 1] = 5.0
     source = face(HeadPose.from_euler(0, 0, 0, (0, 0), 0.5), np.zeros(52))
     closed = KeypointMotion(FaceBasis(MEAN, shut), source).posed(source.pose, np.eye(52)[0])
@@ -59,9 +61,9 @@ def test_lids_and_lips_meet_and_do_not_cross() -> None:
 
 
 def test_wider_eyes_close_further() -> None:
-    shut = np.zeros((52, 68, 3))
+    shut = np.zeros((52, 70, 3))
     shut[0, [37, 38], 1] = 0.1
-    wide = np.zeros((68, 3))
+    wide = np.zeros((70, 3))
     wide[[37, 38], 1], wide[[41, 40], 1] = -0.05, 0.05
     pose = HeadPose.from_euler(0, 0, 0, (0, 0), 0.5)
     plain, large = (KeypointMotion(FaceBasis(MEAN, shut), face(pose, np.zeros(52), shape)) for shape in (0.0, wide))

@@ -43,12 +43,12 @@ def pipeline(silent: bool = True) -> XPortraitPipeline:
 
 
 def marks(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-0.6, 0.6, (68, 2))
+    return np.random.default_rng(seed).uniform(-0.6, 0.6, (70, 2))
 
 
 def test_sampling_that_changes_nothing_gives_the_reenactors_picture_whole() -> None:
     pipe, face = pipeline(), draw_face(64, 64)
-    pipe.set_portrait(face, landmarks=marks())
+    pipe.set_portrait(face, keypoints=marks())
     driven = [marks() + shift for shift in (0.0, 0.02, 0.05, 0.08, 0.1)]
     drive = [draw_face(64, 64, mouth=0.5)] * 5
     got = pipe.animate(drive, drive, driven=driven, output_type="pt").frames
@@ -60,7 +60,7 @@ def test_sampling_that_changes_nothing_gives_the_reenactors_picture_whole() -> N
 
 def test_what_sampling_changes_is_added() -> None:
     pipe = pipeline(silent=False)
-    pipe.set_portrait(draw_face(64, 64), landmarks=marks())
+    pipe.set_portrait(draw_face(64, 64), keypoints=marks())
     one = Reenactment(pipe.reenactor, to_pixels([draw_face(64, 64)], 64), marks()).picture(marks())
     drive = [draw_face(64, 64, mouth=0.5)]
     assert (pipe.animate(drive, drive, driven=[marks()], output_type="pt").frames[0] - one).abs().mean() > 0.05
@@ -69,7 +69,7 @@ def test_what_sampling_changes_is_added() -> None:
 def test_only_the_face_is_changed() -> None:
     pipe = pipeline(silent=False)
     small = marks() * 0.4
-    pipe.set_portrait(draw_face(64, 64), landmarks=small)
+    pipe.set_portrait(draw_face(64, 64), keypoints=small)
     one = Reenactment(pipe.reenactor, to_pixels([draw_face(64, 64)], 64), small).picture(small)
     drive = [draw_face(64, 64, mouth=0.5)]
     changed = (pipe.animate(drive, drive, driven=[small], output_type="pt").frames[0] - one).abs().mean(0)
@@ -94,6 +94,6 @@ def test_it_is_saved_and_loaded_with_the_pipeline(tmp_path: Path) -> None:
     again = XPortraitPipeline.from_pretrained(tmp_path)
     frames = []
     for one in (pipe, again):
-        one.set_portrait(draw_face(64, 64), landmarks=marks())
+        one.set_portrait(draw_face(64, 64), keypoints=marks())
         frames.append(one.animate(drive, drive, driven=[marks(1)], output_type="np").frames.astype(int))
     assert np.abs(frames[0] - frames[1]).max() <= 1

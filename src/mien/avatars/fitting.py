@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.avatars.camera import FLIP, FOCAL, Doubles, Floats, Placement, project
 from mien.avatars.detector import IRISES, LEFT_EYE, RIGHT_EYE, Face, landmark_map
-from mien.avatars.head_model import EYEBALLS, HEAD, HeadModel, HeadShape, gaze_rotation
+from mien.avatars.head_model import EYEBALLS, HEAD, PUPIL_DISTANCE, HeadModel, HeadShape, gaze_rotation
 from mien.avatars.kernels import vertex_normals
 from mien.geometry.pose import rotation_matrix, rotation_vector
 
@@ -222,19 +222,18 @@ def fitted_gaze(model: HeadModel, shape: HeadShape, fit: Fit, face: Face, size: 
     from scipy.optimize import least_squares
 
     gaze, radii = np.zeros((2, 2), np.float32), np.zeros(2, np.float32)
-    pupil_distance = 1.45  # from the middle of the eyeball to the iris, cm
     for side, (centre_point, rim) in enumerate(IRISES):
         centre = shape.eye_centres[side].astype(np.float64)
 
         def miss(angles: Doubles, centre: Doubles = centre, point: int = centre_point) -> Doubles:
-            pupil = centre + pupil_distance * gaze_rotation(float(angles[0]), float(angles[1]))[:, 2]
+            pupil = centre + PUPIL_DISTANCE * gaze_rotation(float(angles[0]), float(angles[1]))[:, 2]
             seen = project(fit.placement.apply(pupil[None].astype(np.float64)), size)[0]
             return np.concatenate([seen - face.points[point], 0.02 * angles])
 
         gaze[side] = np.clip(least_squares(miss, np.zeros(2), diff_step=1e-3).x, -35, 35)
         rim_pixels = np.linalg.norm(face.points[rim] - face.points[centre_point], axis=1).mean()
         depth = float(fit.placement.apply(centre[None])[0, 2])
-        sine = min(0.6, float(rim_pixels) * depth / (FOCAL * size) / pupil_distance)
+        sine = min(0.6, float(rim_pixels) * depth / (FOCAL * size) / PUPIL_DISTANCE)
         radii[side] = np.clip(np.degrees(np.arcsin(sine)), 18, 28)
     return gaze, radii
 

@@ -6,11 +6,12 @@ A group NNN of p people and m = 64 motions is complete when its last file, peopl
 - group_NNN_sources.npy: uint8 [p, 256, 256, 3] RGB: the photograph itself; of random people a neutral view.
 - group_NNN_meta.npz: landmarks [p, m, 68, 2] float32, pixels, the first one's centre at (0.5, 0.5), iBUG order; exact:
   projected vertices, hidden ones too; depths [p, m, 68]: see `View`; origins [p, m, 2]: where the head's own origin is
-  seen, pixels. head_pose [p, m, 6] float32: rotation vector, translation, scale of `HeadPose`.
+  seen, pixels. pupils [p, m, 2, 3]: pixels and depth, the eye of landmarks 36 to 41 first.
+  head_pose [p, m, 6] float32: rotation vector, translation, scale of `HeadPose`.
   pose [m, 3]: yaw, pitch, roll, degrees. rotation [m, 3, 3]: `HeadPose.matrix`. shift_scale [m, 3]: see `HeadMotion`.
   expression [m, 57] and expression_names. motion_kind [m]. clips [2, 2]: first and last + 1 motion of the continuous
   ones. visible_frames [p, m]: whether all landmarks lie in the picture; visible [p]: in more than 95 % of the motions.
-  validation: bool. schema: 3.
+  validation: bool. schema: 4.
 - group_NNN_people.json: in the order of the rows, id, kind ("photo" or "random"), style and details of each person; and
   who was left out, with the reason.
 
@@ -123,11 +124,12 @@ class Acted:
     depths: Floats  # [m, 68]
     origins: Floats  # [m, 2]
     poses: Floats  # [m, 6]
+    pupils: Floats  # [m, 2, 3]
 
 
 def perform(model: HeadModel, actor: Actor, performance: Performance, style: Style, size: int = SIDE) -> Acted:
     """Render one person in every motion of a performance."""
-    frames, landmarks, depths, origins, poses = [], [], [], [], []
+    frames, landmarks, depths, origins, poses, pupils = [], [], [], [], [], []
     for index in range(len(performance)):
         view = actor.render(performance.expression[index], performance.motion(index), size)
         pose = head_pose(view.placement, view.landmarks, size)
@@ -136,7 +138,8 @@ def perform(model: HeadModel, actor: Actor, performance: Performance, style: Sty
         depths.append(view.depths)
         origins.append(project(view.placement.offset[None], size)[0])
         poses.append([*pose.rotation, *pose.translation, pose.scale])
-    rows = (np.array(row, np.float32) for row in (landmarks, depths, origins, poses))
+        pupils.append(view.pupils)
+    rows = (np.array(row, np.float32) for row in (landmarks, depths, origins, poses, pupils))
     return Acted(np.stack(frames), *rows)
 
 
@@ -192,6 +195,7 @@ def _save_meta(path: Path, model: HeadModel, plan: GroupPlan, performance: Perfo
             landmarks=landmarks,
             depths=np.stack([row.depths for row in rows]),
             origins=np.stack([row.origins for row in rows]),
+            pupils=np.stack([row.pupils for row in rows]),
             head_pose=np.stack([row.poses for row in rows]),
             pose=performance.angles,
             rotation=np.array(rotations, np.float32),
@@ -203,5 +207,5 @@ def _save_meta(path: Path, model: HeadModel, plan: GroupPlan, performance: Perfo
             visible=inside.mean(1) > 0.95,
             visible_frames=inside,
             validation=np.array(plan.validation),
-            schema=np.array(3),
+            schema=np.array(4),
         )

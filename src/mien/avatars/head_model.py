@@ -26,6 +26,7 @@ FACE, HEAD, SOCKET, EYE_SOCKETS, GUMS, TEETH, EYEBALLS = 0, 1, 2, (3, 4), 5, 6, 
 _DRAWN_PARTS = 9  # parts 9 to 16 are shells for an eye shader and lash cards, which drawn opaque look like black rims
 _STANDARD = 53  # of the pack's 57 shapes carry ARKit's names; the others stay at 0
 # How far an eyeball turns at coefficient 1, degrees: ICT's own eyeLook shapes move the lids only.
+PUPIL_DISTANCE = 1.45  # from the middle of an eyeball to its iris, cm
 GAZE_OUT = GAZE_IN = 35.0
 GAZE_UP, GAZE_DOWN = 28.0, 30.0
 _WAYS = ("Out", "In", "Up", "Down")
@@ -113,6 +114,11 @@ class HeadModel:
             first, last = self.part_range[EYEBALLS[side]]
             vertices[first:last] = (vertices[first:last] - centre) @ gaze_rotation(*angles[side]).T + centre
         return vertices
+
+    def pupils(self, shape: HeadShape, gaze: NDArray[np.floating]) -> Floats:
+        """Where the pupils [2, 3] of a person are, left first; gaze [2, 2] as `gaze_angles`."""
+        turned = [gaze_rotation(*angles)[:, 2] for angles in gaze]
+        return (shape.eye_centres + PUPIL_DISTANCE * np.array(turned)).astype(np.float32)
 
     def gaze_angles(self, expression: NDArray[np.floating]) -> Floats:
         """Degrees [2, 2] that each eyeball (left first) turns to the subject's left and up."""

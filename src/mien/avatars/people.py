@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from mien.avatars import kernels
 from mien.avatars.attire import Accessory, glasses, shoulders
-from mien.avatars.camera import Floats, HeadMotion, Placement, depths, place, project
+from mien.avatars.camera import Floats, HeadMotion, Placement, place
 from mien.avatars.eyes import EYE_SIDE, EyeColours, paint_eye, smooth_step
 from mien.avatars.head_model import EYEBALLS, FACE, GUMS, HEAD, TEETH, HeadModel, HeadShape
-from mien.avatars.photo import View, lid_gains
+from mien.avatars.photo import View, lid_gains, make_view
 from mien.avatars.renderer import Coat, Light, Mesh, look_at, shrink
 from mien.avatars.skin import IRISES, Colour, FaceTraits, paint_face, random_background
 from mien.avatars.texture import atlas_places, empty_atlas, part_tint
@@ -134,8 +134,8 @@ class RandomPerson:
         half_way = self._light.key + np.array([0, 0, -1], np.float32)
         half_way = (half_way / np.linalg.norm(half_way)).astype(np.float32)
         kernels.add_gloss(seen.owner, seen.weights, self._mesh.triangles, normals, half_way, *self._gloss, image)
-        marked = points[self.model.landmarks]
-        return View(shrink(image, size), project(marked, size), placement, depths(marked, placement, size))
+        looking = self.model.gaze_angles(amounts) if gaze is None else gaze
+        return make_view(self.model, self.shape, shrink(image, size), points, looking, placement)
 
     def commanded(self, expression: Floats) -> Floats:
         """See `PhotoAvatar.commanded`."""

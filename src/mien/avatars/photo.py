@@ -31,12 +31,14 @@ _LID_PAIRS = (((386, 374), (385, 380), (387, 373)), ((159, 145), (160, 144), (15
 @dataclass(frozen=True, eq=False)
 class View:
     """One rendered picture: image [s, s, 3] uint8; landmarks [68, 2] pixels; placement of the head in the camera;
-    depths [68]: of the landmarks behind the placement's origin, in pixels as long as those in the head's plane."""
+    depths [68]: of the landmarks behind the placement's origin, in pixels as long as those in the head's plane;
+    pupils [2, 3]: pixels and depth, the eye of landmarks 36 to 41 first."""
 
     image: NDArray[np.uint8]
     landmarks: Floats
     placement: Placement
     depths: Floats
+    pupils: Floats
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class PhotoAvatar:
         """As `render`, with the head placed by hand."""
         amounts = self.commanded(expression)
         looking = self.model.gaze_angles(amounts) if gaze is None else gaze
-        posed = self.model.posed(self.shape, amounts, np.clip(looking, -_GAZE_LIMIT, _GAZE_LIMIT))
+        looking = np.clip(looking, -_GAZE_LIMIT, _GAZE_LIMIT)
+        posed = self.model.posed(self.shape, amounts, looking)
         points = placement.apply(posed)
         large = size * supersample
         image = self.surroundings.draw(placement, posed - self._rest_posed, large).astype(np.float32)
@@ -137,8 +140,7 @@ class PhotoAvatar:
             lid.write(self._coat.texture, float(expression[self.model.index(f"eyeBlink_{'LR'[side]}")]))
         self._fade_far_side(points)
         look_at(self._mesh, points, large).paint(image, self._coat, self._unlit)
-        marked = points[self.model.landmarks]
-        return View(shrink(image, size), project(marked, size), placement, depths(marked, placement, size))
+        return make_view(self.model, self.shape, shrink(image, size), points, looking, placement)
 
     def _fade_far_side(self, points: Floats) -> None:
         """Let the mesh's border go where it is seen edge on: the surroundings show the cheek's far side softer."""
@@ -161,6 +163,22 @@ class PhotoAvatar:
         own = float(self.expression[jaw])
         amounts[jaw] += max(float(amounts[jaw]) - own, 0.0) * (self.gains.jaw - 1)
         return amounts
+
+
+def make_view(
+    model: HeadModel,
+    shape: HeadShape,
+    image: NDArray[np.uint8],
+    points: Floats,
+    gaze: NDArray[np.floating],
+    placement: Placement,
+) -> View:
+    """A picture [s, s, 3] with where things are in it; points [v, 3]: the mesh in the camera; gaze [2, 2], degrees."""
+    size = len(image)
+    marked = points[model.landmarks]
+    pupils = placement.apply(model.pupils(shape, gaze))[::-1]  # the subject's right eye is on the picture's left
+    seen = np.column_stack([project(pupils, size), depths(pupils, placement, size)])
+    return View(image, project(marked, size), placement, depths(marked, placement, size), seen)
 
 
 def lid_gains(model: HeadModel, shape: HeadShape) -> tuple[float, float]:

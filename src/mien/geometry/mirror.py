@@ -16,6 +16,10 @@ MIRROR = np.array([
 
 
 def mirrored_landmarks(points: NDArray[np.floating], width: float) -> NDArray[np.float32]:
-    """Landmarks [..., 68, 2] (pixels, the first one's centre at 0.5) in the mirror image of a picture `width` wide."""
-    mirrored = points[..., MIRROR, :] * [-1, 1] + [width, 0]
+    """Landmarks [..., 68, 2] (pixels, the first one's centre at 0.5) in the mirror image of a picture `width` wide.
+
+    Keypoints [..., 70, 2] likewise: the last two are the pupils.
+    """
+    order = MIRROR if points.shape[-2] == len(MIRROR) else np.append(MIRROR, [len(MIRROR) + 1, len(MIRROR)])
+    mirrored = points[..., order, :] * [-1, 1] + [width, 0]
     return np.asarray(mirrored, np.float32)

@@ -12,6 +12,7 @@ from torch import Tensor
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.geometry.keypoint_motion import FaceMotion, Floats, KeypointMotion
+from mien.geometry.measured_mouth import MeasuredMouth
 from mien.models.reenactor import Reenactor
 from mien.pipelines.pictures import Picture, to_pixels, to_uint8
 
@@ -28,7 +29,7 @@ class Reenacted:
 
 
 def face_region(landmarks: Floats, side: int) -> Tensor:
-    """A soft ellipse [1, side, side] around landmarks [68, 2] (half sides), a third higher for the forehead."""
+    """A soft ellipse [1, side, side] around keypoints [k, 2] (half sides), a third higher for the forehead."""
     points = np.asarray(landmarks, np.float64)
     low, high = points.min(0), points.max(0)
     low = low - [0, (high[1] - low[1]) / 3]
@@ -41,18 +42,18 @@ def face_region(landmarks: Floats, side: int) -> Tensor:
 class Reenactment:
     """One portrait, encoded once, and its pictures with driven landmarks."""
 
-    def __init__(self, reenactor: Reenactor, source: Tensor, landmarks: Floats) -> None:
-        """source [1, 3, s, s] in [-1, 1]; its landmarks [68, 2] in half sides."""
+    def __init__(self, reenactor: Reenactor, source: Tensor, keypoints: Floats) -> None:
+        """source [1, 3, s, s] in [-1, 1]; its keypoints [70, 2] in half sides, see `KeypointMotion`."""
         self._reenactor = reenactor
         self._source = source.to(reenactor.device, reenactor.dtype)
-        self._landmarks = self._tensor(landmarks)
+        self._keypoints = self._tensor(keypoints)
         with torch.no_grad():
             self._features = reenactor.appearance(self._source)
 
     @torch.no_grad()
     def picture(self, driven: Floats) -> Tensor:
-        """The portrait [3, s, s] in [-1, 1] with its landmarks at `driven` [68, 2], half sides."""
-        rendered = self._reenactor(self._source, self._features, self._landmarks, self._tensor(driven))
+        """The portrait [3, s, s] in [-1, 1] with its keypoints at `driven` [70, 2], half sides."""
+        rendered = self._reenactor(self._source, self._features, self._keypoints, self._tensor(driven))
         picture: Tensor = rendered.picture[0].float().clamp(-1, 1)
         return picture
 
@@ -61,9 +62,9 @@ class Reenactment:
         picture = self.picture(driven)
         return Reenacted(picture, face_region(driven, picture.shape[-1]))
 
-    def _tensor(self, landmarks: Floats) -> Tensor:
-        # landmarks stay in single precision: half a pixel matters
-        return torch.as_tensor(np.asarray(landmarks, np.float32))[None].to(self._reenactor.device)
+    def _tensor(self, keypoints: Floats) -> Tensor:
+        # keypoints stay in single precision: half a pixel matters
+        return torch.as_tensor(np.asarray(keypoints, np.float32))[None].to(self._reenactor.device)
 
 
 def read_motion(reading: FaceReading, side: int) -> FaceMotion:
@@ -74,7 +75,7 @@ def read_motion(reading: FaceReading, side: int) -> FaceMotion:
 def read_driven(
     reader: FaceReader, reenactor: Reenactor, portrait: Picture, frames: Iterable[Picture]
 ) -> Iterator[Floats]:
-    """Driven landmarks [68, 2], half sides, for frames that are aligned to the portrait already; faces are read here.
+    """Driven keypoints [70, 2], half sides, for frames that are aligned to the portrait already; faces are read here.
 
     A frame without a face keeps the motion of the one before. Raises InputError if the portrait shows no face.
     """
@@ -85,15 +86,19 @@ def read_driven(
 
     source = read_motion(read_portrait(reader, square(portrait), "the portrait"), side)
     keypoints, hint, last = KeypointMotion(reenactor.basis(), source), None, source
+    mouth, seen = MeasuredMouth(reenactor.basis()), False
     for frame in frames:
         hint = reader.read(square(frame), hint)
-        last = last if hint is None else read_motion(hint, side)
-        yield keypoints.driven(last)
+        if hint is not None:
+            last, seen = read_motion(hint, side), True
+            mouth.learn([last])
+        yield keypoints.driven(mouth.of(last) if seen else last)
 
 
-def portrait_landmarks(reader: FaceReader, portrait: Picture, side: int) -> Floats:
-    """Landmarks [68, 2] of a portrait, half sides. Raises InputError if it shows no face."""
+def portrait_keypoints(reader: FaceReader, reenactor: Reenactor, portrait: Picture) -> Floats:
+    """Keypoints [70, 2] of a portrait, half sides. Raises InputError if it shows no face."""
+    side = int(reenactor.config.image_size)
     reading = reader.read(to_uint8(to_pixels([portrait], side))[0])
     if reading is None:
         raise InputError("no face was found in the portrait: both eyes and the mouth must be seen")
-    return reading.landmarks * (2 / side) - 1
+    return KeypointMotion(reenactor.basis(), read_motion(reading, side)).keypoints

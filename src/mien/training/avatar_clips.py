@@ -19,11 +19,20 @@ from mien.training.pairs import Take, Wish, choose_motions
 
 @dataclass(frozen=True)
 class Group:
-    """People who share their motions: frames, sources and landmarks as on disk."""
+    """People who share their motions: frames, sources and landmarks as on disk; pupils [p, m, 2, 2], where known."""
 
     frames: NDArray[np.uint8]
     sources: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
+    pupils: NDArray[np.float32] | None = None
+
+    def keypoints(self, person: int) -> NDArray[np.float32]:
+        """Landmarks and pupils [m, 70, 2] of a person. Raises InputError if these data do not know pupils."""
+        if self.pupils is None:
+            raise InputError(
+                "these avatars were made before pupils were recorded: make them anew by `mien data avatars`."
+            )
+        return np.concatenate([self.landmarks[person], self.pupils[person]], 1)
 
 
 class AvatarClips:
@@ -49,7 +58,8 @@ class AvatarClips:
                 continue
             frames = np.load(self.folder / f"{name}_frames.npy", mmap_mode="r")
             sources = np.load(self.folder / f"{name}_sources.npy", mmap_mode="r")
-            self.groups.append(Group(frames, sources, content["landmarks"]))
+            pupils = content["pupils"][..., :2] if "pupils" in content else None
+            self.groups.append(Group(frames, sources, content["landmarks"], pupils))
             self._names.append(name)
         return len(self.groups)
 
@@ -80,5 +90,5 @@ class AvatarClips:
             np.stack([group.landmarks[d, motion] for d, motion in zip(drivers, motions, strict=True)]),
             [usual[d] for d in drivers],
             np.array(group.frames[driver, start]),
-            None if photo else group.landmarks[person, start],
+            group.keypoints(person)[[start, *motions]] if wish.start else None,
         )

@@ -1,4 +1,4 @@
-"""The linear part of the reenactor: how landmarks move with expression scores, fitted to rendered people.
+"""The linear part of the reenactor: how keypoints move with expression scores, fitted to rendered people.
 
 What a face reader reads off rendered frames is set against where the landmarks truly are in the head's frame, so that
 the fit also undoes the reader's own amplitudes. Ridge regression over the frames, each person's mean taken off both
@@ -22,27 +22,29 @@ from mien.media.files import whole_file
 
 logger = logging.getLogger(__name__)
 
+_PARTS = {"eyes": slice(36, 48), "mouth": slice(48, 68), "pupils": slice(68, 70), "all": slice(0, 70)}
+
 
 def head_frame(
-    landmarks: NDArray[np.floating],
+    keypoints: NDArray[np.floating],
     depths: NDArray[np.floating],
     origins: NDArray[np.floating],
     rotation: NDArray[np.floating],
     scale: NDArray[np.floating],
     side: int,
 ) -> NDArray[np.float64]:
-    """Landmarks [n, 68, 2] (pixels) with depths [n, 68] in the heads' own frames [n, 68, 3], half face heights.
+    """Keypoints [n, 70, 2] (pixels) with depths [n, 70] in the heads' own frames [n, 70, 3], half face heights.
 
     origins [n, 2]; rotation [n, 3, 3]; scale [n]: of `HeadPose`.
     """
-    seen = np.concatenate([landmarks - origins[:, None], depths[..., None]], -1) / (side / 2)
+    seen = np.concatenate([keypoints - origins[:, None], depths[..., None]], -1) / (side / 2)
     return np.einsum("nkc,ncd->nkd", seen, rotation) / scale[:, None, None]
 
 
 def fit_basis(
     scores: NDArray[np.floating], shapes: NDArray[np.floating], person: NDArray[np.integer], ridge: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """scores [n, 52], shapes [n, 68, 3], person [n]: numbers from 0. Returns the mean head [68, 3] and [52, 68, 3]."""
+    """scores [n, 52], shapes [n, 70, 3], person [n]: numbers from 0. Returns the mean head [70, 3] and [52, 70, 3]."""
     rows = shapes.reshape(len(shapes), -1)
     people = np.unique(person)
     score_mean = np.stack([scores[person == p].mean(0) for p in people])
@@ -69,7 +71,10 @@ def read_groups(
             if len(kept) < 8:
                 continue
             at = np.array([m for m, _ in kept])
-            place = meta["landmarks"][row, at], meta["depths"][row, at], meta["origins"][row, at]
+            pupils = meta["pupils"][row, at]  # [n, 2, 3]
+            marks = np.concatenate([meta["landmarks"][row, at], pupils[..., :2]], 1)
+            deep = np.concatenate([meta["depths"][row, at], pupils[..., 2]], 1)
+            place = marks, deep, meta["origins"][row, at]
             shapes.append(head_frame(*place, meta["rotation"][at], meta["head_pose"][row, at, 5], frames.shape[2]))
             scores.append(np.stack([expression for _, expression in kept]))
             persons.append(np.full(len(kept), number))
@@ -101,7 +106,7 @@ def main() -> None:
             mine = person[chosen] == p
             left[mine] -= left[mine].mean(0)
             plain[mine] -= plain[mine].mean(0)
-        for part, points in (("eyes", slice(36, 48)), ("mouth", slice(48, 68)), ("all", slice(0, 68))):
+        for part, points in _PARTS.items():
             explained = 1 - (left[:, points] ** 2).sum() / (plain[:, points] ** 2).sum()
             logger.info("%s people, %s: %.3f of the variance explained", name, part, explained)
     with whole_file(args.out) as temporary:

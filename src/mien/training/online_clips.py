@@ -84,6 +84,7 @@ class OnlineClips:
             marks,
             usual,
             shown[0][0],
+            np.stack([np.concatenate([view.landmarks, view.pupils[:, :2]]) for view in (source, *targets)]),
         )
 
     def _member(self, number: int) -> tuple[Actor, Style]:

@@ -37,8 +37,8 @@ class Draw:
     regions: Tensor  # [r * f, REGIONS, h / 8, w / 8], where the target's features are
     # what a reenactor starts from, where one does
     whole: Tensor | None = None  # [r, 3, s, s], the sources uncut
-    landmarks: Tensor | None = None  # [r, 68, 2] of them, half sides
-    driven: Tensor | None = None  # [r * f, 68, 2] of the targets, half sides of the whole picture
+    keypoints: Tensor | None = None  # [r, 70, 2] of them, half sides
+    driven: Tensor | None = None  # [r * f, 70, 2] of the targets, half sides of the whole picture
     corner: Tensor | None = None  # [r, 2], left and top of the window, pixels
 
     def batch(self) -> Batch:
@@ -73,7 +73,7 @@ class Take:
     """What data give for one row, all of the same side. source: picture. targets: f pictures with landmarks
     [f, 68, 2]. drivers, driver_landmarks: other people in the same motions; None: there are none. usual,
     driver_usual: landmarks [68, 2] whose boxes are laid over each other, of the target's person and each driver. other:
-    a picture of somebody else, for F. source_landmarks [68, 2]: None: unknown."""
+    a picture of somebody else, for F. keypoints [1 + f, 70, 2]: of the source and the targets; None: unknown."""
 
     source: Picture
     targets: Sequence[Picture]
@@ -83,7 +83,7 @@ class Take:
     driver_landmarks: Points | None = None
     driver_usual: Sequence[Points] = ()
     other: Picture | None = None
-    source_landmarks: Points | None = None
+    keypoints: Points | None = None
 
 
 class PairData(Protocol):
@@ -152,15 +152,15 @@ def _row(take: Take, rng: np.random.Generator, wish: Wish) -> dict[str, NDArray[
 
 
 def _start(take: Take, rng: np.random.Generator, box: tuple[int, int, int], flip: bool) -> dict[str, NDArray[Any]]:
-    """Landmarks and window for a reenactor, see `Draw`; a little off, as read ones are."""
-    if take.source_landmarks is None:
-        raise InputError("these data do not know the landmarks of their sources: --reenactor needs avatars.")
-    side, marks = take.source.shape[0], np.concatenate([take.source_landmarks[None], take.landmarks])
+    """Keypoints and window for a reenactor, see `Draw`; a little off, as read ones are."""
+    if take.keypoints is None:
+        raise InputError("these data do not know the keypoints of their sources: --reenactor needs avatars.")
+    side, marks = take.source.shape[0], take.keypoints
     marks = marks + rng.normal(size=(len(marks), 1, 2)) * _OFF / 2 + rng.normal(size=marks.shape) * _OFF
     marks = (mirrored_landmarks(marks, side) if flip else marks) * (2 / side) - 1
     left = side - box[0] - box[2] if flip else box[0]
     places = np.asarray(marks, np.float32)
-    return {"landmarks": places[:1], "driven": places[1:], "corner": np.array([[left, box[1]]])}
+    return {"keypoints": places[:1], "driven": places[1:], "corner": np.array([[left, box[1]]])}
 
 
 def _controls(take: Take, rng: np.random.Generator, wish: Wish) -> tuple[list[Picture], list[Points]]:
@@ -210,7 +210,7 @@ def _at_side(take: Take, side: int) -> Take:
         None if take.driver_landmarks is None else points(take.driver_landmarks),
         [points(given) for given in take.driver_usual],
         None if take.other is None else picture(take.other),
-        None if take.source_landmarks is None else points(take.source_landmarks),
+        None if take.keypoints is None else points(take.keypoints),
     )
 
 

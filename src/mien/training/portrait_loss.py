@@ -122,7 +122,7 @@ def start_latents(model: PortraitModel, draw: Draw) -> Tensor | None:
     reenactor = model.reenactor
     if reenactor is None:
         return None
-    if draw.whole is None or draw.landmarks is None or draw.driven is None or draw.corner is None:
+    if draw.whole is None or draw.keypoints is None or draw.driven is None or draw.corner is None:
         raise ValueError("the batch was drawn without what a reenactor needs")
     frames, features = len(draw.driven) // len(draw.whole), reenactor.appearance(draw.whole)
     height, width = draw.target.shape[-2:]
@@ -135,7 +135,7 @@ def start_latents(model: PortraitModel, draw: Draw) -> Tensor | None:
         driven = draw.driven[row * frames : (row + 1) * frames]
         shown = tuple(spread(part) for part in features)
         box = (int(left), int(top), width, height)
-        made.append(reenactor(spread(draw.whole), shown, spread(draw.landmarks), driven, box).picture)
+        made.append(reenactor(spread(draw.whole), shown, spread(draw.keypoints), driven, box).picture)
     return model.encode(torch.cat(made).clamp(-1, 1))
 
 

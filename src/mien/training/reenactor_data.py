@@ -1,6 +1,6 @@
-"""Batches for the reenactor: one person's picture, the same person in other motions, and where the landmarks are.
+"""Batches for the reenactor: one person's picture, the same person in other motions, and where the keypoints are.
 
-Data: a folder of groups (see `mien.avatars.groups`). Landmarks are exact; a little noise makes them like read
+Data: a folder of groups (see `mien.avatars.groups`). Keypoints are exact; a little noise makes them like read
 ones.
 """
 
@@ -30,13 +30,13 @@ class ReenactorData:
         self.clips = AvatarClips(folder, hold_out, only_held_out)
 
     def draw(self, rng: np.random.Generator, sources: int, targets: int, window: int, noise: float) -> Batch:
-        """Sources with targets of the same people; landmarks in half sides of the whole picture.
+        """Sources with targets of the same people; keypoints in half sides of the whole picture.
 
-        source [r, 3, s, s] and target [r t, 3, window, window] in [-1, 1]; landmarks [r, 68, 2]; driven [r t, 68, 2];
+        source [r, 3, s, s] and target [r t, 3, window, window] in [-1, 1]; keypoints [r, 70, 2]; driven [r t, 70, 2];
         weight [r t, 1, window, window]: eyes and mouth count most; box [4]: left, top, width and height of the targets'
         part of the picture, one for the whole batch.
 
-        window: its side, pixels. noise: deviation of the landmarks in pixels, half of it shared by all of a face.
+        window: its side, pixels. noise: deviation of the keypoints in pixels, half of it shared by all of a face.
         """
         first: list[Pixels] = []
         rest: list[Pixels] = []
@@ -44,25 +44,25 @@ class ReenactorData:
         box: Box | None = None
         for _ in range(sources):
             group, person = self._person(rng)
-            frames, landmarks = self.clips.groups[group].frames[person], self.clips.groups[group].landmarks[person]
+            frames, keypoints = self.clips.groups[group].frames[person], self.clips.groups[group].keypoints(person)
             start = int(rng.integers(len(frames)))
-            motions = rng.choice(len(frames), targets, replace=False, p=_interest(landmarks))
+            motions = rng.choice(len(frames), targets, replace=False, p=_interest(keypoints))
             side = frames.shape[1]
             if box is None:
-                box = _window(landmarks[motions[0]], window, side, rng)
+                box = _window(keypoints[motions[0]], window, side, rng)
             flip, gain, shift = rng.random() < 0.5, rng.uniform(0.8, 1.2, 3), rng.uniform(-15, 15, 3)
-            picture, points = _flipped(frames[start], landmarks[start], flip)
+            picture, points = _flipped(frames[start], keypoints[start], flip)
             first.append(_tint(picture, gain, shift))
             marks.append(_noisy(points, noise, rng) * (2 / side) - 1)
             for motion in motions:
-                picture, points = _flipped(frames[motion], landmarks[motion], flip)
+                picture, points = _flipped(frames[motion], keypoints[motion], flip)
                 rest.append(_tint(_cut(picture, box), gain, shift))
                 driven.append(_noisy(points, noise, rng) * (2 / side) - 1)
                 weights.append(_cut(_importance(points, side), box))
         assert box is not None
         return {
             "source": _tensor(first),
-            "landmarks": _points(marks),
+            "keypoints": _points(marks),
             "target": _tensor(rest),
             "driven": _points(driven),
             "weight": torch.from_numpy(np.stack(weights))[:, None],
@@ -76,7 +76,7 @@ class ReenactorData:
 
 
 def _interest(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Odds [m] of a motion to be a target, from landmarks [m, 68, 2]: open mouths and closed eyes are rare and hard."""
+    """Odds [m] of a motion to be a target, from keypoints [m, 70, 2]: open mouths and closed eyes are rare and hard."""
     height = np.linalg.norm(landmarks[:, 27] - landmarks[:, 8], axis=1)
     mouth = np.linalg.norm(landmarks[:, 62] - landmarks[:, 66], axis=1) / height
     eyes = np.linalg.norm(landmarks[:, [37, 44]] - landmarks[:, [41, 46]], axis=-1).mean(1) / height

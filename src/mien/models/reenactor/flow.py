@@ -17,6 +17,11 @@ _RIDGE = 1e-4  # holds a map to the identity where the landmarks leave it open
 _STEADY = 0.02  # how strongly a local map is held to the global one
 
 
+def single_precision(like: Tensor) -> torch.autocast:
+    """What runs within keeps the precision of its inputs, whatever autocast says: 16 bits of a place are half a pixel."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 def places(size: tuple[int, int], corner: Pair, extent: Pair, like: Tensor) -> Tensor:
     """Centres [h, w, 2] (x, y) of an h x w grid over the rectangle that starts at `corner` and is `extent` wide."""
     height, width = size

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mien.models.reenactor.config import LANDMARKS, ReenactorConfig
-from mien.models.reenactor.flow import global_flow, landmark_maps, local_flow, warp
+from mien.models.reenactor.config import KEYPOINTS, ReenactorConfig
+from mien.models.reenactor.flow import global_flow, landmark_maps, local_flow, single_precision, warp
 from mien.models.reenactor.layers import Conv, enlarge, joined
 
 CANDIDATES = 3
@@ -37,7 +37,7 @@ class MotionField(nn.Module):
         self.config = config
         fine, middle, coarse = config.motion_channels
         self.squeeze = nn.Conv2d(config.appearance_channels[2], config.squeezed, 1)
-        self.mix = nn.Conv2d(LANDMARKS, config.maps, 1)
+        self.mix = nn.Conv2d(KEYPOINTS, config.maps, 1)
         self.enter = Conv(CANDIDATES * config.squeezed + 2 * config.maps, fine)
         self.down = nn.ModuleList([Conv(fine, middle, 2), Conv(middle, coarse, 2)])
         self.deep = Conv(coarse, coarse)
@@ -51,9 +51,10 @@ class MotionField(nn.Module):
             self.read.bias[-1] = 2.0  # type: ignore[index]
 
     def forward(self, quarter: Tensor, source: Tensor, driven: Tensor, grid: Tensor) -> Motion:
-        """quarter: the source's features [b, c, H, W]; landmarks source and driven [b, 68, 2]; grid [h, w, 2]."""
-        still = grid[None].expand(len(driven), -1, -1, -1)
-        flows = torch.stack([still, global_flow(driven, source, grid), local_flow(driven, source, grid)], 1)
+        """quarter: the source's features [b, c, H, W]; landmarks source and driven [b, 70, 2]; grid [h, w, 2]."""
+        with single_precision(grid):
+            still = grid[None].expand(len(driven), -1, -1, -1)
+            flows = torch.stack([still, global_flow(driven, source, grid), local_flow(driven, source, grid)], 1)
         small = self.squeeze(quarter)
         shown = [warp(small, flows[:, number]) for number in range(CANDIDATES)]
         maps = self.mix(landmark_maps(driven, grid, self.config.spread).to(small.dtype))
@@ -65,5 +66,6 @@ class MotionField(nn.Module):
         read = self.read(self.up[1](joined(enlarge(middle), fine)))
         mask = read[:, :CANDIDATES].softmax(1)
         correction = self.config.residual * torch.tanh(read[:, CANDIDATES : CANDIDATES + 2]).permute(0, 2, 3, 1)
-        flow = torch.einsum("bkhw,bkhwc->bhwc", mask, flows) + correction
+        with single_precision(grid):
+            flow = torch.einsum("bkhw,bkhwc->bhwc", mask.to(flows.dtype), flows) + correction
         return Motion(flow, grid, torch.sigmoid(read[:, -1:]), maps)

@@ -1,4 +1,4 @@
-"""The reenactor: a portrait and its landmarks, driven landmarks in; the portrait in the driven motion out.
+"""The reenactor: a portrait and its keypoints, driven keypoints in; the portrait in the driven motion out.
 
 It follows the scheme of Face Vid2Vid (Wang, Mallya, Liu, CVPR 2021): appearance features, keypoints, a motion field
 with an occlusion map, a generator. What is smaller: features are flat, and the keypoints are the 68 landmarks that a
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mien.geometry.keypoint_motion import FaceBasis
 from mien.models.reenactor.appearance import Appearance
-from mien.models.reenactor.config import LANDMARKS, SCORES, ReenactorConfig
+from mien.models.reenactor.config import KEYPOINTS, SCORES, ReenactorConfig
 from mien.models.reenactor.flow import places
 from mien.models.reenactor.generator import Generator
 from mien.models.reenactor.motion_field import Motion, MotionField
@@ -41,8 +41,8 @@ class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
     Configuration: the fields of `ReenactorConfig`.
     """
 
-    mean: Tensor  # [68, 3]
-    shapes: Tensor  # [52, 68, 3]
+    mean: Tensor  # [70, 3]
+    shapes: Tensor  # [52, 70, 3]
 
     @register_to_config
     def __init__(
@@ -63,8 +63,8 @@ class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.appearance = Appearance(sizes)
         self.motion_field = MotionField(sizes)
         self.generator = Generator(sizes)
-        self.register_buffer("mean", torch.zeros(LANDMARKS, 3))
-        self.register_buffer("shapes", torch.zeros(SCORES, LANDMARKS, 3))
+        self.register_buffer("mean", torch.zeros(KEYPOINTS, 3))
+        self.register_buffer("shapes", torch.zeros(SCORES, KEYPOINTS, 3))
 
     @classmethod
     def of(cls, config: ReenactorConfig) -> Reenactor:
@@ -78,7 +78,7 @@ class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def forward(
         self, source: Tensor, features: Features, landmarks: Tensor, driven: Tensor, box: Box | None = None
     ) -> Rendered:
-        """source [b, 3, s, s] in [-1, 1] with its `appearance` features and landmarks [b, 68, 2]; driven [b, 68, 2].
+        """source [b, 3, s, s] in [-1, 1] with its `appearance` features and landmarks [b, 70, 2]; driven [b, 70, 2].
 
         Landmarks are in half sides, see `flow`. box: left, top, width and height (pixels, multiples of 4) of the part
         of the driven picture that is wanted; None: all of it. The rows of everything belong together.
