@@ -16,7 +16,7 @@ __all__ = ["dex_model", "inputs"]  # fixtures
 
 @pytest.fixture(autouse=True)
 def _reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    for job in ("animate", "dex", "edit", "motion"):
+    for job in ("animate", "dex", "edit", "motion", "still"):
         monkeypatch.setattr(f"mien.jobs.{job}.load_face_reader", lambda *_, **__: DrawnFaceReader())
 
 
@@ -37,8 +37,8 @@ def test_a_clip_becomes_a_template_that_drives(
 
 
 def test_a_head_is_turned(inputs: Path, dex_model: Path, tmp_path: Path) -> None:
-    words = ["edit", "-s", inputs / "portrait.png", "--yaw", "-20", "--model", dex_model, "-o", tmp_path / "out.png"]
-    assert mien(*words) == 0
+    words = ["edit", "--system", "dex", "-s", inputs / "portrait.png", "--yaw", "-20", "--model", dex_model]
+    assert mien(*words, "-o", tmp_path / "out.png") == 0
     assert read_image(tmp_path / "out.png").shape == (53, 61, 3)
 
 
@@ -51,6 +51,10 @@ def test_a_head_is_turned(inputs: Path, dex_model: Path, tmp_path: Path) -> None
         (["edit", "-s", "P", "-o", "O.png", "--yaw", "5", "--model", "/no/where"], "there is no model /no/where"),
         (["motion", "D", "-o", "O.safetensors", "--model", "/no/where"], "there is no model /no/where"),
         (["edit", "-s", "P", "-o", "O.png"], "nothing is to change"),
+        (["edit", "-s", "P", "-o", "O.png", "--system", "dex"], "nothing is to change"),
+        (["edit", "-s", "P", "-o", "O.png", "--system", "dex", "--smile", "1"], "are for --system x"),
+        (["edit", "-s", "P", "-o", "O.png", "--system", "y", "--smile", "1"], "must be one of x, dex"),
+        (["edit", "-s", "P", "-o", "O.png", "--score", "jawOpen"], "jawOpen=0.5"),
     ],
 )
 def test_mistakes_are_one_sentence(

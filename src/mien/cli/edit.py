@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.progress import TerminalProgress
+from mien.errors import InputError
 
-_HEAD, _MODEL, _MACHINE = "Head", "Model", "Machine"
+if TYPE_CHECKING:
+    from mien.jobs.animate import AnimateReport
+    from mien.jobs.face_change import FaceChange
+
+_HEAD, _FACE, _MODEL, _MACHINE = "Head", "Expression", "Model", "Machine"
+_SLIDER = "from -1 to 1, 0 as it is"
 
 
 def edit(
@@ -21,18 +27,32 @@ def edit(
     x: Annotated[float, typer.Option(help="To the right, in sides of the face's square.", rich_help_panel=_HEAD)] = 0.0,
     y: Annotated[float, typer.Option(help="Down, in sides of the face's square.", rich_help_panel=_HEAD)] = 0.0,
     scale: Annotated[float, typer.Option(help="How much larger the head gets.", rich_help_panel=_HEAD)] = 1.0,
+    smile: Annotated[float, typer.Option(help=f"Smile, or sulk: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
+    jaw: Annotated[float, typer.Option(help=f"Mouth open, or shut: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
+    pucker: Annotated[float, typer.Option(help=f"Lips narrow, or wide: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
+    blink: Annotated[float, typer.Option(help=f"Eyes closed, or wide: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
+    brows: Annotated[float, typer.Option(help=f"Brows up, or down: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
+    gaze_x: Annotated[
+        float, typer.Option(help=f"Look to the picture's right, or left: {_SLIDER}.", rich_help_panel=_FACE)
+    ] = 0.0,
+    gaze_y: Annotated[float, typer.Option(help=f"Look down, or up: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="Set one of the 52 ARKit scores, such as jawOpen=0.5. Repeat it.", rich_help_panel=_FACE),
+    ] = None,
     expression_from: Annotated[
-        Path | None, typer.Option(help="A picture of a face whose expression to take.", rich_help_panel=_HEAD)
+        Path | None, typer.Option(help="A picture of a face whose expression to take.", rich_help_panel=_FACE)
     ] = None,
     expression_gain: Annotated[
-        float, typer.Option(help="0: the portrait's own, 1: the other face's.", rich_help_panel=_HEAD)
+        float, typer.Option(help="0: the portrait's own, 1: the other face's.", rich_help_panel=_FACE)
     ] = 1.0,
-    model: Annotated[str, typer.Option(help="A DeX-Portrait folder or hub id.", rich_help_panel=_MODEL)] = "nano",
+    system: Annotated[str, typer.Option(help="x: X-Portrait; dex: DeX-Portrait.", rich_help_panel=_MODEL)] = "x",
+    model: Annotated[str, typer.Option(help="nano (bundled), a folder or a hub id.", rich_help_panel=_MODEL)] = "nano",
     steps: Annotated[
-        int | None, typer.Option(help="Denoising steps.  [default: the model's]", rich_help_panel=_MODEL)
+        int | None, typer.Option(help="Denoising steps, dex alone.  [default: the model's]", rich_help_panel=_MODEL)
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="Guidance.  [default: the model's]", rich_help_panel=_MODEL)
+        float | None, typer.Option(help="Guidance, dex alone.  [default: the model's]", rich_help_panel=_MODEL)
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same machine: same result.", rich_help_panel=_MODEL)] = 0,
     face: Annotated[int | None, typer.Option(help="Which face of the portrait: 0 is the largest.")] = None,
@@ -41,19 +61,30 @@ def edit(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MACHINE)] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MACHINE)] = "auto",
 ) -> None:
-    """Turn the head of a portrait, move it, or give it the expression of another picture (DeX-Portrait)."""
-    from mien.jobs.edit import edit as job
-    from mien.jobs.edit import edit_options
+    """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
+    from mien.jobs.face_change import FaceChange, parse_scores
 
-    options = edit_options(
-        portrait=source,
-        output=output,
+    change = FaceChange(
         yaw=yaw,
         pitch=pitch,
         roll=roll,
         x=x,
         y=y,
         zoom=scale,
+        smile=smile,
+        jaw=jaw,
+        pucker=pucker,
+        blink=blink,
+        brows=brows,
+        gaze_x=gaze_x,
+        gaze_y=gaze_y,
+        scores=parse_scores(score or []),
+    )
+    report = _run(
+        system,
+        change,
+        portrait=source,
+        output=output,
         expression_from=expression_from,
         expression_gain=expression_gain,
         model=model,
@@ -66,6 +97,21 @@ def edit(
         device=device,
         dtype=dtype,
     )
-    with TerminalProgress() as progress:
-        report = job(options, progress)
     typer.echo(report.output)
+
+
+def _run(system: str, change: FaceChange, **more: Any) -> AnimateReport:
+    if system == "dex":
+        from mien.jobs.edit import edit as job
+        from mien.jobs.edit import edit_options
+
+        options = edit_options(change=change, **more)
+        with TerminalProgress() as progress:
+            return job(options, progress)
+    if system != "x":
+        raise InputError(f"--system is {system!r}, but it must be one of x, dex")
+    from mien.jobs.still import edit_still, still_options
+
+    still = still_options(change=change, **more)
+    with TerminalProgress() as progress:
+        return edit_still(still, progress)

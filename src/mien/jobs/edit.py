@@ -1,10 +1,9 @@
-"""`mien edit`: one picture in, the same head turned, moved or with another expression out."""
+"""`mien edit --system dex`: one picture in, the same head turned, moved or with another expression out."""
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,9 @@ import torch
 
 from mien.errors import InputError
 from mien.faces import FaceReader, load_face_reader
-from mien.geometry import HeadPose
 from mien.jobs.animate import AnimateReport, resolve_options
 from mien.jobs.dex import DexOptions
+from mien.jobs.face_change import FaceChange, HeadMove
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.motion import is_template, load_template, read_clip_motion
 from mien.jobs.outputs import finished_frames, resolve_output
@@ -29,40 +28,34 @@ from mien.models.dex_portrait.pose import code_of_head_pose
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline
 
-_MOST_DEGREES = 90.0
-
 
 @dataclass(frozen=True)
-class EditOptions(DexOptions):
-    """`DexOptions` for a still. Make them with `edit_options`.
-
-    yaw, pitch, roll: degrees, added to the portrait's own (see `HeadPose`). x, y: how far the head is moved, in sides
-    of the square around it, to the right and down. zoom: how much larger the head gets, 1: not at all.
-    """
-
-    yaw: float = 0.0
-    pitch: float = 0.0
-    roll: float = 0.0
-    x: float = 0.0
-    y: float = 0.0
-    zoom: float = 1.0
+class EditOptions(DexOptions, HeadMove):
+    """`DexOptions` for a still, and how its head moves. Make them with `edit_options`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("yaw", "pitch", "roll"):
-            _within(f"--{name}", getattr(self, name), -_MOST_DEGREES, _MOST_DEGREES)
-        for name in ("x", "y"):
-            _within(f"--{name}", getattr(self, name), -1, 1)
-        _within("--scale", self.zoom, 0.25, 4)
-
-    @property
-    def moves(self) -> bool:
-        """Whether anything but the expression changes."""
-        return (self.yaw, self.pitch, self.roll, self.x, self.y, self.zoom) != (0, 0, 0, 0, 0, 1)
+        self.check_move()
 
 
-def edit_options(*, portrait: Path, output: Path, expression_from: Path | None = None, **more: Any) -> EditOptions:
-    """Options of an edit. Raises InputError if nothing is to change."""
+def edit_options(
+    *,
+    portrait: Path,
+    output: Path,
+    expression_from: Path | None = None,
+    change: FaceChange | None = None,
+    **more: Any,
+) -> EditOptions:
+    """Options of an edit; change: its move, in place of single numbers.
+
+    Raises InputError if nothing is to change, or what the system does not know.
+    """
+    if change is not None:
+        if change.expresses:
+            raise InputError(
+                "--smile and the other sliders of the expression are for --system x: give --expression-from with dex"
+            )
+        more |= {part.name: getattr(change, part.name) for part in fields(HeadMove)}
     options = EditOptions(
         portraits=(portrait,),
         driver=expression_from or portrait,
@@ -107,13 +100,8 @@ def edit(
 
 
 def turned_pose(own: Motion, options: EditOptions) -> Motion:
-    """The portrait's motion with its pose changed by the options; angles are added to its own."""
-    head = Pose.from_code(own.pose).head_pose()
-    changed = replace(head, translation=np.asarray(head.translation) + 2 * np.array([options.x, options.y]))
-    changed = replace(changed, scale=head.scale * options.zoom)
-    if (options.yaw, options.pitch, options.roll) != (0, 0, 0):
-        angles = (head.yaw + options.yaw, head.pitch + options.pitch, head.roll + options.roll)
-        changed = replace(changed, rotation=HeadPose.from_euler(*angles).rotation)
+    """The portrait's motion with its pose changed by the options."""
+    changed = options.moved(Pose.from_code(own.pose).head_pose())
     return Motion(torch.from_numpy(code_of_head_pose(changed))[None], own.expression)
 
 
@@ -149,8 +137,3 @@ def _expression(
     else:
         motion, _ = read_clip_motion(open_clip(path), reader, pipe, progress)
     return Motion(motion.pose[:1], motion.expression[:1])
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
-        raise InputError(f"{name} is {value}, but it must be a number from {low:g} to {high:g}")

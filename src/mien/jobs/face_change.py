@@ -1,0 +1,136 @@
+"""How a head in a still is to change: turned, moved, and with other expression scores, all by plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError
+from mien.faces import EXPRESSION_NAMES
+from mien.geometry import HeadPose
+from mien.jobs.options import check_number
+
+_MOST_DEGREES = 90.0
+_INDEX = {name: place for place, name in enumerate(EXPRESSION_NAMES)}
+
+
+def _both(*stems: str) -> dict[str, float]:
+    return {f"{stem}{side}": 1.0 for stem in stems for side in ("Left", "Right")}
+
+
+# What a slider raises on its way to 1, and on its way to -1. Left and right are the subject's own: the eye on the
+# picture's right is the left one, so looking to the picture's right turns it outwards.
+SLIDERS: dict[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
+    "smile": ({**_both("mouthSmile"), **{name: 0.4 for name in _both("cheekSquint")}}, _both("mouthFrown")),
+    "jaw": ({"jawOpen": 1.0}, {}),
+    "pucker": ({"mouthPucker": 1.0}, _both("mouthStretch")),
+    "blink": (_both("eyeBlink"), _both("eyeWide")),
+    "brows": ({"browInnerUp": 1.0, **_both("browOuterUp")}, _both("browDown")),
+    "gaze_x": ({"eyeLookOutLeft": 1.0, "eyeLookInRight": 1.0}, {"eyeLookInLeft": 1.0, "eyeLookOutRight": 1.0}),
+    "gaze_y": (_both("eyeLookDown"), _both("eyeLookUp")),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadMove:
+    """Where a head goes.
+
+    yaw, pitch, roll: degrees, added to the portrait's own (see `HeadPose`). x, y: how far the head is moved, in sides
+    of the square around it, to the right and down. zoom: how much larger the head gets, 1: not at all.
+    """
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    zoom: float = 1.0
+
+    def check_move(self) -> None:
+        """Raise InputError for values that make no sense."""
+        for name in ("yaw", "pitch", "roll"):
+            check_number(f"--{name}", getattr(self, name), -_MOST_DEGREES, _MOST_DEGREES)
+        for name in ("x", "y"):
+            check_number(f"--{name}", getattr(self, name), -1, 1)
+        check_number("--scale", self.zoom, 0.25, 4)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the head goes anywhere."""
+        return (self.yaw, self.pitch, self.roll, self.x, self.y, self.zoom) != (0, 0, 0, 0, 0, 1)
+
+    def moved(self, head: HeadPose) -> HeadPose:
+        """The pose that a head ends up in. Without a turn its rotation stays the very same numbers."""
+        place = np.asarray(head.translation) + 2 * np.array([self.x, self.y])
+        changed = replace(head, translation=place, scale=head.scale * self.zoom)
+        if (self.yaw, self.pitch, self.roll) == (0, 0, 0):
+            return changed
+        turned = HeadPose.from_euler(head.yaw + self.yaw, head.pitch + self.pitch, head.roll + self.roll)
+        return replace(changed, rotation=turned.rotation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceChange(HeadMove):
+    """A move, and what becomes of the expression.
+
+    The sliders, see SLIDERS, go from -1 to 1 and start from the portrait's own expression, 0; 1 is as far as a face
+    goes. gaze_x: to the picture's right; gaze_y: down. scores: names of EXPRESSION_NAMES with values from 0 to 1, which
+    are then set as they are. Raises InputError for values that make no sense.
+    """
+
+    smile: float = 0.0
+    jaw: float = 0.0
+    pucker: float = 0.0
+    blink: float = 0.0
+    brows: float = 0.0
+    gaze_x: float = 0.0
+    gaze_y: float = 0.0
+    scores: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        self.check_move()
+        for name in SLIDERS:
+            check_number(f"--{name.replace('_', '-')}", getattr(self, name), -1, 1)
+        for name, value in self.scores:
+            if name not in _INDEX:
+                raise InputError(f"--score {name} is not known: name one of the 52 ARKit shapes, such as jawOpen")
+            check_number(f"--score {name}", value, 0, 1)
+
+    @property
+    def expresses(self) -> bool:
+        """Whether the expression changes."""
+        return bool(self.scores) or any(getattr(self, name) != 0 for name in SLIDERS)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether everything stays as it is."""
+        return not (self.moves or self.expresses)
+
+    def expressed(self, own: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Scores [52] in [0, 1] from the portrait's own."""
+        scores = np.asarray(own, np.float64).copy()
+        for name, (up, down) in SLIDERS.items():
+            value = getattr(self, name)
+            raised, lowered = (up, down) if value >= 0 else (down, up)
+            for shape, weight in raised.items():
+                scores[_INDEX[shape]] += abs(value) * weight * (1 - scores[_INDEX[shape]])
+            for shape in lowered:
+                scores[_INDEX[shape]] *= 1 - abs(value)
+        for name, value in self.scores:
+            scores[_INDEX[name]] = value
+        return scores.clip(0, 1)
+
+
+def parse_scores(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """ "jawOpen=0.5" and the like as names and values; InputError for what is not."""
+    scores = []
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            scores.append((name.strip(), float(value)))
+        except ValueError as error:
+            raise InputError(f"--score is {text!r}, but it must be a name and a number such as jawOpen=0.5") from error
+    return tuple(scores)
