@@ -81,6 +81,13 @@ def test_every_pass_shows_the_same_motion(library: Path, inputs: Path, tmp_path:
     assert times[1] - times[0] == Fraction(1001, 30000)
 
 
+def test_motion_is_cut_and_brought_to_another_rate_like_a_video(library: Path, inputs: Path, tmp_path: Path) -> None:
+    whole = open_driver(options(f"{library}#left", inputs, tmp_path))
+    part = open_driver(options(f"{library}#left", inputs, tmp_path, start=0.05, fps=Fraction(15)))
+    assert part.info.rate == 15 and part.start >= Fraction(1, 20)
+    assert part.count() == round((whole.info.duration - part.start) * 15)
+
+
 def test_what_is_unclear_or_missing_is_said(
     library: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,8 +95,6 @@ def test_what_is_unclear_or_missing_is_said(
         open_driver(options(library, inputs, tmp_path))
     with pytest.raises(InputError, match="no track up: it holds left, right"):
         open_driver(options(f"{library}#up", inputs, tmp_path))
-    with pytest.raises(InputError, match="keeps its own rate"):
-        open_driver(options(f"{library}#left", inputs, tmp_path, fps=Fraction(25)))
     with pytest.raises(InputError, match="does not exist"):
         open_driver(options(tmp_path / "none.safetensors", inputs, tmp_path))
     monkeypatch.setenv("MIEN_HEAD_MODEL", str(tmp_path / "none.npz"))

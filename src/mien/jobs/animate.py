@@ -21,7 +21,7 @@ from mien import __version__
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.jobs.driver import DriverTrack, control_frames, open_driver, place_driver, read_faces
-from mien.jobs.keypoints import driven_keypoints, portrait_keypoints
+from mien.jobs.keypoints import MotionControl, check_control, driven_keypoints, portrait_keypoints
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions, check_overlap
 from mien.jobs.outputs import (
@@ -139,6 +139,8 @@ def _prepare(
         check_start_clip(start, clip, portraits[0])
     if pipe is None:
         pipe = load_pipeline(options)
+    if pipe.reenactor is None:
+        check_control(options)
     portraits = [portrait.framed(pipe.crop_scale) for portrait in portraits]
     resolved = resolve_options(options, pipe, reader)
     return _Job(resolved, output, clip, start, portraits, reader, pipe, frames)
@@ -244,6 +246,7 @@ def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.nd
     progress.stage("Animating", 1.0)
     _set_portraits(job)
     whole, local = control_frames(job.clip, track, side)
+    control = MotionControl.of(job.options, job.clip.info.rate)
     squares = pipe.stream(
         whole,
         local,
@@ -251,7 +254,9 @@ def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.nd
         # Drawn on the CPU, so that a seed means the same on every device.
         generator=torch.Generator("cpu").manual_seed(job.options.seed),
         start_frames=None if job.start is None else start_frames(job.start, job.portrait, side),
-        driven=None if pipe.reenactor is None else driven_keypoints(job.portrait, track, pipe.reenactor.basis()),
+        driven=None
+        if pipe.reenactor is None
+        else driven_keypoints(job.portrait, track, pipe.reenactor.basis(), control),
         count=job.frames,
         progress=progress.reach,
     )
@@ -260,7 +265,7 @@ def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.nd
 
 def _times(clip: Clip) -> Iterator[Fraction | None]:
     """The frames' own times where they are uneven; None where the rate says it all."""
-    return (time for _, time in clip.timed()) if clip.info.variable_rate else repeat(None)
+    return (clip.start + time for _, time in clip.timed()) if clip.info.variable_rate else repeat(None)
 
 
 def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
@@ -270,6 +275,7 @@ def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
         rate=info.rate,
         size=size,
         audio_from=info.path if info.has_audio else None,
+        audio_start=job.clip.start,
         timestamps=info.variable_rate,
         metadata={"comment": f"Synthetic: a portrait animated by another video (mien {__version__})."},
     )

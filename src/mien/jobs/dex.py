@@ -332,7 +332,9 @@ def _frames(job: _Job, driving: _Driving, progress: Progress) -> Iterator[np.nda
 
 def _times(clip: Clip | None) -> Iterator[Fraction | None]:
     """The frames' own times where they are uneven; None where the rate says it all."""
-    return (time for _, time in clip.timed()) if clip is not None and clip.info.variable_rate else repeat(None)
+    if clip is None or not clip.info.variable_rate:
+        return repeat(None)
+    return (clip.start + time for _, time in clip.timed())
 
 
 def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
@@ -342,6 +344,7 @@ def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
         rate=info.rate,
         size=size,
         audio_from=info.path if info.has_audio else None,
+        audio_start=Fraction(0) if job.main.clip is None else job.main.clip.start,
         timestamps=info.variable_rate,
         metadata={"comment": f"Synthetic: a portrait animated by other motion (mien {__version__})."},
     )

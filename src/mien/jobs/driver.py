@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import tee
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from mien.geometry.crops import DRIVER_SCALE
 from mien.jobs.options import AnimateOptions
 from mien.jobs.portrait import Portrait
 from mien.jobs.progress import Progress
-from mien.media import Clip, open_clip
+from mien.media import Clip, open_clip, part_of
 
 # Frames are cut out this many times larger than the model's picture where they have the pixels, so that an alignment
 # which enlarges them does not blur.
@@ -78,12 +79,11 @@ def motion_of(driver: Path) -> tuple[Path, str | None] | None:
 
 
 def open_driver(options: AnimateOptions) -> Clip:
-    """The driver; InputError if it cannot be read, or if a rate was given for a video, which has its own."""
+    """The driver from `start` to `end`, at the rate of the result; InputError if it cannot be read."""
     motion = motion_of(options.driver)
     clip = open_clip(options.driver, fps=options.fps) if motion is None else _open_motion(*motion)
-    if options.fps is not None and clip.info.kind == "video":
-        raise InputError(f"--fps is for images, but the driver {options.driver} is a video and keeps its own rate")
-    return clip
+    start, end = (None if second is None else Fraction(str(second)) for second in (options.start, options.end))
+    return part_of(clip, start, end, options.fps if clip.info.kind == "video" else None)
 
 
 def _open_motion(library: Path, name: str | None) -> Clip:

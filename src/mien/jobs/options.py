@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
 
 from mien.errors import InputError
 
@@ -41,7 +40,7 @@ class AnimateOptions:
     invisibly as synthetic. Raises InputError for values that make no sense.
     """
 
-    RELATIVE: ClassVar[bool] = False  # what `relative` means where it is None
+    RELATIVE = False  # what `relative` means where it is None
 
     portraits: tuple[Path, ...]
     driver: Path
@@ -105,6 +104,10 @@ class AnimateOptions:
         _one_of("--dtype", self.dtype, DTYPES)
         if self.fast and self.steps is not None and self.steps > FAST_STEPS_LIMIT:
             raise InputError(f"--steps is {self.steps}, but --fast takes at most {FAST_STEPS_LIMIT}")
+        if self.relative and not self.align:
+            raise InputError("--relative counts from the frame that is laid over the portrait: leave --no-align out")
+        if self.face == "all" and len(self.portraits) > 1:
+            raise InputError("--face all is for one picture: give one portrait, or name one face by its number")
         if self.lora is not None and not self.fast:
             raise InputError("--lora names weights for few steps: give --fast as well")
 
