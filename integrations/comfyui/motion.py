@@ -14,12 +14,12 @@ from torch import Tensor
 
 from mien.errors import InputError
 from mien.faces import read_portrait
-from mien.geometry import HeadPose, local_patches
-from mien.geometry.keypoint_motion import KeypointMotion
 from mien.jobs.driver import control_frames, place_driver, read_faces
 from mien.jobs.edit import edit_options, turned_pose
-from mien.jobs.keypoints import driven_keypoints, portrait_motion
+from mien.jobs.face_change import FaceChange
+from mien.jobs.keypoints import MotionControl, driven_keypoints
 from mien.jobs.motion import read_clip_motion
+from mien.jobs.still import StillEditor
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import nearest_pose
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
@@ -27,9 +27,6 @@ from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from .host import NodeProgress
 from .images import BatchClip, batch_of, frame_of
 from .session import Subject
-from .sliders import moved_scores
-
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,22 @@ class Sampling:
         }
 
 
-def animate(subject: Subject, driver: Tensor, sampling: Sampling, best_frame: int | str, align: bool) -> Tensor:
+def animate(
+    subject: Subject,
+    driver: Tensor,
+    sampling: Sampling,
+    best_frame: int | str,
+    align: bool,
+    control: MotionControl | None = None,
+) -> Tensor:
     """The portrait's square, moved by every frame of the driver: [frames, s, s, 3]. InputError without a face."""
+    control = control or MotionControl()
     if subject.model.dex is not None:
-        gains = Gains(relative=True)
-        return animate_apart(subject, driver, driver, sampling, gains, best_frame)
+        _only_plain(control)
+        return animate_apart(subject, driver, driver, sampling, Gains(relative=True), best_frame)
     pipe, progress = subject.model.pipe, NodeProgress()
+    if pipe.reenactor is None:
+        _only_plain(control)
     clip = BatchClip(driver, "the driver")
     faces, report = read_faces(clip, subject.model.reader, progress)
     track = place_driver(
@@ -73,7 +80,9 @@ def animate(subject: Subject, driver: Tensor, sampling: Sampling, best_frame: in
     frames = pipe.stream(
         whole,
         local,
-        driven=None if pipe.reenactor is None else driven_keypoints(subject.portrait, track, pipe.reenactor.basis()),
+        driven=None
+        if pipe.reenactor is None
+        else driven_keypoints(subject.portrait, track, pipe.reenactor.basis(), control),
         count=clip.count(),
         progress=progress.reach,
         **sampling.arguments(),
@@ -111,76 +120,48 @@ def animate_apart(
     return batch_of(frames, count)
 
 
-def edit(
-    subject: Subject,
-    head: dict[str, float],
-    sliders: dict[str, float],
-    expression_from: Tensor | None,
-    sampling: Sampling,
-) -> Tensor:
-    """The portrait's square with its head turned and moved, and another expression: [1, s, s, 3].
+def edit(subject: Subject, change: FaceChange, expression_from: Tensor | None, sampling: Sampling) -> Tensor:
+    """The portrait's square with its head moved and another expression: [1, s, s, 3].
 
-    head: yaw, pitch, roll, x, y, zoom as in `EditOptions`. sliders: by the names of `sliders.SLIDERS`, -1 to 1.
+    expression_from: a face whose expression is taken over first. sampling: for DeX-Portrait, which denoises.
     """
     progress = NodeProgress(1)
-    progress.stage("Animating", 1.0)
-    subject.encode()
+    progress.stage("Editing", 1.0)
     if subject.model.dex is not None:
-        if any(sliders.values()):
-            raise InputError("this model knows no sliders for the face: connect expression_from instead")
-        return batch_of(_edited_by_codes(subject, head, expression_from, sampling, progress), 1)
-    return batch_of(_edited_by_keypoints(subject, head, sliders, expression_from, sampling, progress), 1)
-
-
-def _edited_by_keypoints(
-    subject: Subject,
-    head: dict[str, float],
-    sliders: dict[str, float],
-    expression_from: Tensor | None,
-    sampling: Sampling,
-    progress: NodeProgress,
-) -> Iterator[NDArray[np.uint8]]:
-    pipe, square = subject.model.pipe, subject.square
-    if pipe.reenactor is None:
-        raise InputError("this model moves by a driver only: edit with nano or with a DeX-Portrait model")
-    own = portrait_motion(subject.portrait)
-    scores: Floats = own.scores
+        return batch_of(_edited_by_codes(subject, change, expression_from, sampling, progress), 1)
+    editor = StillEditor(subject.model.pipe, subject.portrait)
+    scores = None
     if expression_from is not None:
         scores = read_portrait(subject.model.reader, frame_of(expression_from, 0), "expression_from").expression
-    pose = own.pose
-    angles = (pose.yaw + head["yaw"], pose.pitch + head["pitch"], pose.roll + head["roll"])
-    place = np.asarray(pose.translation) + 2 * np.array([head["x"], head["y"]])
-    turned = HeadPose(HeadPose.from_euler(*angles).rotation, place, pose.scale * head["zoom"])
-    keypoints = KeypointMotion(pipe.reenactor.basis(), own).posed(turned, moved_scores(scores, sliders))
-    marks = subject.portrait.landmarks * len(square)
-    return pipe.stream(
-        [square],
-        [local_patches(square, marks)],
-        driven=[keypoints],
-        count=1,
-        progress=progress.reach,
-        **sampling.arguments(),
-    )
+    made = batch_of([editor.square(change, scores)], 1)
+    progress.reach(1.0)
+    return made
 
 
 def _edited_by_codes(
     subject: Subject,
-    head: dict[str, float],
+    change: FaceChange,
     expression_from: Tensor | None,
     sampling: Sampling,
     progress: NodeProgress,
 ) -> Iterator[NDArray[np.uint8]]:
     pipe = _dex(subject)
-    pose, expression = None, None
-    if expression_from is not None:
-        expression = _read(subject, expression_from[:1], progress)
-    # what a node may ask is what the command may ask: the command's own options check it
+    subject.encode()
+    expression = None if expression_from is None else _read(subject, expression_from[:1], progress)
+    # the command's own options check what this system knows
     options = edit_options(
-        portrait=Path("portrait"), output=Path("edited.png"), expression_from=expression and Path("expression"), **head
+        portrait=Path("portrait"),
+        output=Path("edited.png"),
+        expression_from=None if expression is None else Path("expression"),
+        change=change,
     )
-    if options.moves:
-        pose = turned_pose(pipe.portrait, options)
+    pose = turned_pose(pipe.portrait, options) if options.moves else None
     return pipe.stream(pose, expression, frames=1, gains=options.gains, progress=progress.reach, **sampling.arguments())
+
+
+def _only_plain(control: MotionControl) -> None:
+    if control != MotionControl(rate=control.rate):
+        raise InputError("control is for models that move by read landmarks, such as nano: disconnect it")
 
 
 def _dex(subject: Subject) -> DeXPortraitPipeline:

@@ -6,6 +6,7 @@ nothing. What needs Mien's models is imported when a node runs, so that ComfyUI 
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from torch import Tensor
 from mien.jobs.options import DTYPES
 
 from . import host
-from .sliders import SLIDERS
 
 if TYPE_CHECKING:
+    from mien.jobs.keypoints import MotionControl
+
     from .motion import Sampling
     from .session import Model, Subject
 
@@ -25,6 +27,15 @@ Inputs = dict[str, dict[str, tuple[Any, ...]]]
 _CATEGORY = "Mien"
 _MOST_SEED = 2**63 - 1
 _READERS = ("auto", "nano", "mediapipe")
+_SLIDERS = {
+    "smile": "Smile, or sulk",
+    "jaw": "Mouth open, or shut",
+    "pucker": "Lips narrow, or wide",
+    "blink": "Eyes closed, or wide",
+    "brows": "Brows up, or down",
+    "gaze_x": "Look to the picture's right, or left",
+    "gaze_y": "Look down, or up",
+}
 
 
 def _number(default: float, least: float, most: float, step: float, tip: str) -> tuple[str, dict[str, Any]]:
@@ -104,6 +115,37 @@ class MienSetPortrait:
         return subject, batch_of([subject.square], 1), batch_of([laid[..., 3]], 1)
 
 
+class MienControl:
+    """How much of the driver's motion is taken over, region by region."""
+
+    CATEGORY = _CATEGORY
+    DESCRIPTION = "How much of the driver's motion is taken over in each region, and how steady; for nano."
+    RETURN_TYPES = ("MIEN_CONTROL",)
+    RETURN_NAMES = ("control",)
+    FUNCTION = "control"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        gain = "1: as driven, 0: as in the portrait"
+        relative = "Move from the portrait's own pose and expression on"
+        return {
+            "required": {
+                **{name: _number(1.0, 0.0, 4.0, 0.05, gain) for name in ("eyes", "mouth", "brows", "head")},
+                "relative": ("BOOLEAN", {"default": False, "tooltip": relative}),
+                "smooth": _number(0.0, 0.0, 1.0, 0.05, "One-euro filter over time; 0: off"),
+                "fps": _number(25.0, 1.0, 1000.0, 0.001, "The driver's rate, for the filter"),
+            }
+        }
+
+    def control(
+        self, eyes: float, mouth: float, brows: float, head: float, relative: bool, smooth: float, fps: float
+    ) -> tuple[MotionControl]:
+        from mien.geometry.motion_gains import MotionGains
+        from mien.jobs.keypoints import MotionControl
+
+        return (MotionControl(MotionGains(eyes, mouth, brows, head, relative), smooth, Fraction(fps)),)
+
+
 class MienAnimate:
     """Move the portrait as the face in a driving clip does."""
 
@@ -124,16 +166,25 @@ class MienAnimate:
                 **_sampling_inputs(),
                 "best_frame": ("INT", {"default": -1, "min": -1, "max": 2**31 - 1, "tooltip": best}),
                 "align": ("BOOLEAN", {"default": True, "tooltip": align}),
-            }
+            },
+            "optional": {"control": ("MIEN_CONTROL",)},
         }
 
     def animate(
-        self, portrait: Subject, driver: Tensor, seed: int, steps: int, guidance: float, best_frame: int, align: bool
+        self,
+        portrait: Subject,
+        driver: Tensor,
+        seed: int,
+        steps: int,
+        guidance: float,
+        best_frame: int,
+        align: bool,
+        control: MotionControl | None = None,
     ) -> tuple[Tensor]:
         from .motion import animate
 
         best = "auto" if best_frame < 0 else best_frame
-        return (animate(portrait, driver, _sampling(seed, steps, guidance), best, align),)
+        return (animate(portrait, driver, _sampling(seed, steps, guidance), best, align, control),)
 
 
 class MienAnimateApart:
@@ -190,11 +241,6 @@ class MienEdit:
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
-        tips = {
-            "smile": "Below 0: corners of the mouth down",
-            "close_eyes": "Below 0: wide open",
-            "look_aside": "Above 0: to the person's left",
-        }
         return {
             "required": {
                 "portrait": ("MIEN_PORTRAIT",),
@@ -204,7 +250,7 @@ class MienEdit:
                 "x": _number(0.0, -1.0, 1.0, 0.01, "Sides of the square, to the right"),
                 "y": _number(0.0, -1.0, 1.0, 0.01, "Sides of the square, down"),
                 "zoom": _number(1.0, 0.25, 4.0, 0.01, "How much larger the head gets"),
-                **{name: _number(0.0, -1.0, 1.0, 0.05, tips.get(name, "")) for name in SLIDERS},
+                **{name: _number(0.0, -1.0, 1.0, 0.05, tip) for name, tip in _SLIDERS.items()},
                 **_sampling_inputs(),
             },
             "optional": {"expression_from": ("IMAGE",)},
@@ -219,10 +265,11 @@ class MienEdit:
         expression_from: Tensor | None = None,
         **moves: float,
     ) -> tuple[Tensor]:
+        from mien.jobs.face_change import FaceChange
+
         from .motion import edit
 
-        sliders = {name: moves.pop(name) for name in SLIDERS}
-        return (edit(portrait, moves, sliders, expression_from, _sampling(seed, steps, guidance)),)
+        return (edit(portrait, FaceChange(**moves), expression_from, _sampling(seed, steps, guidance)),)
 
 
 class MienPasteBack:
@@ -283,11 +330,12 @@ def _blended(whole: np.ndarray, picture: np.ndarray, allowed: Tensor) -> np.ndar
 
 NODE_CLASS_MAPPINGS = {
     node.__name__: node
-    for node in (MienLoadModel, MienSetPortrait, MienAnimate, MienAnimateApart, MienEdit, MienPasteBack)
+    for node in (MienLoadModel, MienSetPortrait, MienControl, MienAnimate, MienAnimateApart, MienEdit, MienPasteBack)
 }
 NODE_DISPLAY_NAME_MAPPINGS = {
     "MienLoadModel": "Mien: Load Model",
     "MienSetPortrait": "Mien: Set Portrait",
+    "MienControl": "Mien: Control",
     "MienAnimate": "Mien: Animate",
     "MienAnimateApart": "Mien: Animate (pose and expression apart)",
     "MienEdit": "Mien: Edit",

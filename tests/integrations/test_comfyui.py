@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 import types
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,7 @@ def test_dex_animates_and_edits_with_the_common_nodes(host: Host) -> None:
     graph["1"]["inputs"]["model"] = "dex"
     assert host.run(graph)["4"][0].shape == (1, 32, 32, 3)
     graph["4"]["inputs"]["smile"] = 0.5
-    with pytest.raises(InputError, match="no sliders"):
+    with pytest.raises(InputError, match="sliders of the expression"):
         host.run(graph)
 
 
@@ -247,18 +247,27 @@ def test_pictures_of_every_kind_become_frames(host: Host) -> None:
         images.batch_of([np.zeros((2, 2, 3), np.uint8)], 2)
 
 
-def test_sliders_move_the_scores_they_name(host: Host) -> None:
-    from mien.faces import EXPRESSION_NAMES
+def test_sliders_and_gains_are_those_of_the_command(host: Host) -> None:
+    from mien.geometry.motion_gains import MotionGains
+    from mien.jobs.face_change import SLIDERS, HeadMove
 
-    sliders = _module(host, "sliders")
-    scores = np.full(52, 0.2)
-    moved = sliders.moved_scores(scores, {"smile": 0.5, "close_eyes": -0.9})
-    named = dict(zip(EXPRESSION_NAMES, moved, strict=True))
-    assert named["mouthSmileLeft"] == named["mouthSmileRight"] == pytest.approx(0.7)
-    assert named["eyeBlinkLeft"] == named["mouthFrownLeft"] == 0 and named["eyeWideRight"] == 1
-    assert named["jawOpen"] == pytest.approx(0.2)
-    for raised, lowered in sliders.SLIDERS.values():
-        assert set(raised) | set(lowered) <= set(EXPRESSION_NAMES)
+    inputs = list(host.nodes["MienEdit"].INPUT_TYPES()["required"])
+    assert inputs[1:-3] == [part.name for part in fields(HeadMove)] + list(SLIDERS)
+    named = [part.name for part in fields(MotionGains)]
+    assert list(host.nodes["MienControl"].INPUT_TYPES()["required"])[:5] == [*named]
+
+
+def test_control_holds_a_region_still(host: Host) -> None:
+    graph = example("animate")
+    driven = host.run(graph)["6"][0]
+    values = {"eyes": 0.0, "mouth": 0.0, "brows": 0.0, "head": 0.0, "relative": False, "smooth": 0.0, "fps": 30.0}
+    graph["10"] = {"class_type": "MienControl", "inputs": values}
+    graph["6"]["inputs"]["control"] = ["10", 0]
+    held = host.run(graph)["6"][0]
+    assert (held[0] - held[-1]).abs().mean() < 0.2 * (driven[0] - driven[-1]).abs().mean()
+    graph["1"]["inputs"]["model"] = "dex"
+    with pytest.raises(InputError, match="disconnect it"):
+        host.run(graph)
 
 
 def test_models_are_listed_and_a_missing_mien_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
