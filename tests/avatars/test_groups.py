@@ -12,6 +12,7 @@ from mien.avatars.head_model import HeadModel
 from mien.avatars.online import AvatarStream, StreamOptions
 from mien.avatars.pack import PackedCast
 from mien.avatars.people import RandomPerson
+from mien.avatars.performances import make_performance
 from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.geometry import HeadPose
@@ -115,3 +116,12 @@ def test_a_track_becomes_a_driver(pack: Path, tmp_path: Path, model: HeadModel) 
     with pytest.raises(InputError, match="there is no track dance"):
         render_driver(DriverOptions("dance", tmp_path / "x.mp4", None, pack), Silent())
     assert not (tmp_path / "x.mp4").exists()
+
+
+def test_paired_expressions_come_under_another_pose(model: HeadModel) -> None:
+    plain = make_performance(model, np.random.default_rng(3), [])
+    paired = make_performance(model, np.random.default_rng(3), [], paired=True)
+    assert np.array_equal(paired.expression[16:32], paired.expression[:16])
+    assert not np.array_equal(plain.expression[16:32], plain.expression[:16])
+    assert np.array_equal(paired.angles, plain.angles) and np.array_equal(paired.expression[32:], plain.expression[32:])
+    assert paired.kind[16] == "paired:0" and paired.kind[31] == "paired:15" and len(paired.kind) == len(paired)

@@ -72,12 +72,13 @@ class Role:
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """Who is in a group; seed: of its motions."""
+    """Who is in a group; seed: of its motions; paired: see `make_performance`."""
 
     number: int
     roles: tuple[Role, ...]
     validation: bool
     seed: int
+    paired: bool = False
 
     @property
     def name(self) -> str:
@@ -85,10 +86,12 @@ class GroupPlan:
         return f"group_{self.number:03d}"
 
 
-def make_plan(roles: Sequence[Role], per_group: int, validation_groups: int, seed: int) -> list[GroupPlan]:
+def make_plan(
+    roles: Sequence[Role], per_group: int, validation_groups: int, seed: int, paired: bool = False
+) -> list[GroupPlan]:
     """Spread people over groups at random; those who look alike are all in training or all in validation groups.
 
-    The last `validation_groups` groups are for validation.
+    The last `validation_groups` groups are for validation. paired: see `make_performance`.
     """
     rng = np.random.default_rng(seed)
     clusters: dict[str, list[Role]] = {}
@@ -106,7 +109,7 @@ def make_plan(roles: Sequence[Role], per_group: int, validation_groups: int, see
     first = groups - validation_groups
     for number in range(groups):
         chosen = training[number::first] if number < first else kept_out[number - first :: validation_groups]
-        plans.append(GroupPlan(number, tuple(chosen), number >= first, seed * 7 + number))
+        plans.append(GroupPlan(number, tuple(chosen), number >= first, seed * 7 + number, paired))
     return [plan for plan in plans if plan.roles]
 
 
@@ -145,7 +148,7 @@ def perform(model: HeadModel, actor: Actor, performance: Performance, style: Sty
 
 def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder: Path) -> dict[str, Any]:
     """Render and write a group; returns the content of its people.json, which also names those who failed."""
-    performance = make_performance(model, np.random.default_rng(plan.seed), library)
+    performance = make_performance(model, np.random.default_rng(plan.seed), library, paired=plan.paired)
     rows, sources, people, rejected = [], [], [], []
     for role in plan.roles:
         try:

@@ -47,9 +47,16 @@ class Performance:
 
 
 def make_performance(
-    model: HeadModel, rng: np.random.Generator, library: list[Track], limits: MotionLimits | None = None
+    model: HeadModel,
+    rng: np.random.Generator,
+    library: list[Track],
+    limits: MotionLimits | None = None,
+    paired: bool = False,
 ) -> Performance:
-    """64 motions: even ones up to 30 made up, odd ones measured (made up without a library), then the two clips."""
+    """64 motions: even ones up to 30 made up, odd ones measured (made up without a library), then the two clips.
+
+    paired: motions 16 to 31 repeat the expressions of 0 to 15 under poses of their own.
+    """
     limits = limits or MotionLimits()
     angles, place, expression = np.zeros((MOTIONS, 3)), np.zeros((MOTIONS, 3)), np.zeros((MOTIONS, len(model.names)))
     kind = []
@@ -64,6 +71,10 @@ def make_performance(
         else:
             angles[index], expression[index] = random_angles(rng, limits.yaw), random_expression(model, rng)
             kind.append("random")
+    if paired:
+        half = CLIPS[0][0] // 2
+        expression[half : 2 * half] = expression[:half]
+        kind[half:] = [f"paired:{index}" for index in range(half)]
     for number, (first, last) in enumerate(CLIPS):
         parts, source = _clip(model, rng, library, measured=number == 0 or rng.random() < 0.5, widest=limits.yaw)
         angles[first:last], place[first:last], expression[first:last] = parts

@@ -41,7 +41,8 @@ class CastOptions:
 @dataclass(frozen=True)
 class GroupOptions:
     """people: how many, of the cast first, random ones after; random_share: of random people, at least, where there is
-    a cast. motions: a motion library, None: made-up motions only. styled: share of random people in another style."""
+    a cast. motions: a motion library, None: made-up motions only. styled: share of random people in another style.
+    paired: let half of the single poses repeat the other half's expressions."""
 
     out: Path
     people: int
@@ -54,6 +55,7 @@ class GroupOptions:
     styled: float = 0.0
     seed: int = 20240607
     workers: int = 1
+    paired: bool = False
 
 
 def install_head_model(source: Path, out: Path | None = None) -> Path:
@@ -248,7 +250,7 @@ def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
     load_head_model(options.head)
     if options.motions is not None:
         load_tracks(options.motions)
-    plans = make_plan(_roles(options), options.per_group, options.validation_groups, options.seed)
+    plans = make_plan(_roles(options), options.per_group, options.validation_groups, options.seed, options.paired)
     outcome, todo = Outcome(), []
     with work_in(options.out):
         for plan in plans:
