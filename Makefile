@@ -1,6 +1,7 @@
 # make demo   animate the bundled portrait with the bundled driver; ends with the path of a video
 # make test   lint, then the whole test suite
 # make lint   ruff and mypy
+# make docs   the site of docs/ into site/, strictly; open site/index.html
 # Everything lives in .venv; a fresh machine needs Python 3.10 or newer, pip and make.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint docs install clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.installed
@@ -21,6 +22,10 @@ test: lint
 lint: $(VENV)/.installed
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
 
 install: $(VENV)/.installed
 
@@ -35,5 +40,9 @@ $(VENV)/.installed: $(VENV)/.$(TORCH) pyproject.toml constraints.txt
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) demo-output site

@@ -1,0 +1,122 @@
+"""The pictures of the documentation, made by the commands that it shows, with the demo's files.
+
+    python benchmarks/pictures.py [--only demo --only edit] [--output docs/pictures]
+
+Run it again when the bundled weights change, and look at what it made. Takes some minutes on a processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / "src" / "mien" / "demo"
+_GAP, _HEIGHT, _QUALITY = 6, 200, 85
+
+
+def mien(folder: Path, *words: str) -> None:
+    """Run a command of this checkout's mien in a folder."""
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from mien.cli.app import main; main()"
+    subprocess.run([sys.executable, "-c", code, str(ROOT / "src"), *words], cwd=folder, check=True)
+
+
+def sheet(rows: Sequence[Sequence[np.ndarray]], output: Path, height: int = _HEIGHT) -> None:
+    """Rows of pictures uint8 [h, w, 3], all of one height, white between them; written as JPEG."""
+    lines = []
+    for row in rows:
+        fitted = [Image.fromarray(picture) for picture in row]
+        fitted = [picture.resize((round(picture.width * height / picture.height), height)) for picture in fitted]
+        line = Image.new("RGB", (sum(p.width for p in fitted) + _GAP * (len(fitted) - 1), height), "white")
+        left = 0
+        for picture in fitted:
+            line.paste(picture, (left, 0))
+            left += picture.width + _GAP
+        lines.append(line)
+    whole = Image.new("RGB", (max(p.width for p in lines), sum(p.height + _GAP for p in lines) - _GAP), "white")
+    for index, line in enumerate(lines):
+        whole.paste(line, (0, index * (height + _GAP)))
+    whole.save(output, quality=_QUALITY, optimize=True)
+
+
+def moments(preview: Path, count: int = 4) -> list[np.ndarray]:
+    """Frames of a preview, evenly spaced, the first and the last left out."""
+    from mien.media import read_video
+
+    frames = list(read_video(preview))
+    return [frames[round(len(frames) * (index + 1) / (count + 1))] for index in range(count)]
+
+
+def by_twos(pictures: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """Two a row."""
+    return [pictures[index : index + 2] for index in range(0, len(pictures), 2)]
+
+
+def demo(folder: Path, output: Path) -> None:
+    """`mien demo`: driver, portrait, result."""
+    mien(folder, "demo")
+    (preview,) = folder.rglob("demo.preview.mp4")
+    sheet(by_twos(moments(preview)), output)
+
+
+def animate(folder: Path, output: Path) -> None:
+    """`mien animate`, the other portrait."""
+    shutil.copy(DEMO / "portrait_2.png", folder / "portrait.png")
+    shutil.copy(DEMO / "driver.mp4", folder)
+    mien(folder, "animate", "-s", "portrait.png", "-d", "driver.mp4", "-o", "out.mp4", "--preview")
+    sheet(by_twos(moments(folder / "out.preview.mp4")), output)
+
+
+EDITS = (("--yaw", "15"), ("--smile", "0.8"), ("--blink", "1", "--brows", "0.5"), ("--jaw", "0.6"))
+
+
+def edit(folder: Path, output: Path) -> None:
+    """`mien edit`: the portrait, and what some sliders make of it."""
+    from mien.media import read_image
+
+    shutil.copy(DEMO / "portrait_2.png", folder / "portrait.png")
+    row = [read_image(folder / "portrait.png")]
+    for index, words in enumerate(EDITS):
+        mien(folder, "edit", "-s", "portrait.png", "-o", f"{index}.png", *words)
+        row.append(read_image(folder / f"{index}.png"))
+    sheet([row], output)
+
+
+def train(folder: Path, output: Path) -> None:
+    """`mien train vae`, twenty steps: what the run shows of itself."""
+    from mien.media import read_image
+
+    (folder / "pictures").mkdir()
+    for number in (1, 2):
+        shutil.copy(DEMO / f"portrait_{number}.png", folder / "pictures")
+    mien(folder, "train", "vae", "--data", "pictures", "--out", "runs/vae", "--steps", "20", "--rows", "2")
+    (shown,) = (folder / "runs" / "vae" / "pictures").glob("*.jpg")
+    sheet([[read_image(shown)]], output, 260)
+
+
+PICTURES: dict[str, Callable[[Path, Path], None]] = {"demo": demo, "animate": animate, "edit": edit, "train": train}
+
+
+def main() -> None:
+    """Make all pictures, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=list(PICTURES))
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "pictures")
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT / "src"))
+    for name in arguments.only or PICTURES:
+        with tempfile.TemporaryDirectory() as folder:
+            PICTURES[name](Path(folder), arguments.output / f"{name}.jpg")
+        print(arguments.output / f"{name}.jpg")
+
+
+if __name__ == "__main__":
+    main()
