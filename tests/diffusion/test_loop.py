@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import pytest
 import torch
+from diffusers import LCMScheduler
 from torch import Tensor
 
-from mien.diffusion import WindowPlan, XPortraitDDIMScheduler, advance, denoise_ring, denoise_stream
+from mien.diffusion import (
+    DenoisingFront,
+    FrontState,
+    WindowPlan,
+    XPortraitDDIMScheduler,
+    advance,
+    denoise_ring,
+    denoise_stream,
+)
 
 
 def scheduler(steps: int) -> XPortraitDDIMScheduler:
@@ -56,6 +67,36 @@ def test_stream_holds_only_the_front() -> None:
         widest = max(widest, pulled - emitted)
     assert emitted == 600
     assert widest <= 5 * 8 + 2 * 8
+
+
+@pytest.mark.parametrize("stopped", [0, 1, 5, 8, 13, 39, 40])
+@pytest.mark.parametrize(("length", "overlap", "steps"), [(8, 2, 4), (8, 0, 1), (5, 4, 3)])
+def test_a_front_that_goes_on_gives_the_same(stopped: int, length: int, overlap: int, steps: int) -> None:
+    """The noise of the start and of LCM's steps comes from one generator, whose state goes along."""
+    plan, clean = WindowPlan(length, overlap), torch.arange(40.0).view(40, 1, 1, 1)
+
+    def sampler() -> LCMScheduler:
+        made = LCMScheduler()
+        made.set_timesteps(steps)
+        return made
+
+    def start(generator: torch.Generator, first: int = 0) -> Iterator[Tensor]:
+        for frame in clean[first:]:
+            yield frame + torch.randn(1, 2, 2, generator=generator)
+
+    generator = torch.Generator().manual_seed(1)
+    undisturbed = list(denoise_stream(start(generator), sampler(), plan, window_dependent, generator))
+    generator = torch.Generator().manual_seed(1)
+    front = DenoisingFront(start(generator), sampler(), plan, window_dependent, generator)
+    before = list(islice(front, stopped))
+    state = front.state()
+    numbers = json.loads(json.dumps(state.numbers))
+    assert sum(t.numel() for t in state.tensors.values() if t.dtype != torch.uint8) <= 8 * (steps + 2) * length
+    next(front, None)  # what the killed run did after that counts for nothing
+    state = FrontState(state.emitted, state.pulled, state.tensors, numbers)
+    generator = torch.Generator().manual_seed(7)
+    rest = DenoisingFront(start(generator, state.pulled), sampler(), plan, window_dependent, generator, state)
+    assert all(torch.equal(*pair) for pair in zip(undisturbed, [*before, *rest], strict=True))
 
 
 def test_ring_refuses_what_the_script_divides_by_zero() -> None:

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from mien.errors import InputError
@@ -97,7 +98,7 @@ BAD = {
     "other system": ("a.csv", "portrait,driver,pose_only\na,b,yes\n", "row 1: --pose-only needs"),
     "no portrait": ("a.csv", "driver\nb\n", "row 1 has no portrait"),
     "no driver": ("a.csv", "portrait\nb\n", "row 1 has no driver"),
-    "nothing": ("a.csv", "", "holds no jobs"),
+    "nothing": ("a.csv", "", "is empty"),
     "header only": ("a.csv", "portrait,driver\n", "holds no jobs"),
     "cells": ("a.csv", "portrait,driver\na,b,c\n", "row 1 has 3 cells, but there are 2 columns"),
     "same column": ("a.csv", "portrait,portrait\na,b\n", "two columns called 'portrait'"),
@@ -144,7 +145,8 @@ def test_text_in_another_encoding(tmp_path: Path) -> None:
 
 
 def test_every_option_of_the_command_is_a_column() -> None:
-    from mien.cli.animate import animate
+    from mien.cli.app import app
 
-    words = set(animate.__annotations__) - {"source", "return", "dry_run"}
-    assert words <= set(column_names())
+    words = {param.name for param in typer.main.get_command(app).commands["animate"].params}  # type: ignore[attr-defined]
+    assert {"driver", "steps", "fps"} < words
+    assert words - {"source", "dry_run", "help"} <= set(column_names())

@@ -1,12 +1,14 @@
 """Sampling: schedules, windows, guidance, start noise and the denoising loops. No network is defined here."""
 
 from mien.diffusion.guidance import classifier_free, expression_weight, progressive_hybrid
-from mien.diffusion.loop import advance, denoise_ring, denoise_stream
+from mien.diffusion.loop import DenoisingFront, FrontState, advance, denoise_ring, denoise_stream
 from mien.diffusion.scheduler import GatedDDIMScheduler, XPortraitDDIMScheduler
 from mien.diffusion.start_noise import noised
 from mien.diffusion.windows import WindowPlan, official_windows
 
 __all__ = [
+    "DenoisingFront",
+    "FrontState",
     "GatedDDIMScheduler",
     "WindowPlan",
     "XPortraitDDIMScheduler",

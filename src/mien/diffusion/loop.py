@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from diffusers import SchedulerMixin
@@ -33,35 +36,102 @@ def denoise_stream(
     predict: Predict,
     generator: torch.Generator | None = None,
 ) -> Iterator[Tensor]:
-    """Denoise a stream of frames with overlapping windows, holding only the frames in flight.
+    """Denoise a stream of frames with overlapping windows, holding only the frames in flight; see `DenoisingFront`."""
+    return DenoisingFront(start, scheduler, plan, predict, generator)
 
-    `start` yields x_T of each frame [c, h, w]; the final latents come out in order. The result is the same as
-    doing every
-    step over the whole clip at once, because a step needs only the neighbours' previous step: the steps run as a
-    slanted
-    front along the clip, at most about steps x stride frames wide, so that an hour needs no more memory than a minute.
+
+@dataclass(frozen=True)
+class FrontState:
+    """A `DenoisingFront` between two frames, from which another one goes on as if nothing had happened.
+
+    emitted: frames that have come out. pulled: frames that have gone in. tensors, numbers: what the steps hold.
     """
-    levels = [_Level(step, plan) for step in range(len(scheduler.timesteps))]
-    finished: list[Tensor] = []
-    emitted, pulled, ended = 0, 0, False
-    while not (ended and emitted == pulled):
-        ready = next((level for level in reversed(levels) if level.ready(pulled, ended)), None)
+
+    emitted: int
+    pulled: int
+    tensors: dict[str, Tensor]
+    numbers: dict[str, Any]
+
+
+class DenoisingFront(Iterator[Tensor]):
+    """The final latents [c, h, w] of a stream of frames, in order.
+
+    `start` yields x_T of each frame. The result is the same as doing every step over the whole clip at once, because a
+    step needs only the neighbours' previous step: the steps run as a slanted front along the clip, at most about
+    steps x stride frames wide, so that an hour needs no more memory than a minute.
+    `state`: go on from there, on `device`; `start` then yields the frames from `state.pulled` on, and the generator is
+    set back.
+    """
+
+    def __init__(
+        self,
+        start: Iterator[Tensor],
+        scheduler: SchedulerMixin,
+        plan: WindowPlan,
+        predict: Predict,
+        generator: torch.Generator | None = None,
+        state: FrontState | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self._device = device
+        self._start, self._scheduler, self._predict, self._generator = start, scheduler, predict, generator
+        self._levels = [_Level(step, plan) for step in range(len(scheduler.timesteps))]
+        self._finished: deque[Tensor] = deque()
+        self.emitted, self._pulled, self._ended = 0, 0, False
+        if state is not None:
+            self._restore(state)
+
+    def __next__(self) -> Tensor:
+        while not self._finished:
+            if self._ended and self.emitted == self._pulled:
+                raise StopIteration
+            self._advance()
+        self.emitted += 1
+        return self._finished.popleft()
+
+    def _advance(self) -> None:
+        """Run the latest step that can run, or take in a frame."""
+        ready = next((level for level in reversed(self._levels) if level.ready(self._pulled, self._ended)), None)
         if ready is not None:
-            done = ready.run(scheduler, predict, pulled if ended else None, generator)
-            target = finished if ready is levels[-1] else levels[ready.step + 1].latents
+            count = self._pulled if self._ended else None
+            done = ready.run(self._scheduler, self._predict, count, self._generator)
+            last = ready is self._levels[-1]
+            target = self._finished if last else self._levels[ready.step + 1].latents
             target.extend(done)
-        elif not ended:
-            latents = next(start, None)
-            ended = latents is None
+        elif not self._ended:
+            latents = next(self._start, None)
+            self._ended = latents is None
             if latents is not None:
-                levels[0].latents.append(latents)
-                pulled += 1
+                self._levels[0].latents.append(latents)
+                self._pulled += 1
         else:
             raise AssertionError("the front is stuck")
-        for latents in finished:
-            emitted += 1
-            yield latents
-        finished.clear()
+
+    def state(self) -> FrontState:
+        """What another front needs to go on from here. Its size is that of the frames in flight."""
+        tensors: dict[str, Tensor] = {}
+        held = {"finished": list(self._finished)}
+        for level in self._levels:
+            held |= {f"{level.step}.latents": level.latents, f"{level.step}.sums": level.sums}
+        for name, rows in held.items():
+            if rows:
+                tensors[name] = torch.stack(rows).cpu()
+        if self._generator is not None:
+            tensors["generator"] = self._generator.get_state()
+        numbers = {"ended": self._ended, "levels": [level.numbers() for level in self._levels]}
+        return FrontState(self.emitted, self._pulled, tensors, numbers)
+
+    def _restore(self, state: FrontState) -> None:
+        self.emitted, self._pulled, self._ended = state.emitted, state.pulled, state.numbers["ended"]
+
+        def rows(name: str) -> list[Tensor]:
+            return list(state.tensors[name].to(device=self._device)) if name in state.tensors else []
+
+        self._finished.extend(rows("finished"))
+        for level, numbers in zip(self._levels, state.numbers["levels"], strict=True):
+            level.restore(rows(f"{level.step}.latents"), rows(f"{level.step}.sums"), numbers)
+        if self._generator is not None:
+            self._generator.set_state(state.tensors["generator"])
 
 
 class _Level:
@@ -73,9 +143,24 @@ class _Level:
         self.sums: list[Tensor] = []
         self.counts: list[int] = []
         self.first = 0
-        self._wished = plan.wished(step)
-        self.now, self.after = islice(self._wished, 2)
+        self._place(0)
         self.over = False
+
+    def _place(self, runs: int) -> None:
+        """The windows after so many."""
+        self.runs = runs
+        self._wished = islice(self.plan.wished(self.step), runs, None)
+        self.now, self.after = islice(self._wished, 2)
+
+    def numbers(self) -> list[Any]:
+        """All that is not a tensor, for `restore`."""
+        return [self.first, self.runs, self.over, list(self.counts)]
+
+    def restore(self, latents: list[Tensor], sums: list[Tensor], numbers: list[Any]) -> None:
+        """Take over what another one held."""
+        self.latents, self.sums = latents, sums
+        self.first, runs, self.over, self.counts = numbers
+        self._place(runs)
 
     def ready(self, pulled: int, ended: bool) -> bool:
         """Whether the next window has all its frames, and enough is known of the clip's end to place the one after."""
@@ -104,6 +189,7 @@ class _Level:
                 self.counts.append(1)
         self.over = last is not None and self.now >= last
         self.now, self.after = self.after, next(self._wished)
+        self.runs += 1
         following = end if self.over else self.now if last is None else min(self.now, last)
         return self._retire(scheduler, following - self.first, generator)
 

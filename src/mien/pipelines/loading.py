@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ModelMixin
+from diffusers import ModelMixin, SchedulerMixin
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
@@ -85,3 +86,12 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(f"{path} is missing; the model folder is incomplete, fetch or convert it again.") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file; fetch or convert it again.") from error
+
+
+def load_scheduler(kinds: Mapping[str, type[SchedulerMixin]], folder: Path) -> SchedulerMixin:
+    """The scheduler that a folder describes, of one of the `kinds` by name. Raises WeightsError."""
+    settings = read_json(folder / "scheduler_config.json")
+    name = str(settings.get("_class_name", ""))
+    if name not in kinds:
+        raise WeightsError(f"{folder}: unknown scheduler {name!r}.")
+    return kinds[name].from_config(settings)

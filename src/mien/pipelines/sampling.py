@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.diffusion import WindowPlan, classifier_free, noised
+from mien.diffusion import DenoisingFront, FrontState, WindowPlan, classifier_free, noised
 from mien.models.x_portrait import Hints, ReferenceBank
-from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.finishing import Keeper, finish
+from mien.pipelines.pictures import Picture, batches, to_pixels
 from mien.pipelines.reenactment import Reenacted
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ class Front:
         self.banks: dict[int, ReferenceBank] = {}
         self.starts: dict[int, Start] = {}
         self.callback, self.progress = callback, progress
+        self.count = count
         self.predicted = 0
         self.total = sampling.plan.cost(len(self.timesteps), count) if count else None
 
@@ -73,36 +77,80 @@ class Front:
         start_frames: Iterable[Picture | Reenacted] | None,
         generator: torch.Generator | None,
         noise_level: int | None = None,
+        state: FrontState | None = None,
     ) -> Iterator[Tensor]:
         """x_T of one frame after the other; its hints are encoded on the way, once for all timesteps.
 
         `noise_level`: the timestep the source is noised to; None: the first one (the published script takes 999, also
-        where its first timestep is far below, as with few steps).
+        where its first timestep is far below, as with few steps). `state`: of a front that is to go on; the streams
+        then begin with the first frame that has not come out, and those that went in already get no noise.
         """
         level = int(self.timesteps[0]) if noise_level is None else noise_level
         if self.networks.local_control is not None and local_frames is None:
             raise ValueError("this model has local control: pass local_frames (see mien.geometry.local_patches)")
-        size, dtype = self.pipe.image_size, self.pipe.unet.dtype
-        for index, (frame, patch, start) in enumerate(_together(frames, local_frames, start_frames)):
-            with torch.no_grad():
-                # The reenactor's picture shows the driver's motion just where the start has its features; the aligned
-                # driver, another face, does not, and eyes would be drawn twice.
-                shown = start.picture if isinstance(start, Reenacted) else frame
-                pixels = to_pixels([shown], size).to(self.device, dtype)
-                local = None if patch is None else to_pixels([patch], size).to(self.device, dtype)
-                self.hints[index] = self.networks.read_motion(pixels, local)
-                clean = self.sources[0]
-                if start is not None:
-                    face = start.face if isinstance(start, Reenacted) else None
-                    picture = to_pixels([start.picture if isinstance(start, Reenacted) else start], size)
-                    clean = self.pipe._encode(picture)
-                    self.starts[index] = Start(picture[0], clean, face)
-                noise = torch.randn(clean.shape, generator=generator, device=_device_of(generator)).to(clean)
-                yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
+        first, pulled = (0, 0) if state is None else (state.emitted, state.pulled)
+        if self.total is not None and state is not None and self.count:
+            self.predicted = self.total * first // self.count
+        rows = enumerate(_together(frames, local_frames, start_frames), first)
+        for index, row in islice(rows, pulled - first):
+            self._read(index, *row)
+        return self._noisy(rows, generator, level)
 
-    def release(self, finished: Iterator[Tensor]) -> Iterator[tuple[Tensor, Start | None]]:
-        """Pass final latents on, with what they started from if that was not the source, and forget their frames."""
-        for index, latents in enumerate(finished):
+    def _noisy(
+        self, rows: Iterator[tuple[int, tuple[Picture, Any, Any]]], generator: torch.Generator | None, level: int
+    ) -> Iterator[Tensor]:
+        for index, row in rows:
+            clean = self._read(index, *row)
+            noise = torch.randn(clean.shape, generator=generator, device=_device_of(generator)).to(clean)
+            yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
+
+    @torch.no_grad()
+    def _read(self, index: int, frame: Picture, patch: Any, start: Any) -> Tensor:
+        """Encode what the networks are told of a frame; returns the latents [1, c, h, w] that it starts from."""
+        size, dtype = self.pipe.image_size, self.pipe.unet.dtype
+        # The reenactor's picture shows the driver's motion just where the start has its features; the aligned driver,
+        # another face, does not, and eyes would be drawn twice.
+        shown = start.picture if isinstance(start, Reenacted) else frame
+        pixels = to_pixels([shown], size).to(self.device, dtype)
+        local = None if patch is None else to_pixels([patch], size).to(self.device, dtype)
+        self.hints[index] = self.networks.read_motion(pixels, local)
+        if start is None:
+            return self.sources[0]
+        face = start.face if isinstance(start, Reenacted) else None
+        picture = to_pixels([start.picture if isinstance(start, Reenacted) else start], size)
+        clean = self.pipe._encode(picture)
+        self.starts[index] = Start(picture[0], clean, face)
+        return clean
+
+    def run(
+        self,
+        streams: tuple[Iterable[Picture], Iterable[Picture] | None, Iterable[Picture | Reenacted] | None],
+        generator: torch.Generator | None,
+        decode: Callable[[Sequence[Any]], Tensor],
+        chunk_size: int,
+        state: FrontState | None,
+        keeper: Keeper | None,
+        note: Callable[[str], None] | None,
+    ) -> Iterator[NDArray[Any]]:
+        """Frames uint8 [h, w, 3] as they are finished, decoded by `chunk_size` and kept.
+
+        streams: driving frames, their patches and what they start from, without those that came out before `state`.
+        """
+        starts = self.begin(*streams, generator, state=state)
+        scheduler, plan = self.pipe.scheduler, self.sampling.plan
+        done = DenoisingFront(starts, scheduler, plan, self.predict, generator, state, self.device)
+        chunks = batches(self.release(done, done.emitted), chunk_size)
+        for pictures in finish(decode, chunks, note):
+            if keeper is not None:
+                keeper.keep(pictures, done.state)
+            yield from pictures
+
+    def release(self, finished: Iterator[Tensor], first: int = 0) -> Iterator[tuple[Tensor, Start | None]]:
+        """Pass final latents on, with what they started from if that was not the source, and forget their frames.
+
+        first: the number of the first frame that comes.
+        """
+        for index, latents in enumerate(finished, first):
             del self.hints[index]
             yield latents, self.starts.pop(index, None)
 
@@ -160,6 +208,13 @@ class Front:
             self.callback(self.pipe, step, int(self.timesteps[step]), {"latents": latents})
         if self.progress is not None and self.total:
             self.progress(min(1.0, self.predicted / self.total))
+
+
+def remaining(state: FrontState | None, *streams: Any) -> tuple[Any, ...]:
+    """Streams of frames, None among them, without what came out before `state`."""
+    if state is None:
+        return streams
+    return tuple(stream if stream is None else islice(stream, state.emitted, None) for stream in streams)
 
 
 def _together(

@@ -1,0 +1,101 @@
+"""Frames that are kept, decoded in halves where memory runs out, and refused where they are no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mien.diffusion import FrontState
+from mien.pipelines.finishing import NotFinite, finish, is_out_of_memory
+from mien.pipelines.x_portrait import XPortraitPipeline
+from tiny import tiny_pipeline
+
+
+def pictures(count: int, seed: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).integers(0, 255, (count, 64, 64, 3), dtype=np.uint8))
+
+
+class Memory:
+    """A `Keeper` without a disk."""
+
+    def __init__(self, state: FrontState | None = None) -> None:
+        self.state, self.frames = state, []
+
+    def begun(self) -> FrontState | None:
+        return self.state
+
+    def keep(self, frames: Sequence[Any], state: Callable[[], FrontState]) -> None:
+        self.frames += frames
+        self.state = state()
+
+
+def stream(pipe: XPortraitPipeline, keeper: Memory, count: int = 21, **options: Any) -> Any:
+    drive = pictures(count, 2)
+    return pipe.stream(drive, drive, generator=torch.Generator().manual_seed(3), keeper=keeper, **options)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_stream_that_goes_on_gives_the_frames_that_were_not_kept(fast: bool) -> None:
+    pipe = tiny_pipeline()
+    if fast:
+        pipe.use_few_steps()
+    pipe.set_portrait(pictures(1, 1))
+    whole = np.stack(list(stream(pipe, Memory(), decode_chunk_size=4))).astype(int)
+    killed = Memory()
+    list(islice(stream(pipe, killed, decode_chunk_size=4), 6))  # in the middle of the second piece
+    assert len(killed.frames) == 8
+    told: list[float] = []
+    after = Memory(killed.state)
+    rest = list(stream(pipe, after, decode_chunk_size=4, count=21, progress=told.append))
+    assert len(rest) == 13 and len(after.frames) == 13
+    assert np.abs(np.stack([*killed.frames, *rest]) - whole).max() == 0
+    assert 0.3 < told[0] < told[-1] <= 1
+
+
+def test_memory_that_runs_out_halves_the_pieces() -> None:
+    asked: list[int] = []
+
+    def decode(part: Sequence[int]) -> torch.Tensor:
+        asked.append(len(part))
+        if len(part) > 2:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return torch.tensor(part).view(-1, 1, 1, 1).expand(-1, 3, 2, 2) / 127.5 - 1
+
+    told: list[str] = []
+    made = list(finish(decode, iter([list(range(7)), [7, 8, 9]]), told.append))
+    assert [int(frame[0, 0, 0]) for piece in made for frame in piece] == list(range(10))
+    assert [len(piece) for piece in made] == [7, 3]
+    assert asked == [7, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1] and len(told) == 2
+    assert "1 at a time" in told[-1]
+
+
+def test_one_picture_that_does_not_fit_is_an_error() -> None:
+    def decode(part: Sequence[int]) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        list(finish(decode, iter([[1, 2]]), None))
+
+
+def test_other_errors_are_not_taken_for_memory() -> None:
+    calls = []
+
+    def decode(part: Sequence[int]) -> torch.Tensor:
+        calls.append(part)
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(finish(decode, iter([[1, 2]]), None))
+    assert len(calls) == 1
+    assert is_out_of_memory(MemoryError()) and not is_out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused(bad: float) -> None:
+    with pytest.raises(NotFinite):
+        list(finish(lambda part: torch.full((1, 3, 2, 2), bad), iter([[1]]), None))
