@@ -8,6 +8,7 @@ Run it again when the bundled weights change, and look at what it made. Takes so
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,41 @@ def train(folder: Path, output: Path) -> None:
     sheet([[read_image(shown)]], output, 260)
 
 
-PICTURES: dict[str, Callable[[Path, Path], None]] = {"demo": demo, "animate": animate, "edit": edit, "train": train}
+def evaluate(folder: Path, output: Path) -> None:
+    """`mien evaluate run`: the top of its page. Needs mien[eval] and a Chromium."""
+    shutil.copy(DEMO / "portrait_1.png", folder / "portrait.png")
+    shutil.copy(DEMO / "driver.mp4", folder)
+    driver = {"path": "driver.mp4", "frames": 16}
+    pairs = [
+        {"id": "self", "protocol": "self", "driver": driver},
+        {"id": "cross", "protocol": "cross", "source": {"path": "portrait.png"}, "driver": driver},
+    ]
+    benchmark = {"format": "mien-benchmark/1", "name": "mine", "side": 256, "pairs": pairs}
+    (folder / "bench.json").write_text(json.dumps(benchmark), encoding="utf-8")
+    mien(folder, "evaluate", "run", "bench.json", "-o", "scores", "--system", "x-portrait", "--system", "copy-source")
+    page_top(folder / "scores" / "report.html", output)
+
+
+def page_top(page: Path, output: Path, width: int = 1200, height: int = 370) -> None:
+    """The upper part of a page as a picture."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        raise SystemExit(f"{output} needs a Chromium: apt-get install chromium")
+    shot = page.with_suffix(".png")
+    size = f"--window-size={width},{height + 200}"  # some versions draw their own bars over the lower part
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", size, f"--screenshot={shot}"]
+    subprocess.run([browser, *flags, page.as_uri()], check=True, capture_output=True)
+    picture = Image.open(shot).convert("RGB").crop((0, 0, width, height))
+    picture.save(output, quality=_QUALITY, optimize=True)
+
+
+PICTURES: dict[str, Callable[[Path, Path], None]] = {
+    "demo": demo,
+    "animate": animate,
+    "edit": edit,
+    "train": train,
+    "evaluate": evaluate,
+}
 
 
 def main() -> None:
