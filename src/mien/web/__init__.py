@@ -1,0 +1,1 @@
+"""The page that `mien serve` opens in a browser; everything it does is done by `jobs`."""

@@ -1,0 +1,180 @@
+"""The tab that animates one portrait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from mien.jobs.animate import AnimateReport
+from mien.jobs.demo import FOLDER
+from mien.jobs.options import AnimateOptions
+from mien.jobs.systems import options_of
+from mien.web import style
+from mien.web.running import Watch
+from mien.web.studio import NO_DEX, Studio
+from mien.web.widgets import Desk, Values, named, needed, optional, picture, video
+
+SYSTEM_NAMES = {"X-Portrait": "x", "DeX-Portrait": "dex"}
+FACES: dict[str, int | str | None] = {"the clearest": None, "the largest": 0, "the second largest": 1, "all": "all"}
+_REGIONS = ("eyes", "mouth", "brows", "head")
+_OUTPUTS = 3
+
+
+def options_from(wishes: dict[str, Any], folder: Path) -> AnimateOptions:
+    """The options of a job from what the widgets say, by name. Raises InputError."""
+    system = SYSTEM_NAMES[wishes["system"]]
+    portrait = needed(wishes["portrait"], "The portrait")
+    pose, expression = optional(wishes["pose_from"]), optional(wishes["expression_from"])
+    apart = system == "dex" and pose is not None and expression is not None
+    driver = optional(wishes["driver"]) if apart else needed(wishes["driver"], "The driver")
+    more: dict[str, Any] = {
+        "start": wishes["start"] or None,
+        "end": wishes["end"] or None,
+        "smooth": wishes["smooth"],
+        "face": FACES[wishes["face"]],
+        "seed": int(wishes["seed"] or 0),
+        "steps": None if not wishes["steps"] else int(wishes["steps"]),
+        "paste_back": wishes["paste_back"],
+        "preview": wishes["preview"],
+    }
+    dex: dict[str, Any] = {}
+    if system == "dex":
+        dex = {"pose_from": pose, "expression_from": expression}
+        dex |= {name: wishes[name] for name in ("pose_gain", "expression_gain")}
+        more["relative"] = wishes["relative"] or None  # off is the system's own
+    else:
+        more |= {f"{region}_gain": wishes[f"{region}_gain"] for region in _REGIONS}
+        more["relative"] = wishes["relative"] or None
+    main = driver or expression or pose
+    stem = f"{portrait.stem}--{main.stem if main is not None else 'motion'}"
+    return options_of(system, driver=driver, dex=dex, portraits=(portrait,), output=folder / f"{stem}.mp4", **more)
+
+
+def build(studio: Studio, desk: Desk) -> None:
+    """The tab's widgets and what they do."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=1, min_width=320):
+            fields, go, stop, status, examples = _inputs()
+        with gr.Column(scale=1, min_width=320):
+            outputs = [status, *_outputs()]
+    with gr.Accordion("Motion", open=False):
+        fields |= _motion()
+    with gr.Accordion("Pose and expression apart (DeX-Portrait)", open=False):
+        fields |= _apart(studio)
+    with gr.Accordion("Picture", open=False):
+        fields |= _picture()
+
+    def run(values: Values, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        def work(watch: Watch) -> AnimateReport:
+            return studio.animate(options_from(named(values, fields), studio.workspace.result_folder()), watch)
+
+        yield from desk.run(request, work, _shown, _OUTPUTS)
+
+    def cancel(request: gr.Request) -> str:
+        return desk.stop(request)
+
+    settings: dict[str, Any] = {
+        "fn": run,
+        "inputs": set(fields.values()),
+        "outputs": outputs,
+        "concurrency_limit": 1,
+        "concurrency_id": "jobs",
+        "show_progress": "minimal",
+        "show_progress_on": outputs[0],
+        "api_visibility": "private",
+    }
+    started = [go.click(**settings), examples.load_input_event.then(**settings)]
+    stop.click(cancel, None, outputs[0], cancels=started, queue=False, api_visibility="private")
+
+
+def _inputs() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.HTML, gr.Examples]:
+    fields: dict[str, Any] = {}
+    with gr.Row():
+        fields["portrait"] = picture("Portrait", height=260, min_width=150)
+        fields["driver"] = video("Driver", height=260, min_width=150)
+    with gr.Row():
+        go = gr.Button("Animate", variant="primary", size="lg", scale=3, min_width=160, elem_id="animate-go")
+        stop = gr.Button("Stop", size="lg", scale=1, min_width=80, elem_id="animate-stop")
+    status = gr.HTML(style.note("Choose a portrait and a driver, or click an example."), elem_id="animate-status")
+    examples = gr.Examples(
+        [[str(FOLDER / f"portrait_{number}.png"), str(FOLDER / "driver.mp4")] for number in (1, 2)],
+        [fields["portrait"], fields["driver"]],
+        label="Examples: one click runs them",
+        elem_id="animate-examples",
+        api_visibility="private",
+    )
+    return fields, go, stop, status, examples
+
+
+def _motion() -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    with gr.Row():
+        for region in _REGIONS:
+            label = f"{region.capitalize()}: how much"
+            fields[f"{region}_gain"] = gr.Slider(0, 2, 1, step=0.05, label=label, min_width=140)
+    fields["smooth"] = gr.Slider(
+        0, 1, 0, step=0.05, label="Smoothing", info="0: off; more: calmer, and a little later."
+    )
+    fields["relative"] = gr.Checkbox(
+        label="Relative", info="Keep the portrait's own pose and expression, and add the driver's changes to them."
+    )
+    with gr.Row():
+        fields["start"] = gr.Number(label="Start of the driver, seconds", minimum=0, min_width=140)
+        fields["end"] = gr.Number(label="End, seconds", info="Empty: to its end.", minimum=0, min_width=140)
+    return fields
+
+
+def _apart(studio: Studio) -> dict[str, Any]:
+    fields: dict[str, Any] = {"system": gr.Radio(list(SYSTEM_NAMES), value="X-Portrait", label="System")}
+    if not studio.has_dex:
+        gr.HTML(style.note(f"{NO_DEX}."))
+    with gr.Row():
+        fields["pose_from"] = video("Head pose from (else the driver)", height=180, min_width=150)
+        fields["expression_from"] = video("Expression from (else the driver)", height=180, min_width=150)
+    with gr.Row():
+        fields["pose_gain"] = gr.Slider(0, 2, 1, step=0.05, label="Head pose: how much", min_width=140)
+        fields["expression_gain"] = gr.Slider(0, 2, 1, step=0.05, label="Expression: how much", min_width=140)
+    return fields
+
+
+def _picture() -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    fields["paste_back"] = gr.Checkbox(True, label="Put the face back into the whole portrait")
+    fields["preview"] = gr.Checkbox(True, label="Also driver, portrait and result side by side")
+    fields["face"] = gr.Dropdown(list(FACES), value="the clearest", label="Which face of the portrait")
+    with gr.Row():
+        fields["steps"] = gr.Number(
+            label="Denoising steps", info="Empty: the model's own.", minimum=1, maximum=1000, precision=0, min_width=140
+        )
+        fields["seed"] = gr.Number(
+            0, label="Seed", info="Same seed, same result.", minimum=0, precision=0, min_width=140
+        )
+    return fields
+
+
+def _outputs() -> list[Any]:
+    still: dict[str, Any] = {"interactive": False, "loop": True}
+    result = gr.Video(label="Result", autoplay=True, height=420, elem_id="animate-result", **still)
+    side = gr.Video(label="Driver, portrait and result", visible=False, elem_id="animate-side", **still)
+    files = gr.File(label="Download", file_count="multiple", interactive=False, visible=False, elem_id="animate-files")
+    return [result, side, files]
+
+
+def _shown(report: AnimateReport, watch: Watch) -> tuple[Any, ...]:
+    width, height = report.size
+    notes = [*watch.notes, *report.warnings]
+    if report.faces is not None and report.faces.found < report.faces.frames:
+        notes.append(report.faces.summary())
+    frames = f"{report.frames} frame" + ("s" if report.frames != 1 else "")
+    status = style.note(f"Done: {frames} of {width} x {height} pixels.", "done", tuple(notes))
+    preview = None if report.preview is None else str(report.preview)
+    files = [str(path) for path in (report.output, report.preview) if path is not None]
+    return (
+        status,
+        str(report.output),
+        gr.update(value=preview, visible=preview is not None),
+        gr.update(value=files, visible=True),
+    )

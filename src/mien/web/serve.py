@@ -1,0 +1,97 @@
+"""Start the page, keep it running, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from mien.errors import InputError
+from mien.web.options import ServeOptions
+from mien.web.workspace import Workspace
+
+
+@dataclass
+class Page:
+    """A running page. url: where it is; public_url: the address that gradio lends, None without `share`."""
+
+    url: str
+    public_url: str | None
+    workspace: Workspace
+    blocks: Any
+    desk: Any
+    studio: Any
+
+    def wait(self) -> None:
+        """Until somebody presses Ctrl-C."""
+        self.blocks.block_thread()
+
+    def close(self) -> None:
+        """Stop all jobs, shut the page, and remove its folder."""
+        self.desk.stop_all()
+        self.blocks.close(verbose=False)
+        self.studio.close()
+        self.workspace.close()
+
+
+def open_page(options: ServeOptions, *, warm: bool = True) -> Page:
+    """Start serving in threads of this process; warm: load the model first, so that a wrong one is told now.
+
+    Raises InputError without gradio or if the port is taken, WeightsError or OutputError.
+    """
+    workspace = Workspace(options.folder, options.keep_minutes)
+    try:
+        # gradio reads these when it is imported, and whenever a component is made
+        os.environ["GRADIO_TEMP_DIR"] = str(workspace.root)
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        return _open(options, workspace, warm)
+    except BaseException:
+        workspace.close()
+        raise
+
+
+def _open(options: ServeOptions, workspace: Workspace, warm: bool) -> Page:
+    try:
+        import gradio  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise InputError("mien serve needs the package gradio: pip install 'mien[web]'") from error
+    from mien.web.page import build_page, theme
+    from mien.web.studio import Studio
+    from mien.web.style import CSS
+    from mien.web.widgets import Desk
+
+    studio, desk = Studio(options, workspace), Desk(workspace, options.job_seconds)
+    port = _free_port(options)
+    if warm:
+        studio.warm()
+    blocks = build_page(studio, desk)
+    _, url, public_url = blocks.launch(
+        server_name=options.host,
+        server_port=port,
+        root_path=options.root_path or None,
+        share=options.share,
+        inbrowser=options.browser,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=False,
+        ssr_mode=False,
+        footer_links=[],
+        max_file_size=options.file_mb * 10**6,
+        enable_monitoring=False,
+        theme=theme(),
+        css=CSS,
+    )
+    return Page(url, public_url, workspace, blocks, desk, studio)
+
+
+def _free_port(options: ServeOptions) -> int:
+    """The port, or any free one for 0. Raises InputError if it cannot be listened on."""
+    try:
+        with socket.create_server((options.host, options.port)) as listener:
+            port: int = listener.getsockname()[1]
+            return port
+    except OSError as error:
+        raise InputError(
+            f"{options.host}:{options.port} is not free ({error.strerror or error}): choose another --port or --host"
+        ) from error

@@ -1,0 +1,245 @@
+"""The models of a running page, loaded once, and the jobs that people ask it for, one at a time."""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError, MienError
+from mien.faces import FaceReader, load_face_reader
+from mien.jobs.animate import AnimateReport
+from mien.jobs.dex import DexOptions
+from mien.jobs.edit import EditOptions, edit
+from mien.jobs.face_change import FaceChange
+from mien.jobs.models import load_dex_pipeline, load_pipeline
+from mien.jobs.options import AnimateOptions
+from mien.jobs.portrait import find_portrait, read_portrait_image
+from mien.jobs.still import StillEditor, StillOptions, edit_still
+from mien.jobs.systems import job_of
+from mien.media.files import whole_file
+from mien.web.limits import check_driver, check_size
+from mien.web.options import ServeOptions
+from mien.web.running import Watch
+from mien.web.workspace import Workspace
+from mien.weights import HERE
+
+if TYPE_CHECKING:
+    from mien.pipelines.dex_portrait import DeXPortraitPipeline
+    from mien.pipelines.x_portrait import XPortraitPipeline
+
+NO_DEX = (
+    "DeX-Portrait has no weights in this installation: start the page with --dex-model FOLDER, or choose X-Portrait"
+)
+_LANDMARKS = 68  # of iBUG; what a reenactor moves beyond them are pupils
+_PORTRAITS = 6  # that are kept ready for the sliders
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """archive: a zip with every result. results: pair and file; failed: pair and reason."""
+
+    archive: Path | None
+    results: dict[str, Path]
+    failed: dict[str, str]
+
+
+class Studio:
+    """Models, readers and the folder of one page. Jobs wait for each other, sliders do not wait for jobs."""
+
+    def __init__(self, options: ServeOptions, workspace: Workspace) -> None:
+        self.options, self.workspace = options, workspace
+        self._turn, self._loading, self._editing = threading.Lock(), threading.Lock(), threading.Lock()
+        self._pipe: XPortraitPipeline | None = None
+        self._dex: DeXPortraitPipeline | None = None
+        self._readers: dict[str, FaceReader] = {}
+        self._editors: OrderedDict[tuple[Path, int | None], StillEditor] = OrderedDict()
+        self._scores: OrderedDict[Path, NDArray[np.floating]] = OrderedDict()
+
+    @property
+    def has_dex(self) -> bool:
+        """Whether there are weights of DeX-Portrait."""
+        return self.options.dex_model is not None or (HERE / "dex_portrait_nano").is_dir()
+
+    @property
+    def follows_gaze(self) -> bool:
+        """Whether the model's stills can look elsewhere: its reenactor moves pupils beside the landmarks."""
+        reenactor = self._x(None).reenactor
+        return reenactor is not None and len(reenactor.basis().mean) > _LANDMARKS
+
+    def animate(self, options: AnimateOptions, watch: Watch) -> AnimateReport:
+        """Run a job of `mien animate` within the page's limits, when it is its turn."""
+        self._check(options)
+        with self._my_turn(watch):
+            return self._run(options, watch)
+
+    def edit(self, options: StillOptions | EditOptions, watch: Watch) -> AnimateReport:
+        """Run a job of `mien edit`, when it is its turn."""
+        self._check(options)
+        with self._my_turn(watch):
+            if isinstance(options, StillOptions):
+                return edit_still(options, watch, pipe=self._x(watch), reader=self._reader("jobs"))
+            return edit(options, watch, pipe=self._dex_pipe(watch), reader=self._reader("jobs"))
+
+    def batch(self, jobs: list[AnimateOptions], watch: Watch) -> BatchResult:
+        """Run jobs one after the other; what fails is left out and told. Results stay when the batch is stopped."""
+        if len(jobs) > self.options.pairs:
+            raise InputError(
+                f"these are {len(jobs)} pairs, but {self.options.pairs} are allowed here: choose fewer files"
+            )
+        results: dict[str, Path] = {}
+        failed: dict[str, str] = {}
+        with self._my_turn(watch):
+            for number, options in enumerate(jobs, 1):
+                pair = f"{options.portraits[0].name} by {options.driver.name}"
+                watch.part(f"{number} of {len(jobs)} · ")
+                try:
+                    self._check(options)
+                    results[pair] = self._run(options, watch).output
+                except MienError as error:
+                    failed[pair] = self.workspace.without_paths(str(error))
+        return BatchResult(self._archive(results), results, failed)
+
+    def show(self, portrait: Path, change: FaceChange, other: Path | None, gain: float) -> NDArray[np.uint8]:
+        """A still with a change, at once: one pass of the reenactor. other: a face whose expression to start from."""
+        for path in (portrait, other):
+            if path is not None:
+                check_size(self.workspace.own(path), self.options)
+        with self._editing:
+            editor = self._editor(portrait)
+            expression = None if other is None else editor.mixed(self._expression(other), gain)
+            return editor.picture(change, expression)
+
+    def warm(self) -> None:
+        """Load the model before anybody waits for it. Raises WeightsError or InputError."""
+        self._x(None)
+        self._reader("sliders")
+
+    def close(self) -> None:
+        """Free the readers."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+    @contextmanager
+    def _my_turn(self, watch: Watch) -> Iterator[None]:
+        while not self._turn.acquire(timeout=0.2):
+            watch.check()
+        try:
+            watch.begin()
+            self.workspace.sweep()
+            yield
+        finally:
+            self._turn.release()
+
+    def _run(self, options: AnimateOptions, watch: Watch) -> AnimateReport:
+        dex = isinstance(options, DexOptions)
+        pipe: Any = self._dex_pipe(watch) if dex else self._x(watch)
+        job: Any = job_of(options)
+        report: AnimateReport = job(options, watch, pipe=pipe, reader=self._reader("jobs"))
+        return report
+
+    def _check(self, options: AnimateOptions) -> None:
+        """Limits and places of all inputs. Raises InputError."""
+        for path in options.portraits:
+            check_size(self.workspace.own(path), self.options)
+        if isinstance(options, (StillOptions, EditOptions)):
+            drivers = [options.expression_from]
+        elif isinstance(options, DexOptions):
+            drivers = [options.pose_from, options.expression_from]
+        else:
+            drivers = [options.driver]
+        for driver in drivers:
+            if driver is not None:
+                check_driver(self.workspace.own(driver), self.options, options.start, options.end)
+        if isinstance(options, DexOptions) and not self.has_dex:
+            raise InputError(NO_DEX)
+
+    def _x(self, watch: Watch | None) -> XPortraitPipeline:
+        with self._loading:
+            if self._pipe is None:
+                if watch is not None:
+                    watch.stage("Loading the model", None)
+                here = Path()
+                self._pipe = load_pipeline(
+                    AnimateOptions(
+                        portraits=(here,),
+                        driver=here,
+                        output=here,
+                        model=self.options.model,
+                        device=self.options.device,
+                        dtype=self.options.dtype,
+                    )
+                )
+            return self._pipe
+
+    def _dex_pipe(self, watch: Watch) -> DeXPortraitPipeline:
+        if not self.has_dex:
+            raise InputError(NO_DEX)
+        with self._loading:
+            if self._dex is None:
+                watch.stage("Loading the model", None)
+                name = self.options.dex_model or "nano"
+                self._dex = load_dex_pipeline(name, self.options.device, self.options.dtype)
+            return self._dex
+
+    def _reader(self, use: str) -> FaceReader:
+        """One reader for jobs and one for sliders: neither is used by two threads at a time."""
+        with self._loading:
+            if use not in self._readers:
+                self._readers[use] = load_face_reader(self.options.reader)
+            return self._readers[use]
+
+    def _editor(self, path: Path) -> StillEditor:
+        return _recent(self._editors, (path, None), lambda: self._new_editor(path))
+
+    def _new_editor(self, path: Path) -> StillEditor:
+        image = read_portrait_image(path)
+        return StillEditor(self._x(None), find_portrait(path, image, self._reader("sliders"), None))
+
+    def _expression(self, path: Path) -> NDArray[np.floating]:
+        def read() -> NDArray[np.floating]:
+            return find_portrait(path, read_portrait_image(path), self._reader("sliders"), None).reading.expression
+
+        return _recent(self._scores, path, read)
+
+    def _archive(self, results: dict[str, Path]) -> Path | None:
+        if not results:
+            return None
+        path = self.workspace.result_folder() / "mien.zip"
+        with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for file in results.values():  # videos are compressed already
+                archive.write(file, file.name)
+        return path
+
+
+def _recent(kept: OrderedDict[Any, Any], key: Any, make: Any) -> Any:
+    """What is kept under a key, made if it is not there; the least recently used one goes."""
+    if key not in kept:
+        kept[key] = make()
+    kept.move_to_end(key)
+    while len(kept) > _PORTRAITS:
+        kept.popitem(last=False)
+    return kept[key]
+
+
+def pairs(portraits: list[Path], drivers: list[Path], folder: Path, **more: Any) -> list[AnimateOptions]:
+    """A job for every portrait with every driver; results of one name are numbered."""
+    jobs: list[AnimateOptions] = []
+    taken: dict[str, int] = {}
+    for portrait, driver in product(portraits, drivers):
+        name = f"{portrait.stem}--{driver.stem}"
+        taken[name] = taken.get(name, 0) + 1
+        number = f"-{taken[name]}" if taken[name] > 1 else ""
+        output = folder / f"{name}{number}.mp4"
+        jobs.append(AnimateOptions(portraits=(portrait,), driver=driver, output=output, **more))
+    return jobs

@@ -1,0 +1,65 @@
+"""How the page looks, and the small pieces of HTML that it shows. No font or script is fetched from elsewhere."""
+
+from __future__ import annotations
+
+from html import escape
+
+from mien.web.running import Status
+
+WIDE = "1240px"
+
+CSS = f"""
+.gradio-container {{ max-width: {WIDE} !important; width: 100% !important;
+  margin: 0 auto !important; }}
+.mien-head h1 {{ margin: 0; font-size: 1.5rem; }}
+.mien-head p {{ margin: .2rem 0 0; color: var(--body-text-color-subdued); }}
+.mien-note {{ padding: .6rem .9rem; border-radius: 8px; background: var(--background-fill-secondary);
+  border-left: 4px solid var(--border-color-primary); overflow-wrap: anywhere; }}
+.mien-note.error {{ border-left-color: #d64545; }}
+.mien-note.done {{ border-left-color: #2f9e62; }}
+.mien-note.busy {{ border-left-color: var(--color-accent); }}
+.mien-note ul {{ margin: .3rem 0 0; padding-left: 1.1rem; }}
+.mien-bar {{ height: 8px; margin-top: .5rem; border-radius: 4px; background: var(--border-color-primary);
+  overflow: hidden; }}
+.mien-bar > div {{ height: 100%; background: var(--color-accent); transition: width .25s linear; }}
+.mien-bar.unknown > div {{ width: 30%; animation: mien-slide 1.4s ease-in-out infinite alternate; }}
+@keyframes mien-slide {{ from {{ margin-left: 0; }} to {{ margin-left: 70%; }} }}
+.mien-follows {{ position: sticky; top: .5rem; align-self: flex-start; z-index: 5; }}
+@media (max-width: 767px) {{
+  .mien-follows {{ order: -1; background: var(--body-background-fill); }}
+  .mien-follows #edit-result {{ height: 36vh !important; min-height: 0 !important; }}
+  .tab-container button {{ padding-left: .6rem; padding-right: .6rem; }}
+}}
+.mien-text {{ max-width: 75ch; overflow-wrap: anywhere; }}
+.mien-text table {{ display: block; overflow-x: auto; }}
+"""
+
+HEAD = (
+    '<div class="mien-head"><h1>Mien</h1><p>A still face moves as the face in a video does.'
+    " Animate yourself, people who agreed, or people who do not exist.</p></div>"
+)
+
+
+def note(text: str, kind: str = "", points: tuple[str, ...] = ()) -> str:
+    """A sentence in a box. kind: "", "busy", "done" or "error"; points: a list below it."""
+    listed = "".join(f"<li>{escape(point)}</li>" for point in points)
+    below = f"<ul>{listed}</ul>" if points else ""
+    return f'<div class="mien-note {kind}" role="status">{escape(text)}{below}</div>'
+
+
+def progress(status: Status) -> str:
+    """What a job is doing, with a bar."""
+    words = status.title
+    if status.share is None:
+        bar = '<div class="mien-bar unknown"><div></div></div>'
+    else:
+        percent = round(100 * status.share)
+        words += f" · {percent} %"
+        bar = f'<div class="mien-bar"><div style="width: {percent}%"></div></div>'
+    if status.left is not None:
+        words += f" · about {_time(status.left)} left"
+    return f'<div class="mien-note busy" role="status">{escape(words)}{bar}</div>'
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
