@@ -33,8 +33,12 @@ def test_a_region_without_gain_stays_the_portraits_own(region: str, mine: np.nda
     np.testing.assert_allclose(moved.scores[mine], SOURCE.scores[mine])
     np.testing.assert_allclose(moved.scores[~mine], DRIVER[0].scores[~mine])
     np.testing.assert_allclose(moved.pose.rotation, DRIVER[0].pose.rotation, atol=1e-9)
-    assert moved.extra is not None and DRIVER[0].extra is not None
-    np.testing.assert_allclose(moved.extra, 0 if region == "mouth" else DRIVER[0].extra)
+    rows = {"eyes": [*range(36, 48), 68, 69], "brows": [], "mouth": [*range(36), *range(48, 68)]}[region]
+    others = np.setdiff1d(np.arange(70), rows)
+    for got, own, driver in zip([moved.extra], [SOURCE.extra], [DRIVER[0].extra], strict=True):
+        assert got is not None and own is not None and driver is not None
+        np.testing.assert_allclose(got[rows], own[rows])
+        np.testing.assert_allclose(got[others], driver[others])
 
 
 def test_gaze_and_blinks_belong_to_the_eyes_and_every_score_to_one_region() -> None:
@@ -82,7 +86,7 @@ def test_relative_motion_starts_from_the_portraits_own_face() -> None:
     relative = MotionGains(relative=True)
     [at_rest] = gained([REFERENCE], SOURCE, REFERENCE, relative, EXPRESSION_NAMES)
     np.testing.assert_allclose(at_rest.scores, SOURCE.scores)
-    np.testing.assert_allclose(at_rest.extra, 0)
+    np.testing.assert_allclose(at_rest.extra, SOURCE.extra)
     pose = driven_pose(relative, REFERENCE, REFERENCE)
     np.testing.assert_allclose(pose.rotation, SOURCE.pose.rotation, atol=1e-9)
     turned = driven_pose(relative, face(10, 0, (0, 0.1), 0.4), REFERENCE)  # 20 degrees from the reference's -10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ LANDMARKS_68 = np.array([
 ])
 # fmt: on
 
+_PUPILS = (468, 473)  # middles of the irises, the subject's right one first
 _MANY = 8  # faces read_all looks for
 _SEARCH = 512  # side of the windows in which small faces are looked for
 _AROUND = 2.5  # a window around a known face, times the face
@@ -88,7 +90,8 @@ class MediaPipeReader:
         for reading in readings:
             points = window.points_out(reading.landmarks, side)
             pose = HeadPose.from_landmarks(reading.pose.rotation, points, width, height)
-            moved.append(FaceReading(landmark_bounds(points), points, pose, reading.expression, reading.confidence))
+            pupils = None if reading.pupils is None else window.points_out(reading.pupils, side)
+            moved.append(replace(reading, box=landmark_bounds(points), landmarks=points, pose=pose, pupils=pupils))
         return moved
 
     def _detect(self, landmarker: Any, image: np.ndarray, confidence: float) -> list[FaceReading]:
@@ -109,7 +112,9 @@ class MediaPipeReader:
             rotation = HeadPose.from_matrix(np.asarray(matrix)).rotation
             pose = HeadPose.from_landmarks(rotation, landmarks, width, height)
             bounds = landmark_bounds(landmarks)
-            readings.append(FaceReading(bounds, landmarks, pose, np.clip(expression, 0, 1), confidence))
+            pupils = np.array([[points[i].x * width, points[i].y * height] for i in _PUPILS if i < len(points)])
+            seen = pupils.astype(np.float32) if len(pupils) == len(_PUPILS) else None
+            readings.append(FaceReading(bounds, landmarks, pose, np.clip(expression, 0, 1), confidence, seen))
         return readings
 
 

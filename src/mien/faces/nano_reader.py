@@ -1,7 +1,7 @@
 """The nano face reader: our own two small networks, in the package, with no dependency beyond torch.
 
-The first network finds faces in the whole picture, the second reads an upright crop around each; given the previous
-frame's reading, only the second runs.
+The first network finds faces in the whole picture, the second reads an upright crop around each, and a third looks
+closely at eyes and mouth (`details`); given the previous frame's reading, the first does not run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mien.errors import WeightsError
+from mien.faces.details import Details
 from mien.faces.reading import FaceReading, box_overlap, distinct_faces, landmark_bounds
 from mien.geometry import HeadPose, TurnedSquare
 from mien.geometry.pose import rotation_matrix, rotation_vector
@@ -47,7 +48,7 @@ class NanoReaderOptions:
 
 
 class NanoReader:
-    """`FaceReader` over the bundled networks; 3.4 MB, no download."""
+    """`FaceReader` over the bundled networks; no download."""
 
     name = "nano"
 
@@ -56,6 +57,7 @@ class NanoReader:
     ) -> None:
         """folder: holds model.safetensors and config.json; None: the bundled weights. Raises WeightsError."""
         self._network = load_network(folder or BUNDLED).to(device)
+        self._details = Details.load(folder or BUNDLED, device)
         self._device = device
         self._options = options or NanoReaderOptions()
 
@@ -64,7 +66,7 @@ class NanoReader:
         if hint is not None:
             near = self._read_squares(image, [TurnedSquare.around(hint.landmarks, CROP_SCALE)])[0]
             if near.confidence >= self._options.kept and box_overlap(near.box, hint.box) > 0.2:
-                return near
+                return self._closer(image, [near])[0]
         for found in self._search(image):
             if found and hint is not None:
                 return max(found, key=lambda r: box_overlap(r.box, hint.box))
@@ -97,7 +99,19 @@ class NanoReader:
                 sure = agree * math.sqrt(once.confidence * twice.confidence)
                 if sure >= self._options.face:
                     found.append(replace(twice, confidence=sure))
-            yield distinct_faces(found)
+            yield self._closer(image, distinct_faces(found))
+
+    def _closer(self, image: np.ndarray, faces: list[FaceReading]) -> list[FaceReading]:
+        """The same faces with eyes and mouths read from crops of their own, where there are weights for that."""
+        if self._details is None:
+            return faces
+        height, width = image.shape[:2]
+        seen = []
+        refined = self._details.refine(image, [face.landmarks for face in faces])
+        for face, (points, pupils) in zip(faces, refined, strict=True):
+            pose = HeadPose.from_landmarks(face.pose.rotation, points, width, height)
+            seen.append(replace(face, box=landmark_bounds(points), landmarks=points, pose=pose, pupils=pupils))
+        return seen
 
     @torch.inference_mode()
     def _candidates(self, image: np.ndarray, side: int) -> list[tuple[TurnedSquare, float]]:

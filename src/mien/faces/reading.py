@@ -75,7 +75,8 @@ class FaceReading:
 
     box: [4] left, top, right, bottom of the landmarks, pixels. landmarks: [68, 2] float32, pixels, in iBUG order.
     pose: see `HeadPose`. expression: [52] in [0, 1], named by EXPRESSION_NAMES. confidence: in [0, 1]; 0 marks a
-    reading that was not seen but held or interpolated.
+    reading that was not seen but held or interpolated. pupils: [2, 2] float32, pixels, the eye of landmarks 36 to 41
+    first; None from a reader that does not see them.
     """
 
     box: np.ndarray
@@ -83,13 +84,17 @@ class FaceReading:
     pose: HeadPose
     expression: np.ndarray
     confidence: float
+    pupils: np.ndarray | None = None
 
     def interpolate(self, other: FaceReading, weight: float) -> FaceReading:
         """From this reading (weight 0) to `other` (weight 1); its confidence is 0, as nobody saw it."""
         landmarks = ((1 - weight) * self.landmarks + weight * other.landmarks).astype(np.float32)
         expression = ((1 - weight) * self.expression + weight * other.expression).astype(np.float32)
         pose = self.pose.interpolate(other.pose, weight)
-        return FaceReading(landmark_bounds(landmarks), landmarks, pose, expression, 0.0)
+        pupils = None
+        if self.pupils is not None and other.pupils is not None:
+            pupils = ((1 - weight) * self.pupils + weight * other.pupils).astype(np.float32)
+        return FaceReading(landmark_bounds(landmarks), landmarks, pose, expression, 0.0, pupils)
 
 
 class FaceReader(Protocol):

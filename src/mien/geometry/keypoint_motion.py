@@ -1,7 +1,7 @@
 """From readings of two faces to where the first one's keypoints go when it moves like the second.
 
-Keypoints are the 68 landmarks and two pupils, the one of the eye 36 to 41 first. A reader need not see pupils: they are
-placed by the scores of gaze, between the person's own lids.
+Keypoints are the 68 landmarks and two pupils, the one of the eye 36 to 41 first. Where a reader does not see pupils
+they are placed by the scores of gaze, between the person's own lids.
 
 As in Face Vid2Vid (Wang, Mallya, Liu, CVPR 2021, equation 1), keypoints are x_k = R x_c,k + t + delta_k with canonical
 keypoints x_c from the source alone; delta is here a linear function of the 52 expression scores, and a scale s is kept
@@ -47,18 +47,25 @@ class FaceBasis:
 @dataclass(frozen=True, eq=False)
 class FaceMotion:
     """One face in one square picture: landmarks [68, 2] in half sides, pose (scale and place of the same picture),
-    scores [52]; extra [70, 3]: displacement of keypoints beyond the scores', see `mien.geometry.measured_mouth`."""
+    scores [52]; extra [70, 3]: displacement of keypoints beyond the scores', see `mien.geometry.measured_face`; pupils
+    [2, 2], half sides, where they were seen."""
 
     landmarks: Floats
     pose: HeadPose
     scores: Floats
     extra: Floats | None = None
+    pupils: Floats | None = None
 
     @classmethod
-    def read(cls, landmarks: Floats, rotation: Floats, scores: Floats) -> FaceMotion:
-        """From landmarks [68, 2] in the square, 0 to 1, the head's rotation (axis-angle [3]) and scores [52]."""
+    def read(
+        cls, landmarks: Floats, rotation: Floats, scores: Floats, pupils: Floats | None = None
+    ) -> FaceMotion:
+        """From landmarks [68, 2] and pupils [2, 2] in the square, 0 to 1, rotation (axis-angle [3]) and scores [52]."""
         places = np.asarray(landmarks, np.float64)
-        return cls(places * 2 - 1, HeadPose.from_landmarks(rotation, places, 1, 1), np.asarray(scores, np.float64))
+        pose, looking = HeadPose.from_landmarks(rotation, places, 1, 1), None
+        if pupils is not None:
+            looking = np.asarray(pupils, np.float64) * 2 - 1
+        return cls(places * 2 - 1, pose, np.asarray(scores, np.float64), pupils=looking)
 
 
 class KeypointMotion:
@@ -80,6 +87,8 @@ class KeypointMotion:
         """The source's own keypoints [70, 2], half sides."""
         own = self.posed(self.source.pose, self.source.scores)
         own[:LANDMARKS] = self.source.landmarks
+        if self.source.pupils is not None:
+            own[LANDMARKS:] = self.source.pupils
         return own
 
     def driven(self, driver: FaceMotion, reference: FaceMotion | None = None) -> NDArray[np.float32]:
@@ -157,7 +166,7 @@ def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[F
             np.stack([motion.pose.translation for motion in motions]),
             np.log([motion.pose.scale for motion in motions]),
             np.stack([motion.scores for motion in motions]),
-            np.stack([motion.landmarks.ravel() for motion in motions]),
+            np.stack([_seen(motion).ravel() for motion in motions]),
         ]
     )
     at = np.clip(np.arange(len(motions))[:, None] + offsets, 0, len(motions) - 1)  # the ends are held
@@ -166,5 +175,13 @@ def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[F
     for motion, row in zip(motions, even, strict=True):
         pose = HeadPose(rotation_vector(row[:9].reshape(3, 3)), row[9:11], float(np.exp(row[11])))
         scores = row[12 : 12 + len(motion.scores)]
-        made.append(FaceMotion(row[12 + len(scores) :].reshape(-1, 2), pose, scores))
+        seen = row[12 + len(scores) :].reshape(-1, 2)
+        pupils = None if motion.pupils is None else seen[LANDMARKS:]
+        made.append(FaceMotion(seen[:LANDMARKS], pose, scores, pupils=pupils))
     return made
+
+
+def _seen(motion: FaceMotion) -> Floats:
+    """Landmarks and pupils [70, 2]; unseen pupils, which nobody reads afterwards, amid their eyes."""
+    amid = np.stack([motion.landmarks[list(eye)].mean(0) for eye in _EYE_POINTS])
+    return np.concatenate([motion.landmarks, amid if motion.pupils is None else motion.pupils])

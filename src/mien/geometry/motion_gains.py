@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mien.geometry.keypoint_motion import FaceMotion, Floats
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 
+_EYE_ROWS = (*range(36, 48), 68, 69)  # of the keypoints: lids and pupils
 _MOST_SCORE = 1.5  # a score of 1 is as far as faces go; caricature may go on a little
 _MOST_EXTRA = 0.5  # half face heights
 
@@ -54,7 +55,7 @@ def gained(
 ) -> list[FaceMotion]:
     """The driver's motions, changed so that `KeypointMotion.driven` with `reference` moves the source by `gains`.
 
-    source: the portrait's own face, or its face in each frame. reference: the driver's in the frame that was laid over
+    source: the portrait's own face, or its face in each frame, with its own `extra` if the driver's are measured. reference: the driver's in the frame that was laid over
     the portrait; None: places and sizes are absolute. names: of the scores. Raises ValueError for relative motion
     without a reference.
     """
@@ -69,7 +70,7 @@ def gained(
             motion,
             pose=_pose(motion, face, reference, gains),
             scores=_scores(motion, face, reference if gains.relative else None, weights),
-            extra=_extra(motion, reference if gains.relative else None, gains.mouth),
+            extra=_extra(motion, face, reference if gains.relative else None, gains),
         )
         for motion, face in zip(motions, own, strict=True)
     ]
@@ -93,8 +94,14 @@ def _scores(motion: FaceMotion, source: FaceMotion, reference: FaceMotion | None
     return np.asarray(np.clip(own + weights * change, np.minimum(0, own), most))
 
 
-def _extra(motion: FaceMotion, reference: FaceMotion | None, gain: float) -> Floats | None:
+def _extra(motion: FaceMotion, source: FaceMotion, reference: FaceMotion | None, gains: MotionGains) -> Floats | None:
     if motion.extra is None:
         return None
-    change = motion.extra - (0 if reference is None or reference.extra is None else reference.extra)
-    return np.asarray(np.clip(gain * change, -_MOST_EXTRA, _MOST_EXTRA))
+    own, at_rest = (
+        np.zeros_like(motion.extra) if face.extra is None else face.extra
+        for face in (source, source if reference is None else reference)
+    )
+    each = np.full((len(own), 1), gains.mouth)
+    each[list(_EYE_ROWS)] = gains.eyes
+    most = np.maximum(_MOST_EXTRA, np.maximum(np.abs(own), np.abs(motion.extra)))
+    return np.asarray(np.clip(own + each * (motion.extra - at_rest), -most, most))

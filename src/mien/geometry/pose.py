@@ -71,6 +71,17 @@ def rotation_vector(matrix: np.ndarray) -> np.ndarray:
     return column / np.linalg.norm(column) * angle
 
 
+def in_half_faces(points: np.ndarray) -> np.ndarray:
+    """Landmarks [..., k, 3] (k of 68 or more) along a head's own axes, any unit and origin, in half face heights.
+
+    Size and origin come from the points that expressions hardly move, so that they fit `HeadPose.from_landmarks`.
+    """
+    rigid = points[..., _RIGID_INDEX, :]
+    middle, model = rigid.mean(-2, keepdims=True), _RIGID_POINTS - _RIGID_POINTS.mean(0)
+    scale = ((rigid - middle) * model).sum((-2, -1), keepdims=True) / (model**2).sum()
+    return (points - middle) / scale + _RIGID_POINTS.mean(0)
+
+
 def _cross(v: np.ndarray) -> np.ndarray:
     return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]], np.float64)
 

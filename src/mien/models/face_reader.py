@@ -46,7 +46,7 @@ class CropReading:
     logit: Tensor  # [b], that the crop shows a face, well framed
 
 
-class _Conv(nn.Sequential):
+class ConvBlock(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
@@ -55,10 +55,10 @@ class _Conv(nn.Sequential):
         )
 
 
-class _Residual(nn.Module):
+class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = _Conv(channels, channels)
+        self.conv = ConvBlock(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x)
@@ -72,11 +72,11 @@ class Finder(nn.Module):
     def __init__(self, config: FaceReaderConfig) -> None:
         super().__init__()
         a, b, c, d = config.finder_channels
-        self.fine = nn.Sequential(_Conv(3, a, 2), _Conv(a, b, 2), _Conv(b, c, 2), _Residual(c))
-        self.middle = nn.Sequential(_Conv(c, d, 2), _Residual(d))
-        self.coarse = nn.Sequential(_Conv(d, d, 2), _Residual(d))
+        self.fine = nn.Sequential(ConvBlock(3, a, 2), ConvBlock(a, b, 2), ConvBlock(b, c, 2), ResidualBlock(c))
+        self.middle = nn.Sequential(ConvBlock(c, d, 2), ResidualBlock(d))
+        self.coarse = nn.Sequential(ConvBlock(d, d, 2), ResidualBlock(d))
         self.narrow = nn.Conv2d(d, c, 1)
-        self.head = nn.Sequential(_Conv(c, c), nn.Conv2d(c, 6, 1))
+        self.head = nn.Sequential(ConvBlock(c, c), nn.Conv2d(c, 6, 1))
 
     def forward(self, pictures: Tensor) -> Finding:
         """pictures: [b, 3, h, w] in [-1, 1]."""
@@ -101,15 +101,15 @@ class CropReader(nn.Module):
         super().__init__()
         a, b, c, d = config.reader_channels
         self.features = nn.Sequential(
-            _Conv(3, a, 2),
-            _Conv(a, b, 2),
-            _Residual(b),
-            _Conv(b, c, 2),
-            _Residual(c),
-            _Residual(c),
-            _Conv(c, d, 2),
-            _Residual(d),
-            _Residual(d),
+            ConvBlock(3, a, 2),
+            ConvBlock(a, b, 2),
+            ResidualBlock(b),
+            ConvBlock(b, c, 2),
+            ResidualBlock(c),
+            ResidualBlock(c),
+            ConvBlock(c, d, 2),
+            ResidualBlock(d),
+            ResidualBlock(d),
             nn.Conv2d(d, config.squeeze, 1),
         )
         cells = (config.side // 16) ** 2

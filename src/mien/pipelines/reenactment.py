@@ -12,7 +12,7 @@ from torch import Tensor
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.geometry.keypoint_motion import FaceMotion, Floats, KeypointMotion
-from mien.geometry.measured_mouth import MeasuredMouth
+from mien.geometry.measured_face import MeasuredFace
 from mien.models.reenactor import Reenactor
 from mien.pipelines.pictures import Picture, to_pixels, to_uint8
 
@@ -69,7 +69,8 @@ class Reenactment:
 
 def read_motion(reading: FaceReading, side: int) -> FaceMotion:
     """A reading of a square picture of `side` pixels as a motion."""
-    return FaceMotion.read(reading.landmarks / side, reading.pose.rotation, reading.expression)
+    pupils = None if reading.pupils is None else reading.pupils / side
+    return FaceMotion.read(reading.landmarks / side, reading.pose.rotation, reading.expression, pupils)
 
 
 def read_driven(
@@ -86,7 +87,7 @@ def read_driven(
 
     source = read_motion(read_portrait(reader, square(portrait), "the portrait"), side)
     keypoints, hint, last = KeypointMotion(reenactor.basis(), source), None, source
-    mouth, seen = MeasuredMouth(reenactor.basis()), False
+    mouth, seen = MeasuredFace(reenactor.basis()), False
     for frame in frames:
         hint = reader.read(square(frame), hint)
         if hint is not None:

@@ -8,6 +8,7 @@ from mien.training.stage import Stage
 
 NAMES = (
     "face-reader",
+    "face-reader/details",
     "vae",
     "reenactor",
     "face-vid2vid",
@@ -36,6 +37,10 @@ def make_stage(options: TrainOptions) -> Stage:
         from mien.training.x_portrait import PortraitStage
 
         return PortraitStage(name.partition("/")[2], options)
+    if name == "dex/motion" and options.preset == "supervised":
+        from mien.training.dex_encoders import DexEncoders
+
+        return DexEncoders(options)
     if name == "dex/motion":
         from mien.training.dex_motion import DexMotion
 
@@ -54,6 +59,10 @@ def make_stage(options: TrainOptions) -> Stage:
         return FaceVid2VidStage(options, plus=name.endswith("-plus"))
     if options.size == "full":
         raise InputError(f"the stage {name} is of nano size only: leave --size away.")
+    if name == "face-reader/details":
+        from mien.training.detail_reader import DetailReaderStage
+
+        return DetailReaderStage(options)
     if name == "reenactor":
         from mien.training.reenactor import ReenactorStage
 

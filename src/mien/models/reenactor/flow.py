@@ -18,7 +18,7 @@ _STEADY = 0.02  # how strongly a local map is held to the global one
 
 
 def single_precision(like: Tensor) -> torch.autocast:
-    """What runs within keeps the precision of its inputs, whatever autocast says: 16 bits of a place are half a pixel."""
+    """What runs within keeps its inputs' precision, whatever autocast says: 16 bits of a place are half a pixel."""
     return torch.autocast(like.device.type, enabled=False)
 
 

@@ -133,11 +133,12 @@ SD15 = XPortraitConfig()
 NANO = XPortraitConfig(
     name="nano",
     image_size=256,
-    block_out_channels=(64, 128, 192),
+    # a quarter of the first nano's weights: it starts from a reenactor's picture and repairs it (docs/training-log.md)
+    block_out_channels=(32, 64, 96),
     attention_levels=(False, True, True),
     heads=(1, 2, 3),
     layers_per_block=1,
-    norm_num_groups=16,
+    norm_num_groups=8,
     context_dim=64,
     context_tokens=1,
     hint_channels=(8, 16, 32, 64),

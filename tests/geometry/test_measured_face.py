@@ -5,7 +5,7 @@ import pytest
 
 from mien.geometry import HeadPose
 from mien.geometry.keypoint_motion import FaceBasis, FaceMotion, KeypointMotion
-from mien.geometry.measured_mouth import MeasuredMouth
+from mien.geometry.measured_face import MeasuredFace
 
 RNG = np.random.default_rng(0)
 MEAN = RNG.normal(size=(70, 3)) * [0.5, 0.5, 0.2]
@@ -31,14 +31,14 @@ def gap(keypoints: np.ndarray) -> float:
 @pytest.mark.parametrize("pose", [FRONT, HeadPose.from_euler(12, -8, 5, (0.1, 0.1), 0.5)])
 def test_a_mouth_that_the_scores_do_not_see_opens_all_the_same(pose: HeadPose) -> None:
     driver = [face(opening, pose, RNG.normal(size=(1, 3)) * 0.01) for opening in (0.0, 0.1, 0.2, 0.3)]
-    mouth, keypoints = MeasuredMouth(BASIS), KeypointMotion(BASIS, face(0.0))
+    mouth, keypoints = MeasuredFace(BASIS), KeypointMotion(BASIS, face(0.0))
     mouth.learn(driver)
     gaps = [gap(keypoints.posed(FRONT, motion.scores, mouth.of(motion).extra)) for motion in driver]
     assert gaps[0] == pytest.approx(0, abs=0.02) and np.all(np.diff(gaps) > 0.07)
 
 
 def test_the_source_lips_close_when_the_drivers_do() -> None:
-    mouth, keypoints = MeasuredMouth(BASIS), KeypointMotion(BASIS, face(0.2))
+    mouth, keypoints = MeasuredFace(BASIS), KeypointMotion(BASIS, face(0.2))
     shut, wide = face(0.0), face(0.3)
     mouth.learn([shut, wide])
     assert gap(keypoints.driven(mouth.of(shut))) == pytest.approx(0, abs=0.02)
@@ -47,7 +47,7 @@ def test_the_source_lips_close_when_the_drivers_do() -> None:
 
 def test_a_face_turned_far_away_is_not_believed() -> None:
     away = face(0.3, HeadPose.from_euler(60, 0, 0, (0, 0), 0.4))
-    mouth = MeasuredMouth(BASIS)
+    mouth = MeasuredFace(BASIS)
     mouth.learn([face(0.0), away])
     extra = mouth.of(away).extra
     assert extra is not None and np.abs(extra).max() == 0
@@ -55,4 +55,4 @@ def test_a_face_turned_far_away_is_not_believed() -> None:
 
 def test_nothing_can_be_measured_before_anything_was_seen() -> None:
     with pytest.raises(ValueError, match="learned"):
-        MeasuredMouth(BASIS).of(face(0.0))
+        MeasuredFace(BASIS).of(face(0.0))

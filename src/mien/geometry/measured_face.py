@@ -1,8 +1,9 @@
-"""What a driver's lips and chin do beyond what its expression scores say.
+"""What a driver's lips, chin and pupils do beyond what its expression scores say.
 
 A linear basis over 52 scores opens every mouth alike; where the lips truly are, the landmarks tell. Each landmark is
 brought into the head's frame, the driver's own neutral face is taken off, learned as the mean over its frames of what
-the scores leave unexplained, and the rest is a displacement in half face heights that any face can be given.
+the scores leave unexplained, and the rest is a displacement in half face heights that any face can be given. Where eyes
+look has a neutral of its own, straight ahead: it is taken over as it is, measured from the corners of the eye.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry.keypoint_motion import LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips
+from mien.geometry.pose import HeadPose
 
 # How far landmarks are believed against the scores: lips (48 to 67), chin and jaw near it (5 to 11).
 _BELIEF = np.zeros(LANDMARKS)
@@ -21,10 +23,13 @@ _BELIEF[48:68] = 0.85
 _BELIEF[5:12] = (0.3, 0.5, 0.6, 0.6, 0.6, 0.5, 0.3)
 _NOSE = (27, 28, 29, 30, 33)  # moves with the head only: what it seems to do is the pose's error
 _TURNED, _ASIDE = 0.6, 0.85  # cosines of the turn, out of the picture, between which belief goes from none to full
+_CORNERS = ((36, 39), (42, 45))
+_RIMS = (((37, 41), (38, 40)), ((43, 47), (44, 46)))
+_OPEN = (0.08, 0.18)  # openings over an eye's width between which a pupil goes from unseen to seen
 _MOST = 0.35  # half face heights; nothing on a face goes further
 
 
-class MeasuredMouth:
+class MeasuredFace:
     """Learns a driver's own neutral face and gives its motions with the measured rest, `FaceMotion.extra`."""
 
     def __init__(self, basis: FaceBasis) -> None:
@@ -48,19 +53,37 @@ class MeasuredMouth:
         rest = (self._unexplained(motion) - shut) * (_BELIEF * _facing(motion))[:, None]
         extra = np.zeros_like(self.basis.mean)
         extra[:LANDMARKS, :2] = np.clip(rest, -_MOST, _MOST)
+        extra[LANDMARKS:, :2] = np.clip(self._gaze(motion), -_MOST, _MOST)
         return replace(motion, extra=extra)
+
+    def _gaze(self, motion: FaceMotion) -> NDArray[np.float64]:
+        """How far pupils [2, 2] lie from where the scores have them, seen from the corners of their eyes."""
+        rest = np.zeros((2, 2))
+        if motion.pupils is None:
+            return rest
+        moved = self.basis.mean + self.basis.moved(motion.scores)
+        for side, (corners, rims) in enumerate(zip(_CORNERS, _RIMS, strict=True)):
+            points = np.concatenate([motion.landmarks[list(corners)], motion.pupils[[side]]])
+            depth = moved[[*corners, LANDMARKS + side], 2]
+            first, second, pupil = unposed(points, motion.pose, depth)
+            wanted = moved[LANDMARKS + side, :2] - moved[list(corners), :2].mean(0)
+            width = np.linalg.norm(motion.landmarks[corners[1]] - motion.landmarks[corners[0]])
+            gap = np.mean([np.linalg.norm(motion.landmarks[low] - motion.landmarks[high]) for high, low in rims])
+            seen = float(np.clip((gap / max(width, 1e-6) - _OPEN[0]) / (_OPEN[1] - _OPEN[0]), 0, 1))
+            rest[side] = seen * (pupil - (first + second) / 2 - wanted)
+        return rest
 
     def _unexplained(self, motion: FaceMotion) -> NDArray[np.float64]:
         """Where landmarks are, in the head's frame, less where mean head and scores have them: [68, 2]."""
         expected = (self.basis.mean + self.basis.moved(motion.scores))[:LANDMARKS]
-        away = _unposed(motion, expected[:, 2]) - expected[:, :2]
+        away = unposed(motion.landmarks, motion.pose, expected[:, 2]) - expected[:, :2]
         return np.asarray(away - away[list(_NOSE)].mean(0))
 
 
-def _unposed(motion: FaceMotion, depth: Floats) -> NDArray[np.float64]:
-    """Landmarks [68, 2] in the head's frame, their depth [68] there being known."""
-    matrix = motion.pose.matrix()
-    seen = (motion.landmarks - motion.pose.translation) / motion.pose.scale - depth[:, None] * matrix[:2, 2]
+def unposed(points: Floats, pose: HeadPose, depth: Floats) -> NDArray[np.float64]:
+    """Points [n, 2] of a picture (half sides) in the head's frame, their depth [n] there being known."""
+    matrix = pose.matrix()
+    seen = (points - pose.translation) / pose.scale - depth[:, None] * matrix[:2, 2]
     return np.asarray(np.linalg.solve(matrix[:2, :2] + 1e-6 * np.eye(2), seen.T).T)
 
 

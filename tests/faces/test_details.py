@@ -1,0 +1,95 @@
+"""The closer look at eyes and mouth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from disc_avatars import write_discs
+from mien.errors import InputError, WeightsError
+from mien.faces.details import Details, save_details
+from mien.geometry.face_parts import part_squares
+from mien.models.detail_reader import DetailReader, DetailReaderConfig
+from mien.training.detail_reader import DetailReaderStage
+from mien.training.options import TrainOptions
+
+SMALL = DetailReaderConfig(channels=(4, 4, 8), squeeze=4, hidden=16)
+
+
+def landmarks() -> np.ndarray:
+    """A rough face 100 pixels wide in a picture of 200."""
+    points = np.full((68, 2), 100, np.float32)
+    for ring, middle in ((range(36, 42), (75, 80)), (range(42, 48), (125, 80)), (range(48, 68), (100, 140))):
+        angles = np.linspace(np.pi, 3 * np.pi, len(ring), endpoint=False)
+        points[list(ring)] = np.array(middle) + 10 * np.stack([np.cos(angles), np.sin(angles)], 1)
+    return points
+
+
+def fixed(eye: tuple[float, float], mouth: tuple[float, float]) -> DetailReader:
+    """A network that sees all points of a part in one place of the crop."""
+    network = DetailReader(SMALL)
+    for part, place in ((network.eye, eye), (network.mouth, mouth)):
+        torch.nn.init.zeros_(part.points.weight)
+        part.points.bias.data = torch.tensor(place).repeat(len(part.points.bias) // 2)
+    return network
+
+
+def test_places_in_the_crops_come_back_to_the_picture_and_the_left_eye_out_of_the_mirror() -> None:
+    points, image = landmarks(), np.zeros((200, 200, 3), np.uint8)
+    ((better, pupils),) = Details(fixed((0.5, 0.0), (0.0, 0.5))).refine(image, [points])
+    right, left, mouth = part_squares(points)
+    np.testing.assert_allclose(pupils[0], [right.x + right.size / 4, right.y], atol=1e-3)
+    np.testing.assert_allclose(pupils[1], [left.x - left.size / 4, left.y], atol=1e-3)
+    np.testing.assert_allclose(better[36:42], np.tile(pupils[0], (6, 1)), atol=1e-3)
+    np.testing.assert_allclose(better[48:], np.tile([mouth.x, mouth.y + mouth.size / 4], (20, 1)), atol=1e-3)
+    np.testing.assert_array_equal(better[:36], points[:36])
+
+
+def test_it_learns_the_parts_of_a_fixed_batch(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)
+    stage = DetailReaderStage(TrainOptions("face-reader/details", (str(folder),), "out"), SMALL)
+    model, batch = stage.build(), stage.batch(np.random.default_rng(0), 4)
+    assert batch["eye"].shape == (8, 3, 48, 48) and batch["mouth_points"].shape == (4, 20, 2)
+    optimizer, losses = torch.optim.Adam(model.parameters(), 3e-3), []
+    for _ in range(60):
+        loss = torch.stack(list(stage.loss(model, batch, torch.Generator()).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0], losses
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="groups"):
+        DetailReaderStage(TrainOptions("face-reader/details", (str(empty),), "out"), SMALL).batch(
+            np.random.default_rng(0), 1
+        )
+
+
+def test_what_is_saved_is_read_again_and_what_is_damaged_is_named(tmp_path: Path) -> None:
+    assert Details.load(tmp_path) is None
+    network = DetailReader(SMALL).eval()
+    save_details(network, tmp_path)
+    again = Details.load(tmp_path)
+    assert again is not None
+    eyes = torch.rand(2, 3, 48, 48)
+    torch.testing.assert_close(again.network.eye(eyes), network.eye(eyes), atol=2e-2, rtol=2e-2)
+    path = tmp_path / "details.safetensors"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(WeightsError, match="details.safetensors"):
+        Details.load(tmp_path)
+
+
+def test_the_bundled_reader_sees_pupils() -> None:
+    from mien.faces import load_face_reader
+    from mien.media import read_image
+
+    portrait = Path(__file__).parents[2] / "src" / "mien" / "demo" / "portrait_1.png"
+    face = load_face_reader("nano").read(read_image(portrait))
+    assert face is not None and face.pupils is not None
+    for ring, pupil in zip((range(36, 42), range(42, 48)), face.pupils, strict=True):
+        eye = face.landmarks[list(ring)]
+        assert np.linalg.norm(pupil - eye.mean(0)) < 0.4 * np.ptp(eye[:, 0])
