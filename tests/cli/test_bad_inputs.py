@@ -166,7 +166,20 @@ CASES: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "portrait truncated": (lambda p: p.good(**{"-s": p.part("cut.png", p.inputs / "portrait.png", 0.5)}), "cut.png"),
     "portrait is text": (lambda p: p.good(**{"-s": p.file("text.png", b"hello")}), "text.png is not an image"),
     "portrait is a folder": (lambda p: p.good(**{"-s": p.inputs}), "is a folder"),
-    "portrait is a video": (lambda p: p.good(**{"-s": p.inputs / "driver.mp4"}), "driver.mp4 is not an image"),
+    "portrait is a video": (
+        lambda p: p.good(**{"-s": p.inputs / "driver.mp4"}),
+        "driver.mp4 as a source needs a model that moves by read landmarks",
+    ),
+    "portrait is a video beside a picture": (
+        lambda p: p.good(**{"-s": [p.inputs / "driver.mp4", p.inputs / "portrait.png"]}),
+        "goes alone",
+    ),
+    "video animated by a still": (
+        lambda p: p.good(**{"-s": p.inputs / "driver.mp4", "-d": p.inputs / "driver.png", "-o": p.out / "out.png"}),
+        "needs a driver that moves",
+    ),
+    "video without a face": (lambda p: p.good(**{"-s": p.inputs / "faceless.mp4"}), "no face was found in any frame"),
+    "all faces without paste-back": (lambda p: p.good(face="all", no_paste_back=True), "leave --no-paste-back out"),
     "portrait of one pixel": (
         lambda p: p.good(**{"-s": write_image(p.bad / "dot.png", np.zeros((1, 1, 3), np.uint8))}),
         "1 x 1 pixels",

@@ -55,9 +55,9 @@ def gained(
 ) -> list[FaceMotion]:
     """The driver's motions, changed so that `KeypointMotion.driven` with `reference` moves the source by `gains`.
 
-    source: the portrait's own face, or its face in each frame, with its own `extra` if the driver's are measured. reference: the driver's in the frame that was laid over
-    the portrait; None: places and sizes are absolute. names: of the scores. Raises ValueError for relative motion
-    without a reference.
+    source: the portrait's own face, or its face in each frame, with its own `extra` if the driver's is measured.
+    reference: the driver's in the frame that was laid over the portrait; None: places and sizes are absolute. names: of
+    the scores. Raises ValueError for relative motion without a reference.
     """
     if gains.plain:
         return motions

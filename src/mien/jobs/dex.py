@@ -57,7 +57,8 @@ class DexOptions(AnimateOptions):
         super().__post_init__()
         for name, value in (("--pose-gain", self.pose_gain), ("--expression-gain", self.expression_gain)):
             check_number(name, value, 0, MOST_GAIN)
-        for name, given in (("--fast", self.fast), ("--start-from", self.start_from), ("--no-align", not self.align)):
+        mine = {"--fast": self.fast, "--start-from": self.start_from, "--no-align": not self.align}
+        for name, given in {**mine, "--face all": self.face == "all", "--smooth": self.smooth}.items():
             if given:
                 raise InputError(f"{name} is for --system x: leave it out with --system dex")
         if any(getattr(self, name) != 1 for name in GAINS):
@@ -193,7 +194,7 @@ def _prepare(
     if reader is None:
         reader = stack.enter_context(closing(load_face_reader(options.reader, options.reader_model)))
     portraits = [
-        find_portrait(path, image, reader, options.face if index == 0 else None).framed(pipe.crop_scale)
+        find_portrait(path, image, reader, options.face_number if index == 0 else None).framed(pipe.crop_scale)
         for index, (path, image) in enumerate(zip(options.portraits, images, strict=True))
     ]
     return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources)

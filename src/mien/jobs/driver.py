@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.errors import InputError
-from mien.faces import FaceReader, FaceTracker, TrackedFace, TrackReport, fill_start
+from mien.faces import FaceReader, FaceReading, FaceTracker, TrackedFace, TrackReport, fill_start
 from mien.geometry import (
     SquareCrop,
     align_frame,
@@ -99,11 +99,21 @@ def _open_motion(library: Path, name: str | None) -> Clip:
     return MotionClip(library, track, load_head_model(installed_pack()))
 
 
-def read_faces(clip: Clip, reader: FaceReader, progress: Progress) -> tuple[list[TrackedFace], TrackReport]:
-    """One pass over the clip that keeps readings only; every frame has one unless the clip shows no face at all."""
-    tracker = FaceTracker(reader)
+def read_faces(
+    clip: Clip,
+    reader: FaceReader,
+    progress: Progress,
+    *,
+    start: FaceReading | None = None,
+    stage: str = "Reading the driver's face",
+) -> tuple[list[TrackedFace], TrackReport]:
+    """One pass over the clip that keeps readings only; every frame has one unless the clip shows no face at all.
+
+    start: a reading near which the face is looked for at first, to choose one of several people.
+    """
+    tracker = FaceTracker(reader, start=start)
     faces: list[TrackedFace] = []
-    progress.stage("Reading the driver's face", clip.info.frames)
+    progress.stage(stage, clip.info.frames)
     for image in clip:
         faces += tracker.push(image)
         progress.reach(len(faces))

@@ -86,7 +86,7 @@ def edit(
             pipe = load_dex_pipeline(options.model, options.device, options.dtype)
         if reader is None:
             reader = stack.enter_context(closing(load_face_reader(options.reader, options.reader_model)))
-        portrait = find_portrait(options.portraits[0], image, reader, options.face).framed(pipe.crop_scale)
+        portrait = find_portrait(options.portraits[0], image, reader, options.face_number).framed(pipe.crop_scale)
         options = resolve_options(options, pipe, reader)
         pipe.set_portrait(portrait.square(max(pipe.image_size, 256)), portrait.landmarks)
         expression = _expression(options, pipe, reader, timed)

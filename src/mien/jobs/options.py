@@ -106,10 +106,22 @@ class AnimateOptions:
             raise InputError(f"--steps is {self.steps}, but --fast takes at most {FAST_STEPS_LIMIT}")
         if self.relative and not self.align:
             raise InputError("--relative counts from the frame that is laid over the portrait: leave --no-align out")
-        if self.face == "all" and len(self.portraits) > 1:
-            raise InputError("--face all is for one picture: give one portrait, or name one face by its number")
+        if self.face == "all":
+            self._check_all_faces()
         if self.lora is not None and not self.fast:
             raise InputError("--lora names weights for few steps: give --fast as well")
+
+    @property
+    def face_number(self) -> int | None:
+        """The face that was asked for by its number."""
+        return self.face if isinstance(self.face, int) else None
+
+    def _check_all_faces(self) -> None:
+        if len(self.portraits) > 1:
+            raise InputError("--face all is for one picture: give one portrait, or name one face by its number")
+        for name, given in (("--no-paste-back", not self.paste_back), ("--start-from", self.start_from is not None)):
+            if given:
+                raise InputError(f"--face all puts every face back into the picture: leave {name} out")
 
 
 def check_overlap(window: int, overlap: int) -> None:

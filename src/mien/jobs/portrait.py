@@ -12,6 +12,9 @@ from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.geometry import SquareCrop, portrait_crop
 from mien.media import read_image
 
+_VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"}
+)
 _LEAST_SIDE = 32  # pixels; below that there is no face to be seen
 
 
@@ -41,6 +44,11 @@ class Portrait:
     def square(self, side: int) -> np.ndarray:
         """The crop, uint8 [side, side, 3]."""
         return self.crop.extract(self.image, side)
+
+
+def is_video(path: Path) -> bool:
+    """Whether a source is a video by its name."""
+    return path.suffix.lower() in _VIDEO_SUFFIXES
 
 
 def read_portrait_image(path: Path) -> np.ndarray:
