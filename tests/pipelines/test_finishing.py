@@ -13,7 +13,7 @@ import torch
 from mien.diffusion import FrontState
 from mien.pipelines.finishing import NotFinite, finish, is_out_of_memory
 from mien.pipelines.x_portrait import XPortraitPipeline
-from tiny import tiny_pipeline
+from samples import job_pipeline
 
 
 def pictures(count: int, seed: int) -> list[np.ndarray]:
@@ -34,14 +34,14 @@ class Memory:
         self.state = state()
 
 
-def stream(pipe: XPortraitPipeline, keeper: Memory, count: int = 21, **options: Any) -> Any:
-    drive = pictures(count, 2)
+def stream(pipe: XPortraitPipeline, keeper: Memory, **options: Any) -> Any:
+    drive = pictures(13, 2)
     return pipe.stream(drive, drive, generator=torch.Generator().manual_seed(3), keeper=keeper, **options)
 
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_stream_that_goes_on_gives_the_frames_that_were_not_kept(fast: bool) -> None:
-    pipe = tiny_pipeline()
+    pipe = job_pipeline()
     if fast:
         pipe.use_few_steps()
     pipe.set_portrait(pictures(1, 1))
@@ -51,8 +51,8 @@ def test_a_stream_that_goes_on_gives_the_frames_that_were_not_kept(fast: bool) -
     assert len(killed.frames) == 8
     told: list[float] = []
     after = Memory(killed.state)
-    rest = list(stream(pipe, after, decode_chunk_size=4, count=21, progress=told.append))
-    assert len(rest) == 13 and len(after.frames) == 13
+    rest = list(stream(pipe, after, decode_chunk_size=4, count=13, progress=told.append))
+    assert len(rest) == 5 and len(after.frames) == 5
     assert np.abs(np.stack([*killed.frames, *rest]) - whole).max() == 0
     assert 0.3 < told[0] < told[-1] <= 1
 

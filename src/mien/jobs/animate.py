@@ -6,9 +6,9 @@ as the pictures the model sees. Neither pass holds more than a window of frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
@@ -19,8 +19,10 @@ import torch
 
 from mien import __version__
 from mien.errors import InputError
-from mien.faces import FaceReader, TrackReport, load_face_reader
+from mien.faces import FaceReader, TrackedFace, TrackReport, load_face_reader
+from mien.jobs.claim import claimed
 from mien.jobs.driver import DriverTrack, control_frames, open_driver, place_driver, read_faces
+from mien.jobs.fallbacks import within_means
 from mien.jobs.keypoints import MotionControl, check_control, driven_keypoints, portrait_keypoints
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions, check_overlap
@@ -37,7 +39,10 @@ from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
 from mien.jobs.record import write_record
 from mien.jobs.request import request_digest
-from mien.media import Clip, VideoWriter, open_clip, write_image
+from mien.jobs.resume import KeptFrames, resumed, run_key
+from mien.jobs.several import begun, composed, find_people, shared_reach
+from mien.jobs.source_video import SourceVideo, first_portrait, open_source
+from mien.media import Clip, VideoWriter, open_clip, part_of, write_image
 
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline
@@ -81,6 +86,13 @@ class _Job:
     reader: FaceReader
     pipe: XPortraitPipeline
     frames: int
+    others: tuple[Portrait, ...] = ()  # further faces of the first picture, to be animated as well
+    source: Clip | None = None  # a video in place of the first picture
+    video: SourceVideo | None = None  # the same once it was read
+    notes: tuple[str, ...] = ()
+    told: list[str] = field(default_factory=list)  # what the run had to do otherwise
+    request: str = ""
+    work: Path = Path()  # where finished frames are kept meanwhile
 
     @property
     def portrait(self) -> Portrait:
@@ -107,12 +119,20 @@ def animate(
     with ExitStack() as stack:
         job = _prepare(options, timed, pipe, reader, stack)
         if options.dry_run:
-            _set_portraits(job)  # their number counts
+            _set_portraits(job, job.portraits)  # their number counts
             cost = job.pipe.cost(frames=job.frames, **_sampling(job.options))
             return AnimateReport(job.options, job.output, None, None, job.frames, job.size, cost=cost)
-        report = _write_image(job, timed) if _wants_image(job) else _write_video(job, timed)
-    report = replace(report, shares=timed.shares())
-    return replace(report, record=write_record(report, job.clip.info, request_digest(options)))
+        request = request_digest(options)
+        job = replace(job, request=request, work=stack.enter_context(claimed(job.output)))
+        report = within_means(
+            lambda resolved, used: _write(replace(job, options=resolved, pipe=used), timed),
+            job.options,
+            job.pipe,
+            given=pipe is not None,
+            note=job.told.append,
+        )
+        report = replace(report, shares=timed.shares(), warnings=(*report.warnings, *job.told))
+        return replace(report, record=write_record(report, job.clip.info, request))
 
 
 def _prepare(
@@ -126,14 +146,12 @@ def _prepare(
     progress.stage("Loading", None)
     clip = open_driver(options)
     output = resolve_output(options, clip.info.kind == "image")
-    images = [read_portrait_image(path) for path in options.portraits]
+    source, clip, notes = open_source(options, clip)
+    images = [] if source else [read_portrait_image(path) for path in options.portraits]
     start = None if options.start_from is None else open_clip(options.start_from)
     if reader is None:
         reader = stack.enter_context(closing(load_face_reader(options.reader, options.reader_model)))
-    portraits = [
-        find_portrait(path, image, reader, options.face if index == 0 else None)
-        for index, (path, image) in enumerate(zip(options.portraits, images, strict=True))
-    ]
+    portraits, others = _people(options, images, source, reader)
     frames = clip.count()
     if start is not None:
         check_start_clip(start, clip, portraits[0])
@@ -141,9 +159,23 @@ def _prepare(
         pipe = load_pipeline(options)
     if pipe.reenactor is None:
         check_control(options)
-    portraits = [portrait.framed(pipe.crop_scale) for portrait in portraits]
+    portraits, others = ([one.framed(pipe.crop_scale) for one in some] for some in (portraits, others))
     resolved = resolve_options(options, pipe, reader)
-    return _Job(resolved, output, clip, start, portraits, reader, pipe, frames)
+    return _Job(resolved, output, clip, start, portraits, reader, pipe, frames, tuple(others), source, notes=notes)
+
+
+def _people(
+    options: AnimateOptions, images: list[np.ndarray], source: Clip | None, reader: FaceReader
+) -> tuple[list[Portrait], list[Portrait]]:
+    """The portraits of the first person, and the other people who are animated as well."""
+    if source is not None:
+        return [first_portrait(source, reader, options.face_number)], []
+    if options.face == "all":
+        first, *others = find_people(options.portraits[0], images[0], reader)
+        return [first], others
+    numbers = [options.face_number] + [None] * len(images)
+    found = zip(options.portraits, images, numbers, strict=False)
+    return [find_portrait(path, image, reader, number) for path, image, number in found], []
 
 
 def resolve_options(options: Options, pipe: XPortraitPipeline | DeXPortraitPipeline, reader: FaceReader) -> Options:
@@ -184,8 +216,12 @@ def _wants_image(job: _Job) -> bool:
     return job.output.suffix.lower() in IMAGE_SUFFIXES
 
 
+def _write(job: _Job, progress: Progress) -> AnimateReport:
+    return _write_image(job, progress) if _wants_image(job) else _write_video(job, progress)
+
+
 def _write_image(job: _Job, progress: Progress) -> AnimateReport:
-    track = _track(job, progress)
+    track = _track(job, job.portrait, *read_faces(job.clip, job.reader, progress))
     frame = next(_frames(job, track, progress))
     write_image(job.output, frame)
     preview = None
@@ -200,7 +236,8 @@ def _write_video(job: _Job, progress: Progress) -> AnimateReport:
     with ExitStack() as stack:
         # Opened before the work begins: what cannot be written is known at once.
         writer = stack.enter_context(_writer(job, job.output, job.size))
-        track = _track(job, progress)
+        job = _with_video(job, progress)
+        track = _track(job, job.portrait, *read_faces(job.clip, job.reader, progress))
         # a damaged clip may give fewer frames than its index promises
         job = replace(job, frames=len(track.faces))
         times = _times(job.clip)
@@ -219,13 +256,23 @@ def _write_video(job: _Job, progress: Progress) -> AnimateReport:
     return _report(job, track, preview, writer.warnings)
 
 
-def _track(job: _Job, progress: Progress) -> DriverTrack:
-    faces, report = read_faces(job.clip, job.reader, progress)
+def _with_video(job: _Job, progress: Progress) -> _Job:
+    """The job with its source video read, if it has one."""
+    if job.source is None:
+        return job
+    video = SourceVideo.read(job.source, job.portrait, job.reader, job.pipe.crop_scale, progress)
+    # a damaged video may give fewer frames than its index promises
+    clip = part_of(job.clip, end=len(video.crops) / job.clip.info.rate)
+    return replace(job, video=video, clip=clip)
+
+
+def _track(job: _Job, portrait: Portrait, faces: list[TrackedFace], report: TrackReport) -> DriverTrack:
+    """The driver's faces, laid over those of a portrait."""
     return place_driver(
         faces,
         report,
         job.clip,
-        job.portrait,
+        portrait,
         best_frame=job.options.best_frame,
         align=job.options.align,
         scale=job.pipe.crop_scale,
@@ -233,34 +280,60 @@ def _track(job: _Job, progress: Progress) -> DriverTrack:
     )
 
 
-def _set_portraits(job: _Job) -> None:
-    squares = [portrait.square(job.pipe.image_size) for portrait in job.portraits]
+def _set_portraits(job: _Job, portraits: list[Portrait]) -> None:
+    squares = [portrait.square(job.pipe.image_size) for portrait in portraits]
     reenactor = job.pipe.reenactor
-    keypoints = None if reenactor is None else portrait_keypoints(job.portrait, reenactor.basis())
+    keypoints = None if reenactor is None else portrait_keypoints(portraits[0], reenactor.basis())
     job.pipe.set_portrait(squares, keypoints=keypoints)
 
 
 def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.ndarray]:
     """The frames to write, as the pipeline finishes them."""
-    side, pipe = job.pipe.image_size, job.pipe
     progress.stage("Animating", 1.0)
-    _set_portraits(job)
+    if job.others:
+        people = [job.portrait, *job.others]
+        tracks = [track, *(_track(job, person, track.faces, track.report) for person in job.others)]
+        reaches = shared_reach(progress.reach, len(people))
+        # one after the other, for the pipeline holds one portrait at a time
+        runs = [begun(_squares(job, [p], t, r)) for p, t, r in zip(people, tracks, reaches, strict=True)]
+        return composed(people, runs)
+    squares = _squares(job, job.portraits, track, progress.reach)
+    if job.video is not None:
+        return job.video.finished(squares, job.options.paste_back)
+    return finished_frames(squares, job.portrait, job.options.paste_back)
+
+
+def _squares(
+    job: _Job, portraits: list[Portrait], track: DriverTrack, reach: Callable[[float], None]
+) -> Iterator[np.ndarray]:
+    """One person's squares."""
+    side, pipe, portrait = job.pipe.image_size, job.pipe, portraits[0]
+    _set_portraits(job, portraits)
     whole, local = control_frames(job.clip, track, side)
     control = MotionControl.of(job.options, job.clip.info.rate)
+    begin: Iterator[Any] | None = None
+    driven = None
+    if job.start is not None:
+        begin = start_frames(job.start, portrait, side)
+    elif pipe.reenactor is not None and job.video is not None:
+        begin = job.video.reenacted(pipe.reenactor, portrait, track, control)
+    elif pipe.reenactor is not None:
+        driven = driven_keypoints(portrait, track, pipe.reenactor.basis(), control)
+    kept = KeptFrames(job.work / run_key(job.request, job.options, str(portrait.crop)), job.told.append)
     squares = pipe.stream(
         whole,
         local,
         **_sampling(job.options),
         # Drawn on the CPU, so that a seed means the same on every device.
         generator=torch.Generator("cpu").manual_seed(job.options.seed),
-        start_frames=None if job.start is None else start_frames(job.start, job.portrait, side),
-        driven=None
-        if pipe.reenactor is None
-        else driven_keypoints(job.portrait, track, pipe.reenactor.basis(), control),
+        start_frames=begin,
+        driven=driven,
         count=job.frames,
-        progress=progress.reach,
+        progress=reach,
+        keeper=kept,
+        note=job.told.append,
     )
-    return finished_frames(squares, job.portrait, job.options.paste_back)
+    return resumed(kept, squares)
 
 
 def _times(clip: Clip) -> Iterator[Fraction | None]:
@@ -291,5 +364,5 @@ def _report(job: _Job, track: DriverTrack, preview: Path | None, warnings: list[
         size=job.size,
         faces=track.report,
         best_frame=track.best_frame,
-        warnings=(*job.clip.warnings, *warnings),
+        warnings=(*job.notes, *job.clip.warnings, *warnings),
     )

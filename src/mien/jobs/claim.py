@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,7 @@ def _remove_unfinished(output: Path) -> None:
         if len(stem) > 32:  # cut off in the temporary name, so it could be another output's
             continue
         unfinished = re.compile(rf"\.{re.escape(stem)}\.[0-9a-f]{{12}}\.part{re.escape(suffix)}")
-        for path in output.parent.iterdir():
-            if unfinished.fullmatch(path.name):
-                remove_quietly(path)
+        with suppress(OSError):
+            for path in output.parent.iterdir():
+                if unfinished.fullmatch(path.name):
+                    remove_quietly(path)

@@ -123,3 +123,12 @@ class KeptFrames:
         if at != emitted:
             raise ValueError("the pieces do not end where the front stands")
         remove_quietly(self._path(emitted))
+
+
+def resumed(kept: KeptFrames, stream: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The frames that were kept, then those of `stream`, which begins at once: the pipeline holds its portrait now."""
+    first = next(stream, None)
+    yield from kept.frames()
+    if first is not None:
+        yield first
+        yield from stream

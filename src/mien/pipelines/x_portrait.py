@@ -21,7 +21,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, LCMSchedu
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from mien.diffusion import GatedDDIMScheduler, WindowPlan, XPortraitDDIMScheduler, denoise_ring, denoise_stream
+from mien.diffusion import GatedDDIMScheduler, WindowPlan, XPortraitDDIMScheduler, denoise_ring
 from mien.faces import load_face_reader
 from mien.geometry.keypoint_motion import Floats
 from mien.models.reenactor import Reenactor
@@ -33,10 +33,11 @@ from mien.models.x_portrait.motion_control import MotionControl
 from mien.models.x_portrait.temporal import TemporalModules
 from mien.pipelines import loading
 from mien.pipelines.cost import Cost, estimate
+from mien.pipelines.finishing import Keeper
 from mien.pipelines.lora import load_lora
-from mien.pipelines.pictures import Picture, as_output, batches, to_pixels, to_uint8
-from mien.pipelines.reenactment import Reenacted, Reenactment, portrait_landmarks, read_driven
-from mien.pipelines.sampling import Front, Sampling, Start
+from mien.pipelines.pictures import Picture, as_output, to_pixels, to_uint8
+from mien.pipelines.reenactment import Reenacted, Reenactment, portrait_keypoints, read_driven
+from mien.pipelines.sampling import Front, Sampling, Start, remaining
 from mien.weights import bundled
 
 PARTS: dict[str, type[ModelMixin]] = {
@@ -113,7 +114,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.register_to_config(**options)
         self._sources: list[Tensor] = []
         self._portrait: Picture | None = None
-        self._landmarks: Floats | None = None
+        self._keypoints: Floats | None = None
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
@@ -136,11 +137,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             else:
                 parts[part] = loading.load_part(kind, folder / part, torch_dtype)
         if "scheduler" not in parts:
-            settings = loading.read_json(folder / "scheduler" / "scheduler_config.json")
-            kind_name = str(settings.get("_class_name", ""))
-            if kind_name not in SCHEDULERS:
-                raise loading.WeightsError(f"{folder / 'scheduler'}: unknown scheduler {kind_name!r}.")
-            parts["scheduler"] = SCHEDULERS[kind_name].from_config(settings)
+            parts["scheduler"] = loading.load_scheduler(SCHEDULERS, folder / "scheduler")
         options: dict[str, Any] = {
             key: index[key] for key in ("image_size", "defaults", "crop_scale", "reach") if key in index
         }
@@ -193,19 +190,19 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         images: Picture | Sequence[Picture],
         generator: torch.Generator | None = None,
-        landmarks: Floats | None = None,
+        keypoints: Floats | None = None,
     ) -> None:
         """Encode one portrait, or several of the same person (the first one leads; paper, Figure 4).
 
         Square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1]. With a `generator` the
-        latents are drawn from the VAE's posterior as the published script does, else its mode is taken. `landmarks`:
-        the first picture's [68, 2] in half sides, for models with a reenactor; None: read when they are needed.
+        latents are drawn from the VAE's posterior as the published script does, else its mode is taken. `keypoints`:
+        the first picture's [70, 2] (see `KeypointMotion`), for models with a reenactor; None: read when needed.
         """
         pictures: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
         if not pictures:
             raise ValueError("set_portrait needs at least one picture")
         self._sources = [self._encode(to_pixels([picture], self.image_size), generator) for picture in pictures]
-        self._portrait, self._landmarks = pictures[0], landmarks
+        self._portrait, self._keypoints = pictures[0], keypoints
 
     def _encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         pixels = pixels.to(self._execution_device, self.vae.dtype)
@@ -255,6 +252,8 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         decode_chunk_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
         progress: Callable[[float], None] | None = None,
+        keeper: Keeper | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> Iterator[Any]:
         """Frames uint8 [h, w, 3] in order, each as soon as it is final, in memory that does not grow with the clip.
 
@@ -263,16 +262,17 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         `count`: how many frames there will be, only for `progress` (called with a fraction from 0 to 1).
         `guidance_mode`: "control" drops reference and control in the unconditional branch, "balance" blanks the hints
         only. Other options default to the model's (`default_options`); `overlap` must be less than `window`.
+        `keeper` keeps what is finished; only the rest is yielded. `note` gets sentences for the user. Raises NotFinite.
         """
         sampling = self._sampling(num_inference_steps, guidance_scale, guidance_mode, window, overlap)
         front = Front(self, sampling, self._sources, count, callback_on_step_end, progress)
+        state = None if keeper is None else keeper.begun()
+        frames, local_frames, start_frames, driven = remaining(state, frames, local_frames, start_frames, driven)
         begun: Iterable[Picture | Reenacted] | None = start_frames
         if self.reenactor is not None and start_frames is None:
             frames, begun = self._reenacted(frames, driven)
-        starts = front.begin(frames, local_frames, begun, generator)
-        done = denoise_stream(starts, self.scheduler, sampling.plan, front.predict, generator)
-        for chunk in batches(front.release(done), decode_chunk_size):
-            yield from to_uint8(self._finish(chunk))
+        streams = frames, local_frames, begun
+        yield from front.run(streams, generator, self._finish, decode_chunk_size, state, keeper, note)
 
     def _reenacted(
         self, frames: Iterable[Picture], driven: Iterable[Floats] | None
@@ -281,15 +281,15 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         portrait, reenactor = self._portrait, self.reenactor
         if portrait is None or reenactor is None:
             raise ValueError("no portrait is set; call set_portrait first")
-        if driven is None or self._landmarks is None:
+        if driven is None or self._keypoints is None:
             reader = load_face_reader("nano")
-            if self._landmarks is None:
-                self._landmarks = portrait_landmarks(reader, portrait, self.image_size)
+            if self._keypoints is None:
+                self._keypoints = portrait_keypoints(reader, reenactor, portrait)
             if driven is None:
                 frames, watched = tee(frames)
                 driven = read_driven(reader, reenactor, portrait, watched)
         source = to_pixels([portrait], self.image_size)
-        return frames, map(Reenactment(reenactor, source, self._landmarks).start, driven)
+        return frames, map(Reenactment(reenactor, source, self._keypoints).start, driven)
 
     @torch.no_grad()
     def animate(

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from samples import inputs
+
+__all__ = ["inputs"]
