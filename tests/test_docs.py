@@ -77,6 +77,14 @@ def _portrait(number: int) -> Callable[[Path], None]:
     return copy
 
 
+def _one_of(make: Callable[[Path], None], name: str) -> Callable[[Path], None]:
+    def folder(path: Path) -> None:
+        path.mkdir()
+        make(path / name)
+
+    return folder
+
+
 STAND_INS: dict[str, Callable[[Path], None]] = {
     "portrait.jpg": _portrait(1),
     "portrait.png": _portrait(1),
@@ -89,8 +97,14 @@ STAND_INS: dict[str, Callable[[Path], None]] = {
     "D.mp4": _driver,
     "A.mp4": _driver,
     "B.mp4": _driver,
-    "frames/": _frames,
+    "frames": _frames,
     "pictures": _pictures,
+    "anna.png": _portrait(1),
+    "anna_2.png": _portrait(1),
+    "bela.jpg": _portrait(2),
+    "talk.mp4": _driver,
+    "PEOPLE": _one_of(_portrait(1), "anna.png"),
+    "DRIVERS": _one_of(_driver, "talk.mp4"),
 }
 
 # what commands need beyond the package's own requirements
@@ -98,14 +112,15 @@ NEEDS = {"mien evaluate run": "torchmetrics.image", "mien train": "accelerate"}
 
 
 def lay_out(block: Block, desk: Path) -> None:
-    """Put what a block names into the folder: stand-ins, and tables that its page shows before it."""
+    """Put what a block names into the folder: stand-ins, and tables that its page shows, the nearest before it."""
     text = block.code
     for name in re.findall(r"[\w.]+\.(?:csv|json|yaml)\b", block.code):
         language = name.rpartition(".")[2]
-        shown = [b for b in all_blocks() if b.page == block.page and b.language == language and b.line < block.line]
+        shown = [b for b in all_blocks() if b.page == block.page and b.language == language]
         if shown:
-            (desk / name).write_text(shown[-1].code, encoding="utf-8")
-            text += shown[-1].code
+            nearest = min(shown, key=lambda b: (b.line > block.line, abs(b.line - block.line)))
+            (desk / name).write_text(nearest.code, encoding="utf-8")
+            text += nearest.code
     for name, make in STAND_INS.items():
         if re.search(rf"(?<![\w./]){re.escape(name)}(?!\w)", text):
             make(desk / name)
