@@ -16,10 +16,12 @@ from mien.avatars.performances import make_performance
 from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.geometry import HeadPose
+from mien.geometry.keypoint_motion import closed_lips
 from mien.jobs.avatars import DriverOptions, GroupOptions, render_dataset, render_driver
 from mien.jobs.look import look
 from mien.jobs.progress import Silent
 from mien.media import open_clip
+from mien.training import dex_encoder_data as encoder_data
 from mien.training.avatar_clips import AvatarClips
 from mien.training.pairs import Wish, draw
 
@@ -125,3 +127,19 @@ def test_paired_expressions_come_under_another_pose(model: HeadModel) -> None:
     assert not np.array_equal(plain.expression[16:32], plain.expression[:16])
     assert np.array_equal(paired.angles, plain.angles) and np.array_equal(paired.expression[32:], plain.expression[32:])
     assert paired.kind[16] == "paired:0" and paired.kind[31] == "paired:15" and len(paired.kind) == len(paired)
+
+
+def test_displacements_for_the_encoders_are_those_of_the_expression_alone(model: HeadModel, tmp_path: Path) -> None:
+    (plan,) = make_plan([Role("p0", seed=4)], 5, 0, seed=2, paired=True)
+    render_group(model, plan, [], tmp_path)
+    made = encoder_data.EncoderData([tmp_path])
+    group = made.groups[0]
+    assert list(group.other[:3]) == [16, 17, 18] and group.other[40] == -1
+    moved = group.moved
+    same = np.abs(moved[:, :16] - moved[:, 16:32]).mean()
+    other = np.abs(moved[:, :16] - np.roll(moved[:, :16], 1, 1)).mean()
+    assert same < 0.05 * other, "an expression moves the keypoints alike under every pose"
+    np.testing.assert_allclose(closed_lips(made.mean), made.mean, atol=1e-5)
+    batch = made.draw(np.random.default_rng(0), 2, (32, 24), encoder_data.Roughness())
+    assert batch["masked"].shape == (2, 3, 32, 32) and batch["again"].shape == (2, 3, 24, 24)
+    assert batch["moved"].shape == (2, 70, 3) and batch["pose"].shape == (2, 6)

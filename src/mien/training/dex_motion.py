@@ -100,7 +100,7 @@ class DexMotion(Stage):
         """
         preset = options.preset or "paper"
         if preset not in PRESETS:
-            raise InputError(f"--preset is {preset}: give one of {', '.join(PRESETS)} for {self.name}.")
+            raise InputError(f"--preset is {preset}: give one of {', '.join(PRESETS)} or supervised for {self.name}.")
         nano = options.size == "nano"
         self.options, self.config = options, config or (NANO if nano else FULL)
         self.weights = weights or (NANO_WEIGHTS if nano else MotionWeights())

@@ -1,0 +1,99 @@
+"""The supervised training of DeX-Portrait's encoders: exact truth under every change of the pictures, and the stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.errors import InputError
+from mien.geometry.pose import rotation_matrix
+from mien.models.dex_portrait import NANO
+from mien.models.dex_portrait.config import ExpressionEncoderConfig, PoseEncoderConfig
+from mien.training import dex_encoder_data as data
+from mien.training.dex_encoders import DexEncoders
+from mien.training.loop import train
+from mien.training.options import TrainOptions
+
+TINY = replace(
+    NANO,
+    pose=PoseEncoderConfig(32, (1, 1), (8, 16), coordinates=True),
+    expression=ExpressionEncoderConfig(32, (8, 8, 8), 1, 4, 128, 0, "group"),
+)
+
+
+def drawn_group(folder: Path, people: int = 2, motions: int = 6) -> None:
+    """A group of noise whose truth is that of a rigid head, as `mien.avatars.groups` writes it."""
+    rng = np.random.default_rng(0)
+    expression = rng.uniform(size=(motions, 57)).astype(np.float32)
+    expression[3:] = expression[:3]
+    poses = rng.normal(size=(people, motions, 6)).astype(np.float32) * 0.1
+    poses[..., 5] = 0.4
+    np.save(folder / "group_000_frames.npy", rng.integers(0, 255, (people, motions, 256, 256, 3), dtype=np.uint8))
+    np.savez(
+        folder / "group_000_meta.npz",
+        landmarks=(128 + rng.normal(size=(people, motions, 68, 2)) * 40).astype(np.float32),
+        depths=rng.normal(size=(people, motions, 68)).astype(np.float32),
+        pupils=np.full((people, motions, 2, 3), 100, np.float32),
+        head_pose=poses,
+        rotation=np.stack([rotation_matrix(pose[:3]) for pose in poses[0]]).astype(np.float32),
+        expression=expression,
+        validation=np.array(False),
+    )
+    (folder / "group_000_people.json").write_text(json.dumps({}))
+
+
+def projected(code: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points [k, 3] of a head in a pose code, half sides."""
+    return np.exp(code[5]) * 0.4 * (points @ rotation_matrix(code[:3]).T)[:, :2] + code[3:5]
+
+
+def test_pose_codes_follow_mirrored_and_turned_pictures() -> None:
+    rng = np.random.default_rng(1)
+    code, points = np.array([0.2, -0.3, 0.1, 0.05, -0.1, 0.2]), rng.normal(size=(70, 3))
+    mirrored = projected(data._mirrored_code(code, True), points * [-1, 1, 1])
+    np.testing.assert_allclose(mirrored, projected(code, points) * [-1, 1], atol=1e-9)
+    picture, marks = np.zeros((64, 64, 3), np.uint8), (projected(code, points)[:68] + 1) * 32
+    still = data.Roughness(zoom=(1, 1), shift=0, roll=0)
+    _, same = data._turned(picture, marks, code, 64, still, rng)
+    np.testing.assert_allclose(same, code, atol=1e-9)
+    # a white dot moves as the code says
+    dot, spot = np.zeros((64, 64, 3), np.uint8), np.array([[0.0, 0.0, 0.0]])
+    x, y = (projected(code, spot)[0] + 1) * 32
+    dot[int(y) - 1 : int(y) + 1, int(x) - 1 : int(x) + 1] = 255
+    plain = data.Roughness(zoom=(1.2, 1.2), shift=0.1, roll=40, tint=0, poor=0)
+    far = marks * 0 - 500 + rng.normal(size=marks.shape)  # nothing is masked
+    shown, moved = data._turned(dot, far, code, 64, plain, rng)
+    bright = shown.mean(2) - np.median(shown.mean(2))
+    seen = np.argwhere(bright > 0.7 * bright.max()).mean(0)[::-1] + 0.5
+    np.testing.assert_allclose(seen, (projected(moved, spot)[0] + 1) * 32, atol=1.6)
+
+
+def test_the_stage_learns_and_exports(tmp_path: Path) -> None:
+    drawn_group(tmp_path)
+    options = TrainOptions(
+        "dex/motion", (str(tmp_path),), str(tmp_path / "run"), preset="supervised", steps=3, rows=2, precision="fp32",
+        show_every=3, warmup=1,
+    )  # fmt: skip
+    stage = DexEncoders(options, TINY)
+    outcome = train(stage, options)
+    assert outcome.finished and set(outcome.terms) == {"anchor", "moved", "agreement", "apart"}
+    model = stage.build()
+    stage.start(model, tmp_path / "run")
+    stage.export(model, tmp_path / "export")
+    assert sorted(path.name for path in (tmp_path / "export").iterdir()) == [
+        "expression_encoder",
+        "expression_shape",
+        "pose_encoder",
+    ]
+    assert torch.equal(model.expression_shape.mean, torch.from_numpy(stage.data.mean))
+
+
+def test_full_size_is_refused(tmp_path: Path) -> None:
+    options = TrainOptions("dex/motion", (str(tmp_path),), str(tmp_path), size="full", preset="supervised")
+    with pytest.raises(InputError, match="nano size only"):
+        DexEncoders(options)
