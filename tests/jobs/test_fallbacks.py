@@ -124,7 +124,7 @@ def test_a_disk_that_fills_up_while_frames_are_written(
 def test_a_disk_that_is_full(inputs: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("nothing can be mounted here")
     try:
         with pytest.raises(OutputError, match=r"out\.mp4 cannot be written: the disk is full"):
