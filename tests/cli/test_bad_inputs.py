@@ -197,7 +197,7 @@ CASES: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "portrait with too few faces": (lambda p: p.good(face=3), "face 3"),
     "portrait is the driver": (
         lambda p: p.good(**{"-s": p.inputs / "driver.mp4", "-d": p.inputs / "driver.mp4"}),
-        "driver.mp4 is not an image",
+        "driver.mp4 as a source needs a model",
     ),
     # drivers
     "driver missing": (lambda p: p.good(**{"-d": p.bad / "gone.mp4"}), "gone.mp4 does not exist"),

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from mien import __version__
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackedFace, TrackReport, load_face_reader
 from mien.jobs.claim import claimed
@@ -37,12 +36,13 @@ from mien.jobs.outputs import (
 )
 from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
+from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
 from mien.jobs.request import request_digest
 from mien.jobs.resume import KeptFrames, resumed, run_key
 from mien.jobs.several import begun, composed, find_people, shared_reach
 from mien.jobs.source_video import SourceVideo, first_portrait, open_source
-from mien.media import Clip, VideoWriter, open_clip, part_of, write_image
+from mien.media import Clip, VideoWriter, open_clip, part_of
 
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline
@@ -97,6 +97,10 @@ class _Job:
     @property
     def portrait(self) -> Portrait:
         return self.portraits[0]
+
+    @property
+    def provenance(self) -> Provenance:
+        return Provenance.of(self.options, self.request)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -223,11 +227,12 @@ def _write(job: _Job, progress: Progress) -> AnimateReport:
 def _write_image(job: _Job, progress: Progress) -> AnimateReport:
     track = _track(job, job.portrait, *read_faces(job.clip, job.reader, progress))
     frame = next(_frames(job, track, progress))
-    write_image(job.output, frame)
+    write_signed_image(job.output, frame, job.provenance, job.options.watermark)
     preview = None
     if job.options.preview:
         preview = preview_path(job.output)
-        write_image(preview, preview_frame(next(iter(job.clip)), job.portrait.image, frame))
+        panels = preview_frame(next(iter(job.clip)), job.portrait.image, frame)
+        write_signed_image(preview, panels, job.provenance, job.options.watermark)
     return _report(job, track, preview, [])
 
 
@@ -350,7 +355,8 @@ def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
         audio_from=info.path if info.has_audio else None,
         audio_start=job.clip.start,
         timestamps=info.variable_rate,
-        metadata={"comment": f"Synthetic: a portrait animated by another video (mien {__version__})."},
+        metadata={"comment": job.provenance.comment()},
+        watermark=job.options.watermark,
     )
 
 

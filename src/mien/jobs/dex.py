@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mien import __version__
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.jobs.animate import AnimateReport, resolve_options
@@ -25,9 +24,10 @@ from mien.jobs.options import GAINS, MOST_GAIN, AnimateOptions, check_number
 from mien.jobs.outputs import IMAGE_SUFFIXES, finished_frames, preview_frame, preview_path, resolve_output
 from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
+from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
 from mien.jobs.request import request_digest
-from mien.media import Clip, ClipInfo, VideoWriter, write_image
+from mien.media import Clip, ClipInfo, VideoWriter
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import nearest_pose
 
@@ -45,6 +45,7 @@ class DexOptions(AnimateOptions):
     progressive: hold the expression back in the first steps (the paper's guidance); else plain guidance.
     """
 
+    SYSTEM = "dex"
     RELATIVE = True
 
     pose_from: Path | None = None
@@ -118,6 +119,7 @@ class _Job:
     reader: FaceReader
     pipe: DeXPortraitPipeline
     sources: dict[Path, Source]
+    provenance: Provenance
 
     @property
     def portrait(self) -> Portrait:
@@ -164,7 +166,7 @@ def animate_dex(
         driving = _read(job, timed)
         report = _write(job, driving, timed)
     report = replace(report, shares=timed.shares())
-    return replace(report, record=write_record(report, job.main.info, request_digest(options)))
+    return replace(report, record=write_record(report, job.main.info, job.provenance.options))
 
 
 def _prepare(
@@ -197,7 +199,8 @@ def _prepare(
         find_portrait(path, image, reader, options.face_number if index == 0 else None).framed(pipe.crop_scale)
         for index, (path, image) in enumerate(zip(options.portraits, images, strict=True))
     ]
-    return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources)
+    provenance = Provenance.of(options, request_digest(options))
+    return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources, provenance)
 
 
 def _with_main(options: DexOptions, sources: dict[Path, Source]) -> DexOptions:
@@ -302,11 +305,12 @@ def _write(job: _Job, driving: _Driving, progress: Progress) -> AnimateReport:
 
 def _write_image(job: _Job, driving: _Driving, progress: Progress) -> AnimateReport:
     frame = next(_frames(job, driving, progress))
-    write_image(job.output, frame)
+    write_signed_image(job.output, frame, job.provenance, job.options.watermark)
     preview = None
     if job.options.preview and job.main.clip is not None:
         preview = preview_path(job.output)
-        write_image(preview, preview_frame(next(iter(job.main.clip)), job.portrait.image, frame))
+        panels = preview_frame(next(iter(job.main.clip)), job.portrait.image, frame)
+        write_signed_image(preview, panels, job.provenance, job.options.watermark)
     return _report(job, driving, preview, [])
 
 
@@ -347,7 +351,8 @@ def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
         audio_from=info.path if info.has_audio else None,
         audio_start=Fraction(0) if job.main.clip is None else job.main.clip.start,
         timestamps=info.variable_rate,
-        metadata={"comment": f"Synthetic: a portrait animated by other motion (mien {__version__})."},
+        metadata={"comment": job.provenance.comment()},
+        watermark=job.options.watermark,
     )
 
 

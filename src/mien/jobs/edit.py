@@ -20,8 +20,10 @@ from mien.jobs.motion import is_template, load_template, read_clip_motion
 from mien.jobs.outputs import finished_frames, resolve_output
 from mien.jobs.portrait import find_portrait, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
+from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
-from mien.media import open_clip, write_image
+from mien.jobs.request import request_digest
+from mien.media import open_clip
 from mien.models.dex_portrait import Motion, Pose
 from mien.models.dex_portrait.pose import code_of_head_pose
 
@@ -80,7 +82,7 @@ def edit(
     timed = TimedProgress(progress or Silent())
     timed.stage("Loading", None)
     image = read_portrait_image(options.portraits[0])
-    output = resolve_output(options, True)
+    output, request = resolve_output(options, True), request_digest(options)
     with ExitStack() as stack:
         if pipe is None:
             pipe = load_dex_pipeline(options.model, options.device, options.dtype)
@@ -93,10 +95,10 @@ def edit(
         timed.stage("Animating", 1.0)
         square = _changed(options, pipe, expression, timed)
     (frame,) = finished_frames([square], portrait, options.paste_back)
-    write_image(output, frame)
+    write_signed_image(output, frame, Provenance.of(options, request), options.watermark)
     size = (frame.shape[1], frame.shape[0])
     report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares())
-    return replace(report, record=write_record(report, open_clip(options.portraits[0]).info))
+    return replace(report, record=write_record(report, open_clip(options.portraits[0]).info, request))
 
 
 def turned_pose(own: Motion, options: EditOptions) -> Motion:

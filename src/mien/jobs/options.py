@@ -40,6 +40,7 @@ class AnimateOptions:
     invisibly as synthetic. Raises InputError for values that make no sense.
     """
 
+    SYSTEM = "x"
     RELATIVE = False  # what `relative` means where it is None
 
     portraits: tuple[Path, ...]

@@ -21,8 +21,10 @@ from mien.jobs.options import AnimateOptions, check_number
 from mien.jobs.outputs import finished_frames, resolve_output
 from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
+from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
-from mien.media import open_clip, write_image
+from mien.jobs.request import request_digest
+from mien.media import open_clip
 from mien.models.reenactor import Reenactor
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment
@@ -120,7 +122,7 @@ def edit_still(
     timed.stage("Loading", None)
     path = options.portraits[0]
     image = read_portrait_image(path)
-    output = resolve_output(options, True)
+    output, request = resolve_output(options, True), request_digest(options)
     with ExitStack() as stack:
         if reader is None:
             reader = stack.enter_context(closing(load_face_reader(options.reader, options.reader_model)))
@@ -136,7 +138,7 @@ def edit_still(
     timed.stage("Editing", 1.0)
     square = editor.square(options.change, scores)
     (frame,) = finished_frames([square], editor.portrait, options.paste_back)
-    write_image(output, frame)
+    write_signed_image(output, frame, Provenance.of(options, request), options.watermark)
     timed.reach(1.0)
     report = AnimateReport(options, output, None, None, 1, (frame.shape[1], frame.shape[0]), shares=timed.shares())
-    return replace(report, record=write_record(report, open_clip(path).info))
+    return replace(report, record=write_record(report, open_clip(path).info, request))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from mien.errors import InputError, OutputError
 from mien.media.colour import over_white
@@ -24,6 +25,7 @@ _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     ".tif": {"format": "TIFF"},
     ".tiff": {"format": "TIFF"},
 }
+_DESCRIPTION = 0x010E  # EXIF's tag
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -56,10 +58,11 @@ def image_size(path: Path) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def write_image(path: str | Path, image: np.ndarray) -> Path:
+def write_image(path: str | Path, image: np.ndarray, comment: str | None = None) -> Path:
     """Write uint8 ``[h, w, 3]`` RGB, ``[h, w, 4]`` RGBA or ``[h, w]`` grey; the suffix chooses the format.
 
-    JPEG and BMP store no transparency, which is then laid over white. The file appears whole or not at all; a missing
+    JPEG and BMP store no transparency, which is then laid over white. comment: stored as EXIF's image description, in
+    PNG as text as well; BMP has no place for it. The file appears whole or not at all; a missing
     folder is made. Returns the path. Raises OutputError if it cannot be written, ValueError if the array does not fit.
     """
     path, pixels = Path(path), np.asarray(image)
@@ -73,9 +76,30 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
         raise ValueError(f"an image has at least one pixel, not {pixels.shape}")
     if pixels.ndim == 3 and pixels.shape[2] == 4 and options["format"] in ("JPEG", "BMP"):
         pixels = over_white(pixels)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
     with whole_file(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, **options)  # type: ignore[arg-type]
+        picture.save(temporary, **options, **_comment_options(comment, str(options["format"])))  # type: ignore[arg-type]
     return path
+
+
+def read_comment(path: str | Path) -> str | None:
+    """What `write_image` stored as a comment, or any image description; None if there is none. Raises InputError."""
+    with _opened(Path(path)) as image:
+        text = image.info.get("Comment") or image.getexif().get(_DESCRIPTION)
+    return text if isinstance(text, str) and text else None
+
+
+def _comment_options(comment: str | None, kind: str) -> dict[str, object]:
+    """What Pillow's `save` is told."""
+    if comment is None or kind == "BMP":
+        return {}
+    exif = Image.Exif()
+    exif[_DESCRIPTION] = comment
+    if kind != "PNG":
+        return {"exif": exif}
+    text = PngInfo()
+    text.add_itxt("Comment", comment)
+    return {"exif": exif, "pnginfo": text}
 
 
 @contextmanager

@@ -84,6 +84,12 @@ def opened(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
+def read_tags(path: Path) -> dict[str, str]:
+    """The container's tags, their names in lower case. Raises InputError if it cannot be opened."""
+    with opened(path) as container:
+        return {name.lower(): text for name, text in container.metadata.items()}
+
+
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """The best video stream that is not cover art. Raises InputError if there is none, or none that can be decoded."""
     streams = moving_streams(container)

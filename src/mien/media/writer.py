@@ -19,6 +19,7 @@ from mien.media.audio import Sound
 from mien.media.colour import BT709, LIMITED_RANGE, MATRIX_BT601, FromRGB
 from mien.media.files import remove_quietly, temporary_beside, unwritable
 from mien.media.palette import Palette
+from mien.media.watermark import marked
 
 _MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
 _ENCODERS = {"mp4": "libx264", "mov": "libx264", "matroska": "libx264", "webm": "libvpx-vp9", "gif": "gif"}
@@ -42,7 +43,8 @@ class VideoWriter:
     lasts; files without sound are fine. timestamps: True if every frame comes with its own time (variable rate), False
     to ignore such times, None to let the first frame decide. quality: x264's CRF, 0 (best) to 51. audio_start: seconds
     of `audio_from`, on the clock of its `Clip.timed()`, at which the first frame lies, if frames come without times.
-    metadata: tags such as title and comment. warnings: sentences about sound that could not be used.
+    metadata: tags such as title and comment. watermark: put the mark of `mien.media.watermark` into every frame.
+    warnings: sentences about sound that could not be used.
 
     Raises InputError for `audio_from`, OutputError if the file cannot be written, ValueError for bad arguments.
     """
@@ -58,6 +60,7 @@ class VideoWriter:
         timestamps: bool | None = None,
         quality: int = 17,
         metadata: Mapping[str, str] | None = None,
+        watermark: bool = False,
     ) -> None:
         self.path, self.rate, self.size = Path(path), Fraction(rate), (int(size[0]), int(size[1]))
         self.frames = 0
@@ -71,7 +74,7 @@ class VideoWriter:
             raise ValueError(f"quality is a CRF from 0 to 51, not {quality}")
         self._audio_from = None if audio_from is None else Path(audio_from)
         self._audio_start, self._timed, self._quality = Fraction(audio_start), timestamps, quality
-        self._metadata = dict(metadata or {})
+        self._metadata, self._watermark = dict(metadata or {}), watermark
         self._container: Any = None
         self._sound: Sound | None = None
         self._held: av.Packet | None = None
@@ -103,7 +106,7 @@ class VideoWriter:
                 self._start(time)
             pts = self._next_pts(time)
             self.frames += 1
-            picture = self._picture(frame)
+            picture = self._picture(marked(frame) if self._watermark else frame)
             picture.pts, picture.time_base = pts, self._step
             self._mux(self._stream.encode(picture))
         except (av.error.FFmpegError, OSError) as error:
