@@ -17,6 +17,7 @@ import torch
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.jobs.animate import AnimateReport, resolve_options
+from mien.jobs.claim import claimed
 from mien.jobs.driver import open_driver
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.motion import is_template, load_template, read_clip_motion
@@ -162,6 +163,7 @@ def animate_dex(
         job = _prepare(options, timed, pipe, reader, stack)
         if options.dry_run:
             return AnimateReport(job.options, job.output, None, None, job.main.frames, job.size)
+        stack.enter_context(claimed(job.output))
         _set_portrait(job)
         driving = _read(job, timed)
         report = _write(job, driving, timed)
