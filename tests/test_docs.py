@@ -40,7 +40,8 @@ def _named(blocks: list[Block]) -> dict[str, Any]:
 
 
 SHELL = [block for block in all_blocks() if block.language == "sh"]
-RUN = [block for block in SHELL if block.excuse is None]
+# what two pages show in the same words is run once
+RUN = list({block.code: block for block in reversed(SHELL) if block.excuse is None}.values())[::-1]
 PYTHON = [block for block in all_blocks() if block.language == "python"]
 
 
@@ -228,7 +229,8 @@ def test_every_block_has_a_language_and_every_excuse_a_block() -> None:
 
 @pytest.mark.parametrize("block", **_named([block for block in PYTHON if block.excuse is None]))
 def test_python_blocks_run(block: Block, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, pipe = DrawnFaceReader(), job_pipeline()
+    # stills are edited by a reenactor, which the tiny model has none of
+    reader, pipe = DrawnFaceReader(), _nano() if "StillEditor" in block.code else job_pipeline()
     monkeypatch.setattr("mien.load_face_reader", lambda *_, **__: reader, raising=False)
     monkeypatch.setattr("mien.jobs.animate.load_face_reader", lambda *_, **__: reader)
     monkeypatch.setattr("mien.jobs.animate.load_pipeline", lambda _: pipe)

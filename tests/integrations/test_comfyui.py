@@ -7,6 +7,7 @@ import json
 import sys
 import types
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tiny_dex import tiny_dex_pipeline
 
 PACK = Path(__file__).resolve().parents[2] / "integrations" / "comfyui"
 FROZEN = Path(__file__).with_name("comfyui_signatures.json")
+DEMO = Path(__file__).resolve().parents[2] / "src" / "mien" / "demo"
 EXAMPLES = sorted(path.stem for path in (PACK / "api_examples").glob("*.json"))
 FRAMES = 5
 
@@ -180,6 +182,28 @@ def test_dex_animates_and_edits_with_the_common_nodes(host: Host) -> None:
     graph["4"]["inputs"]["smile"] = 0.5
     with pytest.raises(InputError, match="sliders of the expression"):
         host.run(graph)
+
+
+@pytest.mark.parametrize(("name", "frames"), [("animate", 3), ("edit", 1)])
+def test_the_examples_run_with_what_is_bundled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, frames: int
+) -> None:
+    """Nano and its reader, the demo's files: as a stranger opens the example."""
+    monkeypatch.delenv("MIEN_MEDIAPIPE_MODEL", raising=False)
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
+    bare = Host(tmp_path, monkeypatch)
+    bare.load(PACK)
+    (bare.input / "portrait.png").symlink_to(DEMO / "portrait_1.png")
+    write_video(bare.input / "driver.mp4", islice(iter(open_clip(DEMO / "driver.mp4")), 0, 45, 15), 25)
+    graph = json.loads((PACK / "api_examples" / f"{name}.json").read_text(encoding="utf-8"))
+    done = bare.run(graph)
+    (pasted,) = (node for node, kind in graph.items() if kind["class_type"] == "MienPasteBack")
+    images, mask = done[pasted]
+    picture = torch.from_numpy(read_image(DEMO / "portrait_1.png").astype(np.float32) / 255)
+    assert images.shape == (frames, *picture.shape)
+    changed = (images - picture).abs()[..., 0]
+    assert changed[mask > 0.9].mean() > 0.01  # the head moves
+    assert changed.mean() < 0.1  # and the picture is still that picture
 
 
 def test_a_seed_means_the_same_again(host: Host) -> None:
