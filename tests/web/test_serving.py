@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from mien.web.about import about_sections
 from mien.web.limits import check_driver, check_size
 from mien.web.options import ServeOptions
 from mien.web.running import Running, Status, StoppedError, Watch, Watches
+from mien.web.serve import Page
 from mien.web.studio import Studio, pairs
 from mien.web.style import note, progress
 from mien.web.workspace import Workspace
@@ -257,13 +260,27 @@ def test_the_page_tells_licence_limits_and_responsible_use() -> None:
     assert not any("](../" in text or "](train" in text for text in sections.values())
 
 
+def test_the_page_ends_when_the_system_asks(workspace: Workspace) -> None:
+    page = Page("http://127.0.0.1:1/", None, workspace, None, None, None)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    page.wait()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 class TestWidgets:
     """What the widgets say becomes the options of a job."""
 
     def wishes(self, **changes: Any) -> dict[str, Any]:
         gains = {f"{region}_gain": 1.0 for region in ("eyes", "mouth", "brows", "head", "pose", "expression")}
         files = {"portrait": "p.png", "driver": "d.mp4", "pose_from": None, "expression_from": None}
-        rest = {"system": "X-Portrait", "smooth": 0.0, "relative": False, "start": None, "end": None, "seed": 0}
+        rest = {
+            "system": "X-Portrait",
+            "smooth": 0.0,
+            "relative": "as the system does",
+            "start": None,
+            "end": None,
+            "seed": 0,
+        }
         more = {"face": "the clearest", "steps": None, "paste_back": True, "preview": True}
         return {**gains, **files, **rest, **more, **changes}
 
@@ -274,7 +291,9 @@ class TestWidgets:
     def test_of_x_portrait(self, tmp_path: Path) -> None:
         from mien.web.animate_tab import options_from
 
-        wishes = self.wishes(mouth_gain=1.5, smooth=0.3, face="all", steps=4.0, relative=True, start=1.0)
+        wishes = self.wishes(
+            mouth_gain=1.5, smooth=0.3, face="all", steps=4.0, relative="from the portrait's own on", start=1.0
+        )
         options = options_from(wishes, tmp_path)
         assert (options.mouth_gain, options.smooth, options.face, options.steps) == (1.5, 0.3, "all", 4)
         assert (options.relative, options.start, options.end) == (True, 1.0, None)

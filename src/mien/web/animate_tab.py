@@ -18,6 +18,7 @@ from mien.web.studio import NO_DEX, Studio
 from mien.web.widgets import Desk, Values, named, needed, optional, picture, video
 
 SYSTEM_NAMES = {"X-Portrait": "x", "DeX-Portrait": "dex"}
+RELATIVE = {"as the system does": None, "from the portrait's own on": True, "where the driver is": False}
 FACES: dict[str, int | str | None] = {"the clearest": None, "the largest": 0, "the second largest": 1, "all": "all"}
 _REGIONS = ("eyes", "mouth", "brows", "head")
 _OUTPUTS = 3
@@ -34,6 +35,7 @@ def options_from(wishes: dict[str, Any], folder: Path) -> AnimateOptions:
         "start": wishes["start"] or None,
         "end": wishes["end"] or None,
         "smooth": wishes["smooth"],
+        "relative": RELATIVE[wishes["relative"]],
         "face": FACES[wishes["face"]],
         "seed": int(wishes["seed"] or 0),
         "steps": None if not wishes["steps"] else int(wishes["steps"]),
@@ -44,10 +46,8 @@ def options_from(wishes: dict[str, Any], folder: Path) -> AnimateOptions:
     if system == "dex":
         dex = {"pose_from": pose, "expression_from": expression}
         dex |= {name: wishes[name] for name in ("pose_gain", "expression_gain")}
-        more["relative"] = wishes["relative"] or None  # off is the system's own
     else:
         more |= {f"{region}_gain": wishes[f"{region}_gain"] for region in _REGIONS}
-        more["relative"] = wishes["relative"] or None
     main = driver or expression or pose
     stem = f"{portrait.stem}--{main.stem if main is not None else 'motion'}"
     return options_of(system, driver=driver, dex=dex, portraits=(portrait,), output=folder / f"{stem}.mp4", **more)
@@ -118,8 +118,11 @@ def _motion() -> dict[str, Any]:
     fields["smooth"] = gr.Slider(
         0, 1, 0, step=0.05, label="Smoothing", info="0: off; more: calmer, and a little later."
     )
-    fields["relative"] = gr.Checkbox(
-        label="Relative", info="Keep the portrait's own pose and expression, and add the driver's changes to them."
+    fields["relative"] = gr.Radio(
+        list(RELATIVE),
+        value=next(iter(RELATIVE)),
+        label="Where the face goes",
+        info="X-Portrait's own way is where the driver is, DeX-Portrait's from the portrait's own pose on.",
     )
     with gr.Row():
         fields["start"] = gr.Number(label="Start of the driver, seconds", minimum=0, min_width=140)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +26,16 @@ class Page:
     studio: Any
 
     def wait(self) -> None:
-        """Until somebody presses Ctrl-C."""
-        self.blocks.block_thread()
+        """Until somebody presses Ctrl-C, or the system asks the program to end (in the main thread)."""
+        ended = threading.Event()
+        before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
+        try:
+            while not ended.wait(1):  # in steps, for Windows hears Ctrl-C between them only
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
     def close(self) -> None:
         """Stop all jobs, shut the page, and remove its folder."""
@@ -58,7 +68,7 @@ def _open(options: ServeOptions, workspace: Workspace, warm: bool) -> Page:
         raise InputError("mien serve needs the package gradio: pip install 'mien[web]'") from error
     from mien.web.page import build_page, theme
     from mien.web.studio import Studio
-    from mien.web.style import CSS
+    from mien.web.style import CSS, POLICY
     from mien.web.widgets import Desk
 
     studio, desk = Studio(options, workspace), Desk(workspace, options.job_seconds)
@@ -81,6 +91,7 @@ def _open(options: ServeOptions, workspace: Workspace, warm: bool) -> Page:
         enable_monitoring=False,
         theme=theme(),
         css=CSS,
+        head=POLICY,
     )
     return Page(url, public_url, workspace, blocks, desk, studio)
 

@@ -91,7 +91,7 @@ class Studio:
             return edit(options, watch, pipe=self._dex_pipe(watch), reader=self._reader("jobs"))
 
     def batch(self, jobs: list[AnimateOptions], watch: Watch) -> BatchResult:
-        """Run jobs one after the other; what fails is left out and told. Results stay when the batch is stopped."""
+        """Run jobs one after the other; what fails is left out and told."""
         if len(jobs) > self.options.pairs:
             raise InputError(
                 f"these are {len(jobs)} pairs, but {self.options.pairs} are allowed here: choose fewer files"

@@ -30,9 +30,16 @@ CSS = f"""
   .mien-follows #edit-result {{ height: 36vh !important; min-height: 0 !important; }}
   .tab-container button {{ padding-left: .6rem; padding-right: .6rem; }}
 }}
+button[aria-label^="Trim"] {{ display: none !important; }}  /* needs a program from elsewhere; start and end do it */
 .mien-text {{ max-width: 75ch; overflow-wrap: anywhere; }}
 .mien-text table {{ display: block; overflow-x: auto; }}
 """
+
+# gradio's video player would fetch a program from a public server; the browser is told not to.
+POLICY = (
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'self' 'unsafe-inline' 'unsafe-eval'"
+    ' blob: data:">'
+)
 
 HEAD = (
     '<div class="mien-head"><h1>Mien</h1><p>A still face moves as the face in a video does.'

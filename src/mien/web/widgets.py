@@ -98,7 +98,9 @@ class Desk:
         """What a user is told of an error; faults of the program are logged on the server."""
         if isinstance(error, MienError):
             text = self._workspace.without_paths(" ".join(str(error).split()))
-            return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+            first = text.partition(" ")[0]
+            shown = text[:1].upper() + text[1:] if first.isalpha() else text  # else it begins with a file's name
+            return shown + ("" if text.endswith(".") else ".")
         _log.error("a fault of the program", exc_info=error)
         return f"This is a fault of the program ({type(error).__name__}); the server's log says more."
 
