@@ -95,9 +95,8 @@ def test_a_picture_drives_a_picture(inputs: Path, tmp_path: Path) -> None:
 def test_expression_only_leaves_the_surroundings_alone(inputs: Path, tmp_path: Path) -> None:
     image = draw_face(300, 200, (0.3, 0.5), 0.15)
     portrait = write_image(tmp_path / "wide.png", image)
-    report = run(
-        inputs, tmp_path / "out.png", portraits=(portrait,), driver=inputs / "driver.png", expression_only=True
-    )
+    given = {"portraits": (portrait,), "driver": inputs / "driver.png", "watermark": False}
+    report = run(inputs, tmp_path / "out.png", expression_only=True, **given)
     made = read_image(report.output).astype(int)
     np.testing.assert_array_equal(made[:, 200:], image[:, 200:])
     assert np.abs(made[60:140, 50:130] - image[60:140, 50:130]).mean() > 5

@@ -73,7 +73,8 @@ def test_an_expression_alone_keeps_the_pose_and_the_surroundings(
 ) -> None:
     image = draw_face(300, 200, (0.3, 0.5), 0.15)
     portrait = write_image(tmp_path / "wide.png", image)
-    options = edit_options(portrait=portrait, output=tmp_path / "out.png", expression_from=inputs / "driver.png")
+    given = {"portrait": portrait, "output": tmp_path / "out.png", "expression_from": inputs / "driver.png"}
+    options = edit_options(**given, watermark=False)
     driven = []
     real = PIPE.drive
     monkeypatch.setattr(PIPE, "drive", lambda *args, **more: driven.append(real(*args, **more)) or driven[-1])

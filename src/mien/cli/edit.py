@@ -58,6 +58,7 @@ def edit(
     face: Annotated[int | None, typer.Option(help="Which face of the portrait: 0 is the largest.")] = None,
     reader: Annotated[str, typer.Option(help="What reads the faces: auto, nano or mediapipe.")] = "auto",
     paste_back: Annotated[bool, typer.Option(help="Put the result back into the whole portrait.")] = True,
+    watermark: Annotated[bool, typer.Option(help="Mark the picture invisibly as synthetic.")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MACHINE)] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MACHINE)] = "auto",
 ) -> None:
@@ -94,6 +95,7 @@ def edit(
         face=face,
         reader=reader,
         paste_back=paste_back,
+        watermark=watermark,
         device=device,
         dtype=dtype,
     )
