@@ -290,13 +290,17 @@ class MienPasteBack:
                 "squares": ("IMAGE",),
                 "feather": _number(0.1, 0.0, 0.5, 0.01, "Width of the soft edge, sides of the square"),
             },
-            "optional": {"mask": ("MASK", {"tooltip": "Where the picture may change, in the portrait's own size"})},
+            "optional": {
+                "mask": ("MASK", {"tooltip": "Where the picture may change, in the portrait's own size"}),
+                "watermark": ("BOOLEAN", {"default": True, "tooltip": "Mark every frame invisibly as synthetic"}),
+            },
         }
 
     def paste(
-        self, portrait: Subject, squares: Tensor, feather: float, mask: Tensor | None = None
+        self, portrait: Subject, squares: Tensor, feather: float, mask: Tensor | None = None, watermark: bool = True
     ) -> tuple[Tensor, Tensor]:
         from mien.geometry import paste_back
+        from mien.media.watermark import marked
 
         from .images import batch_of, frame_of
 
@@ -310,7 +314,8 @@ class MienPasteBack:
             for index in range(len(squares)):
                 host.stop_if_cancelled()
                 whole = paste_back(picture, crop, frame_of(squares, index), feather=feather)
-                yield whole if allowed is None else _blended(whole, picture, allowed)
+                whole = whole if allowed is None else _blended(whole, picture, allowed)
+                yield marked(whole) if watermark else whole
 
         # the mask is the same for all frames: one copy, seen as many
         return batch_of(pasted(), len(squares)), new.expand(len(squares), -1, -1)

@@ -150,7 +150,7 @@ def check_class(name: str, kind: Any) -> None:
             if isinstance(accepted, list):
                 assert options["default"] in accepted, (name, given)
             if group == "optional":
-                assert arguments[given].default is None, (name, given)
+                assert arguments[given].default == options.get("default"), (name, given)
     assert len(kind.RETURN_TYPES) == len(kind.RETURN_NAMES), name
     assert kind.CATEGORY and kind.DESCRIPTION, name
 

@@ -22,6 +22,7 @@ from comfyui_host import Graph, Host, Interrupted, to_api
 from mien.diffusion import GatedDDIMScheduler
 from mien.errors import InputError
 from mien.media import open_clip, read_image, write_image, write_video
+from mien.media.watermark import read_mark
 from mien.models.reenactor import Reenactor, ReenactorConfig
 from mien.pipelines.x_portrait import PARTS, XPortraitPipeline
 from samples import RATE, DrawnFaceReader, draw_face, talking_frames, write_tone
@@ -204,6 +205,12 @@ def test_the_examples_run_with_what_is_bundled(
     changed = (images - picture).abs()[..., 0]
     assert changed[mask > 0.9].mean() > 0.01  # the head moves
     assert changed.mean() < 0.1  # and the picture is still that picture
+    frames_marked = [(image.numpy() * 255).round().astype(np.uint8) for image in images]
+    assert read_mark(frames_marked)[0]  # and says that it is synthetic
+    squares = done[graph[pasted]["inputs"]["squares"][0]][0]
+    portrait = done[graph[pasted]["inputs"]["portrait"][0]][0]
+    (plain, _) = bare.nodes["MienPasteBack"]().paste(portrait, squares, 0.1, watermark=False)
+    assert not read_mark([(plain[0].numpy() * 255).round().astype(np.uint8)])[0]
 
 
 def test_a_seed_means_the_same_again(host: Host) -> None:
