@@ -30,7 +30,7 @@ from mien.geometry import HeadPose, SquareCrop
 from mien.jobs.progress import Progress
 from mien.jobs.workers import Outcome, spread, work_in
 from mien.media import VideoWriter, open_clip
-from mien.media.files import whole_file
+from mien.media.files import unreadable, whole_file
 
 _VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"})
 _THUMBNAIL = 48  # pixels a side of the pictures that are compared
@@ -86,7 +86,10 @@ class _Left(Exception):
 
 def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
     """Prepare a video, or every video of a folder. Videos that were done before are left alone."""
-    files = [options.videos] if options.videos.is_file() else _videos(options.videos)
+    try:
+        files = [options.videos] if options.videos.is_file() else _videos(options.videos)
+    except OSError as error:
+        raise unreadable(options.videos, error) from error
     outcome, todo = Outcome(), []
     with work_in(options.out):
         for file in files:

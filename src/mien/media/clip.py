@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from mien.errors import InputError
 from mien.media import probe
 from mien.media.colour import ToRGB
-from mien.media.files import IMAGE_SUFFIXES, readable_file
+from mien.media.files import IMAGE_SUFFIXES, readable_file, unreadable
 from mien.media.image import image_size, read_image
 from mien.media.probe import ClipInfo
 
@@ -67,7 +67,11 @@ def open_clip(path: str | Path, *, fps: Fraction | None = None) -> Clip:
     if fps is not None and fps <= 0:
         raise InputError(f"The rate {fps} given for {path} is not positive; give frames per second, such as 25.")
     rate = Fraction(fps) if fps is not None else _STILL_RATE
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # such as a name that is too long to be looked up
+        raise unreadable(path, error) from error
+    if is_folder:
         return _FolderClip(path, rate)
     readable_file(path, "video or image")
     if path.suffix.lower() in IMAGE_SUFFIXES:
