@@ -28,15 +28,19 @@ from mien.geometry import face_crop, masked_frame
 from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, drive_expression, drive_pose
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
+from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
+from mien.models.reenactor import Reenactor
 from mien.models.x_portrait.appearance_reference import AppearanceReference
 from mien.models.x_portrait.empty_prompt import EmptyPrompt
 from mien.models.x_portrait.temporal import TemporalModules
 from mien.pipelines import loading
-from mien.pipelines.dex_sampling import DeXFront, DeXSampling, Driven
+from mien.pipelines.dex_sampling import DeXFront, DeXSampling, Driven, reenacted
 from mien.pipelines.pictures import Picture, as_output, as_uint8, batches, to_pixels, to_uint8
+from mien.pipelines.reenactment import Reenacted, decoded_from_starts
 from mien.pipelines.x_portrait import SCHEDULERS
+from mien.weights import bundled
 
 PARTS: dict[str, type[ModelMixin]] = {
     "pose_encoder": PoseEncoder,
@@ -48,8 +52,11 @@ PARTS: dict[str, type[ModelMixin]] = {
     "injection": MotionInjection,
     "temporal": TemporalModules,
 }
+# nano's: where sampling starts; both or none
+START_PARTS: dict[str, type[ModelMixin]] = {"reenactor": Reenactor, "expression_shape": ExpressionShape}
 # small, and a pose in half precision would tremble
 ENCODERS = ("pose_encoder", "expression_encoder")
+_EXACT = (*ENCODERS, "expression_shape")
 OPTIONS = ("image_size", "defaults", "crop_scale", "ray_maps", "warping")
 _BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "dex_portrait_nano"
 # a square picture and its 68 landmarks, 0 to 1 across it
@@ -98,8 +105,8 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     model_cpu_offload_seq = "pose_encoder->expression_encoder->vae->appearance_reference->unet"
     # they run between the U-Net's layers, or are one small tensor
-    _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt"]
-    _optional_components = ["temporal"]
+    _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt", *START_PARTS]
+    _optional_components = ["temporal", *START_PARTS]
     _callback_tensor_inputs = ["latents"]
 
     def __init__(
@@ -113,6 +120,8 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         injection: MotionInjection,
         scheduler: SchedulerMixin,
         temporal: TemporalModules | None = None,
+        reenactor: Reenactor | None = None,
+        expression_shape: ExpressionShape | None = None,
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
         crop_scale: float = 2.05,
@@ -120,6 +129,8 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         warping: bool = True,
     ) -> None:
         super().__init__()
+        if (reenactor is None) != (expression_shape is None):
+            raise ValueError("reenactor and expression_shape belong together: give both or neither")
         self.register_modules(
             pose_encoder=pose_encoder,
             expression_encoder=expression_encoder,
@@ -129,12 +140,15 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             unet=unet,
             injection=injection,
             temporal=temporal,
+            reenactor=reenactor,
+            expression_shape=expression_shape,
             scheduler=scheduler,
         )
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
         self.register_to_config(**options, ray_maps=ray_maps, warping=warping)
         self._sources: list[Tensor] = []
         self._own: Motion | None = None
+        self._square: tuple[Tensor, NDArray[np.floating]] | None = None
         self._encoder_id: str | None = None
 
     # -- loading ---------------------------------------------------------------------------------------------------
@@ -153,13 +167,14 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise WeightsError(
                 f"{folder} holds a {index.get('_class_name')}, not a {cls.__name__}: name another folder."
             )
-        for part, kind in PARTS.items():
+        for part, kind in {**PARTS, **START_PARTS}.items():
             if part in parts:
                 continue
             if part in cls._optional_components and index.get(part) in (None, [None, None]):
                 parts[part] = None
             else:
-                parts[part] = loading.load_part(kind, folder / part, None if part in ENCODERS else torch_dtype)
+                home = bundled("nano") if part == "vae" and index.get("shares_vae") else folder
+                parts[part] = loading.load_part(kind, home / part, None if part in _EXACT else torch_dtype)
         if "scheduler" not in parts:
             settings = loading.read_json(folder / "scheduler" / "scheduler_config.json")
             kind_name = str(settings.get("_class_name", ""))
@@ -220,7 +235,9 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         if not pictures:
             raise ValueError("set_portrait needs at least one picture")
         self._own = self.read_motion([(pictures[0], landmarks)])
-        self._sources = [self._encode(to_pixels([picture], self.image_size), generator) for picture in pictures]
+        squares = [to_pixels([picture], self.image_size) for picture in pictures]
+        self._sources = [self._encode(square, generator) for square in squares]
+        self._square = squares[0], np.asarray(landmarks, np.float64)
 
     @property
     def portrait(self) -> Motion:
@@ -325,9 +342,16 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         driven = self.drive(self._motion(pose_from), self._motion(expression_from), gains or Gains(), frames)
         self.scheduler.set_timesteps(steps)
         front = DeXFront(self, sampling, self._sources, driven, callback_on_step_end, progress)
-        done = denoise_stream(front.begin(generator), self.scheduler, sampling.plan, front.predict, generator)
-        for chunk in batches(done, decode_chunk_size):
-            yield from to_uint8(self._decode(torch.stack(chunk)))
+        begun = front.begin(generator, self._starts(driven))
+        done = denoise_stream(begun, self.scheduler, sampling.plan, front.predict, generator)
+        for chunk in batches(front.release(done), decode_chunk_size):
+            yield from to_uint8(decoded_from_starts(self._decode, chunk))
+
+    def _starts(self, driven: Driven) -> Iterator[Reenacted] | None:
+        """The reenactor's picture of every frame; None without a reenactor."""
+        if self.reenactor is None or self.expression_shape is None or self._square is None:
+            return None
+        return reenacted(self.reenactor, self.expression_shape, self._square, driven)
 
     @torch.no_grad()
     def animate(

@@ -6,12 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.diffusion import WindowPlan, expression_weight, noised, progressive_hybrid
+from mien.geometry.keypoint_motion import FaceMotion, KeypointMotion
 from mien.models.dex_portrait import Conditions, Pose
+from mien.models.dex_portrait.expression_shape import ExpressionShape
+from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import ReferenceBank
+from mien.pipelines.reenactment import Reenacted, Reenactment, Start
 
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline
@@ -57,6 +63,20 @@ class Driven:
         return len(self.pose)
 
 
+def reenacted(
+    reenactor: Reenactor, shape: ExpressionShape, square: tuple[Tensor, NDArray[np.floating]], driven: Driven
+) -> Iterator[Reenacted]:
+    """The reenactor's picture of every frame, its keypoints moved by the very codes that drive the networks.
+
+    square: the portrait [1, 3, s, s] in [-1, 1] with its landmarks [68, 2], 0 to 1 across it.
+    """
+    own = FaceMotion(square[1] * 2 - 1, driven.source_pose.head_pose(), driven.source_expression[0].numpy())
+    keypoints = KeypointMotion(shape.basis(), own)
+    moving = Reenactment(reenactor, square[0], keypoints.keypoints)
+    for index in range(len(driven)):
+        yield moving.start(keypoints.posed(driven.pose.head_pose(index), driven.expression[index].numpy()))
+
+
 class DeXFront:
     """The reference bank of the portrait and the guided prediction of a window."""
 
@@ -76,16 +96,35 @@ class DeXFront:
         self.callback, self.progress = callback, progress
         self.source_pose = driven.source_pose.to(self.device)
         self.bank: ReferenceBank | None = None
+        self.starts: dict[int, Start] = {}
         self.predicted = 0
         self.total = sampling.plan.cost(len(self.timesteps), len(driven))
 
-    def begin(self, generator: torch.Generator | None) -> Iterator[Tensor]:
-        """x_T of one frame after the other: the source's latents noised to the first timestep (X-NeMo)."""
-        level, clean = int(self.timesteps[0]), self.sources[0]
+    def begin(self, generator: torch.Generator | None, starts: Iterator[Reenacted] | None = None) -> Iterator[Tensor]:
+        """x_T of one frame after the other: the source's latents noised to the first timestep (X-NeMo).
+
+        starts: the reenactor's pictures, whose latents then take the place of the source's.
+        """
+        level = int(self.timesteps[0])
         device = torch.device("cpu") if generator is None else generator.device
-        for _ in range(len(self.driven)):
+        for index in range(len(self.driven)):
+            clean = self.sources[0] if starts is None else self._begun(index, next(starts))
             noise = torch.randn(clean.shape, generator=generator, device=device).to(clean)
             yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
+
+    @torch.no_grad()
+    def _begun(self, index: int, start: Reenacted) -> Tensor:
+        latents = self.pipe._encode(start.picture[None])
+        self.starts[index] = Start(start.picture, latents, start.face)
+        return latents
+
+    def release(self, finished: Iterator[Tensor]) -> Iterator[tuple[Tensor, Start | None]]:
+        """Final latents with what they started from, if that was not the source; it is forgotten then."""
+        for index, latents in enumerate(finished):
+            yield latents, self.starts.pop(index, None)
+
+    def _beside(self, rows: Sequence[int]) -> Tensor:
+        return torch.cat([self.starts[row].latents for row in rows]) if self.starts else self.sources[0]
 
     @torch.no_grad()
     def predict(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
@@ -98,7 +137,7 @@ class DeXFront:
         codes = self.driven.expression[chosen].to(self.device)
         given = Conditions(
             bank=self.bank,
-            latents=self.sources[0],
+            latents=self._beside(rows),
             source_pose=self.source_pose,
             pose=self.driven.pose[chosen].to(self.device),
             tokens=self.networks.injection.tokens(codes),

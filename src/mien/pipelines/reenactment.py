@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,33 @@ class Reenacted:
 
     picture: Tensor
     face: Tensor
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a frame starts from: picture [3, s, s] in [-1, 1] and its latents [1, c, h, w]; face [1, s, s]: where
+    sampling may change it, None: everywhere."""
+
+    picture: Tensor
+    latents: Tensor
+    face: Tensor | None = None
+
+
+def decoded_from_starts(decode: Callable[[Tensor], Tensor], chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
+    """Latents to pixels [n, 3, s, s] in [-1, 1]; decode: of the autoencoder.
+
+    What started from the reenactor's picture keeps its fine detail: the decoder says what sampling has changed, and
+    that is added to the picture, D(z) - D(z_start) + start, so that the autoencoder's own losses cancel; around the
+    face only, for nano's networks are trained on windows there.
+    """
+    decoded = decode(torch.stack([latents for latents, _ in chunk]))
+    starts = [start for _, start in chunk if start is not None]
+    if len(starts) < len(chunk):
+        return decoded
+    before = decode(torch.cat([start.latents for start in starts]))
+    pictures = torch.stack([start.picture for start in starts]).to(decoded)
+    faces = [torch.ones_like(start.picture[:1]) if start.face is None else start.face for start in starts]
+    return (pictures + (decoded - before) * torch.stack(faces).to(decoded)).clamp(-1, 1)
 
 
 def face_region(landmarks: Floats, side: int) -> Tensor:

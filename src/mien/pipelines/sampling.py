@@ -15,7 +15,7 @@ from mien.diffusion import DenoisingFront, FrontState, WindowPlan, classifier_fr
 from mien.models.x_portrait import Hints, ReferenceBank
 from mien.pipelines.finishing import Keeper, finish
 from mien.pipelines.pictures import Picture, batches, to_pixels
-from mien.pipelines.reenactment import Reenacted
+from mien.pipelines.reenactment import Reenacted, Start
 
 if TYPE_CHECKING:
     from mien.pipelines.x_portrait import XPortraitPipeline
@@ -34,16 +34,6 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.guidance_mode not in MODES:
             raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {self.guidance_mode!r}")
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a frame starts from: picture [3, s, s] in [-1, 1] and its latents [1, c, h, w]; face [1, s, s]: where
-    sampling may change it, None: everywhere."""
-
-    picture: Tensor
-    latents: Tensor
-    face: Tensor | None = None
 
 
 class Front:

@@ -36,8 +36,15 @@ from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Keeper
 from mien.pipelines.lora import load_lora
 from mien.pipelines.pictures import Picture, as_output, to_pixels, to_uint8
-from mien.pipelines.reenactment import Reenacted, Reenactment, portrait_keypoints, read_driven
-from mien.pipelines.sampling import Front, Sampling, Start, remaining
+from mien.pipelines.reenactment import (
+    Reenacted,
+    Reenactment,
+    Start,
+    decoded_from_starts,
+    portrait_keypoints,
+    read_driven,
+)
+from mien.pipelines.sampling import Front, Sampling, remaining
 from mien.weights import bundled
 
 PARTS: dict[str, type[ModelMixin]] = {
@@ -218,20 +225,10 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @torch.no_grad()
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
-        """Latents to pixels [n, 3, s, s] in [-1, 1].
-
-        What started from the reenactor's picture keeps its fine detail: the decoder says what sampling has changed, and
-        that is added to the picture, D(z) - D(z_start) + start, so that the autoencoder's own losses cancel; around the
-        face only, for nano's networks are trained on windows there.
-        """
-        decoded = self._decode(torch.stack([latents for latents, _ in chunk]))
-        starts = [start for _, start in chunk if start is not None]
-        if self.reenactor is None or len(starts) < len(chunk):
-            return decoded
-        before = self._decode(torch.cat([start.latents for start in starts]))
-        pictures = torch.stack([start.picture for start in starts]).to(decoded)
-        faces = [torch.ones_like(start.picture[:1]) if start.face is None else start.face for start in starts]
-        return (pictures + (decoded - before) * torch.stack(faces).to(decoded)).clamp(-1, 1)
+        """Latents to pixels [n, 3, s, s] in [-1, 1]; see `decoded_from_starts`."""
+        if self.reenactor is None:
+            return self._decode(torch.stack([latents for latents, _ in chunk]))
+        return decoded_from_starts(self._decode, chunk)
 
     # -- the animation ---------------------------------------------------------------------------------------------
 

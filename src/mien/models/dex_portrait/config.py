@@ -119,8 +119,8 @@ FULL = DeXPortraitConfig()
 
 NANO = DeXPortraitConfig(
     name="nano",
-    pose=PoseEncoderConfig(128, (1, 1, 2, 1), (24, 40, 64, 96), coordinates=True),
-    expression=ExpressionEncoderConfig(96, (16, 24, 40), 3, 24, 128, 0, "group"),
+    pose=PoseEncoderConfig(96, (1, 1, 2, 1), (24, 40, 64, 96), coordinates=True),
+    expression=ExpressionEncoderConfig(64, (16, 24, 40), 3, 24, 128, 0, "group"),
     motion=MotionTrainerConfig(
         image_size=128,
         appearance_channels=(24, 48, 64),
