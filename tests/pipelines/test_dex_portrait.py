@@ -297,16 +297,17 @@ def test_what_sampling_changes_is_added_around_the_face() -> None:
     assert np.abs(plain - loud).mean() > 1
 
 
-def test_a_start_is_saved_and_loaded_and_its_vae_may_be_x_portraits(tmp_path: Path) -> None:
+def test_a_start_is_saved_and_loaded_and_parts_may_be_x_portraits(tmp_path: Path) -> None:
     pipe = started_pipeline(silent=False)
     pipe.save_pretrained(tmp_path)
     again = DeXPortraitPipeline.from_pretrained(tmp_path)
     again.set_portrait(draw_face(64, 64), MARKS)
     assert np.abs(run(pipe, motion(2), motion(2)).astype(int) - run(again, motion(2), motion(2))).max() <= 1
     index = json.loads((tmp_path / "model_index.json").read_text())
-    (tmp_path / "model_index.json").write_text(json.dumps({**index, "shares_vae": True}))
+    (tmp_path / "model_index.json").write_text(json.dumps({**index, "shares": ["vae", "reenactor"]}))
     shared = DeXPortraitPipeline.from_pretrained(tmp_path)
     bundled_vae = AutoencoderKL.from_pretrained(bundled("nano") / "vae")
     assert torch.equal(shared.vae.decoder.conv_in.weight, bundled_vae.decoder.conv_in.weight)
+    assert shared.reenactor.config.image_size == 256
     with pytest.raises(ValueError, match="belong together"):
         DeXPortraitPipeline(**{**pipe.components, "expression_shape": None})

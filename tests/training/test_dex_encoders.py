@@ -12,12 +12,18 @@ import torch
 
 from mien.errors import InputError
 from mien.geometry.pose import rotation_matrix
-from mien.models.dex_portrait import NANO
+from mien.models.dex_portrait import NANO, build
 from mien.models.dex_portrait.config import ExpressionEncoderConfig, PoseEncoderConfig
+from mien.models.reenactor import Reenactor, ReenactorConfig
+from mien.pipelines.dex_portrait import DeXPortraitPipeline
+from mien.training import checkpoints
 from mien.training import dex_encoder_data as data
+from mien.training.dex_animator import DexAnimator
 from mien.training.dex_encoders import DexEncoders
+from mien.training.dex_model import AnimatorModel, take_start
 from mien.training.loop import train
 from mien.training.options import TrainOptions
+from tiny_dex import SMALL_DEX
 
 TINY = replace(
     NANO,
@@ -97,3 +103,45 @@ def test_full_size_is_refused(tmp_path: Path) -> None:
     options = TrainOptions("dex/motion", (str(tmp_path),), str(tmp_path), size="full", preset="supervised")
     with pytest.raises(InputError, match="nano size only"):
         DexEncoders(options)
+
+
+def test_the_animator_starts_from_a_reenactor_that_codes_drive(tmp_path: Path) -> None:
+    """Encoders that know keypoints, then an animator that adds to the reenactor's pictures, then a pipeline."""
+    backbone = replace(SMALL_DEX.backbone, source_in_sample=True, prediction_type="sample", image_size=64)
+    config = replace(SMALL_DEX, backbone=backbone)
+    drawn_group(tmp_path)
+    Reenactor.of(ReenactorConfig(64, (4, 4, 8), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4)).save_pretrained(tmp_path / "reen")
+    shared = {"steps": 2, "rows": 2, "precision": "fp32", "show_every": 0, "warmup": 1}
+    encoders = TrainOptions("dex/motion", (str(tmp_path),), str(tmp_path / "encoders"), preset="supervised", **shared)
+    train(DexEncoders(encoders, config), encoders)
+    options = TrainOptions(
+        "dex/animator", encoders.data, str(tmp_path / "run"), start=encoders.out, reenactor=str(tmp_path / "reen"),
+        **shared,
+    )  # fmt: skip
+    stage = DexAnimator(options, config=config)
+    batch = stage.batch(np.random.default_rng(0), 2)
+    assert batch["source_keypoints"].shape == (2, 70, 2) and batch["keypoints"].shape == (8, 70, 2)
+    assert train(stage, options).finished
+    model = stage.build()
+    checkpoints.fill(model, checkpoints.find(tmp_path / "run").averaged_weights())
+    begun = stage._begun(model, batch)
+    assert begun is not None and begun.shape == model.encode(batch["target"]).shape
+    assert (begun[0] - begun[1]).abs().mean() > 1e-4, "every driver has a start of its own"
+    with torch.no_grad():
+        assert stage.pictures(model.eval()).shape == (4 * 64, 5 * 64, 3)
+    stage.export(model, tmp_path / "export")
+    pipe = DeXPortraitPipeline.from_pretrained(tmp_path / "export")
+    assert pipe.reenactor is not None and pipe.default_options["num_inference_steps"] == 1
+    before = checkpoints.find(tmp_path / "encoders").averaged_weights()
+    assert torch.equal(pipe.expression_shape.mean, before["expression_shape.mean"])
+    assert torch.equal(pipe.pose_encoder.head.weight, before["pose_encoder.head.weight"])
+    stage.start(stage.build(), tmp_path / "export")
+
+
+def test_encoders_without_keypoints_are_no_start_for_a_reenactor(tmp_path: Path) -> None:
+    weights = {f"{part}.head.weight": torch.zeros(1) for part in ("pose_encoder", "expression_encoder", "generator")}
+    checkpoints.save(tmp_path, 1, weights, weights, {})
+    model = AnimatorModel(build(SMALL_DEX))
+    model.reenactor = Reenactor()
+    with pytest.raises(InputError, match="knows no keypoints"):
+        take_start(model, tmp_path)

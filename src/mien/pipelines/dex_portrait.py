@@ -173,7 +173,7 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             if part in cls._optional_components and index.get(part) in (None, [None, None]):
                 parts[part] = None
             else:
-                home = bundled("nano") if part == "vae" and index.get("shares_vae") else folder
+                home = bundled("nano") if part in index.get("shares", ()) else folder
                 parts[part] = loading.load_part(kind, home / part, None if part in _EXACT else torch_dtype)
         if "scheduler" not in parts:
             settings = loading.read_json(folder / "scheduler" / "scheduler_config.json")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import InputError
-from mien.models.dex_portrait import FULL, NANO, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Pose
+from mien.models.dex_portrait import FULL, NANO, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Motion, Pose
 from mien.training.dex_data import DRIVERS, Augmentation, SceneBatches, SceneData, open_scenes
 from mien.training.dex_model import (
     AnimatorModel,
@@ -27,11 +27,13 @@ from mien.training.dex_model import (
     measure_scale,
     scheduler_of,
     take_backbone,
+    take_reenactor,
     take_start,
     take_vae,
 )
 from mien.training.dex_sheets import grid
 from mien.training.options import TrainOptions
+from mien.training.reenactor import render
 from mien.training.stage import Batch, Picture, Stage, Terms, Turn
 
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
@@ -46,6 +48,10 @@ class Dropout:
     everything: float = 0.10
     expression: float = 0.10
     pose: float = 0.05
+
+
+# a start shows the motion, and one step without guidance adds to it: what is left out is hardly asked for
+STARTED = Dropout(0.05, 0.05, 0.05)
 
 
 @dataclass(frozen=True)
@@ -83,18 +89,20 @@ class DexAnimator(Stage):
 
         Options: `size`; `start`: a run of dex/motion, of this stage, or a pipeline folder; `vae`: a run of the stage
         vae (by default the bundled one, at nano size); `backbone`: Stable Diffusion 1.5, at full size; `preset`:
-        "paper" or an ablation.
+        "paper" or an ablation; `reenactor`: whose pictures are started from and added to, in the source's place.
         """
         self.preset = options.preset or "paper"
         if self.preset not in PRESETS:
             raise InputError(f"--preset is {self.preset}: give one of {', '.join(PRESETS)} for {self.name}.")
         nano = options.size == "nano"
-        self.options, self.config, self.dropout = options, config or (NANO if nano else FULL), dropout or Dropout()
+        self.options, self.config = options, config or (NANO if nano else FULL)
+        self.starts = options.reenactor is not None
+        self.dropout = dropout or (STARTED if self.starts else Dropout())
         self.steps, self.rows = (12_000, 2) if nano else (120_000, 12)
         side = self.config.backbone.image_size
         scenes = data if data is not None else open_scenes(options, side)
         augmentation = Augmentation(off=self.preset == "no-augmentation")
-        self.batches = SceneBatches(scenes, self.config, side, augmentation)
+        self.batches = SceneBatches(scenes, self.config, side, augmentation, self.starts)
         self.scheduler = scheduler_of(self.config)
         self.turns = (self._turn(options.learning_rate or (6e-4 if nano else 1e-5)),)
 
@@ -114,6 +122,8 @@ class DexAnimator(Stage):
     def build(self) -> nn.Module:
         """Random networks, then the backbone or the autoencoder, then what `--start` names (by `start`)."""
         model = fresh(self.options.seed, self.config)
+        if self.options.reenactor is not None:
+            take_reenactor(model, Path(self.options.reenactor), self.config.expression.code)
         if self.options.backbone is not None:
             take_backbone(model, Path(self.options.backbone))
         elif self.options.vae is not None or self.config.name == "nano":
@@ -162,7 +172,8 @@ class DexAnimator(Stage):
         noisy = self.scheduler.add_noise(clean, noise, timestep)
         noisy = self.scheduler.scale_model_input(noisy, timestep)
         dropped = Dropped.draw(sources, self.dropout, generator)
-        got = self._predict(nets, noisy, timestep, source, self._codes(nets, batch), dropped, frames)
+        given = self._given(nets, source, self._begun(model, batch), self._codes(nets, batch), dropped, frames)
+        got = self._predict(nets, noisy, timestep, given, dropped, frames)
         wanted = noise if self.config.backbone.prediction_type == "epsilon" else clean
         weight = self._weight(batch["mask"], clean.shape[-1])
         return {"denoising": ((got.float() - wanted).square() * weight).mean()}
@@ -187,26 +198,34 @@ class DexAnimator(Stage):
         own, driving = nets.pose_encoder.pose(batch["source_masked"]), nets.pose_encoder.pose(batch["masked"])
         return own, driving, nets.expression_encoder(batch["crop"])
 
-    def _predict(
+    @torch.no_grad()
+    def _begun(self, model: AnimatorModel, batch: Batch) -> Tensor | None:
+        """Latents [n, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
+        if model.reenactor is None:
+            return None
+        side = batch["source"].shape[-1]
+        asked = {"keypoints": batch["source_keypoints"], "driven": batch["keypoints"]}
+        asked |= {"source": batch["source"], "target": batch["target"], "box": torch.tensor([0, 0, side, side])}
+        return model.encode(render(model.reenactor, asked).picture.clamp(-1, 1))
+
+    def _given(
         self,
         nets: DeXPortraitNetworks,
-        noisy: Tensor,
-        timestep: Tensor,
         source: Tensor,
+        begun: Tensor | None,
         codes: tuple[Pose, Pose, Tensor],
         dropped: Dropped,
         frames: int,
-    ) -> Tensor:
-        """Predictions [n, c, h, w]: sources that lost everything run apart, for nothing is injected there."""
+    ) -> Conditions:
+        """Of the sources that did not lose everything. source [r, c, h, w]; begun [n, c, h, w]."""
         own, driving, expression = codes
-        kept = torch.nonzero(~dropped.everything).flatten().to(noisy.device)
-        rows = (kept[:, None] * frames + torch.arange(frames, device=noisy.device)).flatten()
+        kept, rows = _rows(~dropped.everything, frames, source.device)
         without_expression, without_pose = (
-            lost.to(noisy.device)[kept].repeat_interleave(frames) for lost in (dropped.expression, dropped.pose)
+            lost.to(source.device)[kept].repeat_interleave(frames) for lost in (dropped.expression, dropped.pose)
         )
-        given = Conditions(
+        return Conditions(
             bank=nets.read_appearance([source[kept]]),
-            latents=source[kept],
+            latents=source[kept] if begun is None else begun[rows],
             source_pose=own[kept],
             pose=driving[rows],
             tokens=nets.injection.tokens(expression[rows], without_expression),
@@ -214,12 +233,23 @@ class DexAnimator(Stage):
             ray_maps=self.ray_maps,
             warping=self.warping,
         )
+
+    def _predict(
+        self,
+        nets: DeXPortraitNetworks,
+        noisy: Tensor,
+        timestep: Tensor,
+        given: Conditions,
+        dropped: Dropped,
+        frames: int,
+    ) -> Tensor:
+        """Predictions [n, c, h, w]: sources that lost everything run apart, for nothing is injected there."""
+        kept, rows = _rows(~dropped.everything, frames, noisy.device)
         length = frames if self.temporal else 1
         got = nets.predict(noisy[rows], timestep[rows], length, given)
-        if len(kept) == len(source):
+        if len(kept) == len(dropped.everything):
             return got
-        lost = torch.nonzero(dropped.everything).flatten().to(noisy.device)
-        rest = (lost[:, None] * frames + torch.arange(frames, device=noisy.device)).flatten()
+        _, rest = _rows(dropped.everything, frames, noisy.device)
         nothing = Conditions(tokens=nets.injection.no_expression(len(rest)))
         bare = nets.predict(noisy[rest], timestep[rest], length, nothing)
         result = torch.empty_like(noisy).to(got.dtype)
@@ -230,14 +260,10 @@ class DexAnimator(Stage):
     def pictures(self, model: nn.Module) -> Picture:
         """Rows of source, driver, both, the pose alone, the expression alone; sampled in a few steps."""
         assert isinstance(model, AnimatorModel)
+        if model.reenactor is not None:
+            return self._started_pictures(model)
         nets, device = model.networks(False), model.latent_scale.device
-        plain = SceneBatches(
-            self.batches.data,
-            self.config,
-            self.batches.side,
-            replace(self.batches.augmentation, rotated=0.0, other_view=0.0, jitter=0.0, tint=0.0),
-        )
-        batch = {name: value.to(device) for name, value in plain.draw(np.random.default_rng(0), 4, 1).items()}
+        batch = self._shown(device)
         own, driving, face = self._codes(nets, batch)
         own_face = nets.expression_encoder(batch["source_crop"])
         source = model.encode(batch["source"])
@@ -247,6 +273,35 @@ class DexAnimator(Stage):
             given = replace(given, ray_maps=self.ray_maps, warping=self.warping)
             columns.append(model.decode(self._sample(nets, source, given)))
         return grid(columns)
+
+    def _shown(self, device: torch.device) -> Batch:
+        """Four sources with a driver each, nothing roughened."""
+        plain = SceneBatches(
+            self.batches.data,
+            self.config,
+            self.batches.side,
+            replace(self.batches.augmentation, rotated=0.0, other_view=0.0, jitter=0.0, tint=0.0),
+            self.starts,
+        )
+        return {name: value.to(device) for name, value in plain.draw(np.random.default_rng(0), 4, 1).items()}
+
+    def _started_pictures(self, model: AnimatorModel) -> Picture:
+        """The same rows by the pipeline itself: keypoints follow the codes, as they will."""
+        batch = self._shown(model.latent_scale.device)
+        pipe = as_pipeline(model, self.config, self.temporal, self.ray_maps, self.warping)
+        pipe.set_progress_bar_config(disable=True)
+        poses = pipe.pose_encoder(batch["masked"]).cpu()
+        faces = pipe.expression_encoder(batch["crop"]).cpu()
+        rows = []
+        for row, (picture, target) in enumerate(zip(batch["source"], batch["target"], strict=True)):
+            pipe.set_portrait(picture, (batch["source_keypoints"][row, :68].cpu().numpy() + 1) / 2)
+            motion = Motion(poses[row : row + 1], faces[row : row + 1])
+            made = [
+                pipe.animate(*which, output_type="pt", generator=torch.Generator().manual_seed(0)).frames
+                for which in ((motion, motion), (motion, None), (None, motion))
+            ]
+            rows.append(torch.cat([picture[None].cpu(), target[None].cpu(), *made]))
+        return grid(list(torch.stack(rows).unbind(1)))
 
     def _sample(self, nets: DeXPortraitNetworks, source: Tensor, given: Conditions, steps: int = 4) -> Tensor:
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
@@ -263,3 +318,9 @@ class DexAnimator(Stage):
         assert isinstance(model, AnimatorModel)
         made = as_pipeline(model, self.config, self.temporal, self.ray_maps, self.warping)
         made.save_pretrained(folder)
+
+
+def _rows(chosen: Tensor, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Numbers of the chosen sources, from a mask [r], and of all their frames."""
+    sources = torch.nonzero(chosen).flatten().to(device)
+    return sources, (sources[:, None] * frames + torch.arange(frames, device=device)).flatten()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mien.avatars.camera import head_pose
 from mien.avatars.performances import CLIPS, make_performance
 from mien.avatars.photo import View
+from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.geometry import face_crop, face_oval, masked_frame
 from mien.models.dex_portrait import DeXPortraitConfig
@@ -28,15 +29,27 @@ from mien.training.stage import Batch
 
 Picture = NDArray[np.uint8]
 DRIVERS = 4  # of each source (supplement, B.2)
+_OFF = 0.7  # pixels by which keypoints for a reenactor are off
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One picture of a person: uint8 [s, s, 3], landmarks [68, 2] in its pixels, `HeadPose` as six numbers."""
+    """One picture of a person: uint8 [s, s, 3], landmarks [68, 2] in its pixels, `HeadPose` as six numbers; pupils
+    [2, 2] like the landmarks, where they are known."""
 
     picture: Picture
     landmarks: NDArray[np.floating]
     pose: NDArray[np.floating]
+    pupils: NDArray[np.floating] | None = None
+
+    def keypoints(self) -> NDArray[np.float32]:
+        """Landmarks and pupils [70, 2], half sides. Raises InputError where these data do not know pupils."""
+        if self.pupils is None:
+            raise InputError(
+                "these avatars were made before pupils were recorded: make them anew by mien data avatars."
+            )
+        points = np.concatenate([self.landmarks, self.pupils])
+        return (points * (2 / self.picture.shape[0]) - 1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,7 @@ class GroupScenes:
     def __init__(self, folder: Path, hold_out: int = 0, only_held_out: bool = False) -> None:
         """hold_out: groups from this number on are kept for validation; 0: those that are marked so."""
         self.folder, self.hold_out, self.only_held_out = folder, hold_out, only_held_out
-        self._groups: dict[str, tuple[NDArray[np.uint8], NDArray[np.floating], NDArray[np.floating]]] = {}
+        self._groups: dict[str, tuple[NDArray[np.uint8], dict[str, NDArray[np.floating]]]] = {}
         self.refresh()
 
     def at_step(self, step: int) -> None:
@@ -85,7 +98,10 @@ class GroupScenes:
                 if held_out != self.only_held_out or "head_pose" not in content:
                     continue
                 frames = np.load(self.folder / f"{name}_frames.npy", mmap_mode="r")
-                self._groups[name] = (frames, content["landmarks"], content["head_pose"])
+                truth = {"landmarks": content["landmarks"], "pose": content["head_pose"]}
+                if "pupils" in content:
+                    truth["pupils"] = content["pupils"][..., :2]
+                self._groups[name] = (frames, truth)
         return len(self._groups)
 
     def scene(self, rng: np.random.Generator, drivers: int, clip: bool, views: bool) -> Scene:
@@ -96,12 +112,15 @@ class GroupScenes:
             )
         names = sorted(self._groups)
         sizes = np.array([len(self._groups[name][0]) for name in names], float)
-        frames, landmarks, poses = self._groups[names[int(rng.choice(len(names), p=sizes / sizes.sum()))]]
+        frames, truth = self._groups[names[int(rng.choice(len(names), p=sizes / sizes.sum()))]]
         person, total = int(rng.integers(len(frames))), frames.shape[1]
         start, *motions = [int(m) for m in rng.choice(total, drivers + 1, replace=total <= drivers)]
         if clip:
             motions = _stretch(rng, drivers, total)
-        made = [Moment(np.array(frames[person, m]), landmarks[person, m], poses[person, m]) for m in (start, *motions)]
+        made = [
+            Moment(np.array(frames[person, m]), **{name: values[person, m] for name, values in truth.items()})
+            for m in (start, *motions)
+        ]
         return Scene(made[0], made[1:])
 
 
@@ -124,7 +143,7 @@ class OnlineScenes(OnlineClips):
         def shoot(expression: int, pose: int) -> Moment:
             mixed = replace(performance, expression=performance.expression[[expression] * count])
             view = self._view(actor, mixed, pose, replace(self.options, size=self.side))
-            return Moment(style.apply(view.image), np.asarray(view.landmarks), self._pose(view))
+            return self._moment(style, view)
 
         source, targets = shoot(start, start), [shoot(m, m) for m in motions]
         others = [shoot(m, int(rng.integers(count))) for m in motions] if views else None
@@ -145,12 +164,13 @@ class OnlineScenes(OnlineClips):
         made = []
         for changed in (performance, replace(performance, angles=angles), replace(performance, expression=mimic)):
             view = self._view(actor, changed, here, options)
-            made.append(Moment(style.apply(view.image), np.asarray(view.landmarks), self._pose(view)))
+            made.append(self._moment(style, view))
         return made[0], made[1], made[2]
 
-    def _pose(self, view: View) -> NDArray[np.floating]:
+    def _moment(self, style: Style, view: View) -> Moment:
         pose = head_pose(view.placement, view.landmarks, self.side)
-        return np.array([*pose.rotation, *pose.translation, pose.scale], np.float32)
+        numbers = np.array([*pose.rotation, *pose.translation, pose.scale], np.float32)
+        return Moment(style.apply(view.image), np.asarray(view.landmarks), numbers, np.asarray(view.pupils[:, :2]))
 
 
 def _stretch(rng: np.random.Generator, length: int, total: int) -> list[int]:
@@ -200,16 +220,19 @@ class SceneBatches:
         config: DeXPortraitConfig,
         side: int,
         augmentation: Augmentation | None = None,
+        keypoints: bool = False,
     ) -> None:
-        """side: of the source and target pictures, pixels."""
+        """side: of the source and target pictures, pixels. keypoints: whether what a reenactor needs is given too."""
         self.data, self.config, self.side = data, config, side
         self.augmentation = augmentation or Augmentation()
+        self.keypoints = keypoints
 
     def draw(self, rng: np.random.Generator, sources: int, drivers: int = DRIVERS, clip: bool = False) -> Batch:
         """`sources` people with `drivers` targets each; rows of targets of one source are neighbours.
 
         source, source_masked, source_crop, source_pose [r, ...]; target, masked, crop, again (the crop, roughened
         anew), mask (the face's oval [n, 1, side, side]) and pose [n, ...], n = r * drivers. Poses are codes [., 6].
+        With `keypoints`: source_keypoints [r, 70, 2], keypoints [n, 70, 2], half sides, a little off as read ones are.
         """
         shares = [share for _, share in self.data]
         columns: dict[str, list[NDArray[np.generic]]] = {}
@@ -241,6 +264,9 @@ class SceneBatches:
             put[prefix] = picture
         else:
             put |= {"_target": picture, "_again": self._crop(moment, view, rng), "_mask": face_oval(points, self.side)}
+        if self.keypoints:
+            off = _OFF * 2 / moment.picture.shape[0]
+            put[f"{prefix}_keypoints"] = (moment.keypoints() + rng.normal(0, off, (70, 2))).astype(np.float32)
         for name, value in put.items():
             columns.setdefault(name.removeprefix("_"), []).append(value)
 

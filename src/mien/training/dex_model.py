@@ -15,21 +15,28 @@ from torch import Tensor, nn
 from mien.diffusion import GatedDDIMScheduler
 from mien.errors import InputError, WeightsError
 from mien.models.dex_portrait import DeXPortraitConfig, DeXPortraitNetworks, build
+from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
+from mien.models.reenactor import Reenactor
+from mien.pipelines import loading
 from mien.pipelines.dex_portrait import ENCODERS, PARTS, DeXPortraitPipeline, paper_scheduler
 from mien.training import checkpoints
 from mien.weights import bundled
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
+_SHAPE = "expression_shape"
 
 
 class AnimatorModel(nn.Module):
-    """All parts; `latent_scale` is the VAE's."""
+    """All parts; `latent_scale` is the VAE's. reenactor, expression_shape: None, or what sampling starts from."""
 
     latent_scale: Tensor
+    reenactor: Reenactor | None
+    expression_shape: ExpressionShape | None
 
     def __init__(self, networks: DeXPortraitNetworks) -> None:
         super().__init__()
+        self.reenactor, self.expression_shape = None, None
         for part in PARTS:
             setattr(self, part, getattr(networks, part))
         self.register_buffer("latent_scale", torch.tensor(float(networks.vae.config.scaling_factor)))
@@ -74,6 +81,13 @@ def fresh(seed: int, config: DeXPortraitConfig) -> AnimatorModel:
     return model
 
 
+def take_reenactor(model: AnimatorModel, folder: Path, code: int) -> None:
+    """Let sampling start from the reenactor that `mien train reenactor` exported; its keypoints are moved by expression
+    codes of length `code`, the weights for which come with `take_start`. Raises WeightsError."""
+    model.reenactor = loading.load_part(Reenactor, folder).requires_grad_(False)
+    model.expression_shape = ExpressionShape(code).requires_grad_(False)
+
+
 def scheduler_of(config: DeXPortraitConfig) -> DDIMScheduler:
     """The paper's sampler for eps, the gated one for x0 (nano)."""
     kind = config.backbone.prediction_type
@@ -88,20 +102,27 @@ def scheduler_of(config: DeXPortraitConfig) -> DDIMScheduler:
 def take_start(model: AnimatorModel, place: Path) -> None:
     """Take over a run of `dex/motion` (the encoders alone), a run of a later stage, or a pipeline folder; strict.
 
+    Where sampling starts from a reenactor, keypoints must be known to follow the codes: the motion trainer's GAN does
+    not teach that, its preset `supervised` does.
+
     Raises InputError, or WeightsError if something does not fit.
     """
     if (place / "model_index.json").is_file():
-        for part in PARTS:
-            file = place / part / _WEIGHTS
+        shared = loading.read_json(place / "model_index.json").get("shares", ())
+        homes = {part: bundled("nano") if part in shared else place for part in (*PARTS, _SHAPE)}
+        for part in PARTS if model.reenactor is None else (*PARTS, _SHAPE):
+            file = homes[part] / part / _WEIGHTS
             if file.is_file():
-                checkpoints.fill(model.get_submodule(part), load_file(file))
+                checkpoints.fill(model.get_submodule(part), {n: v.float() for n, v in load_file(file).items()})
             elif part != "temporal":
                 raise InputError(f"{place} has no {part}: give a whole pipeline folder, or a run.")
-        model.latent_scale.fill_(_scale_of(place / "vae"))
+        model.latent_scale.fill_(_scale_of(homes["vae"] / "vae"))
         return
     weights = checkpoints.find(place).averaged_weights()
-    if any(name.startswith("discriminator.") for name in weights):
-        for part in ENCODERS:
+    if not any(name.startswith("unet.") for name in weights):
+        if model.reenactor is not None and f"{_SHAPE}.mean" not in weights:
+            raise InputError(f"{place} knows no keypoints: train dex/motion --preset supervised for --reenactor.")
+        for part in ENCODERS if model.reenactor is None else (*ENCODERS, _SHAPE):
             checkpoints.fill(model.get_submodule(part), _within(weights, part))
     else:
         checkpoints.fill(model, weights)
@@ -162,10 +183,17 @@ def as_pipeline(
     networks = model.networks(temporal)
     networks.vae.register_to_config(scaling_factor=float(model.latent_scale))
     nano = config.backbone.source_in_sample
-    few = {"num_inference_steps": 6, "guidance_scale": 1.5, "window": 24 if temporal else 8, "overlap": 4}
+    few: dict[str, Any] = {
+        "num_inference_steps": 6, "guidance_scale": 1.5, "window": 24 if temporal else 8, "overlap": 4
+    }  # fmt: skip
+    if model.reenactor is not None:  # the start shows the motion already, and frames are repaired one by one
+        few |= {"num_inference_steps": 1, "guidance_scale": 1.0}
+        few |= {} if temporal else {"overlap": 0}
     return DeXPortraitPipeline(
         **{part: getattr(networks, part) for part in PARTS},
         scheduler=scheduler_of(config),
+        reenactor=model.reenactor,
+        expression_shape=model.expression_shape,
         image_size=config.backbone.image_size,
         defaults=few if nano else {},
         ray_maps=ray_maps,
