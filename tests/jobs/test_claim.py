@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
 
+from killed_runs import hold, processes
 from mien.errors import InputError, OutputError
 from mien.jobs.animate import animate
 from mien.jobs.claim import claimed
@@ -58,17 +58,14 @@ def test_what_a_killed_run_left_is_cleaned_up_for_this_output_only(tmp_path: Pat
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_killed_run_gives_its_claim_back(tmp_path: Path) -> None:
-    ready, told = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        with claimed(tmp_path / "out.mp4"):
-            os.write(told, b"x")
-            signal.pause()
-    os.read(ready, 1)
+    ready = processes().Event()
+    holder = processes().Process(target=hold, args=(tmp_path / "out.mp4", ready))
+    holder.start()
+    assert ready.wait(120)
     with pytest.raises(OutputError, match="another run"), claimed(tmp_path / "out.mp4"):
         pass
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    holder.kill()
+    holder.join()
     with claimed(tmp_path / "out.mp4") as folder:
         assert folder.is_dir()
 

@@ -1,0 +1,100 @@
+"""Runs of `animate` in processes that are killed, for tests of what is left and of going on.
+
+The processes are forked from a clean one (multiprocessing's forkserver): the tests' own has threads, whose locks a fork
+would inherit.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mien.jobs.animate import animate
+from mien.jobs.claim import claimed
+from mien.jobs.options import AnimateOptions
+from mien.pipelines.x_portrait import XPortraitPipeline
+from samples import DrawnFaceReader, job_pipeline
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to animate; log: where to write down the frames that are decoded, an x each; changes: of the options."""
+
+    portrait: Path
+    driver: Path
+    output: Path
+    log: Path
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def options(self) -> AnimateOptions:
+        return AnimateOptions((self.portrait,), self.driver, self.output, **self.changes)
+
+    def decoded(self) -> int:
+        return len(self.log.read_text())
+
+
+def counting(pipe: XPortraitPipeline, log: Path) -> XPortraitPipeline:
+    """The pipeline, which writes down how many frames it decodes."""
+    finish = pipe._finish
+
+    def counted(chunk: Any) -> Any:
+        with log.open("a") as file:
+            file.write("x" * len(chunk))
+        return finish(chunk)
+
+    pipe._finish = counted  # type: ignore[method-assign]
+    return pipe
+
+
+def do(run: Run, killed_at: int | None = None) -> None:
+    """In a process of its own: the run. killed_at: it ends just before (even) or after (odd) its n-th file is named."""
+    torch.set_num_threads(1)
+    if killed_at is not None:
+        _die_at(killed_at)
+    pipe = counting(job_pipeline(), run.log)
+    if run.changes.get("fast"):
+        pipe.use_few_steps()
+    animate(run.options(), pipe=pipe, reader=DrawnFaceReader())
+
+
+def _die_at(change: int) -> None:
+    seen, replace = 0, os.replace
+
+    def counted(*paths: Any) -> None:
+        nonlocal seen
+        if seen == change:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(*paths)
+        if seen + 1 == change:
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen += 2
+
+    os.replace = counted  # type: ignore[assignment]
+
+
+def hold(output: Path, ready: Any) -> None:
+    """In a process of its own: claim an output for ever."""
+    with claimed(output):
+        ready.set()
+        signal.pause()
+
+
+def processes() -> Any:
+    """The context whose processes are clean and have everything imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["killed_runs"])
+    return context
+
+
+def in_a_process(run: Run, killed_at: int | None = None) -> int:
+    """The exit code, or minus the signal that ended the process."""
+    process = processes().Process(target=do, args=(run, killed_at))
+    process.start()
+    process.join()
+    return int(process.exitcode)
