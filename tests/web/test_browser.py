@@ -70,7 +70,7 @@ def _opened(server: Any, browser: Any, width: int, height: int) -> Iterator[Any]
     context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
     context.set_default_timeout(PATIENCE)
     asked: list[Any] = []
-    context.on("request", asked.append)
+    context.on("request", lambda one: asked.append(one))
     opened = context.new_page()
     opened.goto(server.url, wait_until="domcontentloaded")
     opened.wait_for_selector("#animate-go")
@@ -191,6 +191,14 @@ def test_on_a_phone_nothing_needs_to_be_scrolled_sideways(phone: Any) -> None:
         phone.get_by_role("tab", name=tab, exact=True).click()
         phone.wait_for_timeout(300)
         assert phone.evaluate("document.documentElement.scrollWidth") <= 390, tab
+
+
+def test_on_a_phone_the_picture_stays_in_view_beside_the_sliders(phone: Any) -> None:
+    phone.get_by_role("tab", name="Edit", exact=True).click()
+    phone.locator("#edit-brows").scroll_into_view_if_needed()
+    phone.wait_for_timeout(300)
+    place = phone.locator("#edit-result").bounding_box()
+    assert place["y"] >= 0 and place["y"] + place["height"] < 844
 
 
 def test_files_beside_the_pages_own_are_not_served(page: Any, page_server: Any) -> None:

@@ -111,10 +111,10 @@ def _inputs() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.HTML, gr.Example
 
 def _motion() -> dict[str, Any]:
     fields: dict[str, Any] = {}
+    gr.Markdown("How much of the driver's motion is taken over:")
     with gr.Row():
         for region in _REGIONS:
-            label = f"{region.capitalize()}: how much"
-            fields[f"{region}_gain"] = gr.Slider(0, 2, 1, step=0.05, label=label, min_width=140)
+            fields[f"{region}_gain"] = gr.Slider(0, 2, 1, step=0.05, label=region.capitalize(), min_width=140)
     fields["smooth"] = gr.Slider(
         0, 1, 0, step=0.05, label="Smoothing", info="0: off; more: calmer, and a little later."
     )
@@ -125,8 +125,8 @@ def _motion() -> dict[str, Any]:
         info="X-Portrait's own way is where the driver is, DeX-Portrait's from the portrait's own pose on.",
     )
     with gr.Row():
-        fields["start"] = gr.Number(label="Start of the driver, seconds", minimum=0, min_width=140)
-        fields["end"] = gr.Number(label="End, seconds", info="Empty: to its end.", minimum=0, min_width=140)
+        fields["start"] = gr.Number(0, label="Start", info="Seconds of the driver.", minimum=0, min_width=140)
+        fields["end"] = gr.Number(0, label="End", info="Seconds; 0: to its end.", minimum=0, min_width=140)
     return fields
 
 
@@ -137,9 +137,10 @@ def _apart(studio: Studio) -> dict[str, Any]:
     with gr.Row():
         fields["pose_from"] = video("Head pose from (else the driver)", height=180, min_width=150)
         fields["expression_from"] = video("Expression from (else the driver)", height=180, min_width=150)
+    gr.Markdown("How much of each is taken over:")
     with gr.Row():
-        fields["pose_gain"] = gr.Slider(0, 2, 1, step=0.05, label="Head pose: how much", min_width=140)
-        fields["expression_gain"] = gr.Slider(0, 2, 1, step=0.05, label="Expression: how much", min_width=140)
+        fields["pose_gain"] = gr.Slider(0, 2, 1, step=0.05, label="Head pose", min_width=140)
+        fields["expression_gain"] = gr.Slider(0, 2, 1, step=0.05, label="Expression", min_width=140)
     return fields
 
 
@@ -150,7 +151,7 @@ def _picture() -> dict[str, Any]:
     fields["face"] = gr.Dropdown(list(FACES), value="the clearest", label="Which face of the portrait")
     with gr.Row():
         fields["steps"] = gr.Number(
-            label="Denoising steps", info="Empty: the model's own.", minimum=1, maximum=1000, precision=0, min_width=140
+            0, label="Steps", info="Denoising; 0: the model's own.", minimum=0, maximum=1000, precision=0, min_width=140
         )
         fields["seed"] = gr.Number(
             0, label="Seed", info="Same seed, same result.", minimum=0, precision=0, min_width=140

@@ -45,7 +45,8 @@ _BEGIN = "Choose a portrait, or click an example; then move the sliders."
 
 def change_from(wishes: dict[str, Any]) -> FaceChange:
     """What the sliders say. Raises InputError."""
-    return FaceChange(**{name: float(wishes[name]) for name in SLIDERS if name in wishes})
+    sliders: dict[str, Any] = {name: float(wishes[name]) for name in SLIDERS if name in wishes}
+    return FaceChange(**sliders)
 
 
 def options_from(wishes: dict[str, Any], folder: Path) -> StillOptions | EditOptions:
@@ -68,7 +69,14 @@ def build(studio: Studio, desk: Desk) -> None:
             fields, sliders, reset, write = _inputs(studio)
         with gr.Column(scale=1, min_width=320, elem_classes="mien-follows"):
             status = gr.HTML(style.note(_BEGIN), elem_id="edit-status")
-            shown = gr.Image(label="Result", interactive=False, format="jpeg", height=480, elem_id="edit-result")
+            shown = gr.Image(
+                label="Result",
+                interactive=False,
+                format="jpeg",
+                height=480,
+                buttons=["fullscreen"],
+                elem_id="edit-result",
+            )
             written = gr.File(label="Download", interactive=False, visible=False, elem_id="edit-files")
 
     def show(values: Values) -> tuple[Any, ...]:
