@@ -16,7 +16,7 @@ def train(
     stage: Annotated[
         str,
         typer.Argument(
-            help="face-reader, face-reader/details, vae, reenactor, face-vid2vid, face-vid2vid-plus, x-portrait/ and "
+            help="face-reader, face-reader/eyes, vae, reenactor, face-vid2vid, face-vid2vid-plus, x-portrait/ and "
             "appearance, motion, local, temporal or few-step, or dex/ and motion, animator or temporal."
         ),
     ],

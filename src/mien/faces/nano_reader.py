@@ -1,7 +1,7 @@
 """The nano face reader: our own two small networks, in the package, with no dependency beyond torch.
 
 The first network finds faces in the whole picture, the second reads an upright crop around each, and a third looks
-closely at eyes and mouth (`details`); given the previous frame's reading, the first does not run.
+closely at the eyes (`eyes`); given the previous frame's reading, the first does not run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mien.errors import WeightsError
-from mien.faces.details import Details
+from mien.faces.eyes import CloserLook
 from mien.faces.reading import FaceReading, box_overlap, distinct_faces, landmark_bounds
 from mien.geometry import HeadPose, TurnedSquare
 from mien.geometry.pose import rotation_matrix, rotation_vector
@@ -57,7 +57,7 @@ class NanoReader:
     ) -> None:
         """folder: holds model.safetensors and config.json; None: the bundled weights. Raises WeightsError."""
         self._network = load_network(folder or BUNDLED).to(device)
-        self._details = Details.load(folder or BUNDLED, device)
+        self._eyes = CloserLook.load(folder or BUNDLED, device)
         self._device = device
         self._options = options or NanoReaderOptions()
 
@@ -102,12 +102,12 @@ class NanoReader:
             yield self._closer(image, distinct_faces(found))
 
     def _closer(self, image: np.ndarray, faces: list[FaceReading]) -> list[FaceReading]:
-        """The same faces with eyes and mouths read from crops of their own, where there are weights for that."""
-        if self._details is None:
+        """The same faces with eyes read from crops of their own, where there are weights for that."""
+        if self._eyes is None:
             return faces
         height, width = image.shape[:2]
         seen = []
-        refined = self._details.refine(image, [face.landmarks for face in faces])
+        refined = self._eyes.refine(image, [face.landmarks for face in faces])
         for face, (points, pupils) in zip(faces, refined, strict=True):
             pose = HeadPose.from_landmarks(face.pose.rotation, points, width, height)
             seen.append(replace(face, box=landmark_bounds(points), landmarks=points, pose=pose, pupils=pupils))

@@ -1,6 +1,6 @@
-"""Photographs with read landmarks and pupils, as a group that `face-reader/details` trains on beside rendered people.
+"""Photographs with read landmarks and pupils, as a group that `face-reader/eyes` trains on beside rendered people.
 
-Rendered lips and teeth are alike on everybody; photographs are not. Labels are MediaPipe's, the pictures must be free
+Rendered eyes are painted by angle; photographed ones are not. Labels are MediaPipe's, the pictures must be free
 of real people (see the model card). Written as one group of one motion (see `mien.avatars.groups`), without poses.
 
     python -m mien.training.photo_points PICTURES OUT

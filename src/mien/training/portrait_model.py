@@ -109,8 +109,12 @@ def wake_hints(control: MotionControl) -> None:
 
 
 def take_vae(model: PortraitModel, place: Path) -> None:
-    """The autoencoder of a run of the stage `vae` (its folder, or the file of an older one)."""
-    weights = _old_file(place)["vae"] if place.is_file() else checkpoints.find(place).averaged_weights()
+    """The autoencoder of a run of the stage `vae` (its folder, or the file of an older one) or of a pipeline folder."""
+    ready = place / "vae" / "diffusion_pytorch_model.safetensors"
+    if ready.is_file():
+        weights = {name: part.float() for name, part in load_file(ready).items()}
+    else:
+        weights = _old_file(place)["vae"] if place.is_file() else checkpoints.find(place).averaged_weights()
     checkpoints.fill(model.vae, weights)
 
 

@@ -54,7 +54,9 @@ class ReenactorStage(Stage):
         if preset not in PRESETS:
             raise InputError(f"--preset is {preset}: give {' or '.join(PRESETS)} for the stage reenactor.")
         self.sharp = preset == "sharp"
-        parts, rate = ("appearance", "motion_field", "generator"), options.learning_rate or 1.5e-3
+        parts, rate = ("appearance", "motion_field", "generator"), options.learning_rate or 6e-4
+        # Faster, the generator's features grow without bound, its trust in the moved source saturates, and it is dead:
+        # the curves "picture" and "moved" are then the same (docs/training-log.md).
         self.turns: tuple[Turn, ...] = (Turn("reenactor", parts, rate, self.loss),)
         if self.sharp:
             parts, betas = tuple(f"reenactor.{part}" for part in parts), (0.5, 0.99)

@@ -8,7 +8,7 @@ from mien.training.stage import Stage
 
 NAMES = (
     "face-reader",
-    "face-reader/details",
+    "face-reader/eyes",
     "vae",
     "reenactor",
     "face-vid2vid",
@@ -59,10 +59,10 @@ def make_stage(options: TrainOptions) -> Stage:
         return FaceVid2VidStage(options, plus=name.endswith("-plus"))
     if options.size == "full":
         raise InputError(f"the stage {name} is of nano size only: leave --size away.")
-    if name == "face-reader/details":
-        from mien.training.detail_reader import DetailReaderStage
+    if name == "face-reader/eyes":
+        from mien.training.eye_reader import EyeReaderStage
 
-        return DetailReaderStage(options)
+        return EyeReaderStage(options)
     if name == "reenactor":
         from mien.training.reenactor import ReenactorStage
 

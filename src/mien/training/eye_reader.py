@@ -1,8 +1,9 @@
-"""Stage `face-reader/details`: eyes and mouths read closely, from rendered people whose points are exact, and photographs
-(`photo_points`), whose lips and teeth are not those of a renderer.
+"""Stage `face-reader/eyes`: eyes read closely, from rendered people whose points are exact, and from photographs
+(`photo_points`), whose eyes nobody painted by angle.
 
 Crops are placed as a coarse reading would place them, that is a little off; pictures are roughened as cameras do. Loss:
-L1 of the points and, several times over, of the openings of lids and lips, which small errors of points hide.
+L1 of the points and, several times over, of the lids' opening, which small errors of points hide. (The same for mouths
+was tried: from as little training it read lips worse than the reader of whole faces, see docs/training-log.md.)
 """
 
 from __future__ import annotations
@@ -17,95 +18,87 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import InputError
-from mien.faces.details import save_details
-from mien.geometry.face_parts import EYES, MIRRORED_EYE, MOUTH, part_squares
+from mien.faces.eyes import save_eyes
+from mien.geometry.eye_squares import EYES, MIRRORED_EYE, eye_squares
 from mien.geometry.mirror import mirrored_landmarks
 from mien.geometry.turned import TurnedSquare
-from mien.models.detail_reader import DetailReader, DetailReaderConfig
+from mien.models.eye_reader import EyeReader, EyeReaderConfig
 from mien.training.avatar_clips import AvatarClips
 from mien.training.control_images import roughen
 from mien.training.options import TrainOptions
 from mien.training.stage import Batch, Picture, Stage, Terms, Turn
 
-# Upper and lower rims within the eye's seven points and the mouth's twenty.
-_LIDS = ((1, 5), (2, 4))
-_LIPS = ((13, 19), (14, 18), (15, 17))
-_OPENING = 3.0  # weight of the openings
+_LIDS = ((1, 5), (2, 4))  # upper and lower rim within the eye's seven points
+_OPENING = 2.0  # weight of the opening
 _PUPIL = 2.0  # weight of a pupil that can be seen
 
 
-class DetailReaderStage(Stage):
-    """Both readers in one turn."""
+class EyeReaderStage(Stage):
+    """One turn."""
 
-    name = "face-reader/details"
+    name = "face-reader/eyes"
     steps, rows = 6000, 24
 
-    def __init__(self, options: TrainOptions, config: DetailReaderConfig | None = None) -> None:
-        self.options, self.config = options, config or DetailReaderConfig()
-        self.turns = (Turn("details", ("eye", "mouth"), options.learning_rate or 2e-3, self.loss, weight_decay=1e-4),)
+    def __init__(self, options: TrainOptions, config: EyeReaderConfig | None = None) -> None:
+        self.options, self.config = options, config or EyeReaderConfig()
+        rate = options.learning_rate or 2e-3
+        self.turns = (Turn("eyes", ("features", "hidden", "points"), rate, self.loss, weight_decay=1e-4),)
         self._clips: list[tuple[AvatarClips, float]] | None = None
+        self._odds: dict[tuple[str, int], NDArray[np.float64]] = {}
 
     def build(self) -> nn.Module:
         """Fresh networks."""
         torch.manual_seed(self.options.seed)
-        return DetailReader(self.config).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return EyeReader(self.config).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def batch(self, rng: np.random.Generator, rows: int) -> Batch:
-        """`rows` faces: eyes [2 r, 3, 48, 48], mouths [r, 3, 64, 64] in [-1, 1], and their points in [-1, 1]."""
-        sources, parts = self._sources(), [_Parts() for _ in range(2)]
+        """`rows` faces: eyes [2 r, 3, 48, 48] in [-1, 1], and their points [2 r, 7, 2] in [-1, 1]."""
+        sources, eyes = self._sources(), _Eyes()
         for _ in range(rows):
             clips = sources[int(rng.choice(len(sources), p=[share for _, share in sources]))][0]
-            group = clips.groups[int(rng.integers(len(clips.groups)))]
-            person, motion = int(rng.integers(len(group.frames))), int(rng.integers(group.frames.shape[1]))
+            number = int(rng.integers(len(clips.groups)))
+            group = clips.groups[number]
+            odds = self._odds.setdefault((str(clips.folder), number), _odds(group.landmarks))
+            person, motion = divmod(int(rng.choice(len(odds), p=odds)), group.frames.shape[1])
             picture, points = _around(group.frames[person, motion], group.keypoints(person)[motion])
             if rng.random() < 0.5:
                 picture, points = picture[:, ::-1], mirrored_landmarks(points, picture.shape[1])
-            self._add(parts, _coarse(roughen(np.ascontiguousarray(picture), rng), rng), points, rng)
-        return {**parts[0].batch("eye"), **parts[1].batch("mouth")}
-
-    def _add(
-        self, parts: list[_Parts], picture: NDArray[np.uint8], points: NDArray[np.float32], rng: np.random.Generator
-    ) -> None:
-        squares = [_shaken(square, rng) for square in part_squares(points)]
-        for side, (square, ring) in enumerate(zip(squares[:2], EYES, strict=True)):
-            order = [*ring, 68] if side == 0 else [*MIRRORED_EYE, 69]
-            parts[0].add(picture, square, points[order], self.config.eye_side, mirror=side == 1)
-        parts[1].add(picture, squares[2], points[list(MOUTH)], self.config.mouth_side)
+            picture = _coarse(roughen(np.ascontiguousarray(picture), rng), rng)
+            right, left = (_shaken(square, rng) for square in eye_squares(points))
+            eyes.add(picture, right, points[[*EYES[0], 68]], self.config.side)
+            eyes.add(picture, left, points[[*MIRRORED_EYE, 69]], self.config.side, mirror=True)
+        return eyes.batch()
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         """L1, in units of the crops' half sides."""
-        eyes, mouths = model(batch["eye"], batch["mouth"])
-        lids, wanted = _openings(eyes, _LIDS), _openings(batch["eye_points"], _LIDS)
+        eyes = model(batch["eyes"])
+        lids, wanted = _openings(eyes, _LIDS), _openings(batch["points"], _LIDS)
         seen = (wanted.detach() > 0.08).float()
-        pupil = (eyes[:, 6] - batch["eye_points"][:, 6]).abs().mean(-1)
+        pupil = (eyes[:, 6] - batch["points"][:, 6]).abs().mean(-1)
         return {
-            "eye": (eyes[:, :6] - batch["eye_points"][:, :6]).abs().mean(),
+            "eye": (eyes[:, :6] - batch["points"][:, :6]).abs().mean(),
             "pupil": _PUPIL * (pupil * (0.1 + 0.9 * seen)).mean(),
             "lids": _OPENING * (lids - wanted).abs().mean(),
-            "mouth": (mouths - batch["mouth_points"]).abs().mean(),
-            "lips": _OPENING * (_openings(mouths, _LIPS) - _openings(batch["mouth_points"], _LIPS)).abs().mean(),
         }
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Eyes and mouths of people who are not trained on, with what was read."""
-        held = DetailReaderStage(self.options, self.config)
+        """Eyes of people who are not trained on, with what was read."""
+        held = EyeReaderStage(self.options, self.config)
         unseen = (AvatarClips(clips.folder, self.options.hold_out, True) for clips, _ in self._sources())
         kept = [clips for clips in unseen if clips.groups]
         held._clips = [(clips, 1 / len(kept)) for clips in kept] or self._sources()
         batch = held.batch(np.random.default_rng(5), 12)
         device = next(model.parameters()).device
-        eyes, mouths = model(batch["eye"].to(device), batch["mouth"].to(device))
-        rows = [_drawn(batch["eye"][::2], eyes[::2]), _drawn(batch["mouth"], mouths)]
-        return np.concatenate(rows)
+        return np.concatenate([_drawn(eyes, model(eyes.to(device))) for eyes in batch["eyes"].chunk(2)])
 
     def images(self, batch: Batch) -> int:
         """Faces."""
-        return len(batch["mouth"])
+        return len(batch["eyes"]) // 2
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """details.safetensors and details.json, as `mien.faces.details` reads them, float16."""
-        assert isinstance(model, DetailReader)
-        save_details(model, folder)
+        """eyes.safetensors and eyes.json, as `mien.faces.eyes` reads them, float16."""
+        assert isinstance(model, EyeReader)
+        save_eyes(model, folder)
 
     def _sources(self) -> list[tuple[AvatarClips, float]]:
         if self._clips is None:
@@ -117,8 +110,8 @@ class DetailReaderStage(Stage):
         return self._clips
 
 
-class _Parts:
-    """Crops of one kind, collected."""
+class _Eyes:
+    """Crops, collected."""
 
     def __init__(self) -> None:
         self.crops: list[NDArray[np.uint8]] = []
@@ -138,10 +131,21 @@ class _Parts:
         self.crops.append(crop)
         self.points.append(places.astype(np.float32))
 
-    def batch(self, name: str) -> Batch:
+    def batch(self) -> Batch:
         stacked = torch.from_numpy(np.ascontiguousarray(np.stack(self.crops))).permute(0, 3, 1, 2)
         crops = (stacked.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        return {name: crops, f"{name}_points": torch.from_numpy(np.stack(self.points))}
+        return {"eyes": crops, "points": torch.from_numpy(np.stack(self.points))}
+
+
+def _odds(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Odds [people * motions] from landmarks [p, m, 68, 2]: eyes that are rarely so far open are shown more often."""
+    points = landmarks.reshape(-1, *landmarks.shape[-2:])
+    size = np.linalg.norm(points[:, 27] - points[:, 33], axis=1)
+    opening = np.linalg.norm(points[:, [37, 44]] - points[:, [41, 46]], axis=-1).mean(1) / np.maximum(size, 1e-6)
+    counts, edges = np.histogram(opening, 16)
+    place = np.clip(np.digitize(opening, edges[1:-1]), 0, 15)
+    odds = 0.2 + np.minimum(counts.max() / np.maximum(counts[place], 1), 12) / 12
+    return np.asarray(odds / odds.sum(), np.float64)
 
 
 def _around(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

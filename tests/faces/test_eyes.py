@@ -1,4 +1,4 @@
-"""The closer look at eyes and mouth."""
+"""The closer look at eyes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 from disc_avatars import write_discs
 from mien.errors import InputError, WeightsError
-from mien.faces.details import Details, save_details
-from mien.geometry.face_parts import part_squares
-from mien.models.detail_reader import DetailReader, DetailReaderConfig
-from mien.training.detail_reader import DetailReaderStage
+from mien.faces.eyes import CloserLook, save_eyes
+from mien.geometry.eye_squares import eye_squares
+from mien.models.eye_reader import EyeReader, EyeReaderConfig
+from mien.training.eye_reader import EyeReaderStage
 from mien.training.options import TrainOptions
 
-SMALL = DetailReaderConfig(channels=(4, 4, 8), squeeze=4, hidden=16)
+SMALL = EyeReaderConfig(channels=(4, 4, 8), squeeze=4, hidden=16)
 
 
 def landmarks() -> np.ndarray:
@@ -28,31 +28,24 @@ def landmarks() -> np.ndarray:
     return points
 
 
-def fixed(eye: tuple[float, float], mouth: tuple[float, float]) -> DetailReader:
-    """A network that sees all points of a part in one place of the crop."""
-    network = DetailReader(SMALL)
-    for part, place in ((network.eye, eye), (network.mouth, mouth)):
-        torch.nn.init.zeros_(part.points.weight)
-        part.points.bias.data = torch.tensor(place).repeat(len(part.points.bias) // 2)
-    return network
-
-
 def test_places_in_the_crops_come_back_to_the_picture_and_the_left_eye_out_of_the_mirror() -> None:
-    points, image = landmarks(), np.zeros((200, 200, 3), np.uint8)
-    ((better, pupils),) = Details(fixed((0.5, 0.0), (0.0, 0.5))).refine(image, [points])
-    right, left, mouth = part_squares(points)
+    points, image, network = landmarks(), np.zeros((200, 200, 3), np.uint8), EyeReader(SMALL)
+    torch.nn.init.zeros_(network.points.weight)
+    network.points.bias.data = torch.tensor((0.5, 0.0)).repeat(7)  # it sees all points in one place of the crop
+    ((better, pupils),) = CloserLook(network).refine(image, [points])
+    right, left = eye_squares(points)
     np.testing.assert_allclose(pupils[0], [right.x + right.size / 4, right.y], atol=1e-3)
     np.testing.assert_allclose(pupils[1], [left.x - left.size / 4, left.y], atol=1e-3)
     np.testing.assert_allclose(better[36:42], np.tile(pupils[0], (6, 1)), atol=1e-3)
-    np.testing.assert_allclose(better[48:], np.tile([mouth.x, mouth.y + mouth.size / 4], (20, 1)), atol=1e-3)
-    np.testing.assert_array_equal(better[:36], points[:36])
+    np.testing.assert_array_equal(np.delete(better, np.s_[36:48], 0), np.delete(points, np.s_[36:48], 0))
+    assert CloserLook(network).refine(image, []) == []
 
 
-def test_it_learns_the_parts_of_a_fixed_batch(tmp_path: Path) -> None:
+def test_it_learns_the_eyes_of_a_fixed_batch(tmp_path: Path) -> None:
     folder = write_discs(tmp_path)
-    stage = DetailReaderStage(TrainOptions("face-reader/details", (str(folder),), "out"), SMALL)
+    stage = EyeReaderStage(TrainOptions("face-reader/eyes", (str(folder),), "out"), SMALL)
     model, batch = stage.build(), stage.batch(np.random.default_rng(0), 4)
-    assert batch["eye"].shape == (8, 3, 48, 48) and batch["mouth_points"].shape == (4, 20, 2)
+    assert batch["eyes"].shape == (8, 3, 48, 48) and batch["points"].shape == (8, 7, 2)
     optimizer, losses = torch.optim.Adam(model.parameters(), 3e-3), []
     for _ in range(60):
         loss = torch.stack(list(stage.loss(model, batch, torch.Generator()).values())).sum()
@@ -64,23 +57,23 @@ def test_it_learns_the_parts_of_a_fixed_batch(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match="groups"):
-        DetailReaderStage(TrainOptions("face-reader/details", (str(empty),), "out"), SMALL).batch(
+        EyeReaderStage(TrainOptions("face-reader/eyes", (str(empty),), "out"), SMALL).batch(
             np.random.default_rng(0), 1
         )
 
 
 def test_what_is_saved_is_read_again_and_what_is_damaged_is_named(tmp_path: Path) -> None:
-    assert Details.load(tmp_path) is None
-    network = DetailReader(SMALL).eval()
-    save_details(network, tmp_path)
-    again = Details.load(tmp_path)
+    assert CloserLook.load(tmp_path) is None
+    network = EyeReader(SMALL).eval()
+    save_eyes(network, tmp_path)
+    again = CloserLook.load(tmp_path)
     assert again is not None
     eyes = torch.rand(2, 3, 48, 48)
-    torch.testing.assert_close(again.network.eye(eyes), network.eye(eyes), atol=2e-2, rtol=2e-2)
-    path = tmp_path / "details.safetensors"
+    torch.testing.assert_close(again.network(eyes), network(eyes), atol=2e-2, rtol=2e-2)
+    path = tmp_path / "eyes.safetensors"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(WeightsError, match="details.safetensors"):
-        Details.load(tmp_path)
+    with pytest.raises(WeightsError, match="eyes.safetensors"):
+        CloserLook.load(tmp_path)
 
 
 def test_the_bundled_reader_sees_pupils() -> None:
