@@ -8,7 +8,7 @@ import pytest
 from killed_runs import hold, processes
 from mien.errors import InputError, OutputError
 from mien.jobs.animate import animate
-from mien.jobs.claim import claimed
+from mien.jobs.claim import claimed, tidy
 from mien.jobs.options import AnimateOptions
 from samples import DrawnFaceReader, job_pipeline
 
@@ -77,3 +77,17 @@ def test_places_where_nothing_can_be_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match="cannot be written"), claimed(tmp_path / name):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_what_is_left_beside_a_finished_output_is_tidied_up(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    with pytest.raises(RuntimeError), claimed(output) as folder:
+        (folder / "frames").mkdir()
+        raise RuntimeError
+    with claimed(tmp_path / "other.mp4") as busy:
+        (busy / "frames").mkdir()
+        tidy(tmp_path / "other.mp4")
+        assert busy.is_dir()
+    tidy(output)
+    tidy(tmp_path / "never.mp4")
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError, MienError
+from mien.jobs.claim import tidy
 from mien.jobs.job_table import Job, column_names, make_jobs, read_jobs
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions
@@ -99,6 +100,7 @@ def run_batch(options: BatchOptions, progress: Progress) -> BatchReport:
     with work_in(options.out):
         for job in jobs:
             if is_finished(job.options, request_digest(job.options)):
+                tidy(job.options.output)
                 outcome.kept.append(job.name(options.out))
             else:
                 todo[job.name(options.out)] = job
@@ -111,6 +113,7 @@ def run_job(options: AnimateOptions) -> str | None:
     """In a worker: one job. What another worker finished before it was lost stays. Returns why it failed."""
     try:
         if is_finished(options, request_digest(options)):
+            tidy(options.output)
             return None
         job_of(options)(options, Silent(), **_loaded(options))
     except MienError as error:

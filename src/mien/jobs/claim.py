@@ -50,6 +50,13 @@ def claimed(output: Path) -> Iterator[Path]:
         os.close(handle)
 
 
+def tidy(output: Path) -> None:
+    """Remove what a run left that was killed after its output was finished, unless another run is at it."""
+    if _folder_of(output).is_dir():
+        with suppress(OutputError), claimed(output):
+            pass
+
+
 def _folder_of(output: Path) -> Path:
     """Beside the output, hidden, with a name that is short and its own."""
     name = hashlib.sha256(output.name.encode(errors="surrogateescape")).hexdigest()[:12]
