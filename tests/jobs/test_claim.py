@@ -61,7 +61,7 @@ def test_a_killed_run_gives_its_claim_back(tmp_path: Path) -> None:
     ready = processes().Event()
     holder = processes().Process(target=hold, args=(tmp_path / "out.mp4", ready))
     holder.start()
-    assert ready.wait(120)
+    assert ready.wait(600)
     with pytest.raises(OutputError, match="another run"), claimed(tmp_path / "out.mp4"):
         pass
     holder.kill()
