@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,8 +35,9 @@ class CloserLook:
         if not path.is_file():
             return None
         try:
-            settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-            config = EyeReaderConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+            settings: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+            config = EyeReaderConfig(**values)
             network = EyeReader(config)
             network.load_state_dict({name: part.float() for name, part in load_file(path).items()})
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:

@@ -54,9 +54,8 @@ class ReenactorStage(Stage):
         if preset not in PRESETS:
             raise InputError(f"--preset is {preset}: give {' or '.join(PRESETS)} for the stage reenactor.")
         self.sharp = preset == "sharp"
-        parts, rate = ("appearance", "motion_field", "generator"), options.learning_rate or 6e-4
-        # Faster, the generator's features grow without bound, its trust in the moved source saturates, and it is dead:
-        # the curves "picture" and "moved" are then the same (docs/training-log.md).
+        parts: tuple[str, ...] = ("appearance", "motion_field", "generator")
+        rate = options.learning_rate or 6e-4
         self.turns: tuple[Turn, ...] = (Turn("reenactor", parts, rate, self.loss),)
         if self.sharp:
             parts, betas = tuple(f"reenactor.{part}" for part in parts), (0.5, 0.99)
@@ -169,7 +168,7 @@ def reenactor_of(model: nn.Module) -> Reenactor:
 
 def _patches(weight: Tensor, score: Tensor) -> Tensor:
     """A weight for each of the critic's patches, mean 1."""
-    coarse = functional.adaptive_avg_pool2d(weight, score.shape[-2:])
+    coarse = functional.adaptive_avg_pool2d(weight, (score.shape[-2], score.shape[-1]))
     return coarse / coarse.mean()
 
 

@@ -11,7 +11,11 @@ from mien.models.reenactor.motion_field import Motion
 
 
 class Generator(nn.Module):
-    """A small U-Net; its last layer chooses, pixel by pixel, between the moved source and its own colours."""
+    """A small U-Net; what it paints is added to the moved source, at first nothing.
+
+    (A mask that chooses between the moved source and painted colours was tried: the source is better at first, so that
+    the mask soon trusts it everywhere, and what is painted is never learned; see docs/training-log.md.)
+    """
 
     def __init__(self, config: ReenactorConfig) -> None:
         super().__init__()
@@ -22,8 +26,8 @@ class Generator(nn.Module):
         self.quarter = Conv(quarter + eighth, quarter)
         self.middle = Conv(quarter + config.appearance_channels[1], half)
         self.fine = Conv(half + config.appearance_channels[0] + 3, fine)
-        self.read = nn.Conv2d(fine, 4, 3, padding=1)
-        nn.init.normal_(self.read.weight, std=0.02)
+        self.read = nn.Conv2d(fine, 3, 3, padding=1)
+        nn.init.normal_(self.read.weight, std=1e-3)
         nn.init.zeros_(self.read.bias)  # type: ignore[arg-type]
 
     def forward(self, source: Tensor, features: tuple[Tensor, Tensor, Tensor], motion: Motion) -> tuple[Tensor, Tensor]:
@@ -40,6 +44,4 @@ class Generator(nn.Module):
         x = self.quarter(joined(quarter, enlarge(deep)))
         x = self.middle(joined(enlarge(x), warp(features[1], half_flow) * enlarge(motion.visible)))
         x = self.fine(joined(enlarge(x), warp(features[0], flow), moved))
-        read = self.read(x)
-        painted, trust = read[:, :3].tanh(), (read[:, 3:] + 2).sigmoid()
-        return trust * moved + (1 - trust) * painted, moved
+        return moved + 2 * self.read(x).tanh(), moved
