@@ -74,7 +74,7 @@ def test_eyes_close_and_brows_rise(editor: StillEditor, reader: FaceReader) -> N
         points = seen(editor, reader, **wishes).landmarks
         return float(points[36:48, 1].mean() - points[17:27, 1].mean())
 
-    assert opening(blink=1.0) < 0.85 * opening() < 0.85 * opening(blink=-1.0)
+    assert 1.08 * opening(blink=1.0) < opening() < opening(blink=-1.0)
     assert brows(brows=1.0) > 1.1 * brows()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
+import sys
 import threading
 import time
 import zipfile
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mien.cli.app import app
 from mien.errors import InputError, OutputError
 from mien.jobs.demo import FOLDER
 from mien.jobs.options import AnimateOptions
@@ -23,7 +26,7 @@ from mien.web.about import about_sections
 from mien.web.limits import check_driver, check_size
 from mien.web.options import ServeOptions
 from mien.web.running import Running, Status, StoppedError, Watch, Watches
-from mien.web.serve import Page
+from mien.web.serve import Page, open_page
 from mien.web.studio import Studio, pairs
 from mien.web.style import note, progress
 from mien.web.workspace import Workspace
@@ -265,6 +268,23 @@ def test_the_page_ends_when_the_system_asks(workspace: Workspace) -> None:
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
     page.wait()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_without_gradio_the_extra_is_named_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(InputError, match=r"pip install 'mien\[web\]'"):
+        open_page(ServeOptions(folder=tmp_path), warm=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gradio", reason="needs gradio: pip install 'mien[web]'")
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as left:
+        app(["serve", "--port", str(taken.getsockname()[1]), "--folder", str(tmp_path)])
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert "is not free" in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 class TestWidgets:
