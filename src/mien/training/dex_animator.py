@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from mien.errors import InputError
 from mien.models.dex_portrait import FULL, NANO, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Motion, Pose
+from mien.pipelines.pictures import to_uint8
 from mien.training.dex_data import DRIVERS, Augmentation, SceneBatches, SceneData, open_scenes
 from mien.training.dex_model import (
     AnimatorModel,
@@ -297,11 +298,11 @@ class DexAnimator(Stage):
             pipe.set_portrait(picture, (batch["source_keypoints"][row, :68].cpu().numpy() + 1) / 2)
             motion = Motion(poses[row : row + 1], faces[row : row + 1])
             made = [
-                pipe.animate(*which, output_type="pt", generator=torch.Generator().manual_seed(0)).frames
+                next(pipe.stream(*which, generator=torch.Generator().manual_seed(0)))
                 for which in ((motion, motion), (motion, None), (None, motion))
             ]
-            rows.append(torch.cat([picture[None].cpu(), target[None].cpu(), *made]))
-        return grid(list(torch.stack(rows).unbind(1)))
+            rows.append(np.concatenate([*to_uint8(torch.stack([picture, target])), *made], 1))
+        return np.concatenate(rows, 0)
 
     def _sample(self, nets: DeXPortraitNetworks, source: Tensor, given: Conditions, steps: int = 4) -> Tensor:
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
