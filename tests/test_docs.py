@@ -26,12 +26,14 @@ from docs_blocks import LANGUAGES, PAGES, ROOT, Block, all_blocks, check_mien, c
 from mien.cli.app import app
 from mien.media import read_video, write_image, write_video
 from mien.pipelines.x_portrait import XPortraitPipeline
+from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face, inputs, job_pipeline, talking_frames
 from tiny_dex import tiny_dex_pipeline
 
 __all__ = ["dex_model", "inputs"]  # fixtures
 
 DEMO = ROOT / "src" / "mien" / "demo"
+FIRST_PAGES = ("README.md", "start.md", "python.md")
 FRAMES = 2  # of what stands in for drivers
 
 
@@ -133,10 +135,13 @@ def _nano() -> XPortraitPipeline:
 
 
 @pytest.fixture
-def desk(dex_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that shell blocks run in. Nano is loaded once for all of them, and faces are read by nano's reader."""
+def desk(request: pytest.FixtureRequest, dex_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that shell blocks run in. Faces are read by nano's reader; the model is nano on the first pages, and
+    one in small on those about options.
+    """
     load = XPortraitPipeline.from_pretrained.__func__  # type: ignore[attr-defined]
-    nano = _nano()
+    block = request.node.callspec.params["block"]
+    nano = _nano() if block.page.name in FIRST_PAGES else reenacting_pipeline()
     monkeypatch.setattr(
         XPortraitPipeline,
         "from_pretrained",
