@@ -25,7 +25,7 @@ CSS = f"""
 .mien-bar.unknown > div {{ width: 30%; animation: mien-slide 1.4s ease-in-out infinite alternate; }}
 @keyframes mien-slide {{ from {{ margin-left: 0; }} to {{ margin-left: 70%; }} }}
 div:has(.mien-follows) {{ overflow: visible !important; }}  /* else nothing in them can be held in view */
-.mien-follows {{ position: sticky; top: .5rem; align-self: flex-start; z-index: 5; }}
+.mien-follows {{ position: sticky; top: .5rem; align-self: flex-start; z-index: 50; }}
 @media (max-width: 767px) {{
   .mien-follows {{ order: -1; background: var(--body-background-fill); }}
   .mien-follows #edit-result {{ height: 36vh !important; min-height: 0 !important; }}
