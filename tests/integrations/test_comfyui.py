@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 import types
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from comfyui_host import Graph, Host, Interrupted, to_api
 
-from mien.diffusion import GatedDDIMScheduler
 from mien.errors import InputError
 from mien.media import open_clip, read_image, write_image, write_video
 from mien.media.watermark import read_mark
-from mien.models.reenactor import Reenactor, ReenactorConfig
-from mien.pipelines.x_portrait import PARTS, XPortraitPipeline
+from reenacting import reenacting_pipeline
 from samples import RATE, DrawnFaceReader, draw_face, talking_frames, write_tone
-from tiny import TINY, tiny_networks
 from tiny_dex import tiny_dex_pipeline
 
 PACK = Path(__file__).resolve().parents[2] / "integrations" / "comfyui"
@@ -34,25 +31,6 @@ FROZEN = Path(__file__).with_name("comfyui_signatures.json")
 DEMO = Path(__file__).resolve().parents[2] / "src" / "mien" / "demo"
 EXAMPLES = sorted(path.stem for path in (PACK / "api_examples").glob("*.json"))
 FRAMES = 5
-
-
-def reenacting_pipeline() -> XPortraitPipeline:
-    """Nano's grammar in small: a reenactor, and a U-Net that adds nothing."""
-    networks = tiny_networks(replace(TINY, source_in_sample=True, prediction_type="sample"))
-    for parameter in networks.unet.conv_out.parameters():
-        parameter.zero_()
-    torch.manual_seed(0)
-    reenactor = Reenactor.of(ReenactorConfig(64, (4, 4, 8), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4)).eval()
-    reenactor.requires_grad_(False)
-    reenactor.mean.normal_()
-    reenactor.shapes.normal_(std=0.1)
-    return XPortraitPipeline(
-        **{part: getattr(networks, part) for part in PARTS},
-        scheduler=GatedDDIMScheduler(1000, prediction_type="sample", timestep_spacing="trailing", clip_sample=False),
-        reenactor=reenactor,
-        image_size=64,
-        defaults={"num_inference_steps": 1, "guidance_scale": 1.0, "window": 4, "overlap": 1},
-    )
 
 
 @pytest.fixture(scope="module")
