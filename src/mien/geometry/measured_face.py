@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from mien.geometry.keypoint_motion import LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips
 from mien.geometry.pose import HeadPose
 
-# How far landmarks are believed against the scores: lips (48 to 67), chin and jaw near it (5 to 11).
-_BELIEF = np.zeros(LANDMARKS)
-_BELIEF[48:68] = 0.85
-_BELIEF[5:12] = (0.3, 0.5, 0.6, 0.6, 0.6, 0.5, 0.3)
+# How far landmarks are believed against the scores, up and down: lips without their corners, whose smiles scores tell
+# better (docs/training-log.md), chin and jaw near it (5 to 11).
+_BELIEF = np.zeros((LANDMARKS, 2))
+_BELIEF[[50, 51, 52, 56, 57, 58, 61, 62, 63, 65, 66, 67], 1] = 0.9
+_BELIEF[[49, 53, 55, 59], 1] = 0.5
+_BELIEF[5:12, 1] = (0.3, 0.5, 0.6, 0.6, 0.6, 0.5, 0.3)
 _NOSE = (27, 28, 29, 30, 33)  # moves with the head only: what it seems to do is the pose's error
 _TURNED, _ASIDE = 0.6, 0.85  # cosines of the turn, out of the picture, between which belief goes from none to full
 _CORNERS = ((36, 39), (42, 45))
@@ -50,7 +52,7 @@ class MeasuredFace:
         neutral = self.basis.mean.copy()
         neutral[:LANDMARKS, :2] += self._sum / self._weight
         shut = closed_lips(neutral)[:LANDMARKS, :2] - self.basis.mean[:LANDMARKS, :2]
-        rest = (self._unexplained(motion) - shut) * (_BELIEF * _facing(motion))[:, None]
+        rest = (self._unexplained(motion) - shut) * _BELIEF * _facing(motion)
         extra = np.zeros_like(self.basis.mean)
         extra[:LANDMARKS, :2] = np.clip(rest, -_MOST, _MOST)
         extra[LANDMARKS:, :2] = np.clip(self._gaze(motion), -_MOST, _MOST)
