@@ -96,11 +96,10 @@ def kept(frames: int = 2000) -> float:
     end, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     each = [value / frames for value in (read - before, end - read, peak - read)]
-    print(
-        f"{each[0]:8.0f} bytes a frame of readings, {each[1]:.0f} of driven keypoints, {each[2]:.0f} at most"
-    )
+    print(f"{each[0]:8.0f} bytes a frame of readings, {each[1]:.0f} of driven keypoints, {each[2]:.0f} at most")
     assert len(driven) == frames
-    return (peak - before) / frames * HOUR / 2**20
+    print(f"{each[2] * HOUR / 2**20:8.1f} MiB an hour for a moment, while the keypoints are made")
+    return (end - before) / frames * HOUR / 2**20
 
 
 def main() -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,15 @@ def processes() -> Any:
     """The context whose processes are clean and have everything imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killed_runs"])
+    # Before Python 3.13 the server looks for what it imports where any new Python would, not where this one does.
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
     return context
 
 
