@@ -15,7 +15,7 @@ from mien.faces import FaceReader, load_face_reader
 from mien.geometry.keypoint_motion import KeypointMotion
 from mien.jobs.animate import AnimateReport, resolve_options
 from mien.jobs.face_change import FaceChange
-from mien.jobs.keypoints import portrait_motion
+from mien.jobs.keypoints import own_face, portrait_motion
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions, check_number
 from mien.jobs.outputs import finished_frames, resolve_output
@@ -74,18 +74,15 @@ class StillEditor:
         reenactor = reenactor_of(pipe)
         self.portrait = portrait.framed(pipe.crop_scale)
         side = pipe.image_size
-        own = portrait_motion(self.portrait)
-        self._keypoints = KeypointMotion(reenactor.basis(), own)
-        self._own = own
-        # seen where the reader saw them; what it does not see (pupils) is where the scores say
-        points = self._keypoints.posed(own.pose, own.scores)
-        points[: len(own.landmarks)] = own.landmarks
-        self._reenactment = Reenactment(reenactor, to_pixels([self.portrait.square(side)], side), points)
+        self._keypoints = KeypointMotion(reenactor.basis(), portrait_motion(self.portrait))
+        self._own = own_face(self._keypoints)
+        source = to_pixels([self.portrait.square(side)], side)
+        self._reenactment = Reenactment(reenactor, source, self._keypoints.keypoints)
 
     def square(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
         """The portrait's square [s, s, 3], changed; expression: scores [52] to start from, None: the portrait's own."""
         scores = change.expressed(self._own.scores if expression is None else expression)
-        driven = self._keypoints.posed(change.moved(self._own.pose), scores)
+        driven = self._keypoints.posed(change.moved(self._own.pose), scores, self._own.extra)
         return to_uint8(self._reenactment.picture(driven)[None])[0]
 
     def picture(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
