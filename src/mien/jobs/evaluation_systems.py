@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,7 @@ from mien.media import Clip, ClipInfo
 
 if TYPE_CHECKING:
     from mien.jobs.driver import DriverTrack
+    from mien.jobs.portrait import Portrait
 
 PREDICTIONS = "predictions"
 _FOLDER = re.compile(r"[^A-Za-z0-9_.+-]+")
@@ -133,29 +134,62 @@ class XPortrait:
 
     def animate(self, case: Case) -> Frames:
         """See `System.animate`; InputError if there is no face to be found."""
-        from mien.jobs.animate import _Job, _track
+        from mien.jobs.driver import place_driver, read_faces
         from mien.jobs.portrait import find_portrait
         from mien.jobs.progress import Silent
 
-        portrait = find_portrait(Path(f"the portrait of {case.id}"), case.source, self._reader, None)
-        options = replace(self._options, best_frame=0 if case.protocol == "self" else "auto")
-        job = _Job(
-            options=options,
-            output=options.output,
-            clip=CaseClip(case),
-            start=None,
-            portraits=[portrait.framed(self._pipe.crop_scale)],
-            reader=self._reader,
-            pipe=self._pipe,
-            frames=case.frames,
+        name, clip = Path(f"the portrait of {case.id}"), CaseClip(case)
+        portrait = find_portrait(name, case.source, self._reader, None).framed(self._pipe.crop_scale)
+        track = place_driver(
+            *read_faces(clip, self._reader, Silent()),
+            clip,
+            portrait,
+            best_frame=0 if case.protocol == "self" else "auto",
+            align=True,
+            scale=self._pipe.crop_scale,
+            reach=self._pipe.reach,
         )
-        return np.stack(list(self._frames(job, _track(job, Silent()))))
+        return np.stack(list(self._frames(portrait, clip, track)))
 
-    def _frames(self, job: Any, track: DriverTrack) -> Iterator[np.ndarray]:
-        from mien.jobs.animate import _frames
-        from mien.jobs.progress import Silent
+    def _frames(self, portrait: Portrait, clip: CaseClip, track: DriverTrack) -> Iterator[np.ndarray]:
+        from mien.jobs.driver import control_frames
+        from mien.jobs.keypoints import driven_keypoints, portrait_keypoints
 
-        return _frames(job, track, Silent())
+        pipe = self._pipe
+        whole, local = control_frames(clip, track, pipe.image_size)
+        basis = None if pipe.reenactor is None else pipe.reenactor.basis()
+        keypoints = None if basis is None else portrait_keypoints(portrait, basis)
+        driven = None if basis is None else driven_keypoints(portrait, track, basis)
+        return self._sampled(portrait, whole, local, len(track.faces), keypoints=keypoints, driven=driven)
+
+    def _sampled(
+        self,
+        portrait: Portrait,
+        whole: Iterable[np.ndarray],
+        local: Iterable[np.ndarray],
+        count: int,
+        keypoints: np.ndarray | None = None,
+        driven: list[Any] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """The pipeline's squares for control frames, put back into the portrait."""
+        import torch
+
+        from mien.jobs.outputs import finished_frames
+
+        options = self._options
+        self._pipe.set_portrait([portrait.square(self._pipe.image_size)], keypoints=keypoints)
+        squares = self._pipe.stream(
+            whole,
+            local,
+            num_inference_steps=options.steps,
+            guidance_scale=options.guidance,
+            window=options.window,
+            overlap=options.overlap,
+            generator=torch.Generator("cpu").manual_seed(options.seed),
+            driven=driven,
+            count=count,
+        )
+        return finished_frames(squares, portrait, True)
 
     def close(self) -> None:
         """See `System.close`."""
@@ -172,13 +206,10 @@ class Landmarks(XPortrait):
             raise InputError("the landmark baseline has no bundled weights: train it and give landmarks:FOLDER")
         super().__init__(spec)
 
-    def _frames(self, job: Any, track: DriverTrack) -> Iterator[np.ndarray]:
-        import torch
-
-        from mien.jobs.outputs import finished_frames
+    def _frames(self, portrait: Portrait, clip: CaseClip, track: DriverTrack) -> Iterator[np.ndarray]:
         from mien.training.control_images import draw_landmarks
 
-        pipe, options, side = self._pipe, self._options, self._pipe.image_size
+        side = self._pipe.image_size
         drawn, local = [], []
         for face in track.faces:
             points = None if face.reading is None else track.crop.points_in(face.reading.landmarks, 1)
@@ -188,18 +219,7 @@ class Landmarks(XPortrait):
             blank = np.zeros((side, side, 3), np.uint8)
             drawn.append(blank if points is None else draw_landmarks(points * side, side))
             local.append(local_patches(drawn[-1], None if points is None else points * side))
-        pipe.set_portrait([job.portrait.square(side)])
-        squares = pipe.stream(
-            drawn,
-            local,
-            num_inference_steps=options.steps,
-            guidance_scale=options.guidance,
-            window=options.window,
-            overlap=options.overlap,
-            generator=torch.Generator("cpu").manual_seed(options.seed),
-            count=len(drawn),
-        )
-        return finished_frames(squares, job.portrait, True)
+        return self._sampled(portrait, drawn, local, len(drawn))
 
 
 class DeX:

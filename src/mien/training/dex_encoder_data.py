@@ -158,7 +158,8 @@ def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> tuple[
     for shape, expression in zip(shapes, expressions, strict=True):
         mean = shape.mean(1) - np.tensordot(expression.mean(0), weights, 1)
         neutrals.append(np.stack([closed_lips(own) for own in mean]))
-    return np.concatenate(neutrals).mean(0).astype(np.float32), neutrals
+    common: NDArray[np.float32] = np.concatenate(neutrals).mean(0).astype(np.float32)
+    return common, [neutral.astype(np.float32) for neutral in neutrals]
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------

@@ -155,8 +155,9 @@ def _start(take: Take, rng: np.random.Generator, box: tuple[int, int, int], flip
     """Keypoints and window for a reenactor, see `Draw`; a little off, as read ones are."""
     if take.keypoints is None:
         raise InputError("these data do not know the keypoints of their sources: --reenactor needs avatars.")
-    side, marks = take.source.shape[0], take.keypoints
-    marks = marks + rng.normal(size=(len(marks), 1, 2)) * _OFF / 2 + rng.normal(size=marks.shape) * _OFF
+    side = take.source.shape[0]
+    exact = np.asarray(take.keypoints, np.float64)
+    marks = exact + rng.normal(size=(len(exact), 1, 2)) * _OFF / 2 + rng.normal(size=exact.shape) * _OFF
     marks = (mirrored_landmarks(marks, side) if flip else marks) * (2 / side) - 1
     left = side - box[0] - box[2] if flip else box[0]
     places = np.asarray(marks, np.float32)

@@ -19,12 +19,11 @@ class Critic(nn.Module):
     def __init__(self, channels: tuple[int, ...] = (32, 64, 96)) -> None:
         super().__init__()
         widths = (6, *channels)
-        self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, 4, 2, 1) for before, after in zip(widths, channels, strict=False)
-        )
+        layers = [nn.Conv2d(before, after, 4, 2, 1) for before, after in zip(widths, channels, strict=False)]
         self.read = nn.Conv2d(channels[-1], 1, 3, padding=1)
-        for layer in self.layers:
+        for layer in layers:
             nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
         """pictures [b, 3, h, w] in [-1, 1]. Returns how true patches look [b, 1, h / 8, w / 8], and the features."""
