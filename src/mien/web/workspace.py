@@ -29,9 +29,14 @@ class Workspace:
 
     def own(self, path: str | Path) -> Path:
         """The path, if it is a file below the root or one of the demo's; else InputError."""
-        place = Path(path).resolve()
-        if not place.is_file() or not any(place.is_relative_to(folder) for folder in (self.root, FOLDER)):
-            raise InputError(f"{place.name} is not there any more: upload it again")
+        gone = InputError(f"{Path(path).name} is not there any more: upload it again")
+        try:
+            place = Path(path).resolve()
+            found = place.is_file()
+        except (OSError, RuntimeError, ValueError):  # links in a circle, names that no disk takes
+            raise gone from None
+        if not found or not any(place.is_relative_to(folder) for folder in (self.root, FOLDER)):
+            raise gone
         return place
 
     def result_folder(self) -> Path:
