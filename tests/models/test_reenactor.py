@@ -14,7 +14,7 @@ TINY = ReenactorConfig(64, (4, 4, 8), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4)
 
 
 def points(seed: int, count: int = 1) -> torch.Tensor:
-    return torch.rand(count, 68, 2, generator=torch.Generator().manual_seed(seed)) * 1.2 - 0.6
+    return torch.rand(count, 70, 2, generator=torch.Generator().manual_seed(seed)) * 1.2 - 0.6
 
 
 def tiny() -> Reenactor:
@@ -43,7 +43,7 @@ def test_an_affine_motion_is_found_everywhere(flow) -> None:  # type: ignore[no-
 
 
 def test_the_local_flow_takes_every_landmark_where_it_belongs() -> None:
-    driven, source = points(1), points(1) + 0.03 * torch.randn(1, 68, 2, generator=torch.Generator().manual_seed(3))
+    driven, source = points(1), points(1) + 0.03 * torch.randn(1, 70, 2, generator=torch.Generator().manual_seed(3))
     got = local_flow(driven, source, driven[0][None])  # the grid is the landmarks themselves
     assert (got[0, 0] - source[0]).norm(dim=-1).median() < 0.004
     assert (global_flow(driven, source, driven[0][None])[0, 0] - source[0]).norm(dim=-1).median() > 0.015
@@ -76,7 +76,7 @@ def test_it_is_saved_and_loaded_strictly(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     again = load_part(Reenactor, tmp_path)
     assert all(torch.equal(again.state_dict()[key], value) for key, value in model.state_dict().items())
-    assert again.basis().mean.shape == (68, 3) and again.basis().shapes.shape == (52, 68, 3)
+    assert again.basis().mean.shape == (70, 3) and again.basis().shapes.shape == (52, 70, 3)
     other = Reenactor.of(ReenactorConfig(64, (4, 4, 16), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4))
     other.save_pretrained(tmp_path / "other")
     (tmp_path / "other" / "config.json").write_text((tmp_path / "config.json").read_text())
