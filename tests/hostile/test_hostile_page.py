@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from hostile_files import Make, Videos, drivers, portraits
 from mien.errors import MienError
 from mien.jobs.options import AnimateOptions
-from mien.web.options import ServeOptions
 from mien.web.running import Watch
 from mien.web.studio import Studio
-from mien.web.workspace import Workspace
-from samples import DrawnFaceReader, job_pipeline
+from page_parts import studio, workspace
 
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = Workspace(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def studio(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    pipe = job_pipeline()
-    monkeypatch.setattr("mien.web.studio.load_pipeline", lambda _: pipe)
-    monkeypatch.setattr("mien.web.studio.load_face_reader", lambda *_: DrawnFaceReader())
-    return Studio(ServeOptions(device="cpu"), workspace)
+__all__ = ["studio", "workspace"]  # fixtures
 
 
 def try_out(studio: Studio, cases: dict[str, Make], portrait: Path | None, driver: Path | None) -> tuple[int, int]:

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +29,10 @@ from mien.web.serve import Page, open_page
 from mien.web.studio import Studio, pairs
 from mien.web.style import note, progress
 from mien.web.workspace import Workspace
-from samples import DrawnFaceReader, inputs, job_pipeline
+from page_parts import studio, workspace
+from samples import inputs
 
-__all__ = ["inputs"]  # a fixture
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = Workspace(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def studio(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    pipe = job_pipeline()
-    monkeypatch.setattr("mien.web.studio.load_pipeline", lambda _: pipe)
-    monkeypatch.setattr("mien.web.studio.load_face_reader", lambda *_: DrawnFaceReader())
-    return Studio(ServeOptions(device="cpu"), workspace)
+__all__ = ["inputs", "studio", "workspace"]  # fixtures
 
 
 def uploaded(inputs: Path, workspace: Workspace, name: str) -> Path:

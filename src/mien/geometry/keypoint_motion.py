@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.geometry.eye_squares import EYES
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 
 Floats = NDArray[np.floating]
@@ -24,10 +25,9 @@ Floats = NDArray[np.floating]
 LANDMARKS = 68  # of the keypoints, the others are pupils
 
 # Upper and lower rim of both eyes' openings and of the inner lips (iBUG 68): pairs that may meet and never cross.
-_EYES = (((37, 41), (38, 40)), ((43, 47), (44, 46)))
+EYE_RIMS = (((37, 41), (38, 40)), ((43, 47), (44, 46)))
 _LIPS = ((61, 67), (62, 66), (63, 65))
 _OUTER_LIPS = ((50, 58), (51, 57), (52, 56))  # what goes with them
-_EYE_POINTS = (range(36, 42), range(42, 48))
 _OPENNESS = (0.6, 2.0)
 
 
@@ -78,7 +78,7 @@ class KeypointMotion:
         expected = (pose.scale * (neutral @ pose.matrix().T)[:, :2] + pose.translation)[:LANDMARKS]
         # what the mean head leaves unexplained is this person's shape, as far as the picture shows it
         away = (source.landmarks - expected) / pose.scale
-        away = np.concatenate([away, [away[list(eye)].mean(0) for eye in _EYE_POINTS]])  # pupils go with their eyes
+        away = np.concatenate([away, [away[list(eye)].mean(0) for eye in EYES]])  # pupils go with their eyes
         self.canonical = basis.mean + np.column_stack([away, np.zeros(len(away))]) @ pose.matrix()
         self.eye_gains = _eye_gains(basis.mean, self.canonical)
 
@@ -112,7 +112,7 @@ class KeypointMotion:
         own, moved = self.canonical, self.basis.moved(scores)
         if extra is not None:
             own, moved = closed_lips(own), moved + extra
-        for eye, gain in zip(_EYE_POINTS, self.eye_gains, strict=True):
+        for eye, gain in zip(EYES, self.eye_gains, strict=True):
             moved[list(eye)] *= gain
         head = _uncrossed(own + moved)
         seen = pose.scale * (head @ pose.matrix().T)[:, :2] + pose.translation
@@ -126,7 +126,7 @@ def _gap(points: Floats, pairs: tuple[tuple[int, int], ...]) -> float:
 
 def _eye_gains(mean: Floats, canonical: Floats) -> tuple[float, float]:
     """How much more open than the mean the person's eyes are: lids must travel as much further to meet."""
-    left, right = (np.clip(_gap(canonical, pairs) / max(_gap(mean, pairs), 1e-6), *_OPENNESS) for pairs in _EYES)
+    left, right = (np.clip(_gap(canonical, pairs) / max(_gap(mean, pairs), 1e-6), *_OPENNESS) for pairs in EYE_RIMS)
     return float(left), float(right)
 
 
@@ -143,7 +143,7 @@ def closed_lips(points: Floats) -> NDArray[np.float64]:
 
 def _uncrossed(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points [70, 3] whose upper rims do not lie below the lower ones."""
-    for high, low in (*_EYES[0], *_EYES[1], *_LIPS):
+    for high, low in (*EYE_RIMS[0], *EYE_RIMS[1], *_LIPS):
         if points[high, 1] > points[low, 1]:
             points[[high, low]] = points[[high, low]].mean(0)
     return points
@@ -183,5 +183,5 @@ def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[F
 
 def _seen(motion: FaceMotion) -> Floats:
     """Landmarks and pupils [70, 2]; unseen pupils, which nobody reads afterwards, amid their eyes."""
-    amid = np.stack([motion.landmarks[list(eye)].mean(0) for eye in _EYE_POINTS])
+    amid = np.stack([motion.landmarks[list(eye)].mean(0) for eye in EYES])
     return np.concatenate([motion.landmarks, amid if motion.pupils is None else motion.pupils])

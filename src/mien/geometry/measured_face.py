@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.geometry.keypoint_motion import LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips
+from mien.geometry.keypoint_motion import EYE_RIMS, LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips
 from mien.geometry.pose import HeadPose
 
 # How far landmarks are believed against the scores, up and down: lips without their corners, whose smiles scores tell
@@ -26,7 +26,6 @@ _BELIEF[5:12, 1] = (0.3, 0.5, 0.6, 0.6, 0.6, 0.5, 0.3)
 _NOSE = (27, 28, 29, 30, 33)  # moves with the head only: what it seems to do is the pose's error
 _TURNED, _ASIDE = 0.6, 0.85  # cosines of the turn, out of the picture, between which belief goes from none to full
 _CORNERS = ((36, 39), (42, 45))
-_RIMS = (((37, 41), (38, 40)), ((43, 47), (44, 46)))
 _OPEN = (0.08, 0.18)  # openings over an eye's width between which a pupil goes from unseen to seen
 _MOST = 0.35  # half face heights; nothing on a face goes further
 
@@ -64,7 +63,7 @@ class MeasuredFace:
         if motion.pupils is None:
             return rest
         moved = self.basis.mean + self.basis.moved(motion.scores)
-        for side, (corners, rims) in enumerate(zip(_CORNERS, _RIMS, strict=True)):
+        for side, (corners, rims) in enumerate(zip(_CORNERS, EYE_RIMS, strict=True)):
             points = np.concatenate([motion.landmarks[list(corners)], motion.pupils[[side]]])
             depth = moved[[*corners, LANDMARKS + side], 2]
             first, second, pupil = unposed(points, motion.pose, depth)

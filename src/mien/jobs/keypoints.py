@@ -117,9 +117,9 @@ def taken_over(
 ) -> tuple[list[FaceMotion], FaceMotion | None]:
     """The driver's motions as the source, one face or one a frame, takes them over, and the reference frame's."""
     motions = smoothed_motion(driver_motions(portrait, track))
-    mouth = MeasuredFace(basis)
-    mouth.learn(motions)
-    motions = steadied([mouth.of(motion) for motion in motions], control.rate, control.smooth)
+    measured = MeasuredFace(basis)
+    measured.learn(motions)
+    motions = steadied([measured.of(motion) for motion in motions], control.rate, control.smooth)
     reference = None if track.best_frame is None or track.matrix is None else motions[track.best_frame]
     source = source if isinstance(source, FaceMotion) else source[: len(motions)]
     return gained(motions, source, reference, control.gains, EXPRESSION_NAMES), reference

@@ -114,13 +114,13 @@ def read_driven(
 
     source = read_motion(read_portrait(reader, square(portrait), "the portrait"), side)
     keypoints, hint, last = KeypointMotion(reenactor.basis(), source), None, source
-    mouth, seen = MeasuredFace(reenactor.basis()), False
+    measured, seen = MeasuredFace(reenactor.basis()), False
     for frame in frames:
         hint = reader.read(square(frame), hint)
         if hint is not None:
             last, seen = read_motion(hint, side), True
-            mouth.learn([last])
-        yield keypoints.driven(mouth.of(last) if seen else last)
+            measured.learn([last])
+        yield keypoints.driven(measured.of(last) if seen else last)
 
 
 def portrait_keypoints(reader: FaceReader, reenactor: Reenactor, portrait: Picture) -> Floats:

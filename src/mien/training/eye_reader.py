@@ -72,7 +72,7 @@ class EyeReaderStage(Stage):
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         """L1, in units of the crops' half sides."""
         eyes = model(batch["eyes"])
-        lids, wanted = _openings(eyes, _LIDS), _openings(batch["points"], _LIDS)
+        lids, wanted = _opening(eyes), _opening(batch["points"])
         seen = (wanted.detach() > 0.08).float()
         pupil = (eyes[:, 6] - batch["points"][:, 6]).abs().mean(-1)
         return {
@@ -178,9 +178,9 @@ def _shaken(square: TurnedSquare, rng: np.random.Generator) -> TurnedSquare:
     return replace(square, x=square.x + x, y=square.y + y, size=size, roll=roll)
 
 
-def _openings(points: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor:
-    """Mean distance between rims [b] of points [b, n, 2]."""
-    high, low = (points[:, list(rim)] for rim in zip(*pairs, strict=True))
+def _opening(points: Tensor) -> Tensor:
+    """Mean distance between the lids' rims [b] of points [b, 7, 2]."""
+    high, low = (points[:, list(rim)] for rim in zip(*_LIDS, strict=True))
     return ((high - low).square().sum(-1) + 1e-8).sqrt().mean(-1)
 
 

@@ -84,8 +84,7 @@ class ReenactorStage(Stage):
             weights = Reenactor.from_pretrained(place).state_dict()
         else:
             whole = checkpoints.find(place).averaged_weights()
-            inner = {name.removeprefix("reenactor."): part for name, part in whole.items() if "critic." not in name}
-            weights = inner
+            weights = {name.removeprefix("reenactor."): part for name, part in whole.items() if "critic." not in name}
         try:
             reenactor_of(model).load_state_dict(weights)
         except RuntimeError as error:
