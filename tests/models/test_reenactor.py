@@ -8,6 +8,7 @@ import torch
 from mien.errors import WeightsError
 from mien.models.reenactor import Reenactor, ReenactorConfig
 from mien.models.reenactor.flow import global_flow, landmark_maps, local_flow, places, warp
+from mien.models.reenactor.openings import openings
 from mien.pipelines.loading import load_part
 
 TINY = ReenactorConfig(64, (4, 4, 8), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4)
@@ -31,27 +32,27 @@ def test_places_are_the_centres_that_grid_sample_reads() -> None:
 
 @pytest.mark.parametrize("flow", [global_flow, local_flow])
 def test_landmarks_that_stay_move_nothing(flow) -> None:  # type: ignore[no-untyped-def]
-    grid, marks = places((16, 16), (-1, -1), (2, 2), torch.zeros(1)), points(1, 2)
+    grid, marks = places((16, 16), (-1, -1), (2, 2), torch.zeros(1))[None], points(1, 2)
     assert torch.allclose(flow(marks, marks, grid), grid.expand(2, -1, -1, -1), atol=1e-3)
 
 
 @pytest.mark.parametrize("flow", [global_flow, local_flow])
 def test_an_affine_motion_is_found_everywhere(flow) -> None:  # type: ignore[no-untyped-def]
-    grid, marks = places((16, 16), (-1, -1), (2, 2), torch.zeros(1)), points(1)
+    grid, marks = places((16, 16), (-1, -1), (2, 2), torch.zeros(1))[None], points(1)
     matrix, shift = torch.tensor([[1.1, 0.2], [-0.1, 0.9]]), torch.tensor([0.1, -0.05])
-    assert torch.allclose(flow(marks, marks @ matrix + shift, grid), (grid @ matrix + shift)[None], atol=5e-3)
+    assert torch.allclose(flow(marks, marks @ matrix + shift, grid), grid @ matrix + shift, atol=5e-3)
 
 
 def test_the_local_flow_takes_every_landmark_where_it_belongs() -> None:
     driven, source = points(1), points(1) + 0.03 * torch.randn(1, 70, 2, generator=torch.Generator().manual_seed(3))
-    got = local_flow(driven, source, driven[0][None])  # the grid is the landmarks themselves
+    got = local_flow(driven, source, driven[:, None])  # the grid is the landmarks themselves
     assert (got[0, 0] - source[0]).norm(dim=-1).median() < 0.004
-    assert (global_flow(driven, source, driven[0][None])[0, 0] - source[0]).norm(dim=-1).median() > 0.015
+    assert (global_flow(driven, source, driven[:, None])[0, 0] - source[0]).norm(dim=-1).median() > 0.015
 
 
 def test_a_landmarks_map_has_its_peak_there() -> None:
     grid = places((32, 32), (-1, -1), (2, 2), torch.zeros(1))
-    maps = landmark_maps(torch.tensor([[[0.5, -0.25]]]), grid, 0.1)[0, 0]
+    maps = landmark_maps(torch.tensor([[[0.5, -0.25]]]), grid[None], 0.1)[0, 0]
     row, column = divmod(int(maps.argmax()), 32)
     assert abs(float(grid[row, column, 0]) - 0.5) < 0.04 and abs(float(grid[row, column, 1]) + 0.25) < 0.04
 
@@ -63,11 +64,47 @@ def test_a_fresh_reenactor_shows_the_moved_source_and_a_window_is_a_part_of_the_
     with torch.no_grad():
         still = model(source, features, marks, marks)
         whole = model(source, features, marks, marks + 0.05)
-        window = model(source, features, marks, marks + 0.05, (16, 32, 32, 16))
-    assert still.picture.shape == (1, 3, 64, 64) and window.picture.shape == (1, 3, 16, 32)
+        window = model(source, features, marks, marks + 0.05, torch.tensor([[16.0, 32.0]]), 32)
+    assert still.picture.shape == (1, 3, 64, 64) and window.picture.shape == (1, 3, 32, 32)
     assert (still.moved - source).abs().mean() < 0.02
-    assert (window.moved - whole.moved[:, :, 32:48, 16:48])[:, :, 4:-4, 4:-4].abs().max() < 0.02
+    assert (window.moved - whole.moved[:, :, 32:64, 16:48])[:, :, 4:-4, 4:-4].abs().max() < 0.02
     assert float(whole.motion.visible.min()) > 0.5
+
+
+def test_a_source_serves_several_rows_and_every_row_has_its_window() -> None:
+    model, source = tiny(), torch.rand(2, 3, 64, 64) * 2 - 1
+    marks, driven, corners = points(2, 2), points(4, 6), torch.tensor([[0, 0], [16, 8], [32, 32]] * 2).float()
+    with torch.no_grad():
+        features, each = model.appearance(source), marks.repeat_interleave(3, 0)
+        together = model(source, features, each, driven, corners, 32).picture
+        copied = tuple(part.repeat_interleave(3, 0) for part in features)
+        apart = model(source.repeat_interleave(3, 0), copied, each, driven, corners, 32).picture
+        first = tuple(part[:1] for part in features)
+        alone = model(source[:1], first, marks[:1], driven[1:2], corners[1:2], 32).picture
+    assert torch.allclose(together, apart, atol=1e-5) and torch.allclose(together[1:2], alone, atol=1e-5)
+
+
+def square(left: float, top: float, right: float, bottom: float, count: int) -> torch.Tensor:
+    """`count` points around a rectangle."""
+    share = torch.arange(count) / count * 4
+    x = (share.clamp(0, 1) - (share - 2).clamp(0, 1)) * (right - left) + left
+    y = ((share - 1).clamp(0, 1) - (share - 3).clamp(0, 1)) * (bottom - top) + top
+    return torch.stack([x, y], -1)
+
+
+def test_openings_are_inside_their_rims_and_shut_ones_are_nowhere() -> None:
+    marks = torch.zeros(1, 70, 2)
+    marks[0, 60:68] = square(-0.3, 0.2, 0.3, 0.5, 8)
+    marks[0, 36:42] = torch.stack([torch.tensor([-0.5, -0.4, -0.3, -0.2, -0.3, -0.4]), torch.full((6,), -0.3)], -1)
+    marks[0, 68:] = torch.tensor([[-0.35, -0.3], [0.35, -0.3]])
+    grid = places((64, 64), (-1, -1), (2, 2), marks)
+    right, _, mouth, pupils = openings(marks, grid[None])[0]
+    inside = (grid[..., 0].abs() < 0.29) & ((grid[..., 1] - 0.35).abs() < 0.14)
+    outside = (grid[..., 0].abs() > 0.31) | ((grid[..., 1] - 0.35).abs() > 0.16)
+    assert bool((mouth[inside] > 0).all()) and bool((mouth[outside] < 0).all()) and float(mouth.max()) > 0.99
+    assert float(right.max()) <= 0.0
+    row, column = divmod(int(pupils[:, 32:].argmax()), 32)
+    assert abs(float(grid[row, column + 32, 0]) - 0.35) < 0.04 and abs(float(grid[row, column, 1]) + 0.3) < 0.04
 
 
 def test_it_is_saved_and_loaded_strictly(tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from disc_avatars import CONFIG, write_discs
+from mien.avatars.camera import FOCAL
 from mien.errors import InputError
+from mien.geometry import HeadPose
 from mien.geometry.mirror import MIRROR, mirrored_landmarks
+from mien.geometry.pose import in_half_faces
 from mien.models.reenactor import Reenactor, ReenactorConfig
 from mien.pipelines.x_portrait import XPortraitPipeline
 from mien.training.avatar_clips import AvatarClips
-from mien.training.keypoint_basis import fit_basis, head_frame
+from mien.training.keypoint_basis import fit_basis, head_shapes
 from mien.training.options import TrainOptions
 from mien.training.pairs import Draw, Wish, draw
 from mien.training.portrait_loss import start_latents
@@ -47,10 +50,10 @@ def options(folder: Path, **more: object) -> TrainOptions:
 
 
 def test_it_learns_to_reenact(folder: Path) -> None:
-    learner = ReenactorStage(options(folder, window=64, frames=2), SMALL)
+    learner = ReenactorStage(options(folder, window=128, frames=2), SMALL)
     model, batch = learner.build(), learner.batch(np.random.default_rng(0), 2)
-    assert batch["target"].shape == (4, 3, 64, 64) and batch["source"].shape == (2, 3, 256, 256)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    assert batch["target"].shape == (4, 3, 128, 128) and batch["source"].shape == (2, 3, 256, 256)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []
     for _ in range(40):
         loss = torch.stack(list(learner.loss(model, batch, torch.Generator()).values())).sum()
@@ -62,7 +65,7 @@ def test_it_learns_to_reenact(folder: Path) -> None:
 
 
 def test_a_critic_learns_beside_it_and_is_not_exported(folder: Path, tmp_path: Path) -> None:
-    learner = ReenactorStage(options(folder, window=64, frames=2, preset="sharp"), SMALL)
+    learner = ReenactorStage(options(folder, window=128, frames=2, preset="sharp"), SMALL)
     model, batch = learner.build(), learner.batch(np.random.default_rng(0), 2)
     for turn, factor in zip(learner.turns, (0.85, 0.9), strict=True):
         trained = [p for part in turn.parts for p in part_parameters(model, part).values()]
@@ -96,8 +99,8 @@ def test_the_moved_source_is_the_target_where_landmarks_say_all(folder: Path) ->
     errors = []
     for seed in range(4):
         batch = learner.batch(np.random.default_rng(seed), 1)
-        left, top, width, height = batch["box"].tolist()
-        still = batch["source"][:, :, top : top + height, left : left + width]
+        boxes = [(int(left), int(top)) for left, top in batch["corners"].tolist()]
+        still = torch.cat([batch["source"][:, :, top : top + 128, left : left + 128] for left, top in boxes])
         with torch.no_grad():
             moved = render(model, batch).moved
         errors.append([float((shown - batch["target"]).abs().mean()) for shown in (moved, still)])
@@ -126,16 +129,16 @@ def test_a_basis_is_found_again() -> None:
     np.testing.assert_allclose(got_mean, mean, atol=1e-2)
 
 
-def test_the_head_frame_takes_pose_place_and_size_off() -> None:
-    from mien.geometry import HeadPose
-
-    rng = np.random.default_rng(0)
-    head, pose = rng.normal(size=(70, 3)), HeadPose.from_euler(20, -10, 5, (0.1, 0.2), 0.4)
-    placed = head @ pose.matrix().T * pose.scale
-    pixels = (placed[:, :2] + pose.translation + 1) * 128
-    origin = (pose.translation + 1) * 128
-    got = head_frame(pixels[None], placed[None, :, 2] * 128, origin[None], pose.matrix()[None], np.array([0.4]), 256)
-    np.testing.assert_allclose(got[0], head, atol=1e-6)
+def test_the_heads_frame_takes_pose_place_size_and_perspective_off() -> None:
+    rng, focal = np.random.default_rng(0), FOCAL * 256
+    head = in_half_faces(rng.normal(size=(70, 3)))
+    rotation = np.stack([HeadPose.from_euler(*rng.uniform(-25, 25, 3)).matrix() for _ in range(5)])
+    placed = 60 * (head + [0.3, -0.2, 0.1]) @ rotation.transpose(0, 2, 1)  # [m, 70, 3], pixels
+    placed[..., :2] += rng.uniform(-20, 20, (5, 1, 2))
+    seen = placed[..., :2] * focal / (focal + placed[..., 2:]) + 128
+    meta = {"landmarks": seen[None, :, :68], "depths": placed[None, :, :68, 2], "rotation": rotation}
+    meta["pupils"] = np.concatenate([seen, placed[..., 2:]], -1)[None, :, 68:]
+    np.testing.assert_allclose(head_shapes(meta)[0], np.tile(head, (5, 1, 1)), atol=1e-6)
 
 
 def test_a_mirrored_face_mirrored_is_the_face() -> None:

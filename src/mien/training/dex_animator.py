@@ -204,9 +204,8 @@ class DexAnimator(Stage):
         """Latents [n, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
         if model.reenactor is None:
             return None
-        side = batch["source"].shape[-1]
         asked = {"keypoints": batch["source_keypoints"], "driven": batch["keypoints"]}
-        asked |= {"source": batch["source"], "target": batch["target"], "box": torch.tensor([0, 0, side, side])}
+        asked |= {"source": batch["source"], "target": batch["target"], "corners": torch.zeros(len(batch["target"]), 2)}
         return model.encode(render(model.reenactor, asked).picture.clamp(-1, 1))
 
     def _given(

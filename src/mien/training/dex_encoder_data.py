@@ -6,25 +6,22 @@ Data: folders of groups (`mien.avatars.groups`). Where an expression is there un
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mien.avatars.camera import FOCAL
-from mien.avatars.groups import SIDE
 from mien.errors import InputError
 from mien.geometry import face_crop, masked_frame
 from mien.geometry.keypoint_motion import closed_lips
 from mien.geometry.mirror import MIRROR
-from mien.geometry.pose import in_half_faces, rotation_matrix, rotation_vector
+from mien.geometry.pose import rotation_matrix, rotation_vector
 from mien.models.dex_portrait.pose import codes_of_head_poses
-from mien.training.keypoint_basis import fit_basis
+from mien.training.keypoint_basis import fit_basis, head_shapes
 from mien.training.stage import Batch
 
 Floats = NDArray[np.floating]
@@ -132,15 +129,6 @@ def _held_out(path: Path, hold_out: int) -> bool:
         return int(path.name[6:9]) >= hold_out
     with np.load(path) as meta:
         return bool(meta["validation"]) if "validation" in meta else False
-
-
-def head_shapes(meta: Mapping[str, NDArray[Any]]) -> Floats:
-    """A group's keypoints in the heads' frames [p, m, 70, 3], half face heights; the camera's perspective undone."""
-    pupils = meta["pupils"]
-    marks = np.concatenate([meta["landmarks"], pupils[..., :2]], 2) - SIDE / 2
-    depths = np.concatenate([meta["depths"], pupils[..., 2]], 2)[..., None]
-    seen = marks * (1 + depths / (FOCAL * SIDE))  # as long as it would be in the plane of the head's origin
-    return in_half_faces(np.einsum("pmkc,mcd->pmkd", np.concatenate([seen, depths], -1), meta["rotation"]))
 
 
 def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> tuple[NDArray[np.float32], list[Floats]]:

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from mien.avatars.camera import FOCAL
+from mien.avatars.groups import SIDE
 from mien.faces import FaceReader, load_face_reader
+from mien.geometry.pose import in_half_faces
 from mien.media.files import whole_file
 
 logger = logging.getLogger(__name__)
@@ -25,20 +30,17 @@ logger = logging.getLogger(__name__)
 _PARTS = {"eyes": slice(36, 48), "mouth": slice(48, 68), "pupils": slice(68, 70), "all": slice(0, 70)}
 
 
-def head_frame(
-    keypoints: NDArray[np.floating],
-    depths: NDArray[np.floating],
-    origins: NDArray[np.floating],
-    rotation: NDArray[np.floating],
-    scale: NDArray[np.floating],
-    side: int,
-) -> NDArray[np.float64]:
-    """Keypoints [n, 70, 2] (pixels) with depths [n, 70] in the heads' own frames [n, 70, 3], half face heights.
+def head_shapes(meta: Mapping[str, NDArray[Any]]) -> NDArray[np.floating]:
+    """A group's keypoints in the heads' frames [p, m, 70, 3], half face heights, see `in_half_faces`.
 
-    origins [n, 2]; rotation [n, 3, 3]; scale [n]: of `HeadPose`.
+    The camera's perspective is undone: a nose that comes nearer as the head turns would seem to move by itself, and
+    every score that goes with turns would move noses.
     """
-    seen = np.concatenate([keypoints - origins[:, None], depths[..., None]], -1) / (side / 2)
-    return np.einsum("nkc,ncd->nkd", seen, rotation) / scale[:, None, None]
+    pupils = meta["pupils"]
+    marks = np.concatenate([meta["landmarks"], pupils[..., :2]], 2) - SIDE / 2
+    depths = np.concatenate([meta["depths"], pupils[..., 2]], 2)[..., None]
+    seen = marks * (1 + depths / (FOCAL * SIDE))  # as long as it would be in the plane of the head's origin
+    return in_half_faces(np.einsum("pmkc,mcd->pmkd", np.concatenate([seen, depths], -1), meta["rotation"]))
 
 
 def fit_basis(
@@ -62,7 +64,7 @@ def read_groups(
     """Scores, shapes and persons (see `fit_basis`) of some frames of some people of every group."""
     scores, shapes, persons, number = [], [], [], 0
     for path in sorted(folder.glob("group_*_meta.npz")):
-        meta = np.load(path)
+        known = head_shapes(np.load(path))
         frames = np.load(str(path).replace("_meta.npz", "_frames.npy"), mmap_mode="r")
         for row in rng.choice(len(frames), min(people, len(frames)), replace=False):
             chosen = rng.choice(frames.shape[1], min(per_person, frames.shape[1]), replace=False)
@@ -71,11 +73,7 @@ def read_groups(
             if len(kept) < 8:
                 continue
             at = np.array([m for m, _ in kept])
-            pupils = meta["pupils"][row, at]  # [n, 2, 3]
-            marks = np.concatenate([meta["landmarks"][row, at], pupils[..., :2]], 1)
-            deep = np.concatenate([meta["depths"][row, at], pupils[..., 2]], 1)
-            place = marks, deep, meta["origins"][row, at]
-            shapes.append(head_frame(*place, meta["rotation"][at], meta["head_pose"][row, at, 5], frames.shape[2]))
+            shapes.append(known[row, at])
             scores.append(np.stack([expression for _, expression in kept]))
             persons.append(np.full(len(kept), number))
             number += 1
@@ -92,9 +90,6 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=12, help="of a group")
     parser.add_argument("--frames", type=int, default=32, help="of a person")
     parser.add_argument("--ridge", type=float, default=3.0)
-    # An avatar's own origin lies behind the one `HeadPose` counts from, and heads would slide aside as they turn. By
-    # the rigid points alone it is .55; on clips, moved by their own motion, landmarks fit best at .8.
-    parser.add_argument("--depth", type=float, default=0.8, help="way back of the mean head, half face heights")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -102,7 +97,6 @@ def main() -> None:
     scores, shapes, person = read_groups(args.data, load_face_reader(args.reader), rng, args.frames, args.people)
     test = person >= person.max() - person.max() // 8
     mean, basis = fit_basis(scores[~test], shapes[~test], person[~test], args.ridge)
-    mean[:, 2] += args.depth
     for name, chosen in (("trained", ~test), ("held out", test)):
         left = shapes[chosen] - np.tensordot(scores[chosen], basis, 1)
         plain = shapes[chosen]

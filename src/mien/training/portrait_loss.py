@@ -125,18 +125,9 @@ def start_latents(model: PortraitModel, draw: Draw) -> Tensor | None:
     if draw.whole is None or draw.keypoints is None or draw.driven is None or draw.corner is None:
         raise ValueError("the batch was drawn without what a reenactor needs")
     frames, features = len(draw.driven) // len(draw.whole), reenactor.appearance(draw.whole)
-    height, width = draw.target.shape[-2:]
-    made = []
-    for row, (left, top) in enumerate(draw.corner.tolist()):  # every row has a window of its own
-
-        def spread(part: Tensor, row: int = row) -> Tensor:
-            return part[row : row + 1].expand(frames, *part.shape[1:])
-
-        driven = draw.driven[row * frames : (row + 1) * frames]
-        shown = tuple(spread(part) for part in features)
-        box = (int(left), int(top), width, height)
-        made.append(reenactor(spread(draw.whole), shown, spread(draw.keypoints), driven, box).picture)
-    return model.encode(torch.cat(made).clamp(-1, 1))
+    keypoints, corners = draw.keypoints.repeat_interleave(frames, 0), draw.corner.repeat_interleave(frames, 0)
+    shown = reenactor(draw.whole, features, keypoints, draw.driven, corners, draw.target.shape[-1]).picture
+    return model.encode(shown.clamp(-1, 1))
 
 
 @torch.no_grad()

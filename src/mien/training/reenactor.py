@@ -175,11 +175,9 @@ def render(model: nn.Module, batch: Batch) -> Rendered:
     """A batch's targets as the model sees them."""
     assert isinstance(model, Reenactor)
     each = len(batch["target"]) // len(batch["source"])
-    fine, middle, quarter = (part.repeat_interleave(each, 0) for part in model.appearance(batch["source"]))
-    source, keypoints = (batch[name].repeat_interleave(each, 0) for name in ("source", "keypoints"))
-    left, top, width, height = (int(number) for number in batch["box"])
-    box = (left, top, width, height)
-    rendered: Rendered = model(source, (fine, middle, quarter), keypoints, batch["driven"], box)
+    features, keypoints = model.appearance(batch["source"]), batch["keypoints"].repeat_interleave(each, 0)
+    window = batch["target"].shape[-1]
+    rendered: Rendered = model(batch["source"], features, keypoints, batch["driven"], batch["corners"], window)
     return rendered
 
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.geometry.mirror import mirrored_landmarks
-from mien.models.reenactor.reenactor import Box
 from mien.training.avatar_clips import AvatarClips
 from mien.training.stage import Batch
 
 Pixels = NDArray[np.uint8]
+
+_PARTS = (slice(36, 42), slice(42, 48), slice(48, 68), slice(48, 68))
 
 
 class ReenactorData:
@@ -33,40 +34,38 @@ class ReenactorData:
         """Sources with targets of the same people; keypoints in half sides of the whole picture.
 
         source [r, 3, s, s] and target [r t, 3, window, window] in [-1, 1]; keypoints [r, 70, 2]; driven [r t, 70, 2];
-        weight [r t, 1, window, window]: eyes and mouth count most; box [4]: left, top, width and height of the targets'
-        part of the picture, one for the whole batch.
+        weight [r t, 1, window, window]: eyes and mouth count most; corners [r t, 2]: left and top of windows, pixels.
 
-        window: its side, pixels. noise: deviation of the keypoints in pixels, half of it shared by all of a face.
+        window: its side, pixels; small ones lie at an eye or the mouth. noise: deviation of the keypoints in
+        pixels, half of it shared by all of a face.
         """
         first: list[Pixels] = []
         rest: list[Pixels] = []
-        marks, driven, weights = [], [], []
-        box: Box | None = None
+        marks, driven, weights, corners = [], [], [], []
         for _ in range(sources):
             group, person = self._person(rng)
             frames, keypoints = self.clips.groups[group].frames[person], self.clips.groups[group].keypoints(person)
             start = int(rng.integers(len(frames)))
             motions = rng.choice(len(frames), targets, replace=False, p=_interest(keypoints))
             side = frames.shape[1]
-            if box is None:
-                box = _window(keypoints[motions[0]], window, side, rng)
             flip, gain, shift = rng.random() < 0.5, rng.uniform(0.8, 1.2, 3), rng.uniform(-15, 15, 3)
             picture, points = _flipped(frames[start], keypoints[start], flip)
             first.append(_tint(picture, gain, shift))
             marks.append(_noisy(points, noise, rng) * (2 / side) - 1)
             for motion in motions:
                 picture, points = _flipped(frames[motion], keypoints[motion], flip)
-                rest.append(_tint(_cut(picture, box), gain, shift))
+                corner = _corner(points, window, side, rng)
+                rest.append(_tint(_cut(picture, corner, window), gain, shift))
                 driven.append(_noisy(points, noise, rng) * (2 / side) - 1)
-                weights.append(_cut(_importance(points, side), box))
-        assert box is not None
+                weights.append(_cut(_importance(points, side), corner, window))
+                corners.append(corner)
         return {
             "source": _tensor(first),
             "keypoints": _points(marks),
             "target": _tensor(rest),
             "driven": _points(driven),
             "weight": torch.from_numpy(np.stack(weights))[:, None],
-            "box": torch.tensor(box),
+            "corners": torch.tensor(corners, dtype=torch.float32),
         }
 
     def _person(self, rng: np.random.Generator) -> tuple[int, int]:
@@ -84,15 +83,20 @@ def _interest(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(odds / odds.sum(), np.float64)
 
 
-def _window(points: NDArray[np.float32], window: int, side: int, rng: np.random.Generator) -> Box:
-    corner = points.mean(0) - window / 2 + rng.uniform(-window / 4, window / 4, 2)
-    left, top = (np.clip(corner, 0, side - window) / 16).round().astype(int) * 16
-    return int(left), int(top), window, window
+def _corner(points: NDArray[np.float32], window: int, side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Left and top, multiples of 4, of a window of the face; of an eye or, as often as of both eyes, the mouth if it
+    is small."""
+    part = points
+    if window < side // 2:
+        part = points[_PARTS[int(rng.integers(len(_PARTS)))]]
+    corner = part.mean(0) - window / 2 + rng.uniform(-window / 4, window / 4, 2)
+    left, top = (np.clip(corner, 0, side - window) / 4).round().astype(int) * 4
+    return int(left), int(top)
 
 
-def _cut(picture: NDArray[Any], box: Box) -> NDArray[Any]:
-    left, top, width, height = box
-    return picture[top : top + height, left : left + width]
+def _cut(picture: NDArray[Any], corner: tuple[int, int], window: int) -> NDArray[Any]:
+    left, top = corner
+    return picture[top : top + window, left : left + window]
 
 
 def _flipped(picture: Pixels, points: NDArray[np.float32], flip: bool) -> tuple[Pixels, NDArray[np.float32]]:

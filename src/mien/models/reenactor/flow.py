@@ -50,7 +50,7 @@ def _solve(second: Tensor, mixed: Tensor) -> Tensor:
 
 
 def global_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
-    """The affine map that takes landmarks driven [b, k, 2] nearest to source [b, k, 2], on grid [h, w, 2].
+    """The affine map that takes landmarks driven [b, k, 2] nearest to source [b, k, 2], on grid [b or 1, h, w, 2].
 
     Returns places in the source [b, h, w, 2].
     """
@@ -58,8 +58,8 @@ def global_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
     mean_p, mean_q, second, mixed = affine_fit(driven, source, even)
     eye = torch.eye(2, device=grid.device)
     matrix = _solve(second + _RIDGE * eye, mixed + _RIDGE * eye)[:, 0]  # [b, 2, 2]
-    away = grid.reshape(1, -1, 2) - mean_p
-    return (away @ matrix + mean_q).reshape(len(driven), *grid.shape)
+    away = grid.flatten(1, 2) - mean_p
+    return (away @ matrix + mean_q).reshape(len(driven), *grid.shape[1:])
 
 
 def local_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
@@ -68,8 +68,8 @@ def local_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
     As `global_flow`, but every place fits a map of its own, in which near landmarks count most (w = 1 / |p - v|^4); it
     is held to the global map where they leave it open.
     """
-    shape, count = grid.shape, len(driven)
-    spots = grid.reshape(1, -1, 2).expand(count, -1, -1)
+    shape, count = grid.shape[1:], len(driven)
+    spots = grid.flatten(1, 2).expand(count, -1, -1)
     distance = (spots[:, :, None] - driven[:, None]).square().sum(-1)  # [b, n, k]
     weight = (distance + _SMALLEST) ** -2
     weight = weight / weight.sum(-1, keepdim=True)
@@ -85,32 +85,36 @@ def local_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
 
 
 def refine(flow: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """A flow [b, h, w, 2] on grid [h, w, 2], twice as fine, with its grid [2 h, 2 w, 2].
+    """A flow [b, h, w, 2] on grid [b or 1, h, w, 2], twice as fine, with its grid.
 
     What is interpolated is how far places move, so that a place that stays is exact up to the border.
     """
-    height, width = grid.shape[:2]
-    step = (grid[-1, -1] - grid[0, 0]) / grid.new_tensor([width - 1, height - 1])  # [2], x and y
-    corner, extent = grid[0, 0] - step / 2, step * grid.new_tensor([width, height])
-    finer = places((2 * height, 2 * width), (corner[0], corner[1]), (extent[0], extent[1]), grid)
+    height, width = grid.shape[1:3]
+    step = (grid[0, -1, -1] - grid[0, 0, 0]) / grid.new_tensor([width - 1, height - 1])  # [2], x and y
+    extent = step * grid.new_tensor([width, height])
+    finer = places((2 * height, 2 * width), (0.0, 0.0), (extent[0], extent[1]), grid)
+    finer = finer + (grid[:, :1, :1] - step / 2)  # every row's corner
     moved = (flow - grid).permute(0, 3, 1, 2)
     larger = functional.interpolate(moved, scale_factor=2, mode="bilinear", align_corners=False)
     return larger.permute(0, 2, 3, 1) + finer, finer
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
-    """Features [b, c, h, w] read at places flow [b, y, x, 2], the border repeated: [b, c, y, x].
+    """Features [r, c, h, w] read at places flow [r k, y, x, 2], the border repeated: [r k, c, y, x].
 
-    In single precision whatever the features' is: 16 bits of a place are half a pixel.
+    A row of features serves k rows of the flow and is not copied for them. In single precision whatever the features'
+    is: 16 bits of a place are half a pixel.
     """
+    rows, each = len(features), len(flow) // len(features)
+    below = flow.float().reshape(rows, each * flow.shape[1], *flow.shape[2:])  # a source's flows below each other
     read = functional.grid_sample(
-        features.float(), flow.float(), mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return read.to(features.dtype)
+        features.float(), below, mode="bilinear", padding_mode="border", align_corners=False
+    ).to(features.dtype)
+    return read.unflatten(2, (each, flow.shape[1])).transpose(1, 2).flatten(0, 1)
 
 
 def landmark_maps(points: Tensor, grid: Tensor, spread: float) -> Tensor:
-    """exp(-|v - p|^2 / (2 spread^2)) of landmarks [b, k, 2] on grid [h, w, 2]: [b, k, h, w]."""
-    x = torch.exp(-(grid[0, :, 0] - points[..., 0:1]).square() / (2 * spread**2))  # [b, k, w]
-    y = torch.exp(-(grid[:, 0, 1] - points[..., 1:2]).square() / (2 * spread**2))  # [b, k, h]
+    """exp(-|v - p|^2 / (2 spread^2)) of landmarks [b, k, 2] on grid [b or 1, h, w, 2]: [b, k, h, w]."""
+    x = torch.exp(-(grid[:, None, 0, :, 0] - points[..., 0:1]).square() / (2 * spread**2))  # [b, k, w]
+    y = torch.exp(-(grid[:, None, :, 0, 1] - points[..., 1:2]).square() / (2 * spread**2))  # [b, k, h]
     return y[..., :, None] * x[..., None, :]

@@ -20,8 +20,8 @@ CANDIDATES = 3
 
 @dataclass(frozen=True)
 class Motion:
-    """At a quarter of the picture: flow [b, h, w, 2], places in the source, on grid [h, w, 2]; visible [b, 1, h, w] in
-    [0, 1]; maps [b, c, h, w] of the driven landmarks."""
+    """At a quarter of the picture: flow [b, h, w, 2], places in the source, on grid [b or 1, h, w, 2]; visible
+    [b, 1, h, w] in [0, 1]; maps [b, c, h, w] of the driven landmarks."""
 
     flow: Tensor
     grid: Tensor
@@ -51,9 +51,10 @@ class MotionField(nn.Module):
             self.read.bias[-1] = 2.0  # type: ignore[index]
 
     def forward(self, quarter: Tensor, source: Tensor, driven: Tensor, grid: Tensor) -> Motion:
-        """quarter: the source's features [b, c, H, W]; landmarks source and driven [b, 70, 2]; grid [h, w, 2]."""
+        """quarter: the source's features [b, c, H, W]; landmarks source and driven [b, 70, 2]; grid [b or 1, h, w, 2].
+        """
         with single_precision(grid):
-            still = grid[None].expand(len(driven), -1, -1, -1)
+            still = grid.expand(len(driven), -1, -1, -1)
             flows = torch.stack([still, global_flow(driven, source, grid), local_flow(driven, source, grid)], 1)
         small = self.squeeze(quarter)
         shown = [warp(small, flows[:, number]) for number in range(CANDIDATES)]

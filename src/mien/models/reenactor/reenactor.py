@@ -23,7 +23,6 @@ from mien.models.reenactor.generator import Generator
 from mien.models.reenactor.motion_field import Motion, MotionField
 
 Features = tuple[Tensor, Tensor, Tensor]
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,25 @@ class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return FaceBasis(*(part.detach().double().cpu().numpy() for part in (self.mean, self.shapes)))
 
     def forward(
-        self, source: Tensor, features: Features, landmarks: Tensor, driven: Tensor, box: Box | None = None
+        self,
+        source: Tensor,
+        features: Features,
+        landmarks: Tensor,
+        driven: Tensor,
+        corners: Tensor | None = None,
+        window: int | None = None,
     ) -> Rendered:
         """source [b, 3, s, s] in [-1, 1] with its `appearance` features and landmarks [b, 70, 2]; driven [b, 70, 2].
 
-        Landmarks are in half sides, see `flow`. box: left, top, width and height (pixels, multiples of 4) of the part
-        of the driven picture that is wanted; None: all of it. The rows of everything belong together.
+        Landmarks are in half sides, see `flow`. corners [b, 2] (x, y, multiples of 4) and side, pixels, of the window
+        of the driven picture that is wanted; None: all of it. The rows of everything belong together; a row of source
+        and features may serve several of the rest.
         """
         side = source.shape[-1]
-        left, top, width, height = box or (0, 0, side, side)
-        corner = (2 * left / side - 1, 2 * top / side - 1)
-        grid = places((height // 4, width // 4), corner, (2 * width / side, 2 * height / side), landmarks)
+        window = window or side
+        grid = places((window // 4, window // 4), (-1, -1), (2 * window / side, 2 * window / side), landmarks)[None]
+        if corners is not None:
+            grid = grid + corners[:, None, None] * (2 / side)  # [b, h, w, 2]
         motion = self.motion_field(features[2], landmarks, driven, grid)
-        picture, moved = self.generator(source, features, motion)
+        picture, moved = self.generator(source, features, motion, landmarks, driven)
         return Rendered(picture, moved, motion)
