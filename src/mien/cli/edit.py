@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.animate import MachineFlags
+from mien.cli.grouped import grouped
 from mien.cli.progress import TerminalProgress
 from mien.errors import InputError
 
@@ -14,91 +17,105 @@ if TYPE_CHECKING:
     from mien.jobs.animate import AnimateReport
     from mien.jobs.face_change import FaceChange
 
-_HEAD, _FACE, _MODEL, _MACHINE = "Head", "Expression", "Model", "Machine"
+_HEAD, _FACE, _MODEL = "Head", "Expression", "Model"
 _SLIDER = "from -1 to 1, 0 as it is"
 
 
-def edit(
-    source: Annotated[Path, typer.Option("-s", "--source", help="The portrait.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write, or a folder.")] = Path("."),
-    yaw: Annotated[float, typer.Option(help="Degrees, nose to the picture's right.", rich_help_panel=_HEAD)] = 0.0,
-    pitch: Annotated[float, typer.Option(help="Degrees, nose down.", rich_help_panel=_HEAD)] = 0.0,
-    roll: Annotated[float, typer.Option(help="Degrees, counter-clockwise.", rich_help_panel=_HEAD)] = 0.0,
-    x: Annotated[float, typer.Option(help="To the right, in sides of the face's square.", rich_help_panel=_HEAD)] = 0.0,
-    y: Annotated[float, typer.Option(help="Down, in sides of the face's square.", rich_help_panel=_HEAD)] = 0.0,
-    scale: Annotated[float, typer.Option(help="How much larger the head gets.", rich_help_panel=_HEAD)] = 1.0,
-    smile: Annotated[float, typer.Option(help=f"Smile, or sulk: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
-    jaw: Annotated[float, typer.Option(help=f"Mouth open, or shut: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
-    pucker: Annotated[float, typer.Option(help=f"Lips narrow, or wide: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
-    blink: Annotated[float, typer.Option(help=f"Eyes closed, or wide: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
-    brows: Annotated[float, typer.Option(help=f"Brows up, or down: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
+@dataclass(frozen=True)
+class FileFlags:
+    """What is read and written."""
+
+    portrait: Annotated[Path, typer.Option("-s", "--source", help="The portrait.")]
+    output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write, or a folder.")] = Path(".")
+
+
+@dataclass(frozen=True)
+class HeadFlags:
+    """Where the head goes."""
+
+    yaw: Annotated[float, typer.Option(help="Degrees, nose to the picture's right.", rich_help_panel=_HEAD)] = 0.0
+    pitch: Annotated[float, typer.Option(help="Degrees, nose down.", rich_help_panel=_HEAD)] = 0.0
+    roll: Annotated[float, typer.Option(help="Degrees, counter-clockwise.", rich_help_panel=_HEAD)] = 0.0
+    x: Annotated[float, typer.Option(help="To the right, in sides of the face's square.", rich_help_panel=_HEAD)] = 0.0
+    y: Annotated[float, typer.Option(help="Down, in sides of the face's square.", rich_help_panel=_HEAD)] = 0.0
+    zoom: Annotated[float, typer.Option("--scale", help="How much larger the head gets.", rich_help_panel=_HEAD)] = 1.0
+
+
+@dataclass(frozen=True)
+class SliderFlags:
+    """What becomes of the portrait's own expression."""
+
+    smile: Annotated[float, typer.Option(help=f"Smile, or sulk: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0
+    jaw: Annotated[float, typer.Option(help=f"Mouth open, or shut: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0
+    pucker: Annotated[float, typer.Option(help=f"Lips narrow, or wide: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0
+    blink: Annotated[float, typer.Option(help=f"Eyes closed, or wide: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0
+    brows: Annotated[float, typer.Option(help=f"Brows up, or down: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0
     gaze_x: Annotated[
         float, typer.Option(help=f"Look to the picture's right, or left: {_SLIDER}.", rich_help_panel=_FACE)
-    ] = 0.0,
-    gaze_y: Annotated[float, typer.Option(help=f"Look down, or up: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0,
-    score: Annotated[
+    ] = 0.0
+    gaze_y: Annotated[float, typer.Option(help=f"Look down, or up: {_SLIDER}.", rich_help_panel=_FACE)] = 0.0
+    scores: Annotated[
         list[str] | None,
-        typer.Option(help="Set one of the 52 ARKit scores, such as jawOpen=0.5. Repeat it.", rich_help_panel=_FACE),
-    ] = None,
+        typer.Option(
+            "--score", help="Set one of the 52 ARKit scores, such as jawOpen=0.5. Repeat it.", rich_help_panel=_FACE
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class OtherFaceFlags:
+    """Another face whose expression is taken over first."""
+
     expression_from: Annotated[
         Path | None, typer.Option(help="A picture of a face whose expression to take.", rich_help_panel=_FACE)
-    ] = None,
+    ] = None
     expression_gain: Annotated[
         float, typer.Option(help="0: the portrait's own, 1: the other face's.", rich_help_panel=_FACE)
-    ] = 1.0,
-    system: Annotated[str, typer.Option(help="x: X-Portrait; dex: DeX-Portrait.", rich_help_panel=_MODEL)] = "x",
-    model: Annotated[str, typer.Option(help="nano (bundled), a folder or a hub id.", rich_help_panel=_MODEL)] = "nano",
+    ] = 1.0
+
+
+@dataclass(frozen=True)
+class ModelFlags:
+    """What edits, and how its sampling runs."""
+
+    system: Annotated[str, typer.Option(help="x: X-Portrait; dex: DeX-Portrait.", rich_help_panel=_MODEL)] = "x"
+    model: Annotated[str, typer.Option(help="nano (bundled), a folder or a hub id.", rich_help_panel=_MODEL)] = "nano"
     steps: Annotated[
         int | None, typer.Option(help="Denoising steps, dex alone.  [default: the model's]", rich_help_panel=_MODEL)
-    ] = None,
+    ] = None
     guidance: Annotated[
         float | None, typer.Option(help="Guidance, dex alone.  [default: the model's]", rich_help_panel=_MODEL)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same machine: same result.", rich_help_panel=_MODEL)] = 0,
-    face: Annotated[int | None, typer.Option(help="Which face of the portrait: 0 is the largest.")] = None,
-    reader: Annotated[str, typer.Option(help="What reads the faces: auto, nano or mediapipe.")] = "auto",
-    paste_back: Annotated[bool, typer.Option(help="Put the result back into the whole portrait.")] = True,
-    watermark: Annotated[bool, typer.Option(help="Mark the picture invisibly as synthetic.")] = True,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MACHINE)] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MACHINE)] = "auto",
+    ] = None
+    seed: Annotated[int, typer.Option(help="Same seed, same machine: same result.", rich_help_panel=_MODEL)] = 0
+
+
+@dataclass(frozen=True)
+class ResultFlags:
+    """Which face is read by what, and how the result is written."""
+
+    face: Annotated[int | None, typer.Option(help="Which face of the portrait: 0 is the largest.")] = None
+    reader: Annotated[str, typer.Option(help="What reads the faces: auto, nano or mediapipe.")] = "auto"
+    paste_back: Annotated[bool, typer.Option(help="Put the result back into the whole portrait.")] = True
+    watermark: Annotated[bool, typer.Option(help="Mark the picture invisibly as synthetic.")] = True
+
+
+@grouped
+def edit(
+    files: FileFlags,
+    head: HeadFlags,
+    sliders: SliderFlags,
+    other: OtherFaceFlags,
+    sampling: ModelFlags,
+    result: ResultFlags,
+    machine: MachineFlags,
 ) -> None:
     """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
     from mien.jobs.face_change import FaceChange, parse_scores
 
-    change = FaceChange(
-        yaw=yaw,
-        pitch=pitch,
-        roll=roll,
-        x=x,
-        y=y,
-        zoom=scale,
-        smile=smile,
-        jaw=jaw,
-        pucker=pucker,
-        blink=blink,
-        brows=brows,
-        gaze_x=gaze_x,
-        gaze_y=gaze_y,
-        scores=parse_scores(score or []),
-    )
-    report = _run(
-        system,
-        change,
-        portrait=source,
-        output=output,
-        expression_from=expression_from,
-        expression_gain=expression_gain,
-        model=model,
-        steps=steps,
-        guidance=guidance,
-        seed=seed,
-        face=face,
-        reader=reader,
-        paste_back=paste_back,
-        watermark=watermark,
-        device=device,
-        dtype=dtype,
-    )
+    scores = parse_scores(sliders.scores or [])
+    change = FaceChange(**{**asdict(head), **asdict(sliders), "scores": scores})
+    groups = (files, other, sampling, result, machine)
+    report = _run(change=change, **{name: value for group in groups for name, value in asdict(group).items()})
     typer.echo(report.output)
 
 

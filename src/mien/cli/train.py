@@ -3,15 +3,123 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mien.cli.grouped import grouped
+from mien.errors import InputError
+
+if TYPE_CHECKING:
+    from mien.training.options import TrainOptions
 
 _X_PORTRAIT = "X-Portrait"
 _LOOP = "The loop"
 
 
+@dataclass(frozen=True)
+class StageFlags:
+    """What is trained, on what, and what it starts from."""
+
+    data: Annotated[
+        list[str] | None, typer.Option(help="A folder of training data or a packed cast; DIR:0.3 gives its share.")
+    ] = None
+    out: Annotated[Path | None, typer.Option(help="The run's folder; the same command goes on where it stopped.")] = (
+        None
+    )
+    size: Annotated[str, typer.Option(help="nano or full.")] = "nano"
+    preset: Annotated[
+        str | None, typer.Option(help="nano or sd15-paper; dex: paper, no-ray-map, ..., see docs/dex.md.")
+    ] = None
+    start: Annotated[Path | None, typer.Option(help="A run or a model folder to start from.")] = None
+    vae: Annotated[Path | None, typer.Option(help="A run of the stage vae (nano, first stage).")] = None
+    backbone: Annotated[Path | None, typer.Option(help="A local diffusers folder of SD 1.5 (full).")] = None
+
+
+@dataclass(frozen=True)
+class LoopFlags:
+    """How the loop runs."""
+
+    time_limit: Annotated[
+        str | None, typer.Option(help="90s, 9m or 2h: saves and leaves in time.", rich_help_panel=_LOOP)
+    ] = None
+    steps: Annotated[int | None, typer.Option(help="In all.", rich_help_panel=_LOOP)] = None
+    rows: Annotated[int | None, typer.Option(help="Rows of a micro-batch on one device.", rich_help_panel=_LOOP)] = None
+    accumulate: Annotated[int | None, typer.Option(help="Micro-batches of a step.", rich_help_panel=_LOOP)] = None
+    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=_LOOP)] = None
+    warmup: Annotated[int | None, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = None
+    clip_norm: Annotated[float | None, typer.Option(help="Largest norm of a gradient.", rich_help_panel=_LOOP)] = None
+    ema: Annotated[float | None, typer.Option(help="Decay of the moving average; 0: none.", rich_help_panel=_LOOP)] = (
+        None
+    )
+    precision: Annotated[str, typer.Option(help="bf16 or fp32.", rich_help_panel=_LOOP)] = "bf16"
+    checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--checkpointing/--no-checkpointing",
+            help="Compute activations again to save memory.",
+            rich_help_panel=_LOOP,
+        ),
+    ] = None
+    average_every: Annotated[
+        int, typer.Option(help="Average weights every so many steps instead of gradients.", rich_help_panel=_LOOP)
+    ] = 0
+    workers: Annotated[int, typer.Option(help="Processes that make batches.", rich_help_panel=_LOOP)] = 0
+    seed: Annotated[int, typer.Option(rich_help_panel=_LOOP)] = 1
+    save_every: Annotated[int, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = 250
+    show_every: Annotated[int, typer.Option(help="Steps between pictures; 0: none.", rich_help_panel=_LOOP)] = 500
+    log_every: Annotated[int, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = 25
+    hold_out: Annotated[
+        int, typer.Option(help="Keep avatar groups from this number on out.", rich_help_panel=_LOOP)
+    ] = 0
+
+
+@dataclass(frozen=True)
+class PortraitFlags:
+    """What X-Portrait's stages alone know."""
+
+    control_source: Annotated[
+        str, typer.Option(help="avatars, face-vid2vid or self (ablation a).", rich_help_panel=_X_PORTRAIT)
+    ] = "avatars"
+    control: Annotated[str, typer.Option(help="image, or landmarks (baseline).", rich_help_panel=_X_PORTRAIT)] = "image"
+    without: Annotated[
+        list[str] | None, typer.Option(help="local (ablation b), scaling (ablation c).", rich_help_panel=_X_PORTRAIT)
+    ] = None
+    f: Annotated[Path | None, typer.Option("--f", help="A folder with Face Vid2Vid.", rich_help_panel=_X_PORTRAIT)] = (
+        None
+    )
+    reenactor: Annotated[
+        Path | None, typer.Option(help="A folder with a reenactor to start from.", rich_help_panel=_X_PORTRAIT)
+    ] = None
+    joint: Annotated[
+        bool, typer.Option("--joint", help="Train backbone, R and C together.", rich_help_panel=_X_PORTRAIT)
+    ] = False
+    window: Annotated[
+        int | None, typer.Option(help="Side of the pieces trained on, pixels.", rich_help_panel=_X_PORTRAIT)
+    ] = None
+    frames: Annotated[int | None, typer.Option(help="Targets of a source.", rich_help_panel=_X_PORTRAIT)] = None
+    teach: Annotated[
+        float | None, typer.Option(help="Weight of the motion supervision.", rich_help_panel=_X_PORTRAIT)
+    ] = None
+    only_teach: Annotated[bool, typer.Option("--only-teach", help="Nothing but it.", rich_help_panel=_X_PORTRAIT)] = (
+        False
+    )
+    guidance: Annotated[float | None, typer.Option(help="What few-step folds in.", rich_help_panel=_X_PORTRAIT)] = None
+
+
+@dataclass(frozen=True)
+class OtherStageFlags:
+    """What single other stages know."""
+
+    decoder_only: Annotated[bool, typer.Option("--decoder-only", help="vae: leave the encoder as it is.")] = False
+    vgg: Annotated[
+        Path | None, typer.Option(help="dex/motion: VGG16's, face-vid2vid: VGG19's weights (.safetensors).")
+    ] = None
+
+
+@grouped
 def train(
     stage: Annotated[
         str,
@@ -20,145 +128,30 @@ def train(
             "appearance, motion, local, temporal or few-step, or dex/ and motion, animator or temporal."
         ),
     ],
-    data: Annotated[
-        list[str] | None, typer.Option(help="A folder of training data or a packed cast; DIR:0.3 gives its share.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's folder; the same command goes on where it stopped.")
-    ] = None,
-    size: Annotated[str, typer.Option(help="nano or full.")] = "nano",
-    preset: Annotated[
-        str | None, typer.Option(help="nano or sd15-paper; dex: paper, no-ray-map, ..., see docs/dex.md.")
-    ] = None,
-    start: Annotated[Path | None, typer.Option(help="A run or a model folder to start from.")] = None,
-    vae: Annotated[Path | None, typer.Option(help="A run of the stage vae (nano, first stage).")] = None,
-    backbone: Annotated[Path | None, typer.Option(help="A local diffusers folder of SD 1.5 (full).")] = None,
+    inputs: StageFlags,
+    loop: LoopFlags,
+    portrait: PortraitFlags,
+    other: OtherStageFlags,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print parts, memory, FLOPs and days; train nothing.")
     ] = False,
-    time_limit: Annotated[
-        str | None, typer.Option(help="90s, 9m or 2h: saves and leaves in time.", rich_help_panel=_LOOP)
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="In all.", rich_help_panel=_LOOP)] = None,
-    rows: Annotated[
-        int | None, typer.Option(help="Rows of a micro-batch on one device.", rich_help_panel=_LOOP)
-    ] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Micro-batches of a step.", rich_help_panel=_LOOP)] = None,
-    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=_LOOP)] = None,
-    warmup: Annotated[int | None, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = None,
-    clip_norm: Annotated[float | None, typer.Option(help="Largest norm of a gradient.", rich_help_panel=_LOOP)] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Decay of the moving average; 0: none.", rich_help_panel=_LOOP)
-    ] = None,
-    precision: Annotated[str, typer.Option(help="bf16 or fp32.", rich_help_panel=_LOOP)] = "bf16",
-    checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            "--checkpointing/--no-checkpointing",
-            help="Compute activations again to save memory.",
-            rich_help_panel=_LOOP,
-        ),
-    ] = None,
-    average_every: Annotated[
-        int, typer.Option(help="Average weights every so many steps instead of gradients.", rich_help_panel=_LOOP)
-    ] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that make batches.", rich_help_panel=_LOOP)] = 0,
-    seed: Annotated[int, typer.Option(rich_help_panel=_LOOP)] = 1,
-    save_every: Annotated[int, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = 250,
-    show_every: Annotated[int, typer.Option(help="Steps between pictures; 0: none.", rich_help_panel=_LOOP)] = 500,
-    log_every: Annotated[int, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = 25,
-    hold_out: Annotated[
-        int, typer.Option(help="Keep avatar groups from this number on out.", rich_help_panel=_LOOP)
-    ] = 0,
-    control_source: Annotated[
-        str, typer.Option(help="avatars, face-vid2vid or self (ablation a).", rich_help_panel=_X_PORTRAIT)
-    ] = "avatars",
-    control: Annotated[
-        str, typer.Option(help="image, or landmarks (baseline).", rich_help_panel=_X_PORTRAIT)
-    ] = "image",
-    without: Annotated[
-        list[str] | None, typer.Option(help="local (ablation b), scaling (ablation c).", rich_help_panel=_X_PORTRAIT)
-    ] = None,
-    f: Annotated[
-        Path | None, typer.Option("--f", help="A folder with Face Vid2Vid.", rich_help_panel=_X_PORTRAIT)
-    ] = None,
-    reenactor: Annotated[
-        Path | None, typer.Option(help="A folder with a reenactor to start from.", rich_help_panel=_X_PORTRAIT)
-    ] = None,
-    joint: Annotated[
-        bool, typer.Option("--joint", help="Train backbone, R and C together.", rich_help_panel=_X_PORTRAIT)
-    ] = False,
-    window: Annotated[
-        int | None, typer.Option(help="Side of the pieces trained on, pixels.", rich_help_panel=_X_PORTRAIT)
-    ] = None,
-    frames: Annotated[int | None, typer.Option(help="Targets of a source.", rich_help_panel=_X_PORTRAIT)] = None,
-    teach: Annotated[
-        float | None, typer.Option(help="Weight of the motion supervision.", rich_help_panel=_X_PORTRAIT)
-    ] = None,
-    only_teach: Annotated[
-        bool, typer.Option("--only-teach", help="Nothing but it.", rich_help_panel=_X_PORTRAIT)
-    ] = False,
-    guidance: Annotated[float | None, typer.Option(help="What few-step folds in.", rich_help_panel=_X_PORTRAIT)] = None,
-    decoder_only: Annotated[bool, typer.Option("--decoder-only", help="vae: leave the encoder as it is.")] = False,
-    vgg: Annotated[
-        Path | None, typer.Option(help="dex/motion: VGG16's, face-vid2vid: VGG19's weights (.safetensors).")
-    ] = None,
 ) -> None:
     """Train a stage, or go on with it. Several devices: accelerate launch ... -m mien train STAGE ..."""
     began = time.monotonic()
-    from mien.errors import InputError
     from mien.training.options import TrainOptions, parse_seconds
 
-    left_out = set(without or ())
+    if inputs.out is None and not dry_run:
+        raise InputError("--out is missing: give the folder of the run.")
+    given: dict[str, Any] = {**asdict(inputs), **asdict(loop), **asdict(portrait), **asdict(other)}
+    left_out = set(given.pop("without") or ())
     if unknown := left_out - {"local", "scaling"}:
         raise InputError(f"--without {min(unknown)}: give local or scaling.")
-    if out is None and not dry_run:
-        raise InputError("--out is missing: give the folder of the run.")
-
-    def text(path: Path | None) -> str | None:
-        return None if path is None else str(path)
-
-    options = TrainOptions(
-        stage=stage,
-        data=tuple(data or ()),
-        out=str(out or "."),
-        size=size,
-        preset=preset,
-        start=text(start),
-        vae=text(vae),
-        backbone=text(backbone),
-        steps=steps,
-        time_limit=None if time_limit is None else parse_seconds(time_limit),
-        rows=rows,
-        accumulate=accumulate,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        clip_norm=clip_norm,
-        ema=ema,
-        precision=precision,
-        checkpointing=checkpointing,
-        average_every=average_every,
-        workers=workers,
-        seed=seed,
-        save_every=save_every,
-        show_every=show_every,
-        log_every=log_every,
-        hold_out=hold_out,
-        control_source=control_source,
-        control=control,
-        scaling="scaling" not in left_out,
-        local="local" not in left_out,
-        joint=joint,
-        window=window,
-        teach=teach,
-        only_teach=only_teach,
-        guidance=guidance,
-        frames=frames,
-        f=text(f),
-        reenactor=text(reenactor),
-        decoder_only=decoder_only,
-        vgg=text(vgg),
-    )
+    given |= {"scaling": "scaling" not in left_out, "local": "local" not in left_out}
+    given |= {"data": tuple(inputs.data or ()), "out": inputs.out or Path(".")}
+    given["time_limit"] = None if loop.time_limit is None else parse_seconds(loop.time_limit)
+    # the record of a run is JSON, which has no paths
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    options = TrainOptions(stage=stage, **plain)
     if dry_run:
         from mien.jobs.train import describe_training
 
@@ -167,14 +160,12 @@ def train(
     _run(options, began)
 
 
-def _run(options: object, began: float) -> None:
+def _run(options: TrainOptions, began: float) -> None:
     import logging
 
     from mien.cli.progress import TerminalProgress
     from mien.jobs.train import run_training
-    from mien.training.options import TrainOptions
 
-    assert isinstance(options, TrainOptions)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     for loud in ("PIL", "httpx", "matplotlib"):
         logging.getLogger(loud).setLevel(logging.WARNING)

@@ -1,7 +1,7 @@
 """Sampling: schedules, windows, guidance, start noise and the denoising loops. No network is defined here."""
 
 from mien.diffusion.guidance import classifier_free, expression_weight, progressive_hybrid
-from mien.diffusion.loop import DenoisingFront, FrontState, advance, denoise_ring, denoise_stream
+from mien.diffusion.loop import DenoisingFront, FrontState, advance, denoise_ring
 from mien.diffusion.scheduler import GatedDDIMScheduler, XPortraitDDIMScheduler
 from mien.diffusion.start_noise import noised
 from mien.diffusion.windows import WindowPlan, official_windows
@@ -15,7 +15,6 @@ __all__ = [
     "advance",
     "classifier_free",
     "denoise_ring",
-    "denoise_stream",
     "expression_weight",
     "noised",
     "official_windows",

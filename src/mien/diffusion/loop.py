@@ -29,17 +29,6 @@ def advance(
     return result
 
 
-def denoise_stream(
-    start: Iterator[Tensor],
-    scheduler: SchedulerMixin,
-    plan: WindowPlan,
-    predict: Predict,
-    generator: torch.Generator | None = None,
-) -> Iterator[Tensor]:
-    """Denoise a stream of frames with overlapping windows, holding only the frames in flight; see `DenoisingFront`."""
-    return DenoisingFront(start, scheduler, plan, predict, generator)
-
-
 @dataclass(frozen=True)
 class FrontState:
     """A `DenoisingFront` between two frames, from which another one goes on as if nothing had happened.

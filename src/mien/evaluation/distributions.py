@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from mien.errors import WeightsError
-from mien.evaluation.perceptual import read_tensors
 
 Floats = NDArray[np.float64]
-_BATCH = 16
 
 
 def frechet_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
@@ -39,27 +32,3 @@ def _root(features: Floats) -> Floats:
     if len(centred) <= centred.shape[1]:
         return centred
     return np.asarray(np.linalg.qr(centred, mode="r"), np.float64)
-
-
-class Inception:
-    """The features [n, 2048] that FID compares, by torch-fidelity."""
-
-    def __init__(self, weights: Path) -> None:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-        read_tensors(weights)  # the library opens the file in a way that could run code: let no such file pass
-        try:
-            self._network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(weights)).eval()
-        except RuntimeError as error:
-            raise WeightsError(
-                f"{weights} is not torch-fidelity's Inception: fetch it with mien evaluate weights"
-            ) from error
-
-    @torch.no_grad()
-    def features(self, frames: Tensor) -> NDArray[np.float32]:
-        """Of pictures [n, 3, h, w] in [0, 1]."""
-        found = []
-        for part in frames.split(_BATCH):
-            (features,) = self._network((part * 255).round().byte())
-            found.append(features.float().cpu().numpy())
-        return np.concatenate(found).astype(np.float32)

@@ -88,8 +88,8 @@ _ALL = (
     ),
     Metric(
         "fid", "FID", "Fréchet distance of Inception features of all frames; more frames give smaller values",
-        "Heusel et al. 2017, Inception of torch-fidelity; " + _X, "lower", (0, None), "", "set", "truth",
-        ("torch-fidelity", "inception"), 2
+        "Heusel et al. 2017, its Inception of 2015; " + _X, "lower", (0, None), "", "set", "truth",
+        ("inception",), 2
     ),
     Metric(
         "fvd", "FVD", "Fréchet distance of I3D logits of 16-frame stretches",

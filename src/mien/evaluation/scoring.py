@@ -21,7 +21,7 @@ from mien.evaluation.weights import NEEDS, WeightFile, find_weights, missing
 from mien.faces import FaceReader, FaceReading
 
 REVISION = 1  # raised when a metric is computed in another way, so that kept scores are measured anew
-_PACKAGES = ("mediapipe", "torchmetrics", "torch-fidelity", "pyiqa", "opencv-python-headless", "insightface")
+_PACKAGES = ("mediapipe", "torchmetrics", "pyiqa", "opencv-python-headless", "insightface")
 NO_TRUTH = "no truth exists for this pair"
 _TRUE_METRICS = {key for key, metric in METRICS.items() if metric.against == "truth"}
 Track = list[FaceReading | None]
@@ -126,9 +126,9 @@ class Scorer:
     @cached_property
     def inception(self) -> Any:
         """FID's features."""
-        from mien.evaluation.distributions import Inception
+        from mien.evaluation.inception import load_inception
 
-        return Inception(self._file("inception"))
+        return load_inception(self._file("inception"))
 
     @cached_property
     def i3d(self) -> Any:

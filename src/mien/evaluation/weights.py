@@ -7,12 +7,14 @@ unless `mien evaluate weights` is called; what is fetched is checked by its sha2
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mien.errors import InputError
@@ -53,7 +55,6 @@ class WeightFile:
 
 NEEDS: dict[str, Package | WeightFile] = {
     "torchmetrics": Package("torchmetrics", "pip install 'mien[eval]'"),
-    "torch-fidelity": Package("torch_fidelity", "pip install torch-fidelity"),
     "transformers": Package("transformers", "pip install transformers"),
     "pyiqa": Package("pyiqa", "pip install pyiqa (fetches its own weights)", "non-commercial use only"),
     "insightface": Package("insightface", "pip install insightface (and its buffalo_l models)", "research use only"),
@@ -67,7 +68,7 @@ NEEDS: dict[str, Package | WeightFile] = {
     ),
     "inception": WeightFile(
         ("weights-inception-2015-12-05-6726825d.pth",),
-        "Inception of torch-fidelity, for FID",
+        "FID's Inception as PyTorch tensors (of torch-fidelity)",
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
         "6726825d",
         91,
@@ -151,7 +152,8 @@ def missing(need: str, folders: Sequence[Path] = ()) -> str | None:
     """Why a metric that has this need cannot be measured and how that is mended; None if all is there."""
     wanted = NEEDS[need]
     if isinstance(wanted, Package):
-        return None if _installed(wanted.module) else f"needs {need}: {wanted.install}"
+        why = _unusable(wanted.module)
+        return None if why is None else f"needs {need}{why}: {wanted.install}"
     if need == "mediapipe":
         from mien.faces.mediapipe_reader import mediapipe_is_installed
 
@@ -163,8 +165,20 @@ def missing(need: str, folders: Sequence[Path] = ()) -> str | None:
     return f"needs {wanted.name} ({wanted.what}): {got}"
 
 
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+@lru_cache
+def _unusable(module: str) -> str | None:
+    """Why a package cannot be imported: "" where it is not there; None where all is well.
+
+    One that is there may be broken by another: torchmetrics by torch-fidelity without torchvision, anything of
+    torchvision by a torch from another index.
+    """
+    if importlib.util.find_spec(module) is None:
+        return ""
+    try:
+        importlib.import_module(module)
+    except (ImportError, RuntimeError, OSError) as error:
+        return f", which is installed but cannot be imported ({error})"
+    return None
 
 
 def fetchable() -> tuple[str, ...]:

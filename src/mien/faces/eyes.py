@@ -6,15 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from mien.errors import WeightsError
+from mien.faces.networks import as_tensor, load_strictly
 from mien.geometry.eye_squares import EYES, MIRRORED_EYE, eye_squares
 from mien.media.files import whole_file
 from mien.models.eye_reader import EyeReader, EyeReaderConfig
@@ -31,17 +29,9 @@ class CloserLook:
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> CloserLook | None:
         """From a folder with eyes.safetensors and eyes.json; None if it has none. Raises WeightsError."""
-        path = folder / WEIGHTS
-        if not path.is_file():
+        if not (folder / WEIGHTS).is_file():
             return None
-        try:
-            settings: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-            config = EyeReaderConfig(**values)
-            network = EyeReader(config)
-            network.load_state_dict({name: part.float() for name, part in load_file(path).items()})
-        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-            raise WeightsError(f"{path} cannot be used by the face reader: {error}") from error
+        network = load_strictly(folder / WEIGHTS, folder / CONFIG, EyeReaderConfig, EyeReader)
         return cls(network, device)
 
     @torch.inference_mode()
@@ -55,8 +45,7 @@ class CloserLook:
         crops = []
         for right, left in squares:
             crops += [right.extract(image, side), left.extract(image, side)[:, ::-1]]
-        stacked = torch.from_numpy(np.ascontiguousarray(np.stack(crops))).permute(0, 3, 1, 2)
-        seen = self.network((stacked.float() / 127.5 - 1).to(self.device)).cpu().numpy()
+        seen = self.network(as_tensor(crops).to(self.device)).cpu().numpy()
         seen[1::2, :, 0] *= -1  # out of the mirror again
         made = []
         for index, (points, pair) in enumerate(zip(faces, squares, strict=True)):

@@ -6,22 +6,17 @@ closely at the eyes (`eyes`); given the previous frame's reading, the first does
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
-from mien.errors import WeightsError
 from mien.faces.eyes import CloserLook
+from mien.faces.networks import as_tensor, load_strictly
 from mien.faces.reading import FaceReading, box_overlap, distinct_faces, landmark_bounds
 from mien.geometry import HeadPose, TurnedSquare
 from mien.geometry.pose import rotation_matrix, rotation_vector
@@ -117,7 +112,7 @@ class NanoReader:
     def _candidates(self, image: np.ndarray, side: int) -> list[tuple[TurnedSquare, float]]:
         """Where the finder sees faces, the surest first, each with the finder's score."""
         picture, zoom = _letterbox(image, side)
-        found = self._network.finder(_to_tensor([picture]).to(self._device))
+        found = self._network.finder(as_tensor([picture]).to(self._device))
         score = torch.sigmoid(found.logit)[0]  # [h, w]
         peak = torch.nn.functional.max_pool2d(score[None], 3, 1, 1)[0]
         rows, columns = torch.nonzero((score == peak) & (score > self._options.spot), as_tuple=True)
@@ -135,7 +130,7 @@ class NanoReader:
         if not squares:
             return []
         side = self._network.config.side
-        found = self._network.reader(_to_tensor([s.extract(image, side) for s in squares]).to(self._device))
+        found = self._network.reader(as_tensor([s.extract(image, side) for s in squares]).to(self._device))
         sure = torch.sigmoid(found.logit).tolist()
         expressions, angles = found.expression.cpu().numpy(), found.angles.cpu().numpy()
         places = (found.landmarks.cpu().numpy() + 1) * (side / 2)  # [b, 68, 2], pixels of the crops
@@ -170,37 +165,8 @@ def _about_view(roll: float) -> np.ndarray:
 
 
 def load_network(folder: Path) -> FaceReaderNetwork:
-    """The networks of a folder with model.safetensors and config.json, in evaluation mode, float32.
-
-    Raises WeightsError if a file is missing or damaged, or names and shapes do not fit exactly.
-    """
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise WeightsError(f"the face reader's weights {path} do not exist: reinstall mien or give their folder")
-    try:
-        settings: dict[str, Any] = json.loads((folder / "config.json").read_text())
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        config = FaceReaderConfig(**values)
-        tensors = load_file(path)
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise WeightsError(f"the face reader's files in {folder} cannot be read: {error}") from error
-    network = FaceReaderNetwork(config)
-    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
-    _check_keys(path, wanted, tensors)
-    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
-    return network.eval().requires_grad_(False)
-
-
-def _check_keys(path: Path, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> None:
-    missing, unexpected = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
-    wrong = sorted(k for k in wanted.keys() & given.keys() if wanted[k].shape != given[k].shape)
-    problems = [
-        f"{word}: {', '.join(names)}"
-        for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
-        if names
-    ]
-    if problems:
-        raise WeightsError(f"{path} does not fit the face reader; {'; '.join(problems)}")
+    """The networks of a folder with model.safetensors and config.json, see `load_strictly`."""
+    return load_strictly(folder / "model.safetensors", folder / "config.json", FaceReaderConfig, FaceReaderNetwork)
 
 
 def _letterbox(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
@@ -212,8 +178,3 @@ def _letterbox(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
     square = np.full((side, side, 3), 127, np.uint8)
     square[: size[1], : size[0]] = cv2.resize(image, size, interpolation=method)
     return square, zoom
-
-
-def _to_tensor(pictures: list[np.ndarray]) -> Tensor:
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # [b, 3, h, w]
-    return stacked.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)

@@ -116,7 +116,8 @@ def animate(
 ) -> AnimateReport:
     """Animate the portraits by the driver and write the result, its record and, if wanted, a preview.
 
-    pipe, reader: ones that are loaded already, in place of those that the options name; they stay open.
+    pipe, reader: ones that are loaded already, in place of those that the options name; they stay open. `fast` changes
+    the sampler of such a pipe for this run alone; `lora` is not loaded into it.
     Files appear whole or not at all. Raises InputError, OutputError or WeightsError for what the user can mend.
     """
     timed = TimedProgress(progress or Silent())
@@ -132,7 +133,7 @@ def animate(
             lambda resolved, used: _write(replace(job, options=resolved, pipe=used), timed),
             job.options,
             job.pipe,
-            given=pipe is not None,
+            load=load_pipeline if pipe is None else None,
             note=job.told.append,
         )
         report = replace(report, shares=timed.shares(), warnings=(*report.warnings, *job.told))
@@ -161,6 +162,9 @@ def _prepare(
         check_start_clip(start, clip, portraits[0])
     if pipe is None:
         pipe = load_pipeline(options)
+    elif options.fast:
+        stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
+        pipe.use_few_steps()
     if pipe.reenactor is None:
         check_control(options)
     portraits, others = ([one.framed(pipe.crop_scale) for one in some] for some in (portraits, others))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -19,6 +19,7 @@ from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.jobs.animate import AnimateReport, resolve_options
 from mien.jobs.claim import claimed
 from mien.jobs.driver import open_driver
+from mien.jobs.fallbacks import within_means
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.motion import is_template, load_template, read_clip_motion
 from mien.jobs.options import GAINS, MOST_GAIN, AnimateOptions, check_number
@@ -28,6 +29,7 @@ from mien.jobs.progress import Progress, Silent, TimedProgress
 from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
 from mien.jobs.request import request_digest
+from mien.jobs.resume import KeptFrames, resumed, run_key
 from mien.media import Clip, ClipInfo, VideoWriter
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import nearest_pose
@@ -121,6 +123,8 @@ class _Job:
     pipe: DeXPortraitPipeline
     sources: dict[Path, Source]
     provenance: Provenance
+    told: list[str] = field(default_factory=list)  # what the run had to do otherwise
+    work: Path = Path()  # where finished frames are kept meanwhile
 
     @property
     def portrait(self) -> Portrait:
@@ -163,11 +167,19 @@ def animate_dex(
         job = _prepare(options, timed, pipe, reader, stack)
         if options.dry_run:
             return AnimateReport(job.options, job.output, None, None, job.main.frames, job.size)
-        stack.enter_context(claimed(job.output))
+        job = replace(job, work=stack.enter_context(claimed(job.output)))
         _set_portrait(job)
         driving = _read(job, timed)
-        report = _write(job, driving, timed)
-    report = replace(report, shares=timed.shares())
+
+        def write(resolved: DexOptions, used: DeXPortraitPipeline) -> AnimateReport:
+            again = replace(job, options=resolved, pipe=used)
+            if used is not job.pipe:
+                _set_portrait(again)
+            return _write(again, driving, timed)
+
+        load = _load if pipe is None else None
+        report = within_means(write, job.options, job.pipe, load=load, note=job.told.append)
+    report = replace(report, shares=timed.shares(), warnings=(*report.warnings, *job.told))
     return replace(report, record=write_record(report, job.main.info, job.provenance.options))
 
 
@@ -185,7 +197,7 @@ def _prepare(
     if options.preview and options.driver not in clips:
         raise InputError(f"--preview shows the driver, but {options.driver} holds motion only: leave it out")
     if pipe is None:
-        pipe = load_dex_pipeline(options.model, options.device, options.dtype)
+        pipe = _load(options)
     sources: dict[Path, Source] = {}
     for path in paths:
         if path in clips:
@@ -203,6 +215,10 @@ def _prepare(
     ]
     provenance = Provenance.of(options, request_digest(options))
     return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources, provenance)
+
+
+def _load(options: DexOptions) -> DeXPortraitPipeline:
+    return load_dex_pipeline(options.model, options.device, options.dtype)
 
 
 def _with_main(options: DexOptions, sources: dict[Path, Source]) -> DexOptions:
@@ -320,6 +336,7 @@ def _frames(job: _Job, driving: _Driving, progress: Progress) -> Iterator[np.nda
     """The frames to write, as the pipeline finishes them."""
     options = job.options
     progress.stage("Animating", 1.0)
+    kept = KeptFrames(job.work / run_key(job.provenance.options, options), job.told.append)
     squares = job.pipe.stream(
         driving.pose,
         driving.expression,
@@ -333,8 +350,10 @@ def _frames(job: _Job, driving: _Driving, progress: Progress) -> Iterator[np.nda
         # Drawn on the CPU, so that a seed means the same on every device.
         generator=torch.Generator("cpu").manual_seed(options.seed),
         progress=progress.reach,
+        keeper=kept,
+        note=job.told.append,
     )
-    return finished_frames(squares, job.portrait, options.paste_back)
+    return finished_frames(resumed(kept, squares), job.portrait, options.paste_back)
 
 
 def _times(clip: Clip | None) -> Iterator[Fraction | None]:

@@ -35,7 +35,7 @@ from mien.jobs.workers import Outcome, spread, work_in
 
 PACKAGES = (
     *("torch", "diffusers", "numpy", "av", "opencv-python-headless", "mediapipe"),
-    *("torchmetrics", "torch-fidelity", "pyiqa", "insightface"),
+    *("torchmetrics", "pyiqa", "insightface"),
 )
 _PARTS = ("", "answers", "scores", "features", "looks")
 

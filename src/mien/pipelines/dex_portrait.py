@@ -22,7 +22,7 @@ from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.diffusion import WindowPlan, denoise_stream
+from mien.diffusion import DenoisingFront, WindowPlan
 from mien.errors import WeightsError
 from mien.geometry import face_crop, masked_frame
 from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, drive_expression, drive_pose
@@ -37,8 +37,9 @@ from mien.models.x_portrait.empty_prompt import EmptyPrompt
 from mien.models.x_portrait.temporal import TemporalModules
 from mien.pipelines import loading
 from mien.pipelines.dex_sampling import DeXFront, DeXSampling, Driven, reenacted
-from mien.pipelines.pictures import Picture, as_output, as_uint8, batches, to_pixels, to_uint8
-from mien.pipelines.reenactment import Reenacted, decoded_from_starts
+from mien.pipelines.finishing import Keeper, kept
+from mien.pipelines.pictures import Picture, as_output, as_uint8, batches, to_pixels
+from mien.pipelines.reenactment import Reenacted, Start, decoded_from_starts
 from mien.pipelines.x_portrait import SCHEDULERS
 from mien.weights import bundled
 
@@ -328,12 +329,15 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         decode_chunk_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
         progress: Callable[[float], None] | None = None,
-    ) -> Iterator[NDArray[np.uint8]]:
+        keeper: Keeper | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Iterator[NDArray[Any]]:
         """Frames uint8 [h, w, 3] in order, each as soon as it is final.
 
         pose_from, expression_from: motions, or pictures for `read_motion`; what is left out stays the portrait's own.
         frames: how many to make; None: as many as the motions have.
         gains: see `Gains`. guidance, hold, null_expression: see `DeXSampling`. `progress` gets a fraction from 0 to 1.
+        `keeper` keeps what is finished; only the rest is yielded. `note` gets sentences for the user. Raises NotFinite.
         """
         steps = self._steps(num_inference_steps)
         sampling = DeXSampling(
@@ -342,16 +346,20 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         driven = self.drive(self._motion(pose_from), self._motion(expression_from), gains or Gains(), frames)
         self.scheduler.set_timesteps(steps)
         front = DeXFront(self, sampling, self._sources, driven, callback_on_step_end, progress)
-        begun = front.begin(generator, self._starts(driven))
-        done = denoise_stream(begun, self.scheduler, sampling.plan, front.predict, generator)
-        for chunk in batches(front.release(done), decode_chunk_size):
-            yield from to_uint8(decoded_from_starts(self._decode, chunk))
+        state = None if keeper is None else keeper.begun()
+        begun = front.begin(generator, self._starts(driven, 0 if state is None else state.emitted), state)
+        done = DenoisingFront(begun, self.scheduler, sampling.plan, front.predict, generator, state, front.device)
+        yield from kept(done, front.release(done, done.emitted), self._finish, decode_chunk_size, keeper, note)
 
-    def _starts(self, driven: Driven) -> Iterator[Reenacted] | None:
-        """The reenactor's picture of every frame; None without a reenactor."""
+    def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
+        """Latents to pixels [n, 3, s, s] in [-1, 1]; see `decoded_from_starts`."""
+        return decoded_from_starts(self._decode, chunk)
+
+    def _starts(self, driven: Driven, first: int) -> Iterator[Reenacted] | None:
+        """The reenactor's picture of every frame from `first` on; None without a reenactor."""
         if self.reenactor is None or self.expression_shape is None or self._square is None:
             return None
-        return reenacted(self.reenactor, self.expression_shape, self._square, driven)
+        return reenacted(self.reenactor, self.expression_shape, self._square, driven, first)
 
     @torch.no_grad()
     def animate(

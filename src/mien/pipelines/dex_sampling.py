@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.diffusion import WindowPlan, expression_weight, noised, progressive_hybrid
+from mien.diffusion import FrontState, WindowPlan, expression_weight, noised, progressive_hybrid
 from mien.geometry.keypoint_motion import FaceMotion, KeypointMotion
 from mien.models.dex_portrait import Conditions, Pose
 from mien.models.dex_portrait.expression_shape import ExpressionShape
@@ -64,16 +64,21 @@ class Driven:
 
 
 def reenacted(
-    reenactor: Reenactor, shape: ExpressionShape, square: tuple[Tensor, NDArray[np.floating]], driven: Driven
+    reenactor: Reenactor,
+    shape: ExpressionShape,
+    square: tuple[Tensor, NDArray[np.floating]],
+    driven: Driven,
+    first: int = 0,
 ) -> Iterator[Reenacted]:
-    """The reenactor's picture of every frame, its keypoints moved by the very codes that drive the networks.
+    """The reenactor's picture of every frame from `first` on, its keypoints moved by the very codes that drive the
+    networks.
 
     square: the portrait [1, 3, s, s] in [-1, 1] with its landmarks [68, 2], 0 to 1 across it.
     """
     own = FaceMotion(square[1] * 2 - 1, driven.source_pose.head_pose(), driven.source_expression[0].numpy())
     keypoints = KeypointMotion(shape.basis(), own)
     moving = Reenactment(reenactor, square[0], keypoints.keypoints)
-    for index in range(len(driven)):
+    for index in range(first, len(driven)):
         yield moving.start(keypoints.posed(driven.pose.head_pose(index), driven.expression[index].numpy()))
 
 
@@ -100,14 +105,31 @@ class DeXFront:
         self.predicted = 0
         self.total = sampling.plan.cost(len(self.timesteps), len(driven))
 
-    def begin(self, generator: torch.Generator | None, starts: Iterator[Reenacted] | None = None) -> Iterator[Tensor]:
+    def begin(
+        self,
+        generator: torch.Generator | None,
+        starts: Iterator[Reenacted] | None = None,
+        state: FrontState | None = None,
+    ) -> Iterator[Tensor]:
         """x_T of one frame after the other: the source's latents noised to the first timestep (X-NeMo).
 
-        starts: the reenactor's pictures, whose latents then take the place of the source's.
+        starts: the reenactor's pictures, whose latents then take the place of the source's. state: of a front that is
+        to go on; `starts` then begin with the first frame that has not come out, and frames that went in already get
+        no noise.
         """
+        first, pulled = (0, 0) if state is None else (state.emitted, state.pulled)
+        self.predicted = self.total * first // len(self.driven)
+        if starts is not None:
+            for index in range(first, pulled):
+                self._begun(index, next(starts))
+        return self._noisy(range(pulled, len(self.driven)), generator, starts)
+
+    def _noisy(
+        self, rows: Iterable[int], generator: torch.Generator | None, starts: Iterator[Reenacted] | None
+    ) -> Iterator[Tensor]:
         level = int(self.timesteps[0])
         device = torch.device("cpu") if generator is None else generator.device
-        for index in range(len(self.driven)):
+        for index in rows:
             clean = self.sources[0] if starts is None else self._begun(index, next(starts))
             noise = torch.randn(clean.shape, generator=generator, device=device).to(clean)
             yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
@@ -118,9 +140,12 @@ class DeXFront:
         self.starts[index] = Start(start.picture, latents, start.face)
         return latents
 
-    def release(self, finished: Iterator[Tensor]) -> Iterator[tuple[Tensor, Start | None]]:
-        """Final latents with what they started from, if that was not the source; it is forgotten then."""
-        for index, latents in enumerate(finished):
+    def release(self, finished: Iterator[Tensor], first: int = 0) -> Iterator[tuple[Tensor, Start | None]]:
+        """Final latents with what they started from, if that was not the source; it is forgotten then.
+
+        first: the number of the first frame that comes.
+        """
+        for index, latents in enumerate(finished, first):
             yield latents, self.starts.pop(index, None)
 
     def _beside(self, rows: Sequence[int]) -> Tensor:

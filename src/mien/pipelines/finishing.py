@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.diffusion import FrontState
-from mien.pipelines.pictures import to_uint8
+from mien.diffusion import DenoisingFront, FrontState
+from mien.pipelines.pictures import batches, to_uint8
 
 _SAID = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
 
@@ -64,6 +64,21 @@ def finish(
             if note is not None:
                 note(f"memory ran out, so pictures are decoded {size} at a time, more slowly")
         yield pictures
+
+
+def kept(
+    front: DenoisingFront,
+    released: Iterator[Any],
+    decode: Callable[[Sequence[Any]], Tensor],
+    chunk_size: int,
+    keeper: Keeper | None,
+    note: Callable[[str], None] | None,
+) -> Iterator[NDArray[Any]]:
+    """Frames uint8 [h, w, 3] of what a front has `released`, decoded by `chunk_size` (see `finish`) and kept."""
+    for pictures in finish(decode, batches(released, chunk_size), note):
+        if keeper is not None:
+            keeper.keep(pictures, front.state)
+        yield from pictures
 
 
 def release_memory() -> None:

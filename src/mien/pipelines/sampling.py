@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mien.diffusion import DenoisingFront, FrontState, WindowPlan, classifier_free, noised
 from mien.models.x_portrait import Hints, ReferenceBank
-from mien.pipelines.finishing import Keeper, finish
-from mien.pipelines.pictures import Picture, batches, to_pixels
+from mien.pipelines.finishing import Keeper, kept
+from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.reenactment import Reenacted, Start
 
 if TYPE_CHECKING:
@@ -129,11 +129,7 @@ class Front:
         starts = self.begin(*streams, generator, state=state)
         scheduler, plan = self.pipe.scheduler, self.sampling.plan
         done = DenoisingFront(starts, scheduler, plan, self.predict, generator, state, self.device)
-        chunks = batches(self.release(done, done.emitted), chunk_size)
-        for pictures in finish(decode, chunks, note):
-            if keeper is not None:
-                keeper.keep(pictures, done.state)
-            yield from pictures
+        yield from kept(done, self.release(done, done.emitted), decode, chunk_size, keeper, note)
 
     def release(self, finished: Iterator[Tensor], first: int = 0) -> Iterator[tuple[Tensor, Start | None]]:
         """Pass final latents on, with what they started from if that was not the source, and forget their frames.

@@ -1,0 +1,61 @@
+"""How the nano reader's networks are loaded, strictly, and what they are shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mien.errors import WeightsError
+
+Config = TypeVar("Config")
+Network = TypeVar("Network", bound=nn.Module)
+_COUNTER = "num_batches_tracked"  # of batch norm, which counts for nothing here
+
+
+def load_strictly(weights: Path, config: Path, kind: type[Config], network: Callable[[Config], Network]) -> Network:
+    """The network that `config` (JSON of the dataclass `kind`) describes, with its weights, float32, for reading.
+
+    Raises WeightsError if a file is missing or damaged, or names and shapes do not fit exactly.
+    """
+    if not weights.is_file():
+        raise WeightsError(f"the face reader's weights {weights} do not exist: reinstall mien or give their folder")
+    try:
+        settings: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+        made = network(kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}))
+        tensors = load_file(weights)
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise WeightsError(f"{weights} and {config.name} cannot be read by the face reader: {error}") from error
+    _check_keys(weights, made.state_dict(), tensors)
+    made.load_state_dict({name: part.float() for name, part in tensors.items()}, strict=False)
+    return made.eval().requires_grad_(False)
+
+
+def _check_keys(path: Path, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> None:
+    need, have = ({name for name in part if not name.endswith(_COUNTER)} for part in (wanted, given))
+    wrong = sorted(name for name in need & have if wanted[name].shape != given[name].shape)
+    problems = [
+        f"{word}: {', '.join(names)}"
+        for word, names in (
+            ("missing", sorted(need - have)),
+            ("unexpected", sorted(have - need)),
+            ("of another shape", wrong),
+        )
+        if names
+    ]
+    if problems:
+        raise WeightsError(f"{path} does not fit the face reader; {'; '.join(problems)}")
+
+
+def as_tensor(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Pictures uint8 [h, w, 3] of one size as [b, 3, h, w] in [-1, 1]."""
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return stacked.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
