@@ -11,6 +11,7 @@ import torch
 from mien.errors import WeightsError
 from mien.evaluation.distributions import frechet_distance
 from mien.evaluation.i3d import I3D, load_i3d
+from mien.evaluation.inception import Inception, load_inception
 from mien.evaluation.perceptual import Lpips, load_lpips
 
 lpips_of_torchmetrics = pytest.importorskip("torchmetrics.functional.image.lpips")
@@ -72,6 +73,45 @@ def test_i3d_has_the_published_shapes(tmp_path: Path) -> None:
     with torch.no_grad():
         assert network(torch.rand(1, 3, 9, 224, 224)).shape == (1, 400)
     assert network.features(torch.rand(15, 3, 32, 32)).shape == (0, 400), "less than one stretch of 16"
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file like the published one, with random weights and statistics, and a classifier."""
+    torch.manual_seed(0)
+    network = Inception()
+    for name, tensor in network.state_dict().items():
+        if name.endswith("conv.weight"):
+            torch.nn.init.kaiming_normal_(tensor)
+        if name.endswith(("running_mean", "bn.bias")):
+            tensor.normal_(0, 0.1)
+    tensors = {**network.state_dict(), "fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
+    path = tmp_path_factory.mktemp("weights") / "inception.pth"
+    torch.save(tensors, path)
+    return path
+
+
+def test_inception_has_the_published_shapes(inception: Path, tmp_path: Path) -> None:
+    network = load_inception(inception)
+    parameters = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    assert parameters["Conv2d_4a_3x3.conv.weight"] == (192, 80, 3, 3)
+    assert parameters["Mixed_5d.branch_pool.conv.weight"] == (64, 288, 1, 1)
+    assert parameters["Mixed_6c.branch7x7dbl_5.conv.weight"] == (192, 160, 1, 7)
+    assert parameters["Mixed_7c.branch3x3dbl_3b.bn.running_var"] == (384,)
+    assert sum(value.numel() for value in network.parameters()) == 21_785_568
+    found = network.features(torch.rand(3, 3, 40, 60))
+    assert found.shape == (3, 2048) and np.isfinite(found).all() and (found.std(1) > 0).all()
+    torch.save({"fc.bias": torch.zeros(1008)}, tmp_path / "short.pth")
+    with pytest.raises(WeightsError, match="short.pth"):
+        load_inception(tmp_path / "short.pth")
+
+
+def test_inception_agrees_with_torch_fidelity(inception: Path) -> None:
+    theirs = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", exc_type=ImportError)
+    network = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(inception)).eval()
+    frames = torch.rand(2, 3, 200, 256)
+    (wanted,) = network((frames * 255).round().byte())
+    np.testing.assert_allclose(load_inception(inception).features(frames), wanted.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_frechet_distance_agrees_with_scipy() -> None:

@@ -43,6 +43,22 @@ def test_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert missing("nonsense") == "needs nonsense: pip install nonsense"
 
 
+def test_a_package_that_another_one_breaks_is_missing_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_metrics.py").write_text("import no_such_module_at_all\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(NEEDS, "broken", Package("broken_metrics", "pip install broken"))
+    told = missing("broken")
+    assert told is not None and "cannot be imported (No module named 'no_such_module_at_all')" in told
+
+
+def test_no_extra_brings_torchvision() -> None:
+    """It drags in CUDA, and breaks diffusers beside a torch of another index."""
+    root = Path(__file__).parents[2]
+    for file in ("pyproject.toml", "constraints.txt"):
+        content = (root / file).read_text(encoding="utf-8")
+        assert not [name for name in ("torchvision", "torch-fidelity", "pyiqa") if name in content], file
+
+
 def test_insightface_is_not_let_to_download(tmp_path: Path) -> None:
     assert insightface_root((tmp_path,)) in (None, Path.home() / ".insightface")
     model = tmp_path / "models" / "buffalo_l" / "w600k_r50.onnx"
