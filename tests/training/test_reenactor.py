@@ -100,7 +100,8 @@ def test_the_moved_source_is_the_target_where_landmarks_say_all(folder: Path) ->
     for seed in range(4):
         batch = learner.batch(np.random.default_rng(seed), 1)
         boxes = [(int(left), int(top)) for left, top in batch["corners"].tolist()]
-        still = torch.cat([batch["source"][:, :, top : top + 128, left : left + 128] for left, top in boxes])
+        side = batch["target"].shape[-1]
+        still = torch.cat([batch["source"][:, :, top : top + side, left : left + side] for left, top in boxes])
         with torch.no_grad():
             moved = render(model, batch).moved
         errors.append([float((shown - batch["target"]).abs().mean()) for shown in (moved, still)])

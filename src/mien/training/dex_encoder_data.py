@@ -46,7 +46,8 @@ class EncoderGroup:
 @dataclass(frozen=True)
 class Roughness:
     """How pictures are changed. zoom: factors of the whole picture; shift: half sides; roll, degrees: either way, of
-    the picture and of the crops; jitter: of a crop's box; tint: of colours; poor: chance of blur, noise and JPEG."""
+    the picture and of the crops; jitter: of a crop's box; tint: of colours; poor: chance of blur, noise and JPEG.
+    other_view: a moment is also shown under another pose."""
 
     zoom: tuple[float, float] = (0.75, 1.3)
     shift: float = 0.2
@@ -55,6 +56,12 @@ class Roughness:
     jitter: float = 0.08
     tint: float = 0.15
     poor: float = 0.4
+    other_view: bool = True
+
+    @classmethod
+    def none(cls) -> Roughness:
+        """Pictures as they are: the paper's ablation without augmentation."""
+        return cls((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, other_view=False)
 
 
 class EncoderData:
@@ -98,7 +105,7 @@ class EncoderData:
             poses.append(code)
             crops.append(_crop(picture, marks, sides[1], rough, rng))
             view = int(group.other[motion])
-            if view >= 0:
+            if view >= 0 and rough.other_view:
                 picture, marks = _flipped(group.frames[person, view], group.landmarks[person, view], flip)
             again.append(_crop(picture, marks, sides[1], rough, rng))
             shape = group.moved[person, motion]
@@ -196,7 +203,9 @@ def _crop(picture: Pixels, marks: Floats, size: int, rough: Roughness, rng: np.r
 
 
 def _coloured(picture: Pixels, rough: Roughness, rng: np.random.Generator) -> Pixels:
-    """Tinted, sometimes grey, sometimes as a poor camera shows it."""
+    """Tinted, sometimes grey, sometimes as a poor camera shows it; as it is where nothing is to be rough."""
+    if rough.tint == 0 and rough.poor == 0:
+        return picture
     shown = picture.astype(np.float32)
     if rng.random() < 0.1:
         shown = np.repeat(shown.mean(2, keepdims=True), 3, 2)

@@ -30,7 +30,7 @@ from mien.training.dex_losses import anchor_distance
 from mien.training.options import TrainOptions
 from mien.training.stage import Batch, Picture, Stage, Terms, Turn
 
-PRESET = "supervised"
+PRESET, ABLATION = "supervised", "supervised-no-augmentation"
 _SHOWN = 8  # rows of the picture grid
 
 
@@ -74,7 +74,8 @@ class DexEncoders(Stage):
         if options.size != "nano":
             raise InputError(f"--preset {PRESET} is of nano size only: leave --size or --preset away.")
         self.options, self.config = options, config or NANO
-        self.weights, self.rough = weights or EncoderWeights(), rough or Roughness()
+        usual = Roughness.none() if options.preset == ABLATION else Roughness()
+        self.weights, self.rough = weights or EncoderWeights(), rough or usual
         self.folders = [path for path, _ in options.sources()]
         if any(not folder.is_dir() for folder in self.folders):
             raise InputError(f"--preset {PRESET} needs folders of groups: make them by mien data avatars.")
@@ -137,7 +138,7 @@ class DexEncoders(Stage):
         """Rows of two views of an expression, then keypoints: the truth, and what is read off either view."""
         assert isinstance(model, EncoderModel)
         batch = self._held_out().draw(
-            np.random.default_rng(101), _SHOWN, (self.config.pose.size, self.config.expression.size), Roughness()
+            np.random.default_rng(101), _SHOWN, (self.config.pose.size, self.config.expression.size), self.rough
         )
         views, mean = (batch["crop"], batch["again"]), model.expression_shape.mean.cpu()
         device = model.expression_shape.mean.device

@@ -28,6 +28,7 @@ from mien.training.vae import OPPONENT
 _MOVED = 0.4  # weight of the loss on the moved source
 _NOISE = 0.7  # pixels by which landmarks are off
 _SHOWN = 6  # rows of the picture grid
+_WINDOW = 128  # pixels
 PRESETS = ("plain", "sharp")
 _TRUE, _FEATURES = 0.05, 2.0  # weights of the critic's verdict and of its features
 
@@ -49,7 +50,7 @@ class ReenactorStage(Stage):
 
     def __init__(self, options: TrainOptions, config: ReenactorConfig | None = None) -> None:
         self.options, self.config = options, config or ReenactorConfig()
-        self.window, self.targets = options.window or 128, options.frames or 4
+        self.window, self.targets = options.window or _WINDOW, options.frames or 4
         preset = options.preset or PRESETS[0]
         if preset not in PRESETS:
             raise InputError(f"--preset is {preset}: give {' or '.join(PRESETS)} for the stage reenactor.")
@@ -91,7 +92,10 @@ class ReenactorStage(Stage):
             raise WeightsError(f"{place} does not fit the reenactor: {error}") from error
 
     def batch(self, rng: np.random.Generator, rows: int) -> Batch:
-        """`rows` sources with `targets` targets each, see `ReenactorData.draw`."""
+        """`rows` sources with `targets` targets each, see `ReenactorData.draw`; of windows every other time smaller
+        ones, at eyes and mouth, and twice as many."""
+        if self.window == _WINDOW and rng.random() < 0.5:
+            return self._source().draw(rng, rows, 2 * self.targets, self.window // 2, _NOISE)
         return self._source().draw(rng, rows, self.targets, self.window, _NOISE)
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:

@@ -37,7 +37,7 @@ def make_stage(options: TrainOptions) -> Stage:
         from mien.training.x_portrait import PortraitStage
 
         return PortraitStage(name.partition("/")[2], options)
-    if name == "dex/motion" and options.preset == "supervised":
+    if name == "dex/motion" and options.preset in ("supervised", "supervised-no-augmentation"):
         from mien.training.dex_encoders import DexEncoders
 
         return DexEncoders(options)

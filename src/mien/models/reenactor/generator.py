@@ -10,7 +10,7 @@ from mien.models.reenactor.config import ReenactorConfig
 from mien.models.reenactor.flow import refine, single_precision, warp
 from mien.models.reenactor.layers import Conv, Residual, enlarge, joined
 from mien.models.reenactor.motion_field import Motion
-from mien.models.reenactor.openings import OPENINGS, openings
+from mien.models.reenactor.openings import OPENINGS, face, openings
 
 
 class Generator(nn.Module):
@@ -18,7 +18,8 @@ class Generator(nn.Module):
 
     (A mask that chooses between the moved source and painted colours was tried: the source is better at first, so that
     the mask soon trusts it everywhere, and what is painted is never learned; see docs/training-log.md.) It is told
-    where eyes and mouth are to be open and where the moved source shows them open: it paints what differs.
+    where eyes and mouth are to be open and where the moved source shows them open: it paints what differs. It
+    paints within the face only: what it learned of hair and shoulders on rendered people it does to nobody's portrait.
     """
 
     def __init__(self, config: ReenactorConfig) -> None:
@@ -52,6 +53,7 @@ class Generator(nn.Module):
         moved = warp(source, flow)
         with single_precision(half_grid):
             state = torch.cat([openings(driven, half_grid), openings(landmarks, half_flow)], 1)
+            mine = enlarge(face(driven, half_grid))
         state = state.to(features[1].dtype)  # [b, 2 k, h / 2, w / 2]
         x = warp(features[2], motion.flow) * motion.visible
         quarter = self.enter(joined(x, motion.maps, motion.visible, functional.avg_pool2d(state, 2)))
@@ -59,4 +61,4 @@ class Generator(nn.Module):
         x = self.quarter(joined(quarter, enlarge(deep)))
         x = self.middle(joined(enlarge(x), warp(features[1], half_flow) * enlarge(motion.visible), state))
         x = self.fine(joined(enlarge(x), warp(features[0], flow), moved, enlarge(state)))
-        return moved + 2 * self.read(x).tanh(), moved
+        return moved + 2 * mine.to(x.dtype) * self.read(x).tanh(), moved

@@ -1,4 +1,4 @@
-"""Where eyes and mouth are open, drawn from keypoints."""
+"""Where eyes and mouth are open, and where the face is, drawn from keypoints."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 _RIMS = (slice(36, 42), slice(42, 48), slice(60, 68))  # of the right eye, the left eye, the inner lips
-_PUPILS = slice(68, 70)
+_FACE = (*range(17), *range(26, 16, -1))  # along the jaw and back over the brows
 _SOFT = 1 / 64  # half sides over which an edge goes from outside to inside: 2 pixels of 256
 _IRIS = 1 / 40  # half sides, deviation of a pupil's spot
+_PUPILS = (68, 69)
+_EDGE = 1 / 32  # half sides over which the face goes over into what surrounds it
 OPENINGS = len(_RIMS) + 1
 
 
@@ -19,16 +21,17 @@ def openings(points: Tensor, places: Tensor) -> Tensor:
     """
     inside = [_within(points[:, rim], places) for rim in _RIMS]
     pupils = [
-        torch.exp(-(places - points[:, number, None, None]).square().sum(-1) / (2 * _IRIS**2)) for number in _pupils()
+        torch.exp(-(places - points[:, number, None, None]).square().sum(-1) / (2 * _IRIS**2)) for number in _PUPILS
     ]
     return torch.stack([*inside, torch.stack(pupils).amax(0)], 1)
 
 
-def _pupils() -> range:
-    return range(_PUPILS.start, _PUPILS.stop)
+def face(points: Tensor, places: Tensor) -> Tensor:
+    """Keypoints [b, 70, 2] and places [b or 1, h, w, 2]: [b, 1, h, w], from 0 outside the face to 1 within."""
+    return (_within(points[:, list(_FACE)], places, _EDGE)[:, None] + 1) / 2
 
 
-def _within(polygon: Tensor, places: Tensor) -> Tensor:
+def _within(polygon: Tensor, places: Tensor, soft: float = _SOFT) -> Tensor:
     """tanh of the signed distance of places to a closed polygon [b, k, 2]: 1 inside, by the even-odd rule."""
     first, second = polygon, polygon.roll(-1, 1)
     x, y = places[..., 0], places[..., 1]
@@ -45,4 +48,4 @@ def _within(polygon: Tensor, places: Tensor) -> Tensor:
         inside = crossed if inside is None else inside ^ crossed
     assert nearest is not None and inside is not None
     signed = torch.where(inside, nearest.sqrt(), -nearest.sqrt())
-    return torch.tanh(signed / _SOFT)
+    return torch.tanh(signed / soft)
