@@ -48,11 +48,11 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], output: Path, height: int = _HEI
     whole.save(output, quality=_QUALITY, optimize=True)
 
 
-def moments(preview: Path, count: int = 4) -> list[np.ndarray]:
-    """Frames of a preview, evenly spaced, the first and the last left out."""
+def moments(video: Path, count: int = 4) -> list[np.ndarray]:
+    """Frames of a video, evenly spaced, the first and the last left out."""
     from mien.media import read_video
 
-    frames = list(read_video(preview))
+    frames = list(read_video(video))
     return [frames[round(len(frames) * (index + 1) / (count + 1))] for index in range(count)]
 
 
@@ -91,6 +91,65 @@ def edit(folder: Path, output: Path) -> None:
     sheet([row], output)
 
 
+GAINS: tuple[tuple[str, ...], ...] = ((), ("--mouth-gain", "0"), ("--mouth-gain", "2"), ("--head-gain", "0"))
+
+
+def control(folder: Path, output: Path) -> None:
+    """Gains: the driver, and below it a row for each choice."""
+    shutil.copy(DEMO / "portrait_1.png", folder / "portrait.png")
+    shutil.copy(DEMO / "driver.mp4", folder)
+    rows = [moments(folder / "driver.mp4", 6)]
+    for index, words in enumerate(GAINS):
+        mien(folder, "animate", "-s", "portrait.png", "-d", "driver.mp4", "-o", f"{index}.mp4", *words)
+        rows.append(moments(folder / f"{index}.mp4", 6))
+    sheet(rows, output, 150)
+
+
+def all_faces(folder: Path, output: Path) -> None:
+    """`--face all`: two people in one picture, three moments."""
+    from mien.media import read_image, write_image
+
+    both = [read_image(DEMO / f"portrait_{number}.png") for number in (1, 2)]
+    write_image(folder / "portrait.png", np.concatenate(both, axis=1))
+    shutil.copy(DEMO / "driver.mp4", folder)
+    mien(folder, "animate", "-s", "portrait.png", "-d", "driver.mp4", "-o", "out.mp4", "--face", "all")
+    sheet([moments(folder / "out.mp4", 3)], output, 180)
+
+
+def page(folder: Path, output: Path) -> None:
+    """`mien serve`: the first tab after a run. Needs mien[web], playwright and a Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    from mien.media import read_video, write_video
+    from mien.web.options import ServeOptions
+    from mien.web.serve import open_page
+
+    write_video(folder / "driver.mp4", list(read_video(DEMO / "driver.mp4"))[::5], 6)
+    served = open_page(ServeOptions(port=0, device="cpu", folder=folder))
+    try:
+        with sync_playwright() as tool:
+            browser = tool.chromium.launch(executable_path=chromium(output), args=["--no-sandbox", "--disable-gpu"])
+            tab = browser.new_page(viewport={"width": 1280, "height": 900})
+            tab.set_default_timeout(600_000)
+            tab.goto(served.url, wait_until="domcontentloaded")
+            for label, path in (("Portrait", DEMO / "portrait_2.png"), ("Driver", folder / "driver.mp4")):
+                place = tab.locator(f".block:has(label:has-text('{label}'))").first
+                with tab.expect_response(lambda answer: "/upload?" in answer.url):
+                    place.locator("input[type=file]").set_input_files(str(path))
+            tab.click("#animate-go")
+            tab.locator("#animate-status", has_text="Done").wait_for()
+            tab.wait_for_timeout(2000)
+            tab.evaluate(
+                "document.querySelectorAll('video').forEach(v => { v.pause(); v.currentTime = v.duration / 2 })"
+            )
+            tab.wait_for_timeout(2000)
+            tab.screenshot(path=folder / "page.png", full_page=True)
+            browser.close()
+    finally:
+        served.close()
+    Image.open(folder / "page.png").convert("RGB").save(output, quality=_QUALITY, optimize=True)
+
+
 def train(folder: Path, output: Path) -> None:
     """`mien train vae`, twenty steps: what the run shows of itself."""
     from mien.media import read_image
@@ -118,11 +177,17 @@ def evaluate(folder: Path, output: Path) -> None:
     page_top(folder / "scores" / "report.html", output)
 
 
-def page_top(page: Path, output: Path, width: int = 1200, height: int = 370) -> None:
-    """The upper part of a page as a picture."""
+def chromium(output: Path) -> str:
+    """The browser, or a sentence that ends the program."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         raise SystemExit(f"{output} needs a Chromium: apt-get install chromium")
+    return browser
+
+
+def page_top(page: Path, output: Path, width: int = 1200, height: int = 370) -> None:
+    """The upper part of a page as a picture."""
+    browser = chromium(output)
     shot = page.with_suffix(".png")
     size = f"--window-size={width},{height + 200}"  # some versions draw their own bars over the lower part
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", size, f"--screenshot={shot}"]
@@ -135,6 +200,9 @@ PICTURES: dict[str, Callable[[Path, Path], None]] = {
     "demo": demo,
     "animate": animate,
     "edit": edit,
+    "control": control,
+    "all_faces": all_faces,
+    "page": page,
     "train": train,
     "evaluate": evaluate,
 }

@@ -27,11 +27,11 @@ def resized(frame: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def coded(frames: list[np.ndarray], suffix: str, quality: int = 17) -> list[np.ndarray]:
+def coded(frames: list[np.ndarray], suffix: str, quality: int = 17, watermark: bool = True) -> list[np.ndarray]:
     height, width = frames[0].shape[:2]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"a.{suffix}"
-        with VideoWriter(path, rate=Fraction(25), size=(width, height), quality=quality, watermark=True) as writer:
+        with VideoWriter(path, rate=Fraction(25), size=(width, height), quality=quality, watermark=watermark) as writer:
             for frame in frames:
                 writer.write(frame)
         return list(open_clip(path))

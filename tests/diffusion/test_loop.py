@@ -18,7 +18,6 @@ from mien.diffusion import (
     XPortraitDDIMScheduler,
     advance,
     denoise_ring,
-    denoise_stream,
 )
 
 
@@ -50,7 +49,7 @@ def whole_clip(start: Tensor, steps: int, plan: WindowPlan) -> Tensor:
 def test_stream_equals_whole_clip(count: int, length: int, overlap: int) -> None:
     torch.manual_seed(count)
     start, plan = torch.randn(count, 2, 3, 3, dtype=torch.float64), WindowPlan(length, overlap)
-    got = torch.stack(list(denoise_stream(iter(start), scheduler(4), plan, window_dependent)))
+    got = torch.stack(list(DenoisingFront(iter(start), scheduler(4), plan, window_dependent)))
     assert torch.allclose(got, whole_clip(start, 4, plan), atol=1e-12)
 
 
@@ -63,7 +62,7 @@ def test_stream_holds_only_the_front() -> None:
             pulled += 1
             yield torch.zeros(1, 1, 1)
 
-    for emitted, _ in enumerate(denoise_stream(source(), scheduler(4), WindowPlan(8, 2), window_dependent), 1):
+    for emitted, _ in enumerate(DenoisingFront(source(), scheduler(4), WindowPlan(8, 2), window_dependent), 1):
         widest = max(widest, pulled - emitted)
     assert emitted == 600
     assert widest <= 5 * 8 + 2 * 8
@@ -85,7 +84,7 @@ def test_a_front_that_goes_on_gives_the_same(stopped: int, length: int, overlap:
             yield frame + torch.randn(1, 2, 2, generator=generator)
 
     generator = torch.Generator().manual_seed(1)
-    undisturbed = list(denoise_stream(start(generator), sampler(), plan, window_dependent, generator))
+    undisturbed = list(DenoisingFront(start(generator), sampler(), plan, window_dependent, generator))
     generator = torch.Generator().manual_seed(1)
     front = DenoisingFront(start(generator), sampler(), plan, window_dependent, generator)
     before = list(islice(front, stopped))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from disc_avatars import write_discs
 from mien.errors import InputError, WeightsError
@@ -71,6 +72,10 @@ def test_what_is_saved_is_read_again_and_what_is_damaged_is_named(tmp_path: Path
     eyes = torch.rand(2, 3, 48, 48)
     torch.testing.assert_close(again.network(eyes), network(eyes), atol=2e-2, rtol=2e-2)
     path = tmp_path / "eyes.safetensors"
+    parts = load_file(path)
+    save_file({name: part for name, part in parts.items() if name != "points.bias"}, path)
+    with pytest.raises(WeightsError, match=r"eyes\.safetensors does not fit .*missing: points\.bias"):
+        CloserLook.load(tmp_path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(WeightsError, match="eyes.safetensors"):
         CloserLook.load(tmp_path)

@@ -34,7 +34,7 @@ def test_a_template_holds_codes_rate_and_encoders(inputs: Path, tmp_path: Path) 
     with safe_open(report.output, "pt") as file:
         metadata = file.metadata()
     assert (metadata["format"], metadata["encoder"], metadata["rate"]) == (FORMAT, PIPE.encoder_id, str(RATE))
-    template = load_template(report.output, PIPE.encoder_id)
+    template = load_template(report.output, PIPE.encoder_id, 16)
     assert template.motion.pose.shape == (9, 6)
     assert template.motion.expression.shape == (9, 16)
     assert template.rate == RATE
@@ -45,20 +45,24 @@ def test_a_template_holds_codes_rate_and_encoders(inputs: Path, tmp_path: Path) 
 def test_other_encoders_are_refused_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_template(MotionTemplate(path, Motion(torch.zeros(2, 6), torch.zeros(2, 16)), "abc", Fraction(25)), "clip.mp4")
-    assert load_template(path, "abc").rate == 25
+    assert load_template(path, "abc", 16).rate == 25
     with pytest.raises(
         InputError, match=r"m\.safetensors was made by other encoders \(abc\) than this model's \(xyz\)"
     ):
-        load_template(path, "xyz")
+        load_template(path, "xyz", 16)
 
 
-@pytest.mark.parametrize("fault", ["shape", "rate", "length", "truncated"])
+@pytest.mark.parametrize("fault", ["shape", "width", "number", "rate", "length", "truncated"])
 def test_damaged_templates_are_named(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "m.safetensors"
     tensors = {"pose": torch.zeros(2, 6), "expression": torch.zeros(2, 16)}
     metadata = {"format": FORMAT, "version": "1", "encoder": "abc", "rate": "25"}
     if fault == "shape":
         tensors["pose"] = torch.zeros(2, 5)
+    elif fault == "width":
+        tensors["expression"] = torch.zeros(2, 17)
+    elif fault == "number":
+        tensors["expression"][1, 3] = torch.nan
     elif fault == "rate":
         metadata["rate"] = "fast"
     elif fault == "length":
@@ -66,8 +70,8 @@ def test_damaged_templates_are_named(tmp_path: Path, fault: str) -> None:
     save_file(tensors, path, metadata)
     if fault == "truncated":
         path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(InputError, match="no whole motion template"):
-        load_template(path, "abc")
+    with pytest.raises(InputError, match="no (whole motion template|motion of a head)"):
+        load_template(path, "abc", 16)
 
 
 def test_other_safetensors_files_are_no_templates(tmp_path: Path, inputs: Path) -> None:

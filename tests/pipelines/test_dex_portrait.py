@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
+from keeping import Memory
 from mien.diffusion import GatedDDIMScheduler
 from mien.errors import WeightsError
 from mien.geometry import HeadPose
@@ -269,6 +273,27 @@ def test_codes_drive_the_reenactor_that_sampling_starts_from() -> None:
         run(pipe, pose, face, gains=Gains(pose=0.3)),
     ):
         assert np.abs(got - other).mean() > 0.2
+
+
+@pytest.mark.parametrize("made", [tiny_dex_pipeline, lambda: started_pipeline(silent=False)])
+def test_a_stream_that_goes_on_gives_the_frames_that_were_not_kept(made: Callable[[], DeXPortraitPipeline]) -> None:
+    pipe = made()
+    pipe.set_portrait(draw_face(64, 64), MARKS)
+
+    def stream(keeper: Memory, **more: Any) -> Iterator[np.ndarray]:
+        generator = torch.Generator().manual_seed(3)
+        return pipe.stream(
+            motion(21, 1), motion(21, 2), generator=generator, decode_chunk_size=4, keeper=keeper, **more
+        )
+
+    whole = np.stack(list(stream(Memory()))).astype(int)
+    killed = Memory()
+    list(islice(stream(killed), 6))  # in the middle of the second piece
+    assert len(killed.frames) == 8
+    told: list[float] = []
+    rest = list(stream(Memory(killed.state), progress=told.append))
+    assert len(rest) == 13 and np.array_equal(np.stack([*killed.frames, *rest]), whole)
+    assert 0.3 < told[0] < told[-1] <= 1
 
 
 def test_the_part_that_is_not_driven_stays_the_portraits_own(monkeypatch: pytest.MonkeyPatch) -> None:

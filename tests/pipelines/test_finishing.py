@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.diffusion import FrontState
+from keeping import Memory
 from mien.pipelines.finishing import NotFinite, finish, is_out_of_memory
 from mien.pipelines.x_portrait import XPortraitPipeline
 from samples import job_pipeline
@@ -18,20 +18,6 @@ from samples import job_pipeline
 
 def pictures(count: int, seed: int) -> list[np.ndarray]:
     return list(np.random.default_rng(seed).integers(0, 255, (count, 64, 64, 3), dtype=np.uint8))
-
-
-class Memory:
-    """A `Keeper` without a disk."""
-
-    def __init__(self, state: FrontState | None = None) -> None:
-        self.state, self.frames = state, []
-
-    def begun(self) -> FrontState | None:
-        return self.state
-
-    def keep(self, frames: Sequence[Any], state: Callable[[], FrontState]) -> None:
-        self.frames += frames
-        self.state = state()
 
 
 def stream(pipe: XPortraitPipeline, keeper: Memory, **options: Any) -> Any:

@@ -203,7 +203,7 @@ def _prepare(
         if path in clips:
             sources[path] = Source(clips[path].info, clips[path].count(), clips[path])
         else:
-            template = load_template(path, pipe.encoder_id)
+            template = load_template(path, pipe.encoder_id, pipe.expression_encoder.config.code)
             sources[path] = Source(template.info, len(template.motion), None, template.motion)
     options = _with_main(options, sources)
     output = resolve_output(options, _is_still(sources[options.driver]))

@@ -135,7 +135,7 @@ def _expression(
     if path is None:
         return None
     if is_template(path):
-        motion = load_template(path, pipe.encoder_id).motion
+        motion = load_template(path, pipe.encoder_id, pipe.expression_encoder.config.code).motion
     else:
         motion, _ = read_clip_motion(open_clip(path), reader, pipe, progress)
     return Motion(motion.pose[:1], motion.expression[:1])

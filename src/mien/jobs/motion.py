@@ -6,7 +6,6 @@ them, at which rate, and from what.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -25,10 +24,12 @@ from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.geometry import driver_crop
 from mien.jobs.driver import read_faces
 from mien.jobs.models import load_dex_pipeline
+from mien.jobs.options import checked_rate, parse_rate
 from mien.jobs.progress import Progress, Silent
 from mien.media import Clip, ClipInfo, open_clip
 from mien.media.files import readable_file, whole_file
 from mien.models.dex_portrait import Motion
+from mien.models.dex_portrait.pose import CODE
 
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 FORMAT = "mien.dex-motion"
 VERSION = 1
 _SUFFIX = ".safetensors"
+_LARGEST_CODE = 50.0  # poses are radians, half sides and a logarithm; expressions of trained encoders are below 10
 _LARGEST_SIDE = 512  # of the squares that the encoders' pictures are made from
 
 
@@ -167,25 +169,36 @@ def save_template(template: MotionTemplate, source: str) -> None:
         save_file(tensors, temporary, metadata)
 
 
-def load_template(path: Path, encoder: str) -> MotionTemplate:
-    """Read a template; InputError if it is damaged, or if other encoders than `encoder` made it."""
+def load_template(path: Path, encoder: str, width: int) -> MotionTemplate:
+    """Read a template; InputError if it is damaged, or if other encoders than `encoder` made it.
+
+    width: of the encoders' expression codes.
+    """
     readable_file(path, "motion template")
     try:
         with safe_open(path, "pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
-        rate = Fraction(metadata["rate"])
-        motion = Motion(tensors["pose"], tensors["expression"])
-        if int(metadata["version"]) != VERSION or motion.pose.shape[1:] != (6,) or motion.expression.ndim != 2:
-            raise ValueError(json.dumps(metadata))
-    except (SafetensorError, OSError, ValueError, KeyError, ZeroDivisionError) as error:
+        template = MotionTemplate(
+            path,
+            Motion(tensors["pose"], tensors["expression"]),
+            str(metadata.get("encoder")),
+            checked_rate(parse_rate(metadata["rate"])),
+        )
+        if metadata["version"] != str(VERSION):
+            raise ValueError(metadata["version"])
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, InputError) as error:
         raise InputError(f"{path} is no whole motion template: write it again with mien motion.") from error
-    if metadata.get("encoder") != encoder:
+    if template.encoder != encoder:
         raise InputError(
-            f"{path} was made by other encoders ({metadata.get('encoder')}) than this model's ({encoder}), whose codes"
+            f"{path} was made by other encoders ({template.encoder[:40]}) than this model's ({encoder}), whose codes"
             " mean something else: write it again with mien motion and this model."
         )
-    return MotionTemplate(path, motion, encoder, rate)
+    for codes, length in ((template.motion.pose, CODE), (template.motion.expression, width)):
+        # NaN is not smaller than anything
+        if codes.shape != (len(codes), length) or not codes.abs().max() < _LARGEST_CODE:
+            raise InputError(f"{path} holds no motion of a head: write it again with mien motion.")
+    return template
 
 
 def _output(options: MotionOptions) -> Path:

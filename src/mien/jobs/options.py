@@ -95,10 +95,8 @@ class AnimateOptions:
         check_number("--end", self.end, 0, math.inf)
         if self.end is not None and self.end <= (self.start or 0):
             raise InputError(f"--end is {self.end:g}, but it must be later than {self.start or 0:g} seconds")
-        if self.fps is not None and not 0 < self.fps <= 1000:
-            raise InputError(f"--fps is {self.fps}, but it must be above 0 and at most 1000")
-        if self.fps is not None and max(self.fps.numerator, self.fps.denominator) >= 2**31:
-            raise InputError(f"--fps is {self.fps}, too fine for a video file: give it as a simple fraction or decimal")
+        if self.fps is not None:
+            checked_rate(self.fps)
         if self.window is not None and self.overlap is not None:
             check_overlap(self.window, self.overlap)
         _one_of("--device", self.device, DEVICES)
@@ -170,6 +168,15 @@ def parse_rate(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError) as error:
         shown = text[:_LONGEST_RATE]
         raise InputError(f"--fps is {shown!r}, but it must be a rate such as 25, 29.97 or 30000/1001") from error
+
+
+def checked_rate(rate: Fraction) -> Fraction:
+    """The same rate, or InputError unless a video can have it."""
+    if not 0 < rate <= 1000:
+        raise InputError(f"--fps is {rate}, but it must be above 0 and at most 1000")
+    if max(rate.numerator, rate.denominator) >= 2**31:
+        raise InputError(f"--fps is {rate}, too fine for a video file: give it as a simple fraction or decimal")
+    return rate
 
 
 def _whole_number(name: str, value: object, least: int, most: int | None, also: str = "") -> None:
