@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,6 +44,22 @@ class Gains:
     pose: float = 1.0
     expression: float = 1.0
     relative: bool = False
+
+
+def steadied(motion: Motion, pose: float = 1.2, expression: float = 0.7) -> Motion:
+    """The same motion, its codes filtered over time against the encoders' jitter, without delay.
+
+    pose, expression: deviations of the Gaussians, frames. The ends are held.
+    """
+    return replace(motion, pose=_filtered(motion.pose, pose), expression=_filtered(motion.expression, expression))
+
+
+def _filtered(codes: Tensor, deviation: float) -> Tensor:
+    reach = math.ceil(3 * deviation)
+    offsets = torch.arange(-reach, reach + 1)
+    kernel = torch.exp(-offsets.square() / (2 * deviation**2))
+    at = (torch.arange(len(codes))[:, None] + offsets).clamp(0, len(codes) - 1)
+    return torch.einsum("o,fod->fd", kernel / kernel.sum(), codes[at])
 
 
 def drive_pose(source: Pose, driving: Pose, reference: Pose, gains: Gains) -> Pose:
