@@ -107,6 +107,19 @@ def test_openings_are_inside_their_rims_and_shut_ones_are_nowhere() -> None:
     assert abs(float(grid[row, column + 32, 0]) - 0.35) < 0.04 and abs(float(grid[row, column, 1]) + 0.3) < 0.04
 
 
+def test_it_paints_within_the_face_only() -> None:
+    model, source, marks = tiny(), torch.rand(1, 3, 64, 64) * 2 - 1, points(2)
+    angle = torch.linspace(0.2, 3.3, 17)
+    marks[0, :17] = torch.stack([-0.5 * angle.cos(), 0.6 * angle.sin()], -1)
+    marks[0, 17:27] = torch.stack([torch.linspace(-0.4, 0.4, 10), torch.full((10,), -0.3)], -1)
+    with torch.no_grad():
+        torch.nn.init.normal_(model.generator.read.weight, std=0.5)
+        rendered = model(source, model.appearance(source), marks, marks)
+    painted = (rendered.picture - rendered.moved).abs().amax((0, 1))
+    assert float(painted[:10].max()) < 0.01 and float(painted[:, :8].max()) < 0.01
+    assert float(painted[30:40, 28:36].mean()) > 0.1
+
+
 def test_it_is_saved_and_loaded_strictly(tmp_path: Path) -> None:
     model = tiny()
     model.mean.normal_()
