@@ -13,15 +13,20 @@ import sys
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from mien.jobs.animate import animate
 from mien.jobs.claim import claimed
+from mien.jobs.dex import animate_dex, dex_options
 from mien.jobs.options import AnimateOptions
+from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.pipelines.x_portrait import XPortraitPipeline
 from samples import DrawnFaceReader, job_pipeline
+from tiny_dex import tiny_dex_pipeline
+
+Pipe = TypeVar("Pipe", XPortraitPipeline, DeXPortraitPipeline)
 
 
 @dataclass(frozen=True)
@@ -33,15 +38,17 @@ class Run:
     output: Path
     log: Path
     changes: dict[str, Any] = field(default_factory=dict)
+    system: str = "x"
 
     def options(self) -> AnimateOptions:
-        return AnimateOptions((self.portrait,), self.driver, self.output, **self.changes)
+        given = {"portraits": (self.portrait,), "driver": self.driver, "output": self.output, **self.changes}
+        return dex_options(**given) if self.system == "dex" else AnimateOptions(**given)
 
     def decoded(self) -> int:
         return len(self.log.read_text())
 
 
-def counting(pipe: XPortraitPipeline, log: Path) -> XPortraitPipeline:
+def counting(pipe: Pipe, log: Path) -> Pipe:
     """The pipeline, which writes down how many frames it decodes."""
     finish = pipe._finish
 
@@ -59,10 +66,8 @@ def do(run: Run, killed_at: int | None = None) -> None:
     torch.set_num_threads(1)
     if killed_at is not None:
         _die_at(killed_at)
-    pipe = counting(job_pipeline(), run.log)
-    if run.changes.get("fast"):
-        pipe.use_few_steps()
-    animate(run.options(), pipe=pipe, reader=DrawnFaceReader())
+    make, job = (tiny_dex_pipeline, animate_dex) if run.system == "dex" else (job_pipeline, animate)
+    job(run.options(), pipe=counting(make(), run.log), reader=DrawnFaceReader())
 
 
 def _die_at(change: int) -> None:

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from mien.diffusion import loop
 from mien.errors import InputError, OutputError
 from mien.jobs.animate import AnimateReport, animate
 from mien.jobs.options import AnimateOptions
@@ -67,6 +68,24 @@ def test_the_same_seed_gives_the_same_video_and_another_one_does_not(
     first, again, other = np.split(np.stack(written), 3)
     assert np.abs(first - again).max() <= 1
     assert np.abs(first - other).mean() > 1
+
+
+def test_fast_changes_the_sampler_of_a_given_pipeline_for_this_run_alone(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, advance, used = PIPE.scheduler, loop.advance, set()
+
+    def watched(scheduler: Any, *more: Any) -> Any:
+        used.add(type(scheduler).__name__)
+        return advance(scheduler, *more)
+
+    monkeypatch.setattr(loop, "advance", watched)
+    report = run(inputs, tmp_path / "fast.mp4", fast=True)
+    assert used == {"LCMScheduler"} and report.options.guidance == 1.0
+    assert PIPE.scheduler is own
+    with pytest.raises(InputError, match="no face"):
+        run(inputs, tmp_path / "none.mp4", fast=True, driver=inputs / "faceless.mp4")
+    assert PIPE.scheduler is own
 
 
 def test_every_option_of_the_sampling_reaches_the_pipeline(inputs: Path, tmp_path: Path) -> None:

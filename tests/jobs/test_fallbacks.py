@@ -16,18 +16,30 @@ import torch
 
 from mien.errors import InputError, OutputError, WeightsError
 from mien.jobs.animate import AnimateReport, animate
+from mien.jobs.dex import animate_dex, dex_options
 from mien.jobs.options import AnimateOptions
 from mien.media import VideoWriter, open_clip
+from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.pipelines.x_portrait import XPortraitPipeline
 from samples import DrawnFaceReader, job_pipeline
+from tiny_dex import tiny_dex_pipeline
 
 
-def run(inputs: Path, output: Path, pipe: XPortraitPipeline | None = None, **changes: Any) -> AnimateReport:
+def run(inputs: Path, output: Path, pipe: Any = None, system: str = "x", **changes: Any) -> AnimateReport:
     given = {"portraits": (inputs / "portrait.png",), "driver": inputs / "driver.mp4", "output": output, **changes}
+    if system == "dex":
+        return animate_dex(dex_options(**given), pipe=pipe, reader=DrawnFaceReader())
     return animate(AnimateOptions(**given), pipe=pipe, reader=DrawnFaceReader())
 
 
-def too_large_for_half(pipe: XPortraitPipeline) -> XPortraitPipeline:
+PIPELINES: dict[str, tuple[Any, Any]] = {
+    "x": (job_pipeline, XPortraitPipeline),
+    "dex": (tiny_dex_pipeline, DeXPortraitPipeline),
+}
+both = pytest.mark.parametrize("system", list(PIPELINES))
+
+
+def too_large_for_half(pipe: Any) -> Any:
     """A decoder whose inner numbers pass 65504, the largest of float16, and come back: fine in float32, NaN in half."""
     with torch.no_grad():
         weight = pipe.vae.post_quant_conv.weight
@@ -35,21 +47,25 @@ def too_large_for_half(pipe: XPortraitPipeline) -> XPortraitPipeline:
     return pipe
 
 
+@both
 @pytest.mark.parametrize("given", [True, False])
-def test_half_precision_without_numbers_is_done_again_in_single(inputs: Path, tmp_path: Path, given: bool) -> None:
-    too_large_for_half(job_pipeline()).save_pretrained(tmp_path / "model")
+def test_half_precision_without_numbers_is_done_again_in_single(
+    inputs: Path, tmp_path: Path, given: bool, system: str
+) -> None:
+    make, kind = PIPELINES[system]
+    too_large_for_half(make()).save_pretrained(tmp_path / "model")
     model = str(tmp_path / "model")
-    plain = run(inputs, tmp_path / "plain.mp4", model=model, dtype="float32", paste_back=False)
+    plain = run(inputs, tmp_path / "plain.mp4", None, system, model=model, dtype="float32", paste_back=False)
     assert plain.warnings == ()
-    pipe = XPortraitPipeline.from_pretrained(model, torch_dtype=torch.float16) if given else None
-    report = run(inputs, tmp_path / "half.mp4", pipe, model=model, dtype="float16", paste_back=False)
+    pipe = kind.from_pretrained(model, torch_dtype=torch.float16) if given else None
+    report = run(inputs, tmp_path / "half.mp4", pipe, system, model=model, dtype="float16", paste_back=False)
     (warning,) = report.warnings
     assert "half precision" in warning and "float32" in warning
     record = json.loads((tmp_path / "half.json").read_text())
     assert record["options"]["dtype"] == "float32" and record["warnings"] == [warning]
     first, second = (np.stack(list(open_clip(r.output))).astype(int) for r in (plain, report))
     assert first.std() > 1 and np.abs(first - second).mean() < 2
-    assert pipe is None or pipe.dtype == torch.float16, "the caller's stays as it was"
+    assert pipe is None or pipe.unet.dtype == torch.float16, "the caller's stays as it was"
     assert not list(tmp_path.glob(".*"))
 
 
@@ -65,7 +81,7 @@ def test_no_numbers_in_single_precision_either(inputs: Path, tmp_path: Path) -> 
 class Small:
     """A machine on which more than so many frames at a time do not fit."""
 
-    def __init__(self, pipe: XPortraitPipeline, most: int, error: Exception) -> None:
+    def __init__(self, pipe: Any, most: int, error: Exception) -> None:
         networks, self.windows = type(pipe.unet).forward, []
 
         def forward(unet: Any, sample: torch.Tensor, *more: Any, **named: Any) -> Any:
@@ -77,11 +93,14 @@ class Small:
         pipe.unet.forward = forward.__get__(pipe.unet)
 
 
+@both
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), MemoryError()])
-def test_memory_that_runs_out_makes_the_windows_smaller(inputs: Path, tmp_path: Path, error: Exception) -> None:
-    pipe = job_pipeline()
+def test_memory_that_runs_out_makes_the_windows_smaller(
+    inputs: Path, tmp_path: Path, error: Exception, system: str
+) -> None:
+    pipe = PIPELINES[system][0]()
     machine = Small(pipe, 3, error)
-    report = run(inputs, tmp_path / "out.mp4", pipe)
+    report = run(inputs, tmp_path / "out.mp4", pipe, system)
     assert machine.windows[:2] == [8, 4] and set(machine.windows[2:]) <= {1, 2}
     assert (report.options.window, report.frames) == (2, 9)
     assert report.warnings == (

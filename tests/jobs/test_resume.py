@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,14 @@ def listing(folder: Path) -> list[str]:
 
 
 @unix
-@pytest.mark.parametrize("changes", [{}, {"window": 8, "overlap": 0, "steps": 1}, {"fast": True}])
+@pytest.mark.parametrize(
+    ("system", "changes"),
+    [("x", {}), ("x", {"window": 8, "overlap": 0, "steps": 1}), ("x", {"fast": True}), ("dex", {})],
+)
 def test_killed_between_any_two_changes_of_the_disk(
-    inputs: Path, driver: Path, tmp_path: Path, changes: dict[str, Any]
+    inputs: Path, driver: Path, tmp_path: Path, system: str, changes: dict[str, Any]
 ) -> None:
-    run = the_run(inputs, driver, tmp_path, **changes)
+    run = replace(the_run(inputs, driver, tmp_path, **changes), system=system)
     assert in_a_process(run) == 0
     undisturbed, record = pixels(run.output), run.output.with_suffix(".json")
     assert run.decoded() == COUNT == len(undisturbed)

@@ -206,7 +206,7 @@ def resolve_options(options: Options, pipe: XPortraitPipeline | DeXPortraitPipel
         overlap=overlap,
         relative=options.RELATIVE if options.relative is None else options.relative,
         device=str(pipe.device),
-        dtype=str(pipe.dtype).removeprefix("torch."),
+        dtype=str(pipe.unet.dtype).removeprefix("torch."),  # DeX-Portrait's encoders stay in float32
         reader=reader.name,
     )
 
