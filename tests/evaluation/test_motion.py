@@ -30,6 +30,14 @@ def test_aed_is_the_mean_over_52_shapes() -> None:
     assert motion.aed(full, none) == 1
 
 
+def test_landmark_error_is_in_per_cent_of_the_eyes_distance() -> None:
+    points = np.random.default_rng(1).uniform(0, 64, (68, 2)).astype(np.float32)
+    points[36], points[45] = (10, 20), (50, 50)  # 50 pixels apart
+    assert motion.landmark_error(face(points=points), face(points=points)) == 0
+    assert motion.landmark_error(face(points=points), face(points=points + [3, 4])) == pytest.approx(10)
+    assert motion.landmark_error(face(points=2 * points), face(points=2 * points + [3, 4])) == pytest.approx(5)
+
+
 @pytest.mark.parametrize(
     ("other", "wanted"),
     [

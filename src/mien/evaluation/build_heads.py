@@ -20,6 +20,9 @@ _RATE = Fraction(25)
 def build_heads(folder: Path, options: BuildOptions, every_group: bool = False) -> Benchmark:
     """Pairs of people of the same group: one drives, the truth is the other in the same motion.
 
+    The portrait is the truth's first frame: then there is one truth, whether a system takes the driver's place and pose
+    as they are or counts them from where portrait and driver are alike.
+
     Only groups kept out of training are taken, unless `every_group`. The two clips of a group are 16 frames long, so
     that longer ones are cut to that. Raises InputError if the folder holds no such group.
     """
@@ -33,16 +36,15 @@ def build_heads(folder: Path, options: BuildOptions, every_group: bool = False) 
         if len(people) < 2:
             raise InputError(f"{folder}/{name} shows fewer than two people wholly: render more people a group")
         who, driver = (int(p) for p in people[:2])
-        frames, sources = folder / f"{name}_frames.npy", folder / f"{name}_sources.npy"
+        frames = folder / f"{name}_frames.npy"
         count = min(options.frames, (last - first - 1) // options.step + 1)
 
         def stretch(row: int, start: int, path: Path = frames, count: int = count) -> Medium:
             return Medium(path, start, count, options.step, row)
 
         other = next((int(a) for a, _ in clips if int(a) != first), first)
-        source, end = Medium(sources, row=who), f"{name[6:]}-{number}"
-        tags = ("rendered",)
-        truth = stretch(who, first)
+        tags, end = ("rendered",), f"{name[6:]}-{number}"
+        truth, source = stretch(who, first), Medium(frames, first, 1, row=who)
         pairs += [
             self_pair(f"self-{end}", truth, _RATE, tags),
             Pair(f"cross-{end}", "cross", source, stretch(driver, first), truth=truth, rate=_RATE, tags=tags),

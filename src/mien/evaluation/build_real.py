@@ -19,8 +19,8 @@ _SAME_PERSON = {("p14_photo_man_open_mouth", "d08_man_grey_hoodie")}
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How many pairs of each protocol, of how many frames, every `step`-th, from the middle of the clips. side: of the
-    squares. seed: of who drives whom."""
+    """How many pairs of each protocol (real people's "self": at most one a clip), of how many frames, every `step`-th,
+    from the middle of the clips. side: of the squares. seed: of who drives whom."""
 
     pairs: int = 8
     frames: int = 48
@@ -37,6 +37,12 @@ class BuildOptions:
 
 
 @dataclass(frozen=True)
+class _Portrait:
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class _Clip:
     id: str
     path: Path
@@ -45,38 +51,51 @@ class _Clip:
 
 
 def build_real(data: Path, options: BuildOptions) -> Benchmark:
-    """Every driver in turn, on portraits drawn at random; nothing that an index allows to be trained on.
+    """Every driver in turn on every portrait in turn, both in an order drawn from the seed.
 
-    data: a folder with real/index.json and clips/index.json. Raises InputError if it is none or its clips are short.
+    data: a folder with real/index.json, whose portraits and drivers are kept for tests. The clips of clips/ are not
+    taken: shipped weights have learned from motion measured in them. Raises InputError if there is no such folder or
+    its clips are short.
     """
+    index = _index(data / "real")
     portraits = [
-        (str(entry["id"]), data / "real" / entry["file"])
-        for entry in _index(data / "real")["portraits"]
+        _Portrait(str(entry["id"]), data / "real" / entry["file"])
+        for entry in index["portraits"]
         if entry.get("mediapipe_face", True)
     ]
-    clips = _clips(data / "real", "driving") + _clips(data / "clips", "clips")
     span = (options.frames - 1) * options.step + 1
-    clips = [clip for clip in clips if clip.frames >= span]
-    if not portraits or len(clips) < 2:
+    clips = [clip for clip in _clips(data / "real", index["driving"]) if clip.frames >= span]
+    if len(portraits) < 2 or len(clips) < 2:
         raise InputError(f"{data} has less than two clips of {span} frames: ask for fewer --frames or a smaller --step")
     rng = np.random.default_rng(options.seed)
-    clips = [clips[index] for index in rng.permutation(len(clips))]
+    clips = [clips[number] for number in rng.permutation(len(clips))]
+    waiting: list[_Portrait] = []
     pairs: list[Pair] = []
     for number in range(options.pairs):
         clip, again = clips[number % len(clips)], number // len(clips)
         medium = _medium(clip, options, again)
-        free = [p for p in portraits if (p[0], clip.id) not in _SAME_PERSON]
-        name, path = free[int(rng.integers(len(free)))]
+        portrait = _next_portrait(waiting, portraits, clip, rng)
         other = clips[(number + 1 + int(rng.integers(len(clips) - 1))) % len(clips)]
-        source, rate, tags = Medium(path), clip.rate, ("real",)
+        source, rate, tags = Medium(portrait.path), clip.rate, ("real",)
         expression = _medium(other, options, again)
-        apart = _name("apart", name, clip.id, other.id, again=again)
+        apart = _name("apart", portrait.id, clip.id, other.id, again=again)
+        if again == 0:
+            pairs.append(self_pair(_name("self", clip.id, again=0), medium, rate, tags))
         pairs += [
-            self_pair(_name("self", clip.id, again=again), medium, rate, tags),
-            Pair(_name("cross", name, clip.id, again=again), "cross", source, medium, rate=rate, tags=tags),
+            Pair(_name("cross", portrait.id, clip.id, again=again), "cross", source, medium, rate=rate, tags=tags),
             Pair(apart, "disentangled", source, medium, expression, rate=rate, tags=tags),
         ]
     return Benchmark("real", options.side, in_order(pairs, options.protocols))
+
+
+def _next_portrait(
+    waiting: list[_Portrait], portraits: list[_Portrait], clip: _Clip, rng: np.random.Generator
+) -> _Portrait:
+    """The next whose turn it is and who is not the driver's own; when all have had theirs, all wait again."""
+    if all((portrait.id, clip.id) in _SAME_PERSON for portrait in waiting):
+        waiting += [portraits[number] for number in rng.permutation(len(portraits))]
+    turn = next(n for n, portrait in enumerate(waiting) if (portrait.id, clip.id) not in _SAME_PERSON)
+    return waiting.pop(turn)
 
 
 def in_order(pairs: list[Pair], protocols: tuple[str, ...]) -> tuple[Pair, ...]:
@@ -95,11 +114,11 @@ def _medium(clip: _Clip, options: BuildOptions, again: int) -> Medium:
     return Medium(clip.path, int(room * share), options.frames, options.step)
 
 
-def _clips(folder: Path, key: str) -> list[_Clip]:
+def _clips(folder: Path, entries: list[dict[str, Any]]) -> list[_Clip]:
     return [
         _Clip(str(e["id"]), folder / e["file"], int(e["frames"]), Fraction(str(e["fps"])).limit_denominator(1001))
-        for e in _index(folder)[key]
-        if not e.get("train_ok") and e.get("mediapipe_face_fraction", 1) == 1
+        for e in entries
+        if e.get("mediapipe_face_fraction", 1) == 1
     ]
 
 

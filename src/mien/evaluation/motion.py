@@ -27,6 +27,13 @@ def aed(driver: FaceReading, result: FaceReading) -> float:
     return float(np.abs(driver.expression - result.expression).mean())
 
 
+def landmark_error(truth: FaceReading, result: FaceReading) -> float:
+    """Mean distance of the 68 landmarks, per cent of the truth's distance of outer eye corners."""
+    corners = truth.landmarks[36] - truth.landmarks[45]
+    apart = np.linalg.norm(truth.landmarks - result.landmarks, axis=1)
+    return float(100 * apart.mean() / np.linalg.norm(corners))
+
+
 def apd(driver: FaceReading, result: FaceReading) -> float:
     """Average pose distance: (geodesic angle in radians + |dt|_1 + |d log s|) / 3, as the spec defines it (7.1)."""
     one, two = driver.pose, result.pose

@@ -128,6 +128,15 @@ _ALL = (
         f"{_X} (there by ARKit); AED of {_DEX}", "lower", (0, 1), "", "frame", "driver", ("mediapipe",), 4
     ),
     Metric(
+        "blendshapes", "blendshapes", "AED against the truth instead of the driver", _X, "lower", (0, 1), "", "frame",
+        "truth", ("mediapipe",), 4
+    ),
+    Metric(
+        "landmarks", "landmarks", "mean distance of the 68 landmarks, outer eye corners' distance of the truth = 100 %",
+        "normalised mean error of iBUG 300-W (Sagonas et al. 2013)", "lower", (0, None), "%", "frame", "truth",
+        ("mediapipe",), 2
+    ),
+    Metric(
         "apd", "APD", "pose: (rotation, radians + |translation|_1 + |log scale|) / 3",
         "defined in ../shared/spec/dex-portrait.md, 7.1; the paper does not state its own", "lower", (0, None), "",
         "frame", "driver", ("mediapipe",)

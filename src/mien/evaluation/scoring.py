@@ -253,6 +253,8 @@ def _score_patches(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipSc
 def _score_faces(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScore) -> None:
     by_frame: Mapping[str, Callable[[], list[float | None]]] = {
         "aed": lambda: motion.per_frame(motion.aed, scene.expression_faces, scene.faces),
+        "blendshapes": lambda: motion.per_frame(motion.aed, scene.truth_faces, scene.faces),
+        "landmarks": lambda: motion.per_frame(motion.landmark_error, scene.truth_faces, scene.faces),
         "apd": lambda: motion.per_frame(motion.apd, scene.driver_faces, scene.faces),
         "pose": lambda: motion.per_frame(motion.pose_degrees, scene.driver_faces, scene.faces),
         "gaze": lambda: motion.per_frame(motion.gaze_error, scene.expression_faces, scene.faces),

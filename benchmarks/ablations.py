@@ -1,0 +1,114 @@
+"""Trains X-Portrait's ablations, the landmark baseline, F and F Plus at nano size, each with the same small budget.
+
+    python benchmarks/ablations.py GROUPS OUT [--steps 180] [--f-steps 40] [--only NAME ...]
+
+GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. Each run leaves OUT/NAME/export,
+which `mien evaluate run --system NAME=x-portrait:OUT/NAME/export` scores (`landmarks:`, `face-vid2vid:` and
+`face-vid2vid-plus:` for the last three). A run that was stopped goes on; one that is done stays.
+
+All five of X-Portrait's kind start from the same weights: VAE, U-Net and R of the bundled nano, which stand in for
+Stable Diffusion's, with C and C_l drawn anew, and without the reenactor, whose help would hide what the controls do.
+They learn from the same people and motions in the same order, `--steps` steps of 16 windows of 128 px; only the ablated
+thing differs. F and F Plus share their first `--f-steps`, and have as many more each; `--f-steps` is to be chosen so
+that they take as long as the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from mien.jobs.progress import Silent
+from mien.jobs.train import EXPORT, run_training
+from mien.training import checkpoints
+from mien.training.loop import train
+from mien.training.options import TrainOptions
+from mien.training.presets import Plan
+from mien.training.x_portrait import PortraitStage
+from mien.weights import bundled
+
+BACKBONE = ("vae", "empty_prompt", "appearance_reference", "unet")  # what all start from
+X_PORTRAIT: dict[str, dict[str, Any]] = {
+    "full": {},
+    "self": {"control_source": "self"},  # (a) without cross-identity training
+    "no-local": {"local": False},  # (b)
+    "no-scaling": {"scaling": False},  # (c)
+    "landmarks": {"control": "landmarks"},
+}
+F: dict[str, str | None] = {
+    "f-first": None,
+    "face-vid2vid": "f-first",
+    "face-vid2vid-plus": "f-first",
+}  # and what each starts from
+SHARED: dict[str, Any] = {"warmup": 20, "ema": 0.98, "save_every": 50, "show_every": 0, "log_every": 10}
+
+
+def plan(steps: int, local: bool) -> Plan:
+    """Everything but the VAE learns together; timesteps near the end, where sampling in one step begins."""
+    parts = ("empty_prompt", "appearance_reference", "motion_control", "unet")
+    learning = (*parts, "local_control") if local else parts
+    return Plan(learning, learning, 128, 4, 4, 1e-3, steps, teach=0.2)
+
+
+def start_folder(out: Path) -> Path:
+    """The bundled nano without its control and its reenactor."""
+    folder, nano = out / "start", bundled("nano")
+    if not folder.is_dir():
+        for part in BACKBONE:
+            shutil.copytree(nano / part, folder / part)
+        shutil.copy(nano / "model_index.json", folder)
+    return folder
+
+
+def train_x_portrait(name: str, groups: str, out: Path, steps: int) -> None:
+    """One of `X_PORTRAIT`; it has no command of its own, for no preset trains all parts at once."""
+    folder = out / name
+    start = str(start_folder(out))
+    options = TrainOptions(
+        "x-portrait/local", (groups,), str(folder), start=start, steps=steps, **X_PORTRAIT[name], **SHARED
+    )
+    stage = PortraitStage("local", options, plan=plan(steps, options.local))
+    train(stage, options)
+    model = stage.build()
+    checkpoints.fill(model, checkpoints.find(folder).averaged_weights(), stage.outside())
+    stage.export(model.eval().requires_grad_(False), folder / EXPORT)
+
+
+def train_f(name: str, groups: str, out: Path, steps: int) -> None:
+    """One of `F`, by `mien train`."""
+    before = F[name]
+    start = None if before is None else str(out / before)
+    stage = "face-vid2vid-plus" if name == "face-vid2vid-plus" else "face-vid2vid"
+    options = TrainOptions(
+        stage, (groups,), str(out / name), start=start, steps=steps, rows=4, frames=4, learning_rate=1e-3, **SHARED
+    )
+    run_training(options, Silent())
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("groups")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=180)
+    parser.add_argument("--f-steps", type=int, default=40)
+    parser.add_argument("--only", nargs="+", choices=[*X_PORTRAIT, *F], default=[*X_PORTRAIT, *F])
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    cv2.setNumThreads(0)
+    for name in args.only:
+        if (args.out / name / EXPORT / "model_index.json").is_file():
+            continue
+        if name in X_PORTRAIT:
+            train_x_portrait(name, args.groups, args.out, args.steps)
+        else:
+            train_f(name, args.groups, args.out, args.f_steps)
+
+
+if __name__ == "__main__":
+    main()

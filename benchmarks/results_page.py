@@ -1,0 +1,57 @@
+"""Writes what `benchmarks/results.sh` has measured into the tables of docs/results.md.
+
+    python benchmarks/results_page.py OUT docs/results.md
+
+Between `<!-- table heads/cross: l1 psnr -->` and `<!-- end -->` comes the table of OUT/heads/cross.json; of its columns
+those with the metrics that are named, all for none. Measured figures with their 95 % intervals over clips.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mien.evaluation.registry import METRICS
+from mien.evaluation.statistics import Figure
+from mien.evaluation.tables import ARROWS, cell_text
+
+PLACE = re.compile(r"(<!-- table ([\w/-]+)(?:: ([\w ]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def markdown(table: dict[str, Any], wanted: list[str]) -> str:
+    """The table's rows; where it has a paper's, they come first."""
+    kept = [(n, c) for n, c in enumerate(table["columns"]) if not wanted or c["key"] in wanted]
+    protocols = {column["protocol"] for _, column in kept}
+    heads = ["origin", "method"]
+    for _, column in kept:
+        where = f"{column['protocol']}: " if len(protocols) > 1 else ""
+        heads.append(f"{where}{column['label']} {ARROWS[column['direction']]}")
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for row in table["rows"]:
+        cells = [cell(Figure(**row["figures"][n]), column["key"]) for n, column in kept]
+        lines.append("| " + " | ".join([row["origin"], row["method"], *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(figure: Figure, key: str) -> str:
+    """A figure with as many digits as its metric has."""
+    metric = METRICS.get(figure.metric or key)
+    return cell_text(figure, 3 if metric is None else metric.digits)
+
+
+def main() -> None:
+    """Command line."""
+    out, page = Path(sys.argv[1]), Path(sys.argv[2])
+
+    def filled(found: re.Match[str]) -> str:
+        table = json.loads((out / f"{found[2]}.json").read_text(encoding="utf-8"))
+        return found[1] + "\n" + markdown(table, (found[3] or "").split()) + "\n" + found[4]
+
+    page.write_text(PLACE.sub(filled, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
