@@ -94,3 +94,38 @@ def templates() -> dict[str, Make]:
     cases["a track"] = lambda place: Path(f"{named('m.safetensors', good)(place)}#walk")
     cases["a track of nothing"] = lambda place: place / "gone.safetensors#walk"
     return cases
+
+
+def dex_templates(encoder: str, width: int) -> dict[str, Make]:
+    """Templates of `mien motion`, whole ones and what nobody wrote with it."""
+    rng = np.random.default_rng(1)
+    plain = {
+        "pose": rng.normal(0, 0.2, (5, 6)).astype(np.float32),
+        "expression": rng.normal(0, 1, (5, width)).astype(np.float32),
+    }
+    about = {"format": "mien.dex-motion", "version": "1", "encoder": encoder, "rate": "25"}
+    cases: dict[str, Make] = {}
+
+    def add(name: str, tensors: dict[str, np.ndarray] = plain, **metadata: str) -> None:
+        cases[name] = named("m.safetensors", save(tensors, {**about, **metadata}))
+
+    for how, seeds in (("cut", 6), ("flipped", 6), ("head", 4), ("zeroed", 3), ("shuffled", 2)):
+        for seed in range(seeds):
+            cases[f"{how} {seed}"] = named("m.safetensors", mutated(save(plain, about), how, seed))
+    for name in plain:
+        for value in (np.nan, np.inf, 1e38, 60.0):
+            broken = plain[name].copy()
+            broken[2, 1] = value
+            add(f"{value} in {name}", {**plain, name: broken})
+        for shape in ((), (0,), (5,), (0, 6), (5, 0), (4, 6), (5, 5), (5, 6, 1), (5, 6000)):
+            add(f"{name} of {shape}", {**plain, name: np.zeros(shape, np.float32)})
+        for kind in (np.bool_, np.uint8, np.int64, np.float16, np.float64):
+            add(f"{name} as {kind.__name__}", {**plain, name: plain[name].astype(kind)})
+        add(f"no {name}", {other: codes for other, codes in plain.items() if other != name})
+    for rate in ("0", "-25", "nan", "inf", "1/0", "1e999999999", "9" * 6000, "1/" + "9" * 30, "30000/1001", "", "a\nb"):
+        add(f"rate {rate[:20]!r}", rate=rate)
+    for version in ("2", "", "9" * 6000, "1.0"):
+        add(f"version {version[:9]!r}", version=version)
+    for other in ("", "x" * 6000, "a\nb", "\x1b[31m", "\u202e"):
+        add(f"encoder {other[:9]!r}", encoder=other)
+    return cases

@@ -12,16 +12,18 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 import typer
 
 from hostile_files import Make, Videos, drivers, mutated, named, portraits
-from hostile_tables import damaged_tables, templates
+from hostile_tables import damaged_tables, dex_templates, templates
 from mien.cli.app import app
 from mien.media import open_clip, write_video
 from samples import DrawnFaceReader, job_pipeline, talking_frames
+from tiny_dex import tiny_dex_pipeline
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="makes pipes, links and odd names")
 SECONDS = 60  # for one case; most take less than a tenth of one
@@ -43,11 +45,12 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest model, loaded once, and faces that are found at once."""
     monkeypatch.setattr("mien.pipelines.x_portrait.XPortraitPipeline.from_pretrained", lambda *_, **__: PIPE)
-    for job in ("animate", "prepare"):
+    monkeypatch.setattr("mien.pipelines.dex_portrait.DeXPortraitPipeline.from_pretrained", lambda *_, **__: DEX)
+    for job in ("animate", "dex", "prepare"):
         monkeypatch.setattr(f"mien.jobs.{job}.load_face_reader", lambda *_, **__: DrawnFaceReader())
 
 
-PIPE, COMMAND = job_pipeline(), typer.main.get_command(app)
+PIPE, DEX, COMMAND = job_pipeline(), tiny_dex_pipeline(), typer.main.get_command(app)
 
 
 @contextmanager
@@ -127,7 +130,7 @@ def all_of(cases: dict[str, Make], place: Path, check: Callable[[Path, Path], ob
 
 
 def animate(out: Path, **options: object) -> Result:
-    given = {"-s": None, "-d": None, "-o": out, "--steps": 1, "--guidance": 1} | options
+    given = {"-s": None, "-o": out, "--steps": 1, "--guidance": 1} | options
     result = run("animate", *(word for pair in given.items() for word in pair))
     check_outputs(result, out)
     return result
@@ -156,6 +159,18 @@ def test_motion_files(inputs: Path, tmp_path: Path) -> None:
         assert animate(out, **{"-s": portrait, "-d": made}).exit_code == 2
 
     all_of(templates(), tmp_path, refused, 35)
+
+
+def test_motion_templates(inputs: Path, tmp_path: Path) -> None:
+    ways = cycle(("-d", "--pose-from", "--expression-from"))
+    ended: list[int] = []
+
+    def check(made: Path, out: Path) -> None:
+        given = {"-s": inputs / "portrait.png", "--system": "dex", next(ways): made}
+        ended.append(animate(out, **given).exit_code)
+
+    all_of(dex_templates(DEX.encoder_id, DEX.expression_encoder.config.code), tmp_path, check, 70)
+    assert 5 <= ended.count(0) <= 30, "some are whole, in another type or with another rate"
 
 
 def test_tables_of_jobs(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_half_precision_without_numbers_is_done_again_in_single(
     record = json.loads((tmp_path / "half.json").read_text())
     assert record["options"]["dtype"] == "float32" and record["warnings"] == [warning]
     first, second = (np.stack(list(open_clip(r.output))).astype(int) for r in (plain, report))
-    assert first.std() > 1 and np.abs(first - second).mean() < 2
+    assert first.std() > 1 and np.abs(first - second).mean() < 0.2 * first.std()
     assert pipe is None or pipe.unet.dtype == torch.float16, "the caller's stays as it was"
     assert not list(tmp_path.glob(".*"))
 
