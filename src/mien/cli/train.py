@@ -150,7 +150,7 @@ def train(
     given |= {"data": tuple(inputs.data or ()), "out": inputs.out or Path(".")}
     given["time_limit"] = None if loop.time_limit is None else parse_seconds(loop.time_limit)
     # the record of a run is JSON, which has no paths
-    plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    plain: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     options = TrainOptions(stage=stage, **plain)
     if dry_run:
         from mien.jobs.train import describe_training
