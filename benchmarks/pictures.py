@@ -56,6 +56,13 @@ def moments(video: Path, count: int = 4) -> list[np.ndarray]:
     return [frames[round(len(frames) * (index + 1) / (count + 1))] for index in range(count)]
 
 
+def thin_driver(folder: Path) -> Path:
+    """Every fifth frame of the demo's driver: enough where a few moments are shown."""
+    from mien.media import read_video, write_video
+
+    return write_video(folder / "driver.mp4", list(read_video(DEMO / "driver.mp4"))[::5], 5)
+
+
 def by_twos(pictures: list[np.ndarray]) -> list[list[np.ndarray]]:
     """Two a row."""
     return [pictures[index : index + 2] for index in range(0, len(pictures), 2)]
@@ -97,8 +104,7 @@ GAINS: tuple[tuple[str, ...], ...] = ((), ("--mouth-gain", "0"), ("--mouth-gain"
 def control(folder: Path, output: Path) -> None:
     """Gains: the driver, and below it a row for each choice."""
     shutil.copy(DEMO / "portrait_1.png", folder / "portrait.png")
-    shutil.copy(DEMO / "driver.mp4", folder)
-    rows = [moments(folder / "driver.mp4", 6)]
+    rows = [moments(thin_driver(folder), 6)]
     for index, words in enumerate(GAINS):
         mien(folder, "animate", "-s", "portrait.png", "-d", "driver.mp4", "-o", f"{index}.mp4", *words)
         rows.append(moments(folder / f"{index}.mp4", 6))
@@ -111,7 +117,7 @@ def all_faces(folder: Path, output: Path) -> None:
 
     both = [read_image(DEMO / f"portrait_{number}.png") for number in (1, 2)]
     write_image(folder / "portrait.png", np.concatenate(both, axis=1))
-    shutil.copy(DEMO / "driver.mp4", folder)
+    thin_driver(folder)
     mien(folder, "animate", "-s", "portrait.png", "-d", "driver.mp4", "-o", "out.mp4", "--face", "all")
     sheet([moments(folder / "out.mp4", 3)], output, 180)
 
@@ -120,11 +126,10 @@ def page(folder: Path, output: Path) -> None:
     """`mien serve`: the first tab after a run. Needs mien[web], playwright and a Chromium."""
     from playwright.sync_api import sync_playwright
 
-    from mien.media import read_video, write_video
     from mien.web.options import ServeOptions
     from mien.web.serve import open_page
 
-    write_video(folder / "driver.mp4", list(read_video(DEMO / "driver.mp4"))[::5], 6)
+    driver = thin_driver(folder)
     served = open_page(ServeOptions(port=0, device="cpu", folder=folder))
     try:
         with sync_playwright() as tool:
@@ -132,7 +137,7 @@ def page(folder: Path, output: Path) -> None:
             tab = browser.new_page(viewport={"width": 1280, "height": 900})
             tab.set_default_timeout(600_000)
             tab.goto(served.url, wait_until="domcontentloaded")
-            for label, path in (("Portrait", DEMO / "portrait_2.png"), ("Driver", folder / "driver.mp4")):
+            for label, path in (("Portrait", DEMO / "portrait_2.png"), ("Driver", driver)):
                 place = tab.locator(f".block:has(label:has-text('{label}'))").first
                 with tab.expect_response(lambda answer: "/upload?" in answer.url):
                     place.locator("input[type=file]").set_input_files(str(path))
