@@ -8,7 +8,7 @@ import torch
 
 from mien.geometry import HeadPose
 from mien.models.dex_portrait import FULL, NANO, Gains, Motion, Pose, drive_expression, drive_pose
-from mien.models.dex_portrait.driving import steadied
+from mien.models.dex_portrait.driving import steadied, within_reach
 from mien.models.dex_portrait.pose import (
     backward_matrix,
     codes_of_head_poses,
@@ -185,3 +185,14 @@ def test_a_steadied_motion_keeps_its_course_and_loses_its_jitter() -> None:
     assert (even.pose - course)[4:-4].std() < 0.6 * (rough - course).std()
     still = steadied(Motion(course, course))
     assert torch.allclose(still.pose[4:-4], course[4:-4], atol=1e-5)  # no delay
+
+
+def test_a_head_is_held_within_reach_and_small_ways_are_left() -> None:
+    source = Pose.from_code(torch.tensor([[0.1, 0.0, 0.0, 0.2, -0.1, 0.0]]))
+    driven = Pose.from_code(torch.tensor([[0.3, 0.2, 0.1, 0.21, -0.1, 0.01], [0.0, 0.0, 0.0, 1.4, -0.1, 1.0]]))
+    held = within_reach(source, driven, 0.1, 0.15)
+    assert torch.equal(held.rotation, driven.rotation)
+    assert torch.allclose(held.translation[0], driven.translation[0], atol=1e-4)
+    assert float(held.scale[0]) == pytest.approx(float(driven.scale[0]), rel=1e-3)
+    assert float(held.translation[1, 0]) == pytest.approx(0.4, abs=1e-3)
+    assert float(held.scale[1] / source.scale[0]) == pytest.approx(np.exp(0.15), rel=1e-3)

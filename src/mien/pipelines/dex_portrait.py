@@ -27,6 +27,7 @@ from mien.errors import WeightsError
 from mien.geometry import face_crop, masked_frame
 from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, drive_expression, drive_pose
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
+from mien.models.dex_portrait.driving import within_reach
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.injection import MotionInjection
@@ -58,7 +59,7 @@ START_PARTS: dict[str, type[ModelMixin]] = {"reenactor": Reenactor, "expression_
 # small, and a pose in half precision would tremble
 ENCODERS = ("pose_encoder", "expression_encoder")
 _EXACT = (*ENCODERS, "expression_shape")
-OPTIONS = ("image_size", "defaults", "crop_scale", "ray_maps", "warping")
+OPTIONS = ("image_size", "defaults", "crop_scale", "ray_maps", "warping", "reach")
 _BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "dex_portrait_nano"
 # a square picture and its 68 landmarks, 0 to 1 across it
 Frame = tuple[Picture, NDArray[np.floating]]
@@ -128,6 +129,7 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         crop_scale: float = 2.05,
         ray_maps: bool = True,
         warping: bool = True,
+        reach: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if (reenactor is None) != (expression_shape is None):
@@ -146,7 +148,7 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             scheduler=scheduler,
         )
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
-        self.register_to_config(**options, ray_maps=ray_maps, warping=warping)
+        self.register_to_config(**options, ray_maps=ray_maps, warping=warping, reach=reach)
         self._sources: list[Tensor] = []
         self._own: Motion | None = None
         self._square: tuple[Tensor, NDArray[np.floating]] | None = None
@@ -306,6 +308,8 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             codes = pose_from.pose
             reference = Pose.from_code(codes[pose_from.reference : pose_from.reference + 1])
             pose = drive_pose(own_pose, Pose.from_code(codes[:count]), reference, gains)
+            if gains.relative and self.config.reach is not None:
+                pose = within_reach(own_pose, pose, *self.config.reach)
         if expression_from is not None:
             expression = drive_expression(own.expression, expression_from.expression[:count], gains.expression)
         pose = pose if len(pose) == count else pose.repeat(count)

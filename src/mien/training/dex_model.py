@@ -198,6 +198,7 @@ def as_pipeline(
         defaults=few if nano else {},
         ray_maps=ray_maps,
         warping=warping,
+        reach=(0.1, 0.15) if nano else None,  # the training heads stay within it
     )
 
 

@@ -84,6 +84,17 @@ def drive_pose(source: Pose, driving: Pose, reference: Pose, gains: Gains) -> Po
     return Pose(turn @ source.rotation, source.translation + gains.pose * way, source.scale * (gains.pose * zoom).exp())
 
 
+def within_reach(source: Pose, driven: Pose, shift: float, zoom: float) -> Pose:
+    """Poses [f] whose place and size are softly held near the portrait's [1]; rotations are left as they are.
+
+    A small model fills in what a head that moves away uncovers only so far. shift: sides of the square; zoom: natural
+    logarithm of a factor; what is asked for x becomes limit tanh(x / limit).
+    """
+    way, grown = driven.translation - source.translation, (driven.scale / source.scale).log()
+    held = source.translation + 2 * shift * (way / (2 * shift)).tanh()
+    return Pose(driven.rotation, held, source.scale * (zoom * (grown / zoom).tanh()).exp())
+
+
 def drive_expression(source: Tensor, driving: Tensor, gain: float) -> Tensor:
     """Codes [f, e] from the portrait's own [1, e] (gain 0) through the driver's [f, e] (gain 1) and beyond.
 
