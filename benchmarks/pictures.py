@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,10 @@ def moments(video: Path, count: int = 4) -> list[np.ndarray]:
 
 
 def thin_driver(folder: Path) -> Path:
-    """Every fifth frame of the demo's driver: enough where a few moments are shown."""
+    """Every second frame of the demo's driver: enough where a few moments are shown."""
     from mien.media import read_video, write_video
 
-    return write_video(folder / "driver.mp4", list(read_video(DEMO / "driver.mp4"))[::5], 5)
+    return write_video(folder / "driver.mp4", list(read_video(DEMO / "driver.mp4"))[::2], Fraction(25, 2))
 
 
 def by_twos(pictures: list[np.ndarray]) -> list[list[np.ndarray]]:
