@@ -29,6 +29,7 @@ from mien.jobs.progress import Progress, Silent
 from mien.media import Clip, ClipInfo, open_clip
 from mien.media.files import readable_file, whole_file
 from mien.models.dex_portrait import Motion
+from mien.models.dex_portrait.driving import steadied
 from mien.models.dex_portrait.pose import CODE
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def read_clip_motion(
     read = pipe.read_motion(frames(), progress=progress.reach)
     moments, known = np.arange(len(faces)), np.array(seen)
     pose, expression = (_between(moments, known, codes) for codes in (read.pose, read.expression))
-    return Motion(pose, expression), report
+    return steadied(Motion(pose, expression)), report
 
 
 def _between(moments: np.ndarray, known: np.ndarray, codes: torch.Tensor) -> torch.Tensor:
