@@ -73,7 +73,8 @@ def train_x_portrait(name: str, groups: str, out: Path, steps: int) -> None:
         "x-portrait/local", (groups,), str(folder), start=start, steps=steps, **X_PORTRAIT[name], **SHARED
     )
     stage = PortraitStage("local", options, plan=plan(steps, options.local))
-    train(stage, options)
+    if not train(stage, options).finished:
+        return
     model = stage.build()
     checkpoints.fill(model, checkpoints.find(folder).averaged_weights(), stage.outside())
     stage.export(model.eval().requires_grad_(False), folder / EXPORT)

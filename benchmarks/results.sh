@@ -8,7 +8,7 @@ set -eu
 groups=$1 trained=$2 out=$3 data=${SHARED_DATA:-../shared/data}
 mkdir -p "$out"
 mien evaluate build real "$data" "$out/real.json" --pairs 13 --frames 12 --step 4
-mien evaluate build heads "$groups" "$out/heads.json" --pairs 12 --protocol cross
+mien evaluate build heads "$groups" "$out/heads.json" --pairs 12 --frames 8 --step 2 --protocol cross
 
 run() {  # all systems on both benchmarks
     mien evaluate run "$out/heads.json" -o "$out/heads" --weights "$data" "$@" --system truth

@@ -128,7 +128,7 @@ def test_heads_give_an_exact_truth(tmp_path: Path) -> None:
         assert pair.source.row == pair.truth.row and pair.driver.first == pair.truth.first == pair.source.first
     footage = load_footage(made.pairs[2], 64)
     assert footage.truth is not None and len(footage.truth) == 16
-    assert (footage.truth[0] == footage.case.source).all(), "portrait and driver begin alike"
+    assert (footage.truth[0] == footage.case.source).all() and footage.first == 1, "what was given is not scored"
     apart = made.pairs[4]
     assert apart.expression is not None and apart.expression.first != apart.driver.first
     assert build_heads(tmp_path, BuildOptions(pairs=2)) == build_heads(tmp_path, BuildOptions(pairs=2))

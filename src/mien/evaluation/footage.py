@@ -46,7 +46,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Footage:
-    """A case and its truth [n, s, s, 3], where there is one. first: the frame with which scoring begins."""
+    """A case and its truth [n, s, s, 3], where there is one. first: the frame with which scoring begins:
+    1 where the truth's first frame is the source."""
 
     case: Case
     truth: Frames | None
@@ -68,7 +69,8 @@ def load_footage(pair: Pair, side: int) -> Footage:
         driver, expression = driver[:length], expression[:length]
     if truth is not None and len(truth) != len(driver):
         raise InputError(f"pair {pair.id}: the truth has {len(truth)} frames, but the driver {len(driver)}")
-    first = 1 if pair.protocol == "self" else 0
+    # what a system was given is no answer of its own
+    first = 1 if pair.protocol == "self" or (truth is not None and np.array_equal(truth[0], source)) else 0
     if len(driver) <= first:
         raise InputError(f"pair {pair.id}: {pair.driver.path} gives one frame, but a self pair needs two at least")
     case = Case(pair.id, pair.protocol, source, driver, expression, pair.rate)

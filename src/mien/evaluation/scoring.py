@@ -20,7 +20,7 @@ from mien.evaluation.registry import METRICS, chosen_metrics
 from mien.evaluation.weights import NEEDS, WeightFile, find_weights, missing
 from mien.faces import FaceReader, FaceReading
 
-REVISION = 1  # raised when a metric is computed in another way, so that kept scores are measured anew
+REVISION = 2  # raised when a metric is computed in another way, so that kept scores are measured anew
 _PACKAGES = ("mediapipe", "torchmetrics", "pyiqa", "opencv-python-headless", "insightface")
 NO_TRUTH = "no truth exists for this pair"
 _TRUE_METRICS = {key for key, metric in METRICS.items() if metric.against == "truth"}
