@@ -39,10 +39,10 @@ run "$@"
 for bench in heads real; do
     (
         cd "$out/$bench"
-        mien evaluate table1 $names -o tables
-        mien evaluate table2 X-Portrait-nano $parts -o tables
-        mien evaluate dex-table1 $names -o tables
-        mien evaluate dex-table2 -o tables
+        mien evaluate table1 $names -o .
+        mien evaluate table2 X-Portrait-nano $parts -o .
+        mien evaluate dex-table1 $names -o .
+        mien evaluate dex-table2 -o .
     )
 done
 python benchmarks/results_page.py "$out" docs/results.md

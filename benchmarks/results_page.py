@@ -47,7 +47,10 @@ def main() -> None:
     out, page = Path(sys.argv[1]), Path(sys.argv[2])
 
     def filled(found: re.Match[str]) -> str:
-        table = json.loads((out / f"{found[2]}.json").read_text(encoding="utf-8"))
+        place = out / f"{found[2]}.json"
+        if not place.is_file():  # measured apart: what the page has stays
+            return found[0]
+        table = json.loads(place.read_text(encoding="utf-8"))
         return found[1] + "\n" + markdown(table, (found[3] or "").split()) + "\n" + found[4]
 
     page.write_text(PLACE.sub(filled, page.read_text(encoding="utf-8")), encoding="utf-8")
