@@ -87,7 +87,8 @@ def build(studio: Studio, desk: Desk) -> None:
         "api_visibility": "private",
     }
     started = [go.click(**settings), examples.load_input_event.then(**settings)]
-    stop.click(cancel, None, outputs[0], cancels=started, queue=False, api_visibility="private")
+    stopped = stop.click(cancel, None, outputs[0], queue=False, api_visibility="private")
+    stopped.then(None, cancels=started, queue=False, api_visibility="private")
 
 
 def _inputs() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.HTML, gr.Examples]:

@@ -66,7 +66,8 @@ def build(studio: Studio, desk: Desk) -> None:
         show_progress_on=status,
         api_visibility="private",
     )
-    stop.click(cancel, None, status, cancels=[started], queue=False, api_visibility="private")
+    stopped = stop.click(cancel, None, status, queue=False, api_visibility="private")
+    stopped.then(None, cancels=[started], queue=False, api_visibility="private")
 
 
 def _shown(result: BatchResult, watch: Watch) -> tuple[Any, ...]:

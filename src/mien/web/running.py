@@ -152,6 +152,15 @@ class Watches:
             watch.stop()
         return len(watches)
 
+    def wait(self, person: str, seconds: float) -> None:
+        """Until nothing of a person runs any more, at most so long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with self._lock:
+                if person not in self._watches:
+                    return
+            time.sleep(0.05)
+
     def stop_all(self) -> None:
         """Stop everybody's."""
         with self._lock:

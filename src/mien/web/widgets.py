@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 Values = Mapping[Any, Any]  # what gradio gives for a set of components
 
 STOPPED = "Stopped. Nothing was written."
+_PATIENCE = 60.0  # seconds; a job ends at its next word
 
 _log = logging.getLogger("mien.web")
 
@@ -105,8 +106,12 @@ class Desk:
         return f"This is a fault of the program ({type(error).__name__}); the server's log says more."
 
     def stop(self, request: gr.Request) -> str:
-        """Stop what a person runs; returns the status."""
+        """Stop what a person runs and wait for its end; returns the status.
+
+        Only then may gradio cancel what waits in the queue: a job that it cancels while it runs shows "Error".
+        """
         running = self._watches.stop(request.session_hash or "")
+        self._watches.wait(request.session_hash or "", _PATIENCE)
         return style.note(STOPPED if running else "Nothing is running.")
 
     def leave(self, request: gr.Request) -> None:
