@@ -42,7 +42,7 @@ from mien.pipelines.finishing import Keeper, kept
 from mien.pipelines.pictures import Picture, as_output, as_uint8, batches, to_pixels
 from mien.pipelines.reenactment import Reenacted, Start, decoded_from_starts
 from mien.pipelines.x_portrait import SCHEDULERS
-from mien.weights import bundled
+from mien.weights import FOLDERS, HERE, bundled
 
 PARTS: dict[str, type[ModelMixin]] = {
     "pose_encoder": PoseEncoder,
@@ -60,7 +60,7 @@ START_PARTS: dict[str, type[ModelMixin]] = {"reenactor": Reenactor, "expression_
 ENCODERS = ("pose_encoder", "expression_encoder")
 _EXACT = (*ENCODERS, "expression_shape")
 OPTIONS = ("image_size", "defaults", "crop_scale", "ray_maps", "warping", "reach")
-_BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "dex_portrait_nano"
+_BUNDLED = HERE / FOLDERS["dex-nano"]
 # a square picture and its 68 landmarks, 0 to 1 across it
 Frame = tuple[Picture, NDArray[np.floating]]
 StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
@@ -69,8 +69,7 @@ StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 @dataclass
 class DeXPortraitOutput(BaseOutput):
     """`frames`: list of PIL pictures ("pil"), uint8 array [f, h, w, 3] ("np") or tensor [f, 3, h, w] in [-1, 1]
-    ("pt").
-    """
+    ("pt")."""
 
     frames: Any
 
@@ -179,11 +178,7 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
                 home = bundled("nano") if part in index.get("shares", ()) else folder
                 parts[part] = loading.load_part(kind, home / part, None if part in _EXACT else torch_dtype)
         if "scheduler" not in parts:
-            settings = loading.read_json(folder / "scheduler" / "scheduler_config.json")
-            kind_name = str(settings.get("_class_name", ""))
-            if kind_name not in SCHEDULERS:
-                raise WeightsError(f"{folder / 'scheduler'}: unknown scheduler {kind_name!r}.")
-            parts["scheduler"] = SCHEDULERS[kind_name].from_config(settings)
+            parts["scheduler"] = loading.load_scheduler(SCHEDULERS, folder / "scheduler")
         options: dict[str, Any] = {key: index[key] for key in OPTIONS if key in index}
         return cls(**options, **parts)
 

@@ -37,14 +37,11 @@ def make_stage(options: TrainOptions) -> Stage:
         from mien.training.x_portrait import PortraitStage
 
         return PortraitStage(name.partition("/")[2], options)
-    if name == "dex/motion" and options.preset in ("supervised", "supervised-no-augmentation"):
-        from mien.training.dex_encoders import DexEncoders
-
-        return DexEncoders(options)
     if name == "dex/motion":
+        from mien.training.dex_encoders import ABLATION, PRESET, DexEncoders
         from mien.training.dex_motion import DexMotion
 
-        return DexMotion(options)
+        return DexEncoders(options) if options.preset in (PRESET, ABLATION) else DexMotion(options)
     if name == "dex/animator":
         from mien.training.dex_animator import DexAnimator
 
