@@ -1,6 +1,6 @@
 """Trains X-Portrait's ablations, the landmark baseline, F and F Plus at nano size, each with the same small budget.
 
-    python benchmarks/ablations.py GROUPS OUT [--steps 180] [--f-steps 40] [--only NAME ...]
+    python benchmarks/ablations.py GROUPS OUT [--steps 600] [--f-steps 600] [--only NAME ...]
 
 GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. Each run leaves OUT/NAME/export,
 which `mien evaluate run --system NAME=x-portrait:OUT/NAME/export` scores (`landmarks:`, `face-vid2vid:` and
@@ -9,8 +9,9 @@ which `mien evaluate run --system NAME=x-portrait:OUT/NAME/export` scores (`land
 All five of X-Portrait's kind start from the same weights: VAE, U-Net and R of the bundled nano, which stand in for
 Stable Diffusion's, with C and C_l drawn anew, and without the reenactor, whose help would hide what the controls do.
 They learn from the same people and motions in the same order, `--steps` steps of 16 windows of 128 px; only the ablated
-thing differs. F and F Plus share their first `--f-steps`, and have as many more each; `--f-steps` is to be chosen so
-that they take as long as the others.
+thing differs. F and F Plus begin from nothing, with whole pictures at 128 px (nano's 256 px would leave them a quarter
+of the steps), 8 a step, which takes as long as a step of the others; they share the first `--f-steps` and have as many
+more each.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from mien.jobs.progress import Silent
-from mien.jobs.train import EXPORT, run_training
+from mien.jobs.train import EXPORT
+from mien.models.face_vid2vid import NANO
 from mien.training import checkpoints
+from mien.training.face_vid2vid_stage import FaceVid2VidStage
 from mien.training.loop import train
 from mien.training.options import TrainOptions
 from mien.training.presets import Plan
+from mien.training.stage import Stage
 from mien.training.x_portrait import PortraitStage
 from mien.weights import bundled
 
@@ -72,23 +76,29 @@ def train_x_portrait(name: str, groups: str, out: Path, steps: int) -> None:
     options = TrainOptions(
         "x-portrait/local", (groups,), str(folder), start=start, steps=steps, **X_PORTRAIT[name], **SHARED
     )
-    stage = PortraitStage("local", options, plan=plan(steps, options.local))
-    if not train(stage, options).finished:
-        return
-    model = stage.build()
-    checkpoints.fill(model, checkpoints.find(folder).averaged_weights(), stage.outside())
-    stage.export(model.eval().requires_grad_(False), folder / EXPORT)
+    train_and_export(PortraitStage("local", options, plan=plan(steps, options.local)), options)
 
 
 def train_f(name: str, groups: str, out: Path, steps: int) -> None:
-    """One of `F`, by `mien train`."""
+    """One of `F`; nano's configuration at half the side, its keypoint detector seeing as many pixels as before."""
     before = F[name]
     start = None if before is None else str(out / before)
-    stage = "face-vid2vid-plus" if name == "face-vid2vid-plus" else "face-vid2vid"
+    plus = name == "face-vid2vid-plus"
+    kind = "face-vid2vid-plus" if plus else "face-vid2vid"
     options = TrainOptions(
-        stage, (groups,), str(out / name), start=start, steps=steps, rows=4, frames=4, learning_rate=1e-3, **SHARED
+        kind, (groups,), str(out / name), start=start, steps=steps, rows=4, frames=2, learning_rate=1e-3, **SHARED
     )
-    run_training(options, Silent())
+    config = replace(NANO, image_size=128, detector_scale=2 * NANO.detector_scale)
+    train_and_export(FaceVid2VidStage(options, plus, config), options)
+
+
+def train_and_export(stage: Stage, options: TrainOptions) -> None:
+    """Until its steps are over; then the averaged weights as inference loads them."""
+    if not train(stage, options).finished:
+        return
+    model, folder = stage.build(), Path(options.out)
+    checkpoints.fill(model, checkpoints.find(folder).averaged_weights(), stage.outside())
+    stage.export(model.eval().requires_grad_(False), folder / EXPORT)
 
 
 def main() -> None:
@@ -96,8 +106,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=180)
-    parser.add_argument("--f-steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--f-steps", type=int, default=600)
     parser.add_argument("--only", nargs="+", choices=[*X_PORTRAIT, *F], default=[*X_PORTRAIT, *F])
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

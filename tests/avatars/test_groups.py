@@ -125,8 +125,12 @@ def test_paired_expressions_come_under_another_pose(model: HeadModel) -> None:
     paired = make_performance(model, np.random.default_rng(3), [], paired=True)
     assert np.array_equal(paired.expression[16:32], paired.expression[:16])
     assert not np.array_equal(plain.expression[16:32], plain.expression[:16])
-    assert np.array_equal(paired.angles, plain.angles) and np.array_equal(paired.expression[32:], plain.expression[32:])
+    assert np.array_equal(paired.angles[:48], plain.angles[:48])
+    assert np.array_equal(paired.expression[32:], plain.expression[32:])
     assert paired.kind[16] == "paired:0" and paired.kind[31] == "paired:15" and len(paired.kind) == len(paired)
+    assert np.array_equal(paired.angles[48:], paired.angles[32:48])
+    assert np.array_equal(paired.place[48:], paired.place[32:48])
+    assert not np.array_equal(paired.expression[48:], paired.expression[32:48])
 
 
 def test_displacements_for_the_encoders_are_those_of_the_expression_alone(model: HeadModel, tmp_path: Path) -> None:
@@ -135,6 +139,7 @@ def test_displacements_for_the_encoders_are_those_of_the_expression_alone(model:
     made = encoder_data.EncoderData([tmp_path])
     group = made.groups[0]
     assert list(group.other[:3]) == [16, 17, 18] and group.other[40] == -1
+    assert list(group.twin[32:35]) == [48, 49, 50] and group.twin[0] == -1
     moved = group.moved
     same = np.abs(moved[:, :16] - moved[:, 16:32]).mean()
     other = np.abs(moved[:, :16] - np.roll(moved[:, :16], 1, 1)).mean()

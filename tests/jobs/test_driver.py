@@ -9,6 +9,7 @@ from faces_drawn import unit_face
 from mien.errors import InputError
 from mien.faces import TrackReport
 from mien.geometry import SquareCrop
+from mien.geometry.reach import Reach
 from mien.jobs.driver import DriverTrack, control_frames, place_driver, read_faces
 from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
 from mien.jobs.progress import Silent
@@ -125,7 +126,7 @@ def test_a_wandering_head_is_held_within_reach() -> None:
     crop, report = SquareCrop(0, 0, 64), TrackReport()
     free = DriverTrack([], report, 0, crop, matrix)
     face = unit_face() * 0.2
-    held = DriverTrack([], report, 0, crop, matrix, face + anchor, (0.1, 0.15))
+    held = DriverTrack([], report, 0, crop, matrix, face + anchor, Reach(0.1, 0.15))
     near, far = face + 0.51, face + 0.9
     assert free.placement(far) is matrix
     assert np.abs(held.placement(near)[:, 2]).max() < 0.001

@@ -7,8 +7,9 @@ import torch
 
 from mien.errors import WeightsError
 from mien.models.reenactor import Reenactor, ReenactorConfig
-from mien.models.reenactor.flow import global_flow, landmark_maps, local_flow, places, warp
+from mien.models.reenactor.flow import global_flow, landmark_maps, local_flow, places, similar_flow, warp
 from mien.models.reenactor.openings import openings
+from mien.models.reenactor.surroundings import goes_with_head, surroundings_flow
 from mien.pipelines.loading import load_part
 
 TINY = ReenactorConfig(64, (4, 4, 8), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4)
@@ -30,7 +31,7 @@ def test_places_are_the_centres_that_grid_sample_reads() -> None:
     assert torch.allclose(window, picture[:, :, :4, 4:], atol=1e-6)
 
 
-@pytest.mark.parametrize("flow", [global_flow, local_flow])
+@pytest.mark.parametrize("flow", [global_flow, local_flow, similar_flow])
 def test_landmarks_that_stay_move_nothing(flow) -> None:  # type: ignore[no-untyped-def]
     grid, marks = places((16, 16), (-1, -1), (2, 2), torch.zeros(1))[None], points(1, 2)
     assert torch.allclose(flow(marks, marks, grid), grid.expand(2, -1, -1, -1), atol=1e-3)
@@ -41,6 +42,15 @@ def test_an_affine_motion_is_found_everywhere(flow) -> None:  # type: ignore[no-
     grid, marks = places((16, 16), (-1, -1), (2, 2), torch.zeros(1))[None], points(1)
     matrix, shift = torch.tensor([[1.1, 0.2], [-0.1, 0.9]]), torch.tensor([0.1, -0.05])
     assert torch.allclose(flow(marks, marks @ matrix + shift, grid), grid @ matrix + shift, atol=5e-3)
+
+
+def test_a_similar_flow_turns_and_scales_and_does_not_stretch() -> None:
+    grid, marks = places((16, 16), (-1, -1), (2, 2), torch.zeros(1))[None], points(1)
+    turn, shift = 1.2 * torch.tensor([[0.8, 0.6], [-0.6, 0.8]]), torch.tensor([0.1, -0.05])
+    assert torch.allclose(similar_flow(marks, marks @ turn + shift, grid), grid @ turn + shift, atol=1e-4)
+    stretched = similar_flow(marks, marks * torch.tensor([1.5, 1.0]), grid)
+    across, down = (stretched[0, :, 1:] - stretched[0, :, :-1]).norm(dim=-1), (stretched[0, 1:] - stretched[0, :-1])
+    assert torch.allclose(across.mean(), down.norm(dim=-1).mean(), rtol=1e-4)
 
 
 def test_the_local_flow_takes_every_landmark_where_it_belongs() -> None:
@@ -132,3 +142,36 @@ def test_it_is_saved_and_loaded_strictly(tmp_path: Path) -> None:
     (tmp_path / "other" / "config.json").write_text((tmp_path / "config.json").read_text())
     with pytest.raises(WeightsError, match="shape"):
         load_part(Reenactor, tmp_path / "other")
+
+
+def face(shift: tuple[float, float] = (0.0, 0.0)) -> torch.Tensor:
+    """Keypoints [1, 70, 2] on a circle of .3 half sides, those that matter in their places."""
+    angle = torch.linspace(0, 2 * torch.pi, 70)
+    marks = 0.3 * torch.stack([angle.cos(), angle.sin()], -1)[None]
+    marks[:, [36, 45, 27]] = torch.tensor([[-0.15, -0.1], [0.15, -0.1], [0.0, -0.1]])
+    return marks + torch.tensor(shift)
+
+
+def test_hair_goes_with_the_head_and_the_background_stays() -> None:
+    grid = places((64, 64), (-1, -1), (2, 2), torch.zeros(1))[None]
+    marks, hair, corner = face(), (19, 32), (0, 0)
+    share = goes_with_head(marks, grid)[0, ..., 0]
+    assert share[hair] > 0.95 and share[32, 32] == 1 and share[corner] < 0.01
+    assert share[[0, -1]].max() < 0.02 and share[:, [0, -1]].max() < 0.02  # half a place inside the border
+    flow = surroundings_flow(marks + 0.05, marks, grid)
+    assert torch.allclose(flow[0][hair], grid[0][hair] - 0.05, atol=5e-3)
+    assert torch.allclose(flow[0][corner], grid[0][corner], atol=1e-3)
+
+
+def test_an_opening_mouth_does_not_lift_the_hair() -> None:
+    grid, open_mouth = places((64, 64), (-1, -1), (2, 2), torch.zeros(1))[None], face()
+    open_mouth[:, 5:12, 1] += 0.1
+    open_mouth[:, 48:68, 1] += 0.1
+    assert torch.allclose(surroundings_flow(open_mouth, face(), grid), grid.expand(1, -1, -1, -1), atol=2e-3)
+
+
+def test_hair_tilts_with_the_head() -> None:
+    grid, turn = places((64, 64), (-1, -1), (2, 2), torch.zeros(1))[None], torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    upright, lying = goes_with_head(face(), grid)[0, ..., 0], goes_with_head(face() @ turn, grid)[0, ..., 0]
+    assert torch.allclose(lying, upright.T.flip(0), atol=1e-4) or torch.allclose(lying, upright.T.flip(1), atol=1e-4)
+    assert not torch.allclose(lying, upright, atol=1e-2)

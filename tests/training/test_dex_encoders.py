@@ -47,6 +47,7 @@ def drawn_group(folder: Path, people: int = 2, motions: int = 6) -> None:
         pupils=np.full((people, motions, 2, 3), 100, np.float32),
         head_pose=poses,
         rotation=np.stack([rotation_matrix(pose[:3]) for pose in poses[0]]).astype(np.float32),
+        shift_scale=poses[0, :, 3:],
         expression=expression,
         validation=np.array(False),
     )
@@ -79,6 +80,41 @@ def test_pose_codes_follow_mirrored_and_turned_pictures() -> None:
     np.testing.assert_allclose(seen, (projected(moved, spot)[0] + 1) * 32, atol=1.6)
 
 
+def test_a_pose_with_two_expressions_is_shown_twice_in_the_same_way(tmp_path: Path) -> None:
+    drawn_group(tmp_path)
+    meta = dict(np.load(tmp_path / "group_000_meta.npz"))
+    meta["rotation"][3:], meta["shift_scale"][3:] = meta["rotation"][:3], meta["shift_scale"][:3]
+    meta["landmarks"][:, 3:] = meta["landmarks"][:, :3]
+    np.savez(tmp_path / "group_000_meta.npz", **meta)
+    frames = np.load(tmp_path / "group_000_frames.npy")
+    frames[:, 3:] = frames[:, :3]
+    np.save(tmp_path / "group_000_frames.npy", frames)
+    made = data.EncoderData([tmp_path])
+    assert made.groups[0].twin.tolist() == [3, 4, 5, 0, 1, 2]
+    batch = made.draw(np.random.default_rng(0), 3, (32, 32), data.Roughness())
+    assert batch["twin_of"].tolist() == [0, 1, 2] and torch.equal(batch["twins"], batch["masked"])
+    none = made.draw(np.random.default_rng(0), 3, (32, 32), data.Roughness.none())
+    assert "twins" not in none
+    stage = DexEncoders(TrainOptions("dex/motion", (str(tmp_path),), "out", preset="supervised"), TINY)
+    model = stage.build()
+    for weights in model.pose_encoder.parameters():
+        torch.nn.init.normal_(weights, std=0.2)  # the last layer begins at nought: every pose is the same
+    with torch.no_grad():
+        assert float(stage.loss(model, batch, torch.Generator())["steady"]) < 1e-5
+        batch["twins"] = batch["twins"].flip(0)
+        assert float(stage.loss(model, batch, torch.Generator())["steady"]) > 1e-4
+
+
+def test_folders_are_drawn_from_by_their_shares(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("much", "little")]
+    for folder, people in zip(folders, (6, 2), strict=True):
+        folder.mkdir()
+        drawn_group(folder, people)
+    assert np.allclose(data.EncoderData(folders)._odds, [0.75, 0.25])
+    shares = dict(zip(folders, (0.4, 0.6), strict=True))
+    assert np.allclose(data.EncoderData(folders, shares=shares)._odds, [0.4, 0.6])
+
+
 def test_the_stage_learns_and_exports(tmp_path: Path) -> None:
     drawn_group(tmp_path)
     options = TrainOptions(
@@ -87,7 +123,7 @@ def test_the_stage_learns_and_exports(tmp_path: Path) -> None:
     )  # fmt: skip
     stage = DexEncoders(options, TINY)
     outcome = train(stage, options)
-    assert outcome.finished and set(outcome.terms) == {"anchor", "moved", "agreement", "apart"}
+    assert outcome.finished and set(outcome.terms) == {"anchor", "steady", "moved", "agreement", "apart"}
     model = stage.build()
     stage.start(model, tmp_path / "run")
     stage.export(model, tmp_path / "export")

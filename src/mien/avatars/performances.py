@@ -55,7 +55,8 @@ def make_performance(
 ) -> Performance:
     """64 motions: even ones up to 30 made up, odd ones measured (made up without a library), then the two clips.
 
-    paired: motions 16 to 31 repeat the expressions of 0 to 15 under poses of their own.
+    paired: motions 16 to 31 repeat the expressions of 0 to 15 under poses of their own, and the second clip repeats the
+    poses of the first with expressions of its own.
     """
     limits = limits or MotionLimits()
     angles, place, expression = np.zeros((MOTIONS, 3)), np.zeros((MOTIONS, 3)), np.zeros((MOTIONS, len(model.names)))
@@ -79,6 +80,9 @@ def make_performance(
         parts, source = _clip(model, rng, library, measured=number == 0 or rng.random() < 0.5, widest=limits.yaw)
         angles[first:last], place[first:last], expression[first:last] = parts
         kind += [source] * _LENGTH
+    if paired:
+        (here, there), (first, last) = CLIPS
+        angles[first:last], place[first:last] = angles[here:there], place[here:there]
     return _limited(angles, place, expression, tuple(kind), limits)
 
 

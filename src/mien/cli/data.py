@@ -94,7 +94,7 @@ def avatars(
     per_group: Annotated[int, typer.Option(min=1, help="People who share their motions.")] = 25,
     validation_groups: Annotated[int, typer.Option(min=0, help="Groups kept out of training.")] = 1,
     styled: Annotated[float, typer.Option(min=0, max=1, help="Share of random people drawn, painted or carved.")] = 0.0,
-    paired: Annotated[bool, typer.Option("--paired", help="Show single expressions under two poses each.")] = False,
+    paired: Annotated[bool, typer.Option("--paired", help="Repeat some expressions, and some poses.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed makes the same dataset.")] = 20240607,
     workers: Workers = _CORES,
 ) -> None:

@@ -21,6 +21,7 @@ from mien.geometry import (
     local_patches,
 )
 from mien.geometry.crops import DRIVER_SCALE
+from mien.geometry.reach import Reach
 from mien.jobs.options import AnimateOptions
 from mien.jobs.portrait import Portrait
 from mien.jobs.progress import Progress
@@ -35,8 +36,7 @@ _OVERSAMPLE = 2
 class DriverTrack:
     """A driver's faces, a reading for each frame. best_frame: the frame that was laid over the portrait.
 
-    anchor: the portrait's landmarks in the square; reach: how far from them the head may go, in units of the square,
-    and how much larger or smaller it may get, as a logarithm; None: anything.
+    anchor: the portrait's landmarks in the square; reach: how far from them the head may go; None: anywhere.
     """
 
     faces: list[TrackedFace]
@@ -45,14 +45,14 @@ class DriverTrack:
     crop: SquareCrop
     matrix: np.ndarray | None
     anchor: np.ndarray | None = None
-    reach: tuple[float, float] | None = None
+    reach: Reach | None = None
 
     def placement(self, landmarks: np.ndarray | None) -> np.ndarray | None:
         """The map [2, 3] for a frame with these landmarks in the crop: the track's, softly held within reach."""
         if self.matrix is None or self.reach is None or self.anchor is None or landmarks is None:
             return self.matrix
         placed = landmarks @ self.matrix[:, :2].T + self.matrix[:, 2]
-        shift, zoom = self.reach
+        shift, zoom = self.reach.shift, self.reach.zoom
         grown = np.log(_spread(placed) / _spread(self.anchor))
         scale = np.exp(zoom * np.tanh(grown / zoom) - grown)
         away = placed.mean(0) - self.anchor.mean(0)
@@ -130,7 +130,7 @@ def place_driver(
     best_frame: int | str,
     align: bool,
     scale: float = DRIVER_SCALE,
-    reach: tuple[float, float] | None = None,
+    reach: Reach | None = None,
 ) -> DriverTrack:
     """Choose the square, the frame that is most like the portrait, and the map that lays its face over the portrait's.
 

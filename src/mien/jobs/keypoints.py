@@ -21,6 +21,7 @@ from mien.geometry.keypoint_motion import (
 from mien.geometry.measured_face import MeasuredFace
 from mien.geometry.motion_gains import MotionGains, gained
 from mien.geometry.one_euro import steadied
+from mien.geometry.reach import held_turns
 from mien.jobs.driver import DriverTrack
 from mien.jobs.options import GAINS, AnimateOptions
 from mien.jobs.portrait import Portrait, is_video
@@ -122,4 +123,7 @@ def taken_over(
     motions = steadied([measured.of(motion) for motion in motions], control.rate, control.smooth)
     reference = None if track.best_frame is None or track.matrix is None else motions[track.best_frame]
     source = source if isinstance(source, FaceMotion) else source[: len(motions)]
+    if reference is not None and track.reach is not None and not control.gains.relative:
+        portrait_face = source if isinstance(source, FaceMotion) else source[0]
+        motions = held_turns(motions, portrait_face, reference, track.reach.turn)
     return gained(motions, source, reference, control.gains, EXPRESSION_NAMES), reference

@@ -24,6 +24,7 @@ from torch import Tensor
 from mien.diffusion import GatedDDIMScheduler, WindowPlan, XPortraitDDIMScheduler, denoise_ring
 from mien.faces import load_face_reader
 from mien.geometry.keypoint_motion import Floats
+from mien.geometry.reach import Reach
 from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import XPortraitNetworks
 from mien.models.x_portrait.appearance_reference import AppearanceReference
@@ -103,7 +104,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
         crop_scale: float = 2.5,
-        reach: tuple[float, float] | None = None,
+        reach: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -173,11 +174,9 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         return float(self.config.crop_scale)
 
     @property
-    def reach(self) -> tuple[float, float] | None:
-        """How far a head may go from the portrait's place, in units of the square, and how much larger or smaller than
-        it a head may get, as a logarithm; None: anything.
-        """
-        return None if self.config.reach is None else (float(self.config.reach[0]), float(self.config.reach[1]))
+    def reach(self) -> Reach | None:
+        """How far a head may be taken from the portrait's place, size and turn; None: anywhere."""
+        return Reach.of(self.config.reach)
 
     def use_few_steps(self, lora: str | Path | None = None) -> None:
         """Switch to the LCM scheduler, with an LCM-LoRA (a safetensors file, folder or hub id) for the backbone.

@@ -1,12 +1,14 @@
 """Batches for the supervised training of DeX-Portrait nano's encoders: pictures, exact poses, exact displacements.
 
 Data: folders of groups (`mien.avatars.groups`). Where an expression is there under two poses (`mien data avatars
---paired`), the second view of a moment is the other pose.
+--paired`), the second view of a moment is the other pose; where a pose is there with two expressions, the pose encoder
+is shown both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +36,15 @@ _KEYPOINT_MIRROR = np.append(MIRROR, [len(MIRROR) + 1, len(MIRROR)])
 @dataclass(frozen=True, eq=False)
 class EncoderGroup:
     """One group: frames [p, m, s, s, 3] as on disk, landmarks [p, m, 68, 2], codes of poses [p, m, 6], displacement of
-    keypoints from the person's neutral [p, m, 70, 3], and other [m]: the motion with the same expression, -1: none."""
+    keypoints from the person's neutral [p, m, 70, 3]; other [m], twin [m]: the motion with the same expression, and the
+    one with the same pose, -1: none."""
 
     frames: Pixels
     landmarks: Floats
     codes: Floats
     moved: Floats
     other: NDArray[np.int64]
+    twin: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,15 @@ class Roughness:
 class EncoderData:
     """Draws moments from groups of one or more folders."""
 
-    def __init__(self, folders: Sequence[Path], hold_out: int = 0, only_held_out: bool = False) -> None:
-        """hold_out, only_held_out: as of `GroupScenes`. Raises InputError where nothing fits."""
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        hold_out: int = 0,
+        only_held_out: bool = False,
+        shares: Mapping[Path, float] | None = None,
+    ) -> None:
+        """hold_out, only_held_out: as of `GroupScenes`. shares: of the draws by folder, None: as many as they hold.
+        Raises InputError where nothing fits."""
         metas = [path for path in complete_groups(folders) if _held_out(path, hold_out) == only_held_out]
         if not metas:
             raise InputError(f"{folders[0]} holds no groups of avatars to train on: make them by mien data avatars.")
@@ -84,23 +95,34 @@ class EncoderData:
                 codes_of_head_poses(meta["head_pose"].reshape(-1, 6)).reshape(meta["head_pose"].shape),
                 (shape - neutral[:, None]).astype(np.float32),
                 partners(meta["expression"]),
+                partners(np.column_stack([meta["rotation"].reshape(-1, 9), meta["shift_scale"]])),
             )
             for path, meta, shape, neutral in zip(metas, read, shapes, neutrals, strict=True)
         ]
-        sizes = np.array([len(group.frames) for group in self.groups], np.float64)
-        self._odds = sizes / sizes.sum()
+        odds = np.array([len(group.frames) for group in self.groups], np.float64)
+        for folder, share in (shares or {}).items():
+            of_folder = np.array([path.parent == folder for path in metas])
+            odds[of_folder] *= share / max(odds[of_folder].sum(), 1)
+        self._odds = odds / odds.sum()
 
     def draw(self, rng: np.random.Generator, rows: int, sides: tuple[int, int], rough: Roughness) -> Batch:
-        """masked [n, 3, sides[0], ...] with pose [n, 6]; crop, again [n, 3, sides[1], ...] with moved [n, 70, 3]."""
-        masked, poses, crops, again, moved = [], [], [], [], []
-        for _ in range(rows):
+        """masked [n, 3, sides[0], ...] with pose [n, 6]; crop, again [n, 3, sides[1], ...] with moved [n, 70, 3].
+
+        twins [k, 3, sides[0], ...]: of some rows, `twin_of` [k], the same person in the same pose with another
+        expression, changed as the row's picture is.
+        """
+        masked, poses, crops, again, moved, twins, twin_of = [], [], [], [], [], [], []
+        for row in range(rows):
             group = self.groups[int(rng.choice(len(self.groups), p=self._odds))]
             person, motion = int(rng.integers(len(group.frames))), int(rng.integers(len(group.other)))
             flip = bool(rng.random() < 0.5)
             picture, marks = _flipped(group.frames[person, motion], group.landmarks[person, motion], flip)
-            shown, code = _turned(
-                picture, marks, _mirrored_code(group.codes[person, motion], flip), sides[0], rough, rng
-            )
+            code, twin = _mirrored_code(group.codes[person, motion], flip), int(group.twin[motion])
+            if twin >= 0 and rough.other_view:
+                seen = _flipped(group.frames[person, twin], group.landmarks[person, twin], flip)
+                twins.append(_turned(*seen, code, sides[0], rough, deepcopy(rng))[0])
+                twin_of.append(row)
+            shown, code = _turned(picture, marks, code, sides[0], rough, rng)
             masked.append(shown)
             poses.append(code)
             crops.append(_crop(picture, marks, sides[1], rough, rng))
@@ -112,6 +134,8 @@ class EncoderData:
             moved.append(shape[_KEYPOINT_MIRROR] * np.array([-1, 1, 1], np.float32) if flip else shape)
         pictures = {"masked": masked, "crop": crops, "again": again}
         numbers = {"pose": poses, "moved": moved}
+        if twins:
+            pictures["twins"], numbers["twin_of"] = twins, twin_of
         return {
             **{name: _tensor(column) for name, column in pictures.items()},
             **{name: torch.from_numpy(np.stack(column).astype(np.float32)) for name, column in numbers.items()},

@@ -37,13 +37,15 @@ _SHOWN = 8  # rows of the picture grid
 @dataclass(frozen=True)
 class EncoderWeights:
     """Weights of the losses. moved: L1 of the keypoints' displacement, half face heights. agreement: 1 - cosine of the
-    codes of two views of one expression. apart: how far different expressions' cosine exceeds `alike`."""
+    codes of two views of one expression. apart: how far different expressions' cosine exceeds `alike`. steady: L1 of
+    the turns, radians, that are read from one pose with two expressions."""
 
     anchor: float = 1.0
     moved: float = 25.0
     agreement: float = 0.5
     apart: float = 0.2
     alike: float = 0.3
+    steady: float = 2.0
 
 
 class EncoderModel(nn.Module):
@@ -76,7 +78,8 @@ class DexEncoders(Stage):
         self.options, self.config = options, config or NANO
         usual = Roughness.none() if options.preset == ABLATION else Roughness()
         self.weights, self.rough = weights or EncoderWeights(), rough or usual
-        self.folders = [path for path, _ in options.sources()]
+        self.shares = dict(options.sources())
+        self.folders = list(self.shares)
         if any(not folder.is_dir() for folder in self.folders):
             raise InputError(f"--preset {PRESET} needs folders of groups: make them by mien data avatars.")
         parts = ("pose_encoder", "expression_encoder", "expression_shape")
@@ -90,7 +93,7 @@ class DexEncoders(Stage):
         """Read on first use."""
         if self._data is None:
             self._known = len(complete_groups(self.folders))
-            self._data = EncoderData(self.folders, self.options.hold_out)
+            self._data = EncoderData(self.folders, self.options.hold_out, shares=self.shares)
         return self._data
 
     def build(self) -> nn.Module:
@@ -122,13 +125,17 @@ class DexEncoders(Stage):
         assert isinstance(model, EncoderModel)
         w, count = self.weights, len(batch["crop"])
         model.expression_encoder.eval()  # with exact truth and endless roughness its dropout costs more than it gives
-        poses = model.pose_encoder(batch["masked"])
+        poses, steady = model.pose_encoder(batch["masked"]), 0 * batch["pose"].sum()
+        if "twins" in batch:
+            twins = model.pose_encoder(batch["twins"])
+            steady = (twins - poses[batch["twin_of"].long()])[:, :3].abs().sum(1).mean()
         codes = model.expression_encoder(torch.cat([batch["crop"], batch["again"]]))
         moved = model.expression_shape(codes)
         away = (moved - torch.cat([batch["moved"]] * 2)).abs() * self._part_weight.to(moved.device)
         one, two = codes[:count], codes[count:]
         return {
             "anchor": w.anchor * anchor_distance(poses, batch["pose"]),
+            "steady": w.steady * steady,
             "moved": w.moved * away.mean(),
             "agreement": w.agreement * (1 - torch.cosine_similarity(one, two)).mean(),
             "apart": w.apart * _likeness_beyond(one, two, w.alike),

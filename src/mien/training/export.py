@@ -42,7 +42,7 @@ def to_pipeline(model: PortraitModel, config: XPortraitConfig, present: Sequence
         reenactor=model.reenactor,
         image_size=config.image_size,
         crop_scale=2.05 if small else 2.5,  # the training pictures' mean
-        reach=(0.1, 0.15) if small else None,  # the training heads stay within it
+        reach=(0.15, 0.15, 0.1) if small else None,  # what lies beyond, its pictures do not show well
         defaults=_NANO_DEFAULTS if small else None,
     )
     return pipe.to(torch.float16)

@@ -62,6 +62,19 @@ def global_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
     return (away @ matrix + mean_q).reshape(len(driven), *grid.shape[1:])
 
 
+def similar_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
+    """As `global_flow` with rotation, scale and translation only, which stretch nothing."""
+    mean_p, mean_q = driven.mean(1, keepdim=True), source.mean(1, keepdim=True)  # [b, 1, 2]
+    p, q = driven - mean_p, source - mean_q
+    across = torch.stack([-p[..., 1], p[..., 0]], -1)  # p, turned by a quarter
+    # q ~ a p + b across, the least squares of complex numbers
+    size = p.square().sum((1, 2)).clamp_min(_RIDGE)
+    a, b = ((part * q).sum((1, 2)) / size for part in (p, across))
+    matrix = torch.stack([torch.stack([a, b], -1), torch.stack([-b, a], -1)], -2)  # [b, 2, 2]
+    away = grid.flatten(1, 2) - mean_p
+    return (away @ matrix + mean_q).reshape(len(driven), *grid.shape[1:])
+
+
 def local_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
     """Moving least squares (Schaefer, McPhail, Warren: Image deformation using moving least squares, 2006, 2.1).
 
