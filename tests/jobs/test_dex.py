@@ -48,7 +48,7 @@ def test_the_result_has_the_drivers_time_base_and_sound(inputs: Path, tmp_path: 
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["faces"]["found"] == 9
     options = record["options"]
-    assert (options["steps"], options["guidance"], options["window"], options["relative"]) == (2, 2.0, 8, True)
+    assert (options["steps"], options["guidance"], options["window"], options["relative"]) == (2, 2.0, 8, False)
     assert options["pose_from"] == options["expression_from"] == options["driver"]
 
 
@@ -59,10 +59,10 @@ def test_every_option_changes_the_result(inputs: Path, tmp_path: Path, nodding: 
         {"expression_only": True},
         {"pose_from": nodding},
         {"expression_from": inputs / "driver.png"},
-        {"relative": False},
+        {"relative": True},
         {"pose_gain": 2.0},
         {"expression_gain": 0.5},
-        {"best_frame": 8},
+        {"relative": True, "best_frame": 8},
         {"progressive": False, "steps": 6},
         {"seed": 1},
     ):

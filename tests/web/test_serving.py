@@ -282,7 +282,7 @@ class TestWidgets:
         rest = {
             "system": "X-Portrait",
             "smooth": 0.0,
-            "relative": "as the system does",
+            "relative": "where the driver is",
             "start": None,
             "end": None,
             "seed": 0,

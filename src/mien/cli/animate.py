@@ -98,13 +98,13 @@ class ControlFlags:
     brows_gain: Annotated[float, typer.Option(help="Brows, 0 to 4.", rich_help_panel=_CONTROL)] = 1.0
     head_gain: Annotated[float, typer.Option(help="Turn, place and size, 0 to 4.", rich_help_panel=_CONTROL)] = 1.0
     relative: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--relative/--absolute",
-            help="Move from the portrait's own pose on, or take the driver's.  [default: absolute; dex: relative]",
+            help="Move from the portrait's own pose on, or take the driver's.",
             rich_help_panel=_CONTROL,
         ),
-    ] = None
+    ] = False
     smooth: Annotated[
         float, typer.Option(help="One-euro filter against jitter, 0 (off) to 1.", rich_help_panel=_CONTROL)
     ] = 0.0

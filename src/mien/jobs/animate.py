@@ -204,7 +204,6 @@ def resolve_options(options: Options, pipe: XPortraitPipeline | DeXPortraitPipel
         guidance=defaults["guidance_scale"] if options.guidance is None else options.guidance,
         window=window,
         overlap=overlap,
-        relative=options.RELATIVE if options.relative is None else options.relative,
         device=str(pipe.device),
         dtype=str(pipe.unet.dtype).removeprefix("torch."),  # DeX-Portrait's encoders stay in float32
         reader=reader.name,

@@ -16,6 +16,7 @@ import torch
 
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
+from mien.geometry.reach import Reach
 from mien.jobs.animate import AnimateReport, resolve_options
 from mien.jobs.claim import claimed
 from mien.jobs.driver import open_driver
@@ -32,7 +33,7 @@ from mien.jobs.request import request_digest
 from mien.jobs.resume import KeptFrames, resumed, run_key
 from mien.media import Clip, ClipInfo, VideoWriter
 from mien.models.dex_portrait import Gains, Motion, Pose
-from mien.models.dex_portrait.driving import nearest_pose
+from mien.models.dex_portrait.driving import brought_within_reach, nearest_pose
 
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline
@@ -44,12 +45,11 @@ class DexOptions(AnimateOptions):
 
     pose_from, expression_from: drivers or templates of `mien motion`; None: the portrait's own. `driver` is the one of
     them that gives the result its times and its sound. pose_gain, expression_gain: 1 as driven, 0 not at all.
-    relative is True unless it is given, and moves the head only: an expression's latent has no neutral to measure from.
+    relative moves the head only: an expression's latent has no neutral to measure from.
     progressive: hold the expression back in the first steps (the paper's guidance); else plain guidance.
     """
 
     SYSTEM = "dex"
-    RELATIVE = True
 
     pose_from: Path | None = None
     expression_from: Path | None = None
@@ -74,7 +74,7 @@ class DexOptions(AnimateOptions):
     @property
     def gains(self) -> Gains:
         """The same for the arithmetic of driving."""
-        return Gains(self.pose_gain, self.expression_gain, self.RELATIVE if self.relative is None else self.relative)
+        return Gains(self.pose_gain, self.expression_gain, self.relative)
 
 
 def dex_options(
@@ -249,11 +249,13 @@ def _read(job: _Job, progress: Progress) -> _Driving:
             report = faces if path == job.options.driver else report
         assert motion is not None  # a source is a clip or a motion
         motions[path] = motion
-    options, best = job.options, None
+    options, best, reach = job.options, None, Reach.of(job.pipe.config.reach)
     pose = None if options.pose_from is None else motions[options.pose_from]
     if pose is not None:
         best = _start_frame(job, pose)
         pose = replace(pose, reference=best)
+        if reach is not None and not options.gains.relative:  # relative motion is held by the pipeline
+            pose = brought_within_reach(Pose.from_code(job.pipe.portrait.pose), pose, reach)
     expression = None if options.expression_from is None else motions[options.expression_from]
     rate = job.main.info.rate
     timed = [

@@ -39,13 +39,13 @@ class MotionControl:
     def of(cls, options: AnimateOptions, rate: Fraction) -> MotionControl:
         """As the options say."""
         gains = {name.removesuffix("_gain"): float(getattr(options, name)) for name in GAINS}
-        return cls(MotionGains(**gains, relative=bool(options.relative)), options.smooth, rate)
+        return cls(MotionGains(**gains, relative=options.relative), options.smooth, rate)
 
 
 def check_control(options: AnimateOptions) -> None:
     """Raise InputError if anything is asked for that only read motion can be given."""
     asked = {f"--{name.replace('_', '-')}": getattr(options, name) != 1 for name in GAINS}
-    asked |= {"--smooth": options.smooth > 0, "--relative": bool(options.relative)}
+    asked |= {"--smooth": options.smooth > 0, "--relative": options.relative}
     asked |= {f"the video {path} as a source": is_video(path) for path in options.portraits}
     for name, given in asked.items():
         if given:

@@ -41,7 +41,6 @@ class AnimateOptions:
     """
 
     SYSTEM = "x"
-    RELATIVE = False  # what `relative` means where it is None
 
     portraits: tuple[Path, ...]
     driver: Path
@@ -62,7 +61,7 @@ class AnimateOptions:
     mouth_gain: float = 1.0
     brows_gain: float = 1.0
     head_gain: float = 1.0
-    relative: bool | None = None
+    relative: bool = False
     smooth: float = 0.0
     start: float | None = None
     end: float | None = None

@@ -25,6 +25,7 @@ from torch import Tensor
 from mien.diffusion import DenoisingFront, WindowPlan
 from mien.errors import WeightsError
 from mien.geometry import face_crop, masked_frame
+from mien.geometry.reach import Reach
 from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, drive_expression, drive_pose
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
 from mien.models.dex_portrait.driving import within_reach
@@ -128,7 +129,7 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         crop_scale: float = 2.05,
         ray_maps: bool = True,
         warping: bool = True,
-        reach: tuple[float, float] | None = None,
+        reach: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if (reenactor is None) != (expression_shape is None):
@@ -300,11 +301,10 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         own, own_pose = self.portrait, Pose.from_code(self.portrait.pose)
         pose, expression = own_pose, own.expression
         if pose_from is not None:
-            codes = pose_from.pose
-            reference = Pose.from_code(codes[pose_from.reference : pose_from.reference + 1])
-            pose = drive_pose(own_pose, Pose.from_code(codes[:count]), reference, gains)
-            if gains.relative and self.config.reach is not None:
-                pose = within_reach(own_pose, pose, *self.config.reach)
+            reference = Pose.from_code(pose_from.pose[pose_from.reference][None])
+            pose = drive_pose(own_pose, Pose.from_code(pose_from.pose[:count]), reference, gains)
+            if gains.relative and (reach := Reach.of(self.config.reach)) is not None:
+                pose = within_reach(own_pose, pose, reach)
         if expression_from is not None:
             expression = drive_expression(own.expression, expression_from.expression[:count], gains.expression)
         pose = pose if len(pose) == count else pose.repeat(count)

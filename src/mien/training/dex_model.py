@@ -198,7 +198,7 @@ def as_pipeline(
         defaults=few if nano else {},
         ray_maps=ray_maps,
         warping=warping,
-        reach=(0.1, 0.15) if nano else None,  # the training heads stay within it
+        reach=(0.15, 0.15, 0.1) if nano else None,  # what lies beyond, its pictures do not show well
     )
 
 

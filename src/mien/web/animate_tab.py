@@ -18,7 +18,7 @@ from mien.web.studio import NO_DEX, Studio
 from mien.web.widgets import Desk, Values, named, needed, optional, picture, video
 
 SYSTEM_NAMES = {"X-Portrait": "x", "DeX-Portrait": "dex"}
-RELATIVE = {"as the system does": None, "from the portrait's own on": True, "where the driver is": False}
+RELATIVE = {"where the driver is": False, "from the portrait's own on": True}
 FACES: dict[str, int | str | None] = {"the clearest": None, "the largest": 0, "the second largest": 1, "all": "all"}
 _REGIONS = ("eyes", "mouth", "brows", "head")
 _OUTPUTS = 3
@@ -123,7 +123,7 @@ def _motion() -> dict[str, Any]:
         list(RELATIVE),
         value=next(iter(RELATIVE)),
         label="Where the face goes",
-        info="X-Portrait's own way is where the driver is, DeX-Portrait's from the portrait's own pose on.",
+        info="Small models go only as far towards the driver as the portrait has something to show.",
     )
     with gr.Row():
         fields["start"] = gr.Number(0, label="Start", info="Seconds of the driver.", minimum=0, min_width=140)
