@@ -1,6 +1,7 @@
 """Trains X-Portrait's ablations, the landmark baseline, F and F Plus at nano size, each with the same small budget.
 
-    python benchmarks/ablations.py GROUPS OUT [--steps 600] [--f-steps 600] [--only NAME ...]
+    python benchmarks/ablations.py GROUPS OUT [--steps 600] [--f-steps 600] [--f-more 150]
+        [--only NAME ...]
 
 GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. Each run leaves OUT/NAME/export,
 which `mien evaluate run --system NAME=x-portrait:OUT/NAME/export` scores (`landmarks:`, `face-vid2vid:` and
@@ -10,8 +11,8 @@ All five of X-Portrait's kind start from the same weights: VAE, U-Net and R of t
 Stable Diffusion's, with C and C_l drawn anew, and without the reenactor, whose help would hide what the controls do.
 They learn from the same people and motions in the same order, `--steps` steps of 16 windows of 128 px; only the ablated
 thing differs. F and F Plus begin from nothing, with whole pictures at 128 px (nano's 256 px would leave them a quarter
-of the steps), 8 a step, which takes as long as a step of the others; they share the first `--f-steps` and have as many
-more each.
+of the steps), 8 a step, which takes as long as a step of the others; they share the first `--f-steps` and have
+`--f-more` more each.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--f-steps", type=int, default=600)
+    parser.add_argument("--f-more", type=int, default=150)
     parser.add_argument("--only", nargs="+", choices=[*X_PORTRAIT, *F], default=[*X_PORTRAIT, *F])
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -118,7 +120,7 @@ def main() -> None:
         if name in X_PORTRAIT:
             train_x_portrait(name, args.groups, args.out, args.steps)
         else:
-            train_f(name, args.groups, args.out, args.f_steps)
+            train_f(name, args.groups, args.out, args.f_steps if F[name] is None else args.f_more)
 
 
 if __name__ == "__main__":
