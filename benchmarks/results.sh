@@ -13,6 +13,8 @@ mien evaluate build heads "$groups" "$out/heads.json" --pairs 12 --frames 8 --st
 mien evaluate build real "$data" "$out/real.json" --pairs 13 --frames 12 --step 4
 # real clips for the ablations: fewer and shorter, for they are many
 mien evaluate build real "$data" "$out/short.json" --pairs 8 --frames 6 --step 8 --protocol cross --protocol disentangled
+# 512 px: what nano's 256 px are worth there
+mien evaluate build real "$data" "$out/large.json" --pairs 6 --frames 6 --step 8 --side 512 --protocol self --protocol cross
 
 run() {  # run BENCHMARK OUT SYSTEMS
     bench=$1 to=$2
@@ -39,6 +41,7 @@ for kind in face-vid2vid face-vid2vid-plus landmarks; do
         names="$names $kind"
     fi
 done
+run large large --system "X-Portrait nano=x-portrait" --system copy-source --system copy-driver
 run heads heads "$@" --system truth
 run real real "$@"
 for bench in heads real; do
