@@ -157,7 +157,7 @@ def test_hair_goes_with_the_head_and_the_background_stays() -> None:
     marks, hair, corner = face(), (19, 32), (0, 0)
     share = goes_with_head(marks, grid)[0, ..., 0]
     assert share[hair] > 0.95 and share[32, 32] == 1 and share[corner] < 0.01
-    assert share[[0, -1]].max() < 0.02 and share[:, [0, -1]].max() < 0.02  # half a place inside the border
+    assert share[[0, -1]].max() < 0.05 and share[:, [0, -1]].max() < 0.05  # half a place inside the border
     flow = surroundings_flow(marks + 0.05, marks, grid)
     assert torch.allclose(flow[0][hair], grid[0][hair] - 0.05, atol=5e-3)
     assert torch.allclose(flow[0][corner], grid[0][corner], atol=1e-3)

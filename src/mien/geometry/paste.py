@@ -19,7 +19,7 @@ def paste_back(
     crop: SquareCrop,
     result: np.ndarray,
     *,
-    feather: float = 0.1,
+    feather: float = 0.08,
     reference_uint8: np.ndarray | None = None,
     mask_out: bool = False,
 ) -> np.ndarray:

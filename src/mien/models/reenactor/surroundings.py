@@ -18,7 +18,7 @@ _BRIDGE, _OUTER = 27, (36, 45)
 _LENGTH = 2.05  # from the bridge of the nose to the chin, in deviations of the rigid points about their mean
 # In such lengths: how far hair reaches to the sides and up, and in shares of that how long its motion takes to rest.
 _ASIDE, _UP, _EASE = 1.25, 1.4, 1.0
-_BORDER = 0.25  # half sides in which everything comes to rest: what is pasted back must meet what surrounds it
+_BORDER = 0.2  # half sides in which everything comes to rest: what is pasted back must meet what surrounds it
 
 
 def surroundings_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
