@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from mien.geometry.keypoint_motion import FaceMotion
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 
+NANO_REACH = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their pictures do not show well
+
 
 @dataclass(frozen=True)
 class Reach:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mien.diffusion import GatedDDIMScheduler
 from mien.errors import InputError, WeightsError
+from mien.geometry.reach import NANO_REACH
 from mien.models.dex_portrait import DeXPortraitConfig, DeXPortraitNetworks, build
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
@@ -198,7 +199,7 @@ def as_pipeline(
         defaults=few if nano else {},
         ray_maps=ray_maps,
         warping=warping,
-        reach=(0.15, 0.15, 0.1) if nano else None,  # what lies beyond, its pictures do not show well
+        reach=NANO_REACH if nano else None,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from mien.geometry.reach import NANO_REACH
 from mien.models.x_portrait import NANO, XPortraitConfig, build
 from mien.pipelines.x_portrait import PARTS, XPortraitPipeline
 from mien.training.checkpoints import fill
@@ -42,7 +43,7 @@ def to_pipeline(model: PortraitModel, config: XPortraitConfig, present: Sequence
         reenactor=model.reenactor,
         image_size=config.image_size,
         crop_scale=2.05 if small else 2.5,  # the training pictures' mean
-        reach=(0.15, 0.15, 0.1) if small else None,  # what lies beyond, its pictures do not show well
+        reach=NANO_REACH if small else None,
         defaults=_NANO_DEFAULTS if small else None,
     )
     return pipe.to(torch.float16)
