@@ -10,7 +10,10 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 
 class TerminalProgress:
-    """A `mien.jobs.progress.Progress` and a context manager. Bars go to stderr if it is a terminal; notes always do."""
+    """A `mien.jobs.run.progress.Progress` and a context manager.
+
+    Bars go to stderr if it is a terminal; notes always do.
+    """
 
     def __init__(self) -> None:
         console = Console(stderr=True)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from mien.errors import InputError
-from mien.jobs.outputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mien.jobs.run.outputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mien.web import style
 from mien.web.running import Watch
 from mien.web.studio import BatchResult, Studio, pairs
