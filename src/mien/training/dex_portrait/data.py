@@ -151,7 +151,7 @@ class OnlineScenes(OnlineClips):
 
     def variation(self, rng: np.random.Generator, yaw: float = 20.0) -> tuple[Moment, Moment, Moment]:
         """One person as they are, the same turned by `yaw` degrees one way or the other, and in the same pose with
-        another expression: what `dex_scores` measures by."""
+        another expression: what `scores.py` measures by."""
         actor, style = self._member(int(self._first + rng.integers(self.people)))
         performance = make_performance(self.cast.model, rng, list(self.cast.tracks), self.options.limits)
         here, other = (int(m) for m in rng.choice(len(performance), 2, replace=False))
