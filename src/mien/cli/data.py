@@ -95,6 +95,10 @@ def avatars(
     validation_groups: Annotated[int, typer.Option(min=0, help="Groups kept out of training.")] = 1,
     styled: Annotated[float, typer.Option(min=0, max=1, help="Share of random people drawn, painted or carved.")] = 0.0,
     paired: Annotated[bool, typer.Option("--paired", help="Repeat some expressions, and some poses.")] = False,
+    distinct: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of motions with winks, averted eyes, one brow, teeth, tongue ...")
+    ] = 0.0,
+    side: Annotated[int, typer.Option(min=64, max=1024, help="Side of the pictures, pixels.")] = 256,
     seed: Annotated[int, typer.Option(help="The same seed makes the same dataset.")] = 20240607,
     workers: Workers = _CORES,
 ) -> None:
@@ -104,7 +108,7 @@ def avatars(
 
     options = GroupOptions(
         out, people, cast, motions, head, per_group, validation_groups,
-        styled=styled, seed=seed, workers=workers, paired=paired,
+        styled=styled, seed=seed, workers=workers, paired=paired, distinct=distinct, side=side,
     )  # fmt: skip
     with TerminalProgress() as progress:
         outcome = render_dataset(options, progress)

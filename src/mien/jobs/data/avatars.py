@@ -42,7 +42,8 @@ class CastOptions:
 class GroupOptions:
     """people: how many, of the cast first, random ones after; random_share: of random people, at least, where there is
     a cast. motions: a motion library, None: made-up motions only. styled: share of random people in another style.
-    paired: let half of the single poses repeat the other half's expressions."""
+    paired: let half of the single poses repeat the other half's expressions. distinct: the share of single motions that
+    show what landmarks tell badly, see `random_distinct_expression`. side: of the pictures, pixels."""
 
     out: Path
     people: int
@@ -56,6 +57,8 @@ class GroupOptions:
     seed: int = 20240607
     workers: int = 1
     paired: bool = False
+    distinct: float = 0.0
+    side: int = 256
 
 
 def install_head_model(source: Path, out: Path | None = None) -> Path:
@@ -250,7 +253,10 @@ def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
     load_head_model(options.head)
     if options.motions is not None:
         load_tracks(options.motions)
-    plans = make_plan(_roles(options), options.per_group, options.validation_groups, options.seed, options.paired)
+    plans = make_plan(
+        *(_roles(options), options.per_group, options.validation_groups, options.seed),
+        *(options.paired, options.distinct, options.side),
+    )
     outcome, todo = Outcome(), []
     with work_in(options.out):
         for plan in plans:
