@@ -29,11 +29,12 @@ import cv2
 from mien.jobs.train import EXPORT
 from mien.models.face_vid2vid import NANO
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
+from mien.training.engine.config import StageConfig
 from mien.training.engine.stage import Stage
 from mien.training.engine.trainer import train
 from mien.training.face_vid2vid.stage import FaceVid2VidStage
-from mien.training.x_portrait.recipes import Plan
+from mien.training.registry import configure
+from mien.training.x_portrait.recipes import StageRecipe
 from mien.training.x_portrait.stage import PortraitStage
 from mien.weights import bundled
 
@@ -53,11 +54,11 @@ F: dict[str, str | None] = {
 SHARED: dict[str, Any] = {"warmup": 20, "ema": 0.98, "save_every": 50, "show_every": 0, "log_every": 10}
 
 
-def plan(steps: int, local: bool) -> Plan:
+def recipe(steps: int, local: bool) -> StageRecipe:
     """Everything but the VAE learns together; timesteps near the end, where sampling in one step begins."""
     parts = ("empty_prompt", "appearance_reference", "motion_control", "unet")
     learning = (*parts, "local_control") if local else parts
-    return Plan(learning, learning, 128, 4, 4, 1e-3, steps, teach=0.2)
+    return StageRecipe(learning, learning, 128, 4, 4, 1e-3, steps, motion_supervision_weight=0.2)
 
 
 def start_folder(out: Path) -> Path:
@@ -74,10 +75,10 @@ def train_x_portrait(name: str, groups: str, out: Path, steps: int) -> None:
     """One of `X_PORTRAIT`; it has no command of its own, for no preset trains all parts at once."""
     folder = out / name
     start = str(start_folder(out))
-    options = TrainOptions(
-        "x-portrait/local", (groups,), str(folder), start=start, steps=steps, **X_PORTRAIT[name], **SHARED
+    options = configure(
+        "x-portrait/local", data=(groups,), out=str(folder), start=start, steps=steps, **X_PORTRAIT[name], **SHARED
     )
-    train_and_export(PortraitStage("local", options, plan=plan(steps, options.local)), options)
+    train_and_export(PortraitStage(options, recipe=recipe(steps, options.local)), options)
 
 
 def train_f(name: str, groups: str, out: Path, steps: int) -> None:
@@ -86,14 +87,22 @@ def train_f(name: str, groups: str, out: Path, steps: int) -> None:
     start = None if before is None else str(out / before)
     plus = name == "face-vid2vid-plus"
     kind = "face-vid2vid-plus" if plus else "face-vid2vid"
-    options = TrainOptions(
-        kind, (groups,), str(out / name), start=start, steps=steps, rows=4, frames=2, learning_rate=1e-3, **SHARED
+    options = configure(
+        kind,
+        data=(groups,),
+        out=str(out / name),
+        start=start,
+        steps=steps,
+        batch_size=4,
+        frames=2,
+        learning_rate=1e-3,
+        **SHARED,
     )
     config = replace(NANO, image_size=128, detector_scale=2 * NANO.detector_scale)
-    train_and_export(FaceVid2VidStage(options, plus, config), options)
+    train_and_export(FaceVid2VidStage(options, config), options)
 
 
-def train_and_export(stage: Stage, options: TrainOptions) -> None:
+def train_and_export(stage: Stage, options: StageConfig) -> None:
     """Until its steps are over; then the averaged weights as inference loads them."""
     if not train(stage, options).finished:
         return

@@ -1,4 +1,5 @@
-"""Samples and pictures per second of the online dataset: `python benchmarks/avatar_stream.py CAST.safetensors [CORES]`.
+"""Samples and pictures per second of people rendered while training: `python benchmarks/avatar_stream.py
+CAST.safetensors [CORES]`.
 
 First by seconds of CPU on one core, making people included, as in a long run: other work on the machine does not count.
 Then by the clock, with a worker on each of CORES (2) cores: on a machine that is idle, about CORES times the first.
@@ -11,17 +12,33 @@ import sys
 import time
 from pathlib import Path
 
-from torch.utils.data import DataLoader
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
-from mien.avatars.online import AvatarStream, StreamOptions
 from mien.avatars.pack import PackedCast, load_pack
+from mien.training.data.rendered_people import RenderedPeople
+from mien.training.data.samples import SampleSpec, SourceDrivingSample
 
 _PICTURES = 96  # rendered for each figure, about
 
 
+class Samples(Dataset[SourceDrivingSample]):
+    """Sample number n, as at a training's step n."""
+
+    def __init__(self, cast: PackedCast, frames: int) -> None:
+        self.people, self.spec = RenderedPeople(cast), SampleSpec(frames, clip=frames > 1, drivers=True)
+
+    def __len__(self) -> int:
+        return 1 << 30
+
+    def __getitem__(self, index: int) -> SourceDrivingSample:
+        self.people.at_step(index)
+        return self.people.sample(np.random.default_rng(index), self.spec)
+
+
 def of_cpu(cast: PackedCast, frames: int) -> float:
     """Samples per second of CPU time, in this process."""
-    samples = iter(AvatarStream(cast, 0, StreamOptions(frames=frames)))
+    samples = iter(Samples(cast, frames)[index] for index in range(1 << 30))
     next(samples)  # compiles, and makes the first people
     count = _PICTURES // (1 + 2 * frames)
     start = time.process_time()
@@ -32,7 +49,7 @@ def of_cpu(cast: PackedCast, frames: int) -> float:
 
 def by_the_clock(cast: PackedCast, frames: int, cores: int) -> float:
     """Samples per second of the clock, from `cores` workers."""
-    loader = DataLoader(AvatarStream(cast, 0, StreamOptions(frames=frames)), batch_size=None, num_workers=cores)
+    loader = DataLoader(Samples(cast, frames), batch_size=None, num_workers=cores)
     samples = iter(loader)
     for _ in range(4 * cores):  # what the workers have made ahead, and their start
         next(samples)

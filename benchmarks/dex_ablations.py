@@ -24,7 +24,7 @@ import cv2
 from mien.jobs.run.progress import Silent
 from mien.jobs.train import EXPORT, run_training
 from mien.training.dex_portrait.encoders import ABLATION, PRESET
-from mien.training.engine.config import TrainOptions
+from mien.training.registry import configure
 from mien.weights import bundled
 
 ENCODERS = {"enc": PRESET, "enc_noaug": ABLATION}
@@ -33,9 +33,9 @@ ANIMATORS = {"paper": "enc", "no-ray-map": "enc", "no-warping": "enc", "no-augme
 
 def train_encoders(name: str, groups: str, pairs: str, out: Path, steps: int) -> None:
     """`enc` or `enc_noaug`."""
-    options = TrainOptions(
-        "dex/motion", (f"{groups}:0.95", f"{pairs}:0.05"), str(out / name), preset=ENCODERS[name], steps=steps, rows=16,
-        warmup=30, learning_rate=2.5e-3, precision="fp32", save_every=500, show_every=0, log_every=250,
+    options = configure(
+        "dex/motion", data=(f"{groups}:0.95", f"{pairs}:0.05"), out=str(out / name), preset=ENCODERS[name], steps=steps,
+        batch_size=16, warmup=30, learning_rate=2.5e-3, precision="fp32", save_every=500, show_every=0, log_every=250,
     )  # fmt: skip
     run_training(options, Silent())
 
@@ -51,9 +51,9 @@ def start_folder(out: Path, encoders: str) -> Path:
 
 def train_animator(name: str, groups: str, reenactor: str, out: Path, steps: int) -> None:
     """One of `ANIMATORS`."""
-    options = TrainOptions(
-        "dex/animator", (groups,), str(out / name), preset=name, start=str(start_folder(out, ANIMATORS[name])),
-        reenactor=reenactor, steps=steps, rows=1, warmup=5, learning_rate=8e-4, precision="fp32", save_every=100,
+    options = configure(
+        "dex/animator", data=(groups,), out=str(out / name), preset=name, start=str(start_folder(out, ANIMATORS[name])),
+        reenactor=reenactor, steps=steps, batch_size=1, warmup=5, learning_rate=8e-4, precision="fp32", save_every=100,
         show_every=0, log_every=20,
     )  # fmt: skip
     run_training(options, Silent())

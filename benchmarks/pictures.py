@@ -163,7 +163,7 @@ def train(folder: Path, output: Path) -> None:
     (folder / "pictures").mkdir()
     for number in (1, 2):
         shutil.copy(DEMO / f"portrait_{number}.png", folder / "pictures")
-    mien(folder, "train", "vae", "--data", "pictures", "--out", "runs/vae", "--steps", "20", "--rows", "2")
+    mien(folder, "train", "vae", "--data", "pictures", "--out", "runs/vae", "--steps", "20", "--batch-size", "2")
     (shown,) = (folder / "runs" / "vae" / "pictures").glob("*.jpg")
     sheet([[read_image(shown)]], output, 260)
 

@@ -98,9 +98,10 @@ def check_mien(words: list[str]) -> None:
     while hasattr(command, "commands"):
         if not rest or rest[0] in ("-h", "--help", "--version"):
             return
-        if rest[0] not in command.commands:
+        found = command.get_command(None, rest[0])  # of `mien train` the stages are made when they are asked for
+        if found is None:
             raise ValueError(f"there is no command {path} {rest[0]}")
-        path, command, rest = f"{path} {rest[0]}", command.commands[rest[0]], rest[1:]
+        path, command, rest = f"{path} {rest[0]}", found, rest[1:]
     if not {"-h", "--help"} & set(rest):
         command.make_context(path, list(rest))
 

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from mien.avatars.groups import Role, make_plan, render_group
+from mien.avatars.group_files import GroupFolder, RenderedGroup
+from mien.avatars.groups import Role, make_plan, perform, render_group
 from mien.avatars.head_model import HeadModel
-from mien.avatars.online import AvatarStream, StreamOptions
 from mien.avatars.pack import PackedCast
 from mien.avatars.people import RandomPerson
-from mien.avatars.performances import make_performance
+from mien.avatars.performances import Performance, make_performance
 from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.geometry import HeadPose
@@ -22,9 +21,10 @@ from mien.jobs.run.progress import Silent
 from mien.media import open_clip
 from mien.motion.keypoint_motion import closed_lips
 from mien.training.data.avatar_groups import AvatarClips
-from mien.training.data.collate import draw
-from mien.training.data.types import Wish
+from mien.training.data.rendered_people import RenderedPeople
+from mien.training.data.samples import SampleSpec, SourceDrivingSample
 from mien.training.dex_portrait import encoder_data
+from mien.training.x_portrait.collate import BatchSpec, draw_batch
 
 
 def roles(count: int) -> list[Role]:
@@ -54,7 +54,7 @@ def dataset(model: HeadModel, pack: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_training_reads_the_groups(dataset: Path) -> None:
-    drawn = draw(AvatarClips(dataset, hold_out=1), np.random.default_rng(0), Wish(2, 2, 128, patches=True))
+    drawn = draw_batch(AvatarClips(dataset, hold_out=1), np.random.default_rng(0), BatchSpec(2, 2, 128, patches=True))
     assert drawn.source.shape == (2, 3, 128, 128) and drawn.target.shape == (4, 3, 128, 128)
     with np.load(dataset / "group_000_meta.npz") as meta:
         people = len(np.load(dataset / "group_000_frames.npy", mmap_mode="r"))
@@ -82,28 +82,34 @@ def test_people_who_fail_are_named(model: HeadModel, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "group_000_people.json").read_text()) == summary
 
 
-def test_a_style_leaves_the_truth_alone(model: HeadModel) -> None:
-    from mien.avatars.groups import perform
-    from mien.avatars.performances import make_performance
-
+def test_a_style_leaves_the_ground_truth_alone(model: HeadModel) -> None:
     person, whole = RandomPerson(model, 5), make_performance(model, np.random.default_rng(0), [])
     few = type(whole)(whole.angles[:2], whole.place[:2], whole.expression[:2], whole.kind[:2])
     plain, drawn = (perform(model, person, few, style, 64) for style in (Style(), Style("pencil", 0.8)))
     assert not np.array_equal(plain.frames, drawn.frames)
-    for name in ("landmarks", "depths", "origins", "poses"):
+    for name in ("landmarks", "depths", "origins", "poses", "neutral"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(drawn, name))
 
 
 def test_the_stream_repeats_and_agrees_with_itself(model: HeadModel) -> None:
-    options = StreamOptions(size=64, frames=2, kept=3)
-    cast = PackedCast(model, (), ())
-    first, second = (next(iter(AvatarStream(cast, 4, options))) for _ in range(2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    other = next(iter(AvatarStream(cast, 5, options)))
-    assert not torch.equal(first["target"], other["target"])
-    assert first["source"].shape == (3, 64, 64) and first["target"].shape == (2, 3, 64, 64)
-    assert float(first["source"].min()) >= -1 and float(first["source"].max()) <= 1
-    assert first["pose"][:, :3] == pytest.approx(first["control_pose"][:, :3], abs=1e-5), "one motion for both people"
+    spec, cast = SampleSpec(2, clip=True, side=64, drivers=True, views=True), PackedCast(model, (), ())
+
+    def drawn(seed: int, step: int = 0) -> SourceDrivingSample:
+        people = RenderedPeople(cast, 4, people=3)
+        people.at_step(step)
+        return people.sample(np.random.default_rng(seed), spec)
+
+    first, second = drawn(1), drawn(1)
+    assert first.drivers is not None and first.views is not None and second.drivers is not None
+    for one, two in zip(
+        (first.source, *first.targets, *first.drivers), (second.source, *second.targets, *second.drivers), strict=True
+    ):
+        assert np.array_equal(one.picture, two.picture) and np.array_equal(one.landmarks, two.landmarks)
+    assert not np.array_equal(first.targets[0].picture, drawn(2).targets[0].picture)
+    assert not np.array_equal(first.source.picture, drawn(1, 64).source.picture), "by then other people are at hand"
+    assert first.source.picture.shape == (64, 64, 3) and len(first.targets) == len(first.views) == 2
+    for target, driver in zip(first.targets, first.drivers, strict=True):
+        assert target.head_pose()[:3] == pytest.approx(driver.head_pose()[:3], abs=1e-5), "one motion for both people"
 
 
 def test_a_track_becomes_a_driver(pack: Path, tmp_path: Path, model: HeadModel) -> None:
@@ -146,6 +152,58 @@ def test_displacements_for_the_encoders_are_those_of_the_expression_alone(model:
     other = np.abs(moved[:, :16] - np.roll(moved[:, :16], 1, 1)).mean()
     assert same < 0.05 * other, "an expression moves the keypoints alike under every pose"
     np.testing.assert_allclose(closed_lips(made.mean), made.mean, atol=1e-5)
-    batch = made.draw(np.random.default_rng(0), 2, (32, 24), encoder_data.Roughness())
+    batch = made.draw(np.random.default_rng(0), 2, (32, 24), encoder_data.EncoderAugmentation())
     assert batch["masked"].shape == (2, 3, 32, 32) and batch["again"].shape == (2, 3, 24, 24)
     assert batch["moved"].shape == (2, 70, 3) and batch["pose"].shape == (2, 6)
+
+
+# -- without expression, distinct expressions, the tongue
+# ---------------------------------------------------------------
+
+
+def test_neutral_is_where_the_face_would_be_without_expression(model: HeadModel) -> None:
+    calm, expressed = model.coefficients(), model.coefficients(jawOpen=0.9)
+    angles, place = np.tile([10, -5, 4], (2, 1)).astype(np.float32), np.tile([0, 0, 1], (2, 1)).astype(np.float32)
+    both = Performance(angles, place, np.stack([calm, expressed]).astype(np.float32), ("calm", "open"))
+    acted = perform(model, RandomPerson(model, 5), both, Style(), 64)
+    assert acted.neutral.shape == (2, 70, 2)
+    own = np.concatenate([acted.landmarks, acted.pupils[..., :2]], 1)
+    np.testing.assert_allclose(acted.neutral[0], own[0], atol=1e-3)
+    np.testing.assert_allclose(acted.neutral[1], acted.neutral[0], atol=1e-3)
+    far = np.abs(acted.neutral[1] - own[1]).max(1)
+    assert far[8] > 1 and far[27] < 0.1, "the chin has moved, the bridge of the nose has not"
+
+
+def test_distinct_performances_close_one_eye_alone_often_enough(model: HeadModel) -> None:
+    def one_eyed(distinct: float) -> float:
+        performances = [
+            make_performance(model, np.random.default_rng(seed), [], distinct=distinct) for seed in range(8)
+        ]
+        shown = np.concatenate([performance.expression for performance in performances])
+        left, right = (shown[:, model.index(f"eyeBlink_{side}")] for side in "LR")
+        return float(((np.maximum(left, right) > 0.7) & (np.minimum(left, right) < 0.3)).mean())
+
+    assert one_eyed(0.9) > 0.08 > 2 * one_eyed(0.0)
+    shown = make_performance(model, np.random.default_rng(0), [], distinct=0.9)
+    assert shown.expression.shape == (64, 57) and shown.expression.min() >= 0 and shown.expression.max() <= 1
+
+
+def test_both_schemas_and_groups_of_photographs_are_read(dataset: Path, tmp_path: Path) -> None:
+    new = RenderedGroup(dataset, "group_000")
+    assert (int(new["schema"]), new["neutral"].shape, new.side, new.complete) == (5, (new.people, 64, 70, 2), 256, True)
+    assert new.keypoints(0).shape == (64, 70, 2)
+    np.save(tmp_path / "group_003_frames.npy", np.zeros((1, 2, 32, 32, 3), np.uint8))
+    old = {"landmarks": np.zeros((1, 2, 68, 2), np.float32), "schema": np.array(4), "validation": np.array(True)}
+    np.savez(tmp_path / "group_003_meta.npz", **old)
+    assert GroupFolder(tmp_path).groups == []
+    (group,) = GroupFolder(tmp_path, only_held_out=True).groups
+    assert (group.number, group.people, group.motions, group.side, group.complete) == (3, 1, 2, 32, False)
+    assert GroupFolder(tmp_path, only_held_out=True, complete=True).groups == []
+    with pytest.raises(InputError, match="before neutral were recorded"):
+        _ = group["neutral"]
+    np.savez(tmp_path / "group_003_meta.npz", **{**old, "schema": np.array(6)})
+    with pytest.raises(InputError, match="newer version"):
+        RenderedGroup(tmp_path, "group_003")
+    (tmp_path / "group_003_frames.npy").write_bytes(b"half")
+    with pytest.raises(InputError, match="is not whole"):
+        RenderedGroup(tmp_path, "group_003")

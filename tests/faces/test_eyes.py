@@ -14,8 +14,8 @@ from mien.errors import InputError, WeightsError
 from mien.faces.eyes import CloserLook, save_eyes
 from mien.geometry.eye_squares import eye_squares
 from mien.models.eye_reader import EyeReader, EyeReaderConfig
-from mien.training.engine.config import TrainOptions
 from mien.training.face_reader.eyes import EyeReaderStage
+from mien.training.registry import configure
 
 SMALL = EyeReaderConfig(channels=(4, 4, 8), squeeze=4, hidden=16)
 
@@ -44,7 +44,7 @@ def test_places_in_the_crops_come_back_to_the_picture_and_the_left_eye_out_of_th
 
 def test_it_learns_the_eyes_of_a_fixed_batch(tmp_path: Path) -> None:
     folder = write_discs(tmp_path)
-    stage = EyeReaderStage(TrainOptions("face-reader/eyes", (str(folder),), "out"), SMALL)
+    stage = EyeReaderStage(configure("face-reader/eyes", data=(str(folder),), out="out"), SMALL)
     model, batch = stage.build(), stage.batch(np.random.default_rng(0), 4)
     assert batch["eyes"].shape == (8, 3, 48, 48) and batch["points"].shape == (8, 7, 2)
     optimizer, losses = torch.optim.Adam(model.parameters(), 3e-3), []
@@ -58,7 +58,7 @@ def test_it_learns_the_eyes_of_a_fixed_batch(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match="groups"):
-        EyeReaderStage(TrainOptions("face-reader/eyes", (str(empty),), "out"), SMALL).batch(
+        EyeReaderStage(configure("face-reader/eyes", data=(str(empty),), out="out"), SMALL).batch(
             np.random.default_rng(0), 1
         )
 

@@ -8,10 +8,10 @@ import torch
 
 from mien.errors import WeightsError
 from mien.models.reenactor import Reenactor, ReenactorConfig
+from mien.models.reenactor.background_flow import background_flow, goes_with_head
+from mien.models.reenactor.eye_mouth_masks import eye_mouth_masks
+from mien.models.reenactor.eye_mouth_masks import face as face_mask
 from mien.models.reenactor.flow import global_flow, landmark_maps, local_flow, places, similar_flow, warp
-from mien.models.reenactor.openings import face as face_mask
-from mien.models.reenactor.openings import openings
-from mien.models.reenactor.surroundings import goes_with_head, surroundings_flow
 from mien.pipelines.loading import load_part
 
 TINY = ReenactorConfig(64, (4, 4, 8), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4)
@@ -110,7 +110,7 @@ def test_openings_are_inside_their_rims_and_shut_ones_are_nowhere() -> None:
     marks[0, 36:42] = torch.stack([torch.tensor([-0.5, -0.4, -0.3, -0.2, -0.3, -0.4]), torch.full((6,), -0.3)], -1)
     marks[0, 68:] = torch.tensor([[-0.35, -0.3], [0.35, -0.3]])
     grid = places((64, 64), (-1, -1), (2, 2), marks)
-    right, _, mouth, pupils = openings(marks, grid[None])[0]
+    right, _, mouth, pupils = eye_mouth_masks(marks, grid[None])[0]
     inside = (grid[..., 0].abs() < 0.29) & ((grid[..., 1] - 0.35).abs() < 0.14)
     outside = (grid[..., 0].abs() > 0.31) | ((grid[..., 1] - 0.35).abs() > 0.16)
     assert bool((mouth[inside] > 0).all()) and bool((mouth[outside] < 0).all()) and float(mouth.max()) > 0.99
@@ -160,7 +160,7 @@ def test_hair_goes_with_the_head_and_the_background_stays() -> None:
     share = goes_with_head(marks, grid)[0, ..., 0]
     assert share[hair] > 0.95 and share[32, 32] == 1 and share[corner] < 0.01
     assert share[[0, -1]].max() < 0.05 and share[:, [0, -1]].max() < 0.05  # half a place inside the border
-    flow = surroundings_flow(marks + 0.05, marks, grid)
+    flow = background_flow(marks + 0.05, marks, grid)
     assert torch.allclose(flow[0][hair], grid[0][hair] - 0.05, atol=5e-3)
     assert torch.allclose(flow[0][corner], grid[0][corner], atol=1e-3)
 
@@ -169,7 +169,7 @@ def test_an_opening_mouth_does_not_lift_the_hair() -> None:
     grid, open_mouth = places((64, 64), (-1, -1), (2, 2), torch.zeros(1))[None], face()
     open_mouth[:, 5:12, 1] += 0.1
     open_mouth[:, 48:68, 1] += 0.1
-    assert torch.allclose(surroundings_flow(open_mouth, face(), grid), grid.expand(1, -1, -1, -1), atol=2e-3)
+    assert torch.allclose(background_flow(open_mouth, face(), grid), grid.expand(1, -1, -1, -1), atol=2e-3)
 
 
 def test_hair_tilts_with_the_head() -> None:
@@ -183,6 +183,6 @@ def test_places_on_an_outline_have_a_finite_gradient() -> None:
     """A landmark's own place lies at distance 0 from the outline; the root of 0 must not make gradients NaN."""
     marks = torch.from_numpy(np.random.default_rng(0).uniform(-0.5, 0.5, (1, 70, 2)).astype(np.float32))
     grid = marks[:, [36, 39, 60, 64]].reshape(1, 2, 2, 2).clone().requires_grad_()
-    openings(marks, grid).sum().backward()
+    eye_mouth_masks(marks, grid).sum().backward()
     face_mask(marks, grid).sum().backward()
     assert grid.grad is not None and bool(grid.grad.isfinite().all())

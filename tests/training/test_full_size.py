@@ -15,10 +15,10 @@ from mien.errors import InputError, WeightsError
 from mien.models.x_portrait import VaeConfig
 from mien.training import dry_run
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
 from mien.training.engine.trainer import train
+from mien.training.registry import configure
 from mien.training.x_portrait.model import PortraitModel, config_of, from_backbone
-from mien.training.x_portrait.recipes import plan_for
+from mien.training.x_portrait.recipes import recipe_for
 from mien.training.x_portrait.stage import PortraitStage
 from tiny import TINY
 
@@ -55,12 +55,12 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage(kind: str, backbone: Path, groups: Path, out: Path, **more: object) -> PortraitStage:
-    options = TrainOptions(
-        f"x-portrait/{kind}", (str(groups),), str(out), size="full", backbone=str(backbone), steps=2, show_every=0,
-        **more,  # type: ignore[arg-type]
+    options = configure(
+        f"x-portrait/{kind}", data=(str(groups),), out=str(out), size="full", backbone=str(backbone),
+        steps=2, show_every=0, **more,  # type: ignore[arg-type]
     )  # fmt: skip
     config = dataclasses.replace(config_of(backbone), hint_channels=SMALL.hint_channels, temporal_heads=2)
-    return PortraitStage(kind, options, config, plan=dataclasses.replace(plan_for(kind, options), frames=2))
+    return PortraitStage(options, config, recipe=dataclasses.replace(recipe_for(options), frames=2))
 
 
 def test_the_backbone_gives_everything_its_start(backbone: Path) -> None:
@@ -98,7 +98,7 @@ def test_r_learns_over_a_frozen_backbone_that_checkpoints_leave_out(
     assert start.unet.dtype == torch.bfloat16 and start.appearance_reference.dtype == torch.float32
     before = {name: value.clone() for name, value in start.state_dict().items()}
     outcome = train(chosen, chosen.options)
-    assert outcome.finished and np.isfinite(outcome.terms["denoise"])
+    assert outcome.finished and np.isfinite(outcome.losses["denoise"])
     saved = checkpoints.find(tmp_path / "r").weights()
     assert not any(name.startswith(("unet.", "vae.", "empty_prompt.")) for name in saved)
     assert any(not torch.equal(before[n], v) for n, v in saved.items() if n.startswith("appearance_reference."))
@@ -111,11 +111,11 @@ def test_r_learns_over_a_frozen_backbone_that_checkpoints_leave_out(
 
 def test_the_dry_run_counts_parts_memory_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.training.x_portrait.stage.SD15", SMALL)
-    options = TrainOptions("x-portrait/motion", (), ".", size="full")
+    options = configure("x-portrait/motion", data=(), out=".", size="full")
     text = dry_run.report(options)
     assert "motion_control" in text and "30,000 steps on 8 A100" in text and "24 GB card: --no-checkpointing" in text
-    chosen = PortraitStage("motion", options)
-    single = PortraitStage("motion", dataclasses.replace(options, frames=1))
+    chosen = PortraitStage(options)
+    single = PortraitStage(options.changed(frames=1))
     count, one = (dry_run.count_step(s, *s.sketch()) for s in (chosen, single))
     assert 0 < one.flops < count.flops < 2.1 * one.flops
     assert 0 < count.kept_less < count.kept

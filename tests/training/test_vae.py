@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from mien.media import write_image
 from mien.models.x_portrait import VaeConfig
 from mien.training.data.image_folders import PicturePools
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
+from mien.training.engine.config import StageConfig
 from mien.training.engine.trainer import train
+from mien.training.registry import configure
 from mien.training.vae import VaeStage, pyramid_l1
 
 SMALL = VaeConfig((4, 8), 1, 4, 4, False, 1.0, 64)
@@ -31,9 +31,9 @@ def stills(tmp_path: Path) -> Path:
     return tmp_path / "stills"
 
 
-def options(stills: Path, out: Path, **more: object) -> TrainOptions:
-    base = TrainOptions("vae", (str(stills),), str(out), rows=2, window=32, precision="fp32", show_every=0)
-    return dataclasses.replace(base, **more)  # type: ignore[arg-type]
+def options(stills: Path, out: Path, **more: object) -> StageConfig:
+    base = configure("vae", data=(str(stills),), out=str(out), batch_size=2, window=32, precision="fp32", show_every=0)
+    return base.changed(**more)
 
 
 def test_pools_share_the_draws(stills: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Groups of people who all perform the same motions, as the files that `mien.training.data.avatar_groups` reads.
+"""Groups of people who all perform the same motions, as the files that `mien.avatars.group_files` reads.
 
 A group NNN of p people and m = 64 motions is complete when its last file, people.json, is there:
 

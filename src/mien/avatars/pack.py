@@ -26,7 +26,7 @@ _PARTS = ("angles", "place", "expression", "seen")
 
 @dataclass(frozen=True, eq=False)
 class PackedCast:
-    """What an `AvatarStream` needs, and nothing else."""
+    """What people who are rendered while training need, and nothing else."""
 
     model: HeadModel
     people: tuple[Member, ...]

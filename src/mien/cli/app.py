@@ -109,10 +109,11 @@ def options(
     """Make a still portrait move as the face in a video does."""
 
 
-for command in (animate, batch, edit, motion, demo, serve, doctor, parity, provenance, train):
+for command in (animate, batch, edit, motion, demo, serve, doctor, parity, provenance):
     app.command()(command)
 app.add_typer(data)
 app.add_typer(evaluate)
+app.add_typer(train)
 app.add_typer(convert, name="convert")
 
 

@@ -1,166 +1,145 @@
-"""`mien train STAGE`: see docs/train.md."""
+"""`mien train STAGE`: a command a stage, made from its config's declarations; see docs/train.md."""
 
 from __future__ import annotations
 
+import inspect
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from mien.cli.grouped import grouped
 from mien.errors import InputError
+from mien.training.engine.config import DatasetConfig, LoopConfig, Option, StageConfig, flag, options_of, parse_seconds
+from mien.training.registry import configure, foreign_option, resumed
 
-if TYPE_CHECKING:
-    from mien.training.engine.config import TrainOptions
-
-_X_PORTRAIT = "X-Portrait"
-_LOOP = "The loop"
+_PANELS = {DatasetConfig: "Data", LoopConfig: "The loop"}
 
 
-@dataclass(frozen=True)
-class StageFlags:
-    """What is trained, on what, and what it starts from."""
+class StageCommand(TyperCommand):
+    """Says which stage an option belongs to that this one does not have."""
 
-    data: Annotated[
-        list[str] | None, typer.Option(help="A folder of training data or a packed cast; DIR:0.3 gives its share.")
-    ] = None
-    out: Annotated[Path | None, typer.Option(help="The run's folder; the same command goes on where it stopped.")] = (
-        None
-    )
-    size: Annotated[str, typer.Option(help="nano or full.")] = "nano"
-    preset: Annotated[
-        str | None, typer.Option(help="nano or sd15-paper; dex: paper, no-ray-map, ..., see docs/dex.md.")
-    ] = None
-    start: Annotated[Path | None, typer.Option(help="A run or a model folder to start from.")] = None
-    vae: Annotated[Path | None, typer.Option(help="A run of the stage vae (nano, first stage).")] = None
-    backbone: Annotated[Path | None, typer.Option(help="A local diffusers folder of SD 1.5 (full).")] = None
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            wrong = getattr(error, "option_name", None)
+            if type(error).__name__ != "NoSuchOption" or not wrong:
+                raise
+            name = str(wrong).lstrip("-").removeprefix("no-").replace("-", "_")
+            raise InputError(foreign_option(str(self.name), name)) from error
 
 
-@dataclass(frozen=True)
-class LoopFlags:
-    """How the loop runs."""
+class StageGroup(TyperGroup):
+    """The registered stages as commands; a stage is imported when it is asked for."""
 
-    time_limit: Annotated[
-        str | None, typer.Option(help="90s, 9m or 2h: saves and leaves in time.", rich_help_panel=_LOOP)
-    ] = None
-    steps: Annotated[int | None, typer.Option(help="In all.", rich_help_panel=_LOOP)] = None
-    rows: Annotated[int | None, typer.Option(help="Rows of a micro-batch on one device.", rich_help_panel=_LOOP)] = None
-    accumulate: Annotated[int | None, typer.Option(help="Micro-batches of a step.", rich_help_panel=_LOOP)] = None
-    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=_LOOP)] = None
-    warmup: Annotated[int | None, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = None
-    clip_norm: Annotated[float | None, typer.Option(help="Largest norm of a gradient.", rich_help_panel=_LOOP)] = None
-    ema: Annotated[float | None, typer.Option(help="Decay of the moving average; 0: none.", rich_help_panel=_LOOP)] = (
-        None
-    )
-    precision: Annotated[str, typer.Option(help="bf16 or fp32.", rich_help_panel=_LOOP)] = "bf16"
-    checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            "--checkpointing/--no-checkpointing",
-            help="Compute activations again to save memory.",
-            rich_help_panel=_LOOP,
-        ),
-    ] = None
-    average_every: Annotated[
-        int, typer.Option(help="Average weights every so many steps instead of gradients.", rich_help_panel=_LOOP)
-    ] = 0
-    workers: Annotated[int, typer.Option(help="Processes that make batches.", rich_help_panel=_LOOP)] = 0
-    seed: Annotated[int, typer.Option(rich_help_panel=_LOOP)] = 1
-    save_every: Annotated[int, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = 250
-    show_every: Annotated[int, typer.Option(help="Steps between pictures; 0: none.", rich_help_panel=_LOOP)] = 500
-    log_every: Annotated[int, typer.Option(help="Steps.", rich_help_panel=_LOOP)] = 25
-    hold_out: Annotated[
-        int, typer.Option(help="Keep avatar groups from this number on out.", rich_help_panel=_LOOP)
-    ] = 0
+    def list_commands(self, ctx: Any) -> list[str]:
+        """See click."""
+        from mien.training.registry import STAGES
+
+        return list(STAGES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """See click."""
+        from mien.training.registry import registered
+
+        return _command(cmd_name, f"Train {registered(cmd_name).help}, or go on with it.")
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """See click; without importing every stage."""
+        from mien.training.registry import STAGES
+
+        with formatter.section("Stages"):
+            formatter.write_dl([(name, entry.help) for name, entry in STAGES.items()])
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """See click; typer's own would import every stage."""
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        self.format_commands(ctx, formatter)
 
 
-@dataclass(frozen=True)
-class PortraitFlags:
-    """What X-Portrait's stages alone know."""
-
-    control_source: Annotated[
-        str, typer.Option(help="avatars, face-vid2vid or self (ablation a).", rich_help_panel=_X_PORTRAIT)
-    ] = "avatars"
-    control: Annotated[str, typer.Option(help="image, or landmarks (baseline).", rich_help_panel=_X_PORTRAIT)] = "image"
-    without: Annotated[
-        list[str] | None, typer.Option(help="local (ablation b), scaling (ablation c).", rich_help_panel=_X_PORTRAIT)
-    ] = None
-    f: Annotated[Path | None, typer.Option("--f", help="A folder with Face Vid2Vid.", rich_help_panel=_X_PORTRAIT)] = (
-        None
-    )
-    reenactor: Annotated[
-        Path | None, typer.Option(help="A folder with a reenactor to start from.", rich_help_panel=_X_PORTRAIT)
-    ] = None
-    joint: Annotated[
-        bool, typer.Option("--joint", help="Train backbone, R and C together.", rich_help_panel=_X_PORTRAIT)
-    ] = False
-    window: Annotated[
-        int | None, typer.Option(help="Side of the pieces trained on, pixels.", rich_help_panel=_X_PORTRAIT)
-    ] = None
-    frames: Annotated[int | None, typer.Option(help="Targets of a source.", rich_help_panel=_X_PORTRAIT)] = None
-    teach: Annotated[
-        float | None, typer.Option(help="Weight of the motion supervision.", rich_help_panel=_X_PORTRAIT)
-    ] = None
-    only_teach: Annotated[bool, typer.Option("--only-teach", help="Nothing but it.", rich_help_panel=_X_PORTRAIT)] = (
-        False
-    )
-    guidance: Annotated[float | None, typer.Option(help="What few-step folds in.", rich_help_panel=_X_PORTRAIT)] = None
+train = typer.Typer(
+    cls=StageGroup,
+    name="train",
+    no_args_is_help=True,
+    help="Train a stage, or go on with it; `mien train STAGE --help` shows its options. Several devices: accelerate "
+    "launch ... -m mien train STAGE ...",
+)
 
 
-@dataclass(frozen=True)
-class OtherStageFlags:
-    """What single other stages know."""
-
-    decoder_only: Annotated[bool, typer.Option("--decoder-only", help="vae: leave the encoder as it is.")] = False
-    vgg: Annotated[
-        Path | None, typer.Option(help="dex/motion: VGG16's, face-vid2vid: VGG19's weights (.safetensors).")
-    ] = None
+@train.callback()
+def _stages() -> None:
+    """Makes typer build a group."""
 
 
-@grouped
-def train(
-    stage: Annotated[
-        str,
-        typer.Argument(
-            help="face-reader, face-reader/eyes, vae, reenactor, face-vid2vid, face-vid2vid-plus, x-portrait/ and "
-            "appearance, motion, local, temporal or few-step, or dex/ and motion, animator or temporal."
-        ),
-    ],
-    inputs: StageFlags,
-    loop: LoopFlags,
-    portrait: PortraitFlags,
-    other: OtherStageFlags,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print parts, memory, FLOPs and days; train nothing.")
-    ] = False,
-) -> None:
-    """Train a stage, or go on with it. Several devices: accelerate launch ... -m mien train STAGE ..."""
+def _command(stage: str, help: str) -> Any:
+    from mien.training.registry import config_class
+
+    kind = config_class(stage)
+    types = {field.name: hint for _, field, hint, _ in options_of(kind)}
+
+    def run(ctx: typer.Context, **given: Any) -> None:
+        dry_run = given.pop("dry_run")
+        chosen = {name: value for name, value in given.items() if _given(ctx, name)}
+        _run(stage, chosen, dry_run)
+
+    parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for owner, field, _, option in options_of(kind):
+        shown, default = _shown(field.name, types[field.name], field.default)
+        info = typer.Option(default, *shown[1], help=_help(option), rich_help_panel=_PANELS.get(owner, "The stage"))
+        parameters.append(
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=shown[0])
+        )
+    dry = typer.Option(False, "--dry-run", help="Print parts, memory, FLOPs and days; train nothing.")
+    parameters.append(inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=dry, annotation=bool))
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    single = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+    single.command(stage, cls=StageCommand, help=help)(run)
+    return typer.main.get_command(single)
+
+
+def _given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _shown(name: str, hint: Any, default: Any) -> tuple[tuple[Any, list[str]], Any]:
+    """An option's type and names for typer, and its default."""
+    if name == "time_limit":
+        return (str | None, [flag(name)]), None
+    if hint == tuple[str, ...]:
+        return (list[str] | None, [flag(name)]), None
+    if hint in (bool, bool | None):
+        return (hint, [f"{flag(name)}/--no-{name.replace('_', '-')}"]), default
+    return (hint, [flag(name)]), default
+
+
+def _help(option: Option) -> str:
+    limits = (("from", option.minimum), ("to", option.maximum), ("above", option.above), ("below", option.below))
+    parts = [option.unit, *(f"{word} {limit:g}" for word, limit in limits if limit is not None)]
+    said = ", ".join(part for part in parts if part)
+    return f"{option.help} ({said})" if said else option.help
+
+
+def _run(stage: str, chosen: dict[str, Any], dry_run: bool) -> None:
     began = time.monotonic()
-    from mien.training.engine.config import TrainOptions, parse_seconds
-
-    if inputs.out is None and not dry_run:
+    if not chosen.get("out") and not dry_run:
         raise InputError("--out is missing: give the folder of the run.")
-    given: dict[str, Any] = {**asdict(inputs), **asdict(loop), **asdict(portrait), **asdict(other)}
-    left_out = set(given.pop("without") or ())
-    if unknown := left_out - {"local", "scaling"}:
-        raise InputError(f"--without {min(unknown)}: give local or scaling.")
-    given |= {"scaling": "scaling" not in left_out, "local": "local" not in left_out}
-    given |= {"data": tuple(inputs.data or ()), "out": inputs.out or Path(".")}
-    given["time_limit"] = None if loop.time_limit is None else parse_seconds(loop.time_limit)
-    # the record of a run is JSON, which has no paths
-    plain: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-    options = TrainOptions(stage=stage, **plain)
+    if "time_limit" in chosen:
+        chosen["time_limit"] = parse_seconds(chosen["time_limit"])
     if dry_run:
         from mien.jobs.train import describe_training
 
-        typer.echo(describe_training(options))
+        typer.echo(describe_training(configure(stage, **chosen)))
         return
-    _run(options, began)
+    _train(resumed(stage, **chosen), began)
 
 
-def _run(options: TrainOptions, began: float) -> None:
+def _train(config: StageConfig, began: float) -> None:
     import logging
 
     from mien.cli.progress import TerminalProgress
@@ -170,4 +149,4 @@ def _run(options: TrainOptions, began: float) -> None:
     for loud in ("PIL", "httpx", "matplotlib"):
         logging.getLogger(loud).setLevel(logging.WARNING)
     with TerminalProgress() as progress:
-        run_training(options, progress, began)
+        run_training(config, progress, began)

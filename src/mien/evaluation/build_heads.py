@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mien.avatars.group_files import GroupFolder, RenderedGroup
 from mien.errors import InputError
 from mien.evaluation.benchmark import Benchmark, Medium, Pair, self_pair
 from mien.evaluation.build_real import BuildOptions, in_order
@@ -30,9 +28,10 @@ def build_heads(folder: Path, options: BuildOptions, every_group: bool = False) 
     rng = np.random.default_rng(options.seed)
     pairs: list[Pair] = []
     for number in range(options.pairs):
-        name, clips, visible = groups[number % len(groups)]
+        group = groups[number % len(groups)]
+        name, clips = group.name, group["clips"]
         first, last = (int(v) for v in clips[number // len(groups) % len(clips)])
-        people = rng.permutation(np.flatnonzero(visible))
+        people = rng.permutation(np.flatnonzero(group["visible"]))
         if len(people) < 2:
             raise InputError(f"{folder}/{name} shows fewer than two people wholly: render more people a group")
         who, driver = (int(p) for p in people[:2])
@@ -61,21 +60,15 @@ def build_heads(folder: Path, options: BuildOptions, every_group: bool = False) 
     return Benchmark("heads", options.side, in_order(pairs, options.protocols))
 
 
-def _groups(folder: Path, every: bool) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
-    found = []
-    for path in sorted(folder.glob("group_*_people.json")):
-        name = path.name.removesuffix("_people.json")
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            with np.load(folder / f"{name}_meta.npz", allow_pickle=False) as meta:
-                clips, visible = np.asarray(meta["clips"]), np.asarray(meta["visible"])
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{folder}/{name} is not whole ({error}): render it again") from error
-        if every or summary.get("validation"):
-            found.append((name, clips, visible))
+def _groups(folder: Path, every: bool) -> list[RenderedGroup]:
+    found = [group for held_out in (False, True) for group in _complete(folder, held_out) if every or held_out]
     if not found:
         raise InputError(
             f"{folder} holds no group kept out of training: render some with mien data avatars --validation-groups,"
             " or take all with --every-group"
         )
-    return found
+    return sorted(found, key=lambda group: group.name)
+
+
+def _complete(folder: Path, held_out: bool) -> list[RenderedGroup]:
+    return GroupFolder(folder, only_held_out=held_out, complete=True).groups

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mien.errors import InputError
 from mien.jobs.run.progress import Progress
-from mien.training.engine.config import TrainOptions
+from mien.training.engine.config import StageConfig, saved_options
 
 if TYPE_CHECKING:
     from mien.training.engine.trainer import Outcome
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 EXPORT = "export"
 
 
-class _Told:
+class _Reporter:
     """The loop's watcher, as a `Progress`."""
 
-    def __init__(self, options: TrainOptions, progress: Progress) -> None:
+    def __init__(self, options: StageConfig, progress: Progress) -> None:
         self._options, self._progress = options, progress
 
     def begin(self, total: int, done: int) -> None:
@@ -37,7 +37,7 @@ class _Told:
         self._progress.reach(done)
 
 
-def run_training(options: TrainOptions, progress: Progress, began: float | None = None) -> Outcome:
+def run_training(options: StageConfig, progress: Progress, began: float | None = None) -> Outcome:
     """Train a stage until its steps or its time are over, and write RUN/export when the steps are.
 
     began: `time.monotonic()` from which the time limit counts. The same options go on with the run in `options.out`.
@@ -57,7 +57,7 @@ def run_training(options: TrainOptions, progress: Progress, began: float | None 
 
         cv2.setNumThreads(0)  # the processes are the threads
     stage = make_stage(options)
-    outcome = train(stage, options, _Told(options, progress), began)
+    outcome = train(stage, options, _Reporter(options, progress), began)
     if outcome.finished and outcome.main:
         write_export(options, outcome)
         progress.note(f"{options.stage} is done: {Path(options.out) / EXPORT}")
@@ -68,7 +68,7 @@ def run_training(options: TrainOptions, progress: Progress, began: float | None 
     return outcome
 
 
-def write_export(options: TrainOptions, outcome: Outcome | None = None) -> Path:
+def write_export(options: StageConfig, outcome: Outcome | None = None) -> Path:
     """Write RUN/export from the newest checkpoint: the averaged weights as inference loads them, and training.json."""
     from mien.training.engine import checkpoints
     from mien.training.registry import make_stage
@@ -78,32 +78,25 @@ def write_export(options: TrainOptions, outcome: Outcome | None = None) -> Path:
     checkpoints.fill(model, found.averaged_weights(), stage.outside())
     folder = Path(options.out) / EXPORT
     stage.export(model.eval().requires_grad_(False), folder)
-    record = {"options": asdict(options), "step": found.step, "written": time.strftime("%Y-%m-%d")}
+    record = {"config": asdict(options), "step": found.step, "written": time.strftime("%Y-%m-%d")}
     if outcome is not None:
-        record |= {"loss": outcome.terms, "images_per_second": outcome.images_per_second}
+        record |= {"loss": outcome.losses, "images_per_second": outcome.images_per_second}
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 
 
-def _check_run(options: TrainOptions) -> None:
-    file = Path(options.out) / "options.json"
+def _check_run(options: StageConfig) -> None:
     if Path(options.out).is_file():
         raise InputError(f"{options.out} is a file: give --out a folder.")
-    if not file.is_file():
-        return
-    try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return  # cut off while it was written: the checkpoints tell whether the run can go on
-    for name, flag in (("stage", "STAGE"), ("size", "--size")):
-        if before.get(name) != getattr(options, name):
-            raise InputError(
-                f"{options.out} holds a run of {before.get('stage')} ({before.get('size')}), and {flag} is "
-                f"{getattr(options, name)}: give another --out."
-            )
+    before = saved_options(Path(options.out))
+    for name, said in (("stage", "STAGE"), ("size", "--size")):
+        now = options.stage if name == "stage" else options.get(name)
+        if before and now is not None and before.get(name) != now:
+            held = f"a run of {before.get('stage')} ({before.get('size', 'nano')})"
+            raise InputError(f"{options.out} holds {held}, and {said} is {now}: give another --out.")
 
 
-def describe_training(options: TrainOptions) -> str:
+def describe_training(options: StageConfig) -> str:
     """What `--dry-run` prints: parts, memory, FLOPs and days, all counted without weights."""
     from mien.training.dry_run import report
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -22,8 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mien.errors import InputError
 from mien.training.engine.checkpoints import within
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Batch, Stage, Turn, trained_names
+from mien.training.engine.config import StageConfig
+from mien.training.engine.stage import Batch, OptimizerStep, Stage, trained_names
 from mien.training.registry import make_stage
 from mien.training.x_portrait.recipes import PAPER_DEVICES
 
@@ -52,19 +52,19 @@ class Choice:
     """A set of options and the bytes it needs on a device."""
 
     text: str
-    options: TrainOptions
+    options: StageConfig
     bytes: float
 
 
-def report(options: TrainOptions) -> str:
+def report(options: StageConfig) -> str:
     """The plan of a training, as lines to read. Raises InputError for stages that have nothing to count."""
     stage = make_stage(options)
     sketch = stage.sketch()
     if sketch is None:
         raise InputError(f"{stage.name} has no dry run: it is small enough to be tried.")
     model, batch = sketch
-    names = set(trained_names(model, stage.turns))
-    lines = [f"{stage.name}, {options.size} size; counted on the meta device, no weights loaded", ""]
+    names = set(trained_names(model, stage.optimizer_steps))
+    lines = [f"{stage.name}, {options.get('size', 'nano')} size; counted on the meta device, no weights loaded", ""]
     lines += [f"{'part':<24}{'parameters':>14}  "]
     for part, child in model.named_children():
         numbers = {f"{part}.{name}": p.numel() for name, p in child.named_parameters()}
@@ -77,7 +77,7 @@ def report(options: TrainOptions) -> str:
         f"{'all':<24}{sum(p.numel() for p in model.parameters()) / 1e6:>12.1f} M  {trained / 1e6:.1f} M trained"
     )
     count = count_step(stage, model, batch)
-    accumulate = options.accumulate or stage.accumulate
+    accumulate = options.loop.accumulate or stage.accumulate
     images = count.images * accumulate
     lines += ["", f"A step on one device: {images} frames, {count.flops * accumulate / 1e12:.2f} TFLOP"]
     lines[-1] += f" ({count.again * accumulate / 1e12:.2f} more with checkpointing)."
@@ -92,9 +92,9 @@ def report(options: TrainOptions) -> str:
     return "\n".join([*lines, "", *_days(stage, options, count, accumulate)])
 
 
-def _days(stage: Stage, options: TrainOptions, count: Count, accumulate: int) -> list[str]:
-    steps = options.steps or stage.steps
-    again = stage.checkpointing if options.checkpointing is None else options.checkpointing
+def _days(stage: Stage, options: StageConfig, count: Count, accumulate: int) -> list[str]:
+    steps = options.loop.steps or stage.steps
+    again = stage.checkpointing if options.loop.checkpointing is None else options.loop.checkpointing
     flops = (count.flops + (count.again if again else 0)) * accumulate
     days = steps * flops / (_A100 * _UTILISATION) / 86400
     images = steps * count.images * accumulate * PAPER_DEVICES
@@ -104,16 +104,16 @@ def _days(stage: Stage, options: TrainOptions, count: Count, accumulate: int) ->
     ]
 
 
-def choose(options: TrainOptions, stage: Stage, model: nn.Module, count: Count) -> Iterator[Choice]:
+def choose(options: StageConfig, stage: Stage, model: nn.Module, count: Count) -> Iterator[Choice]:
     """Option sets from the fastest to the leanest, with the bytes that each needs on a device."""
     weights = _weight_bytes(stage, model, options, ema=True)
     yield Choice("--no-checkpointing", options, weights + _activations(count.kept, options))
     yield Choice("--checkpointing", options, weights + _activations(count.kept_less, options))
     lean, text = options, "--checkpointing"
-    if count.images > 1 and not getattr(getattr(stage, "plan", None), "clip", True):
-        parts = count.images * (options.accumulate or stage.accumulate)
-        lean = replace(options, rows=1, frames=1, accumulate=parts)
-        text += f" --rows 1 --frames 1 --accumulate {parts}"
+    if count.images > 1 and not getattr(getattr(stage, "recipe", None), "clip", True):
+        parts = count.images * (options.loop.accumulate or stage.accumulate)
+        lean = options.changed(batch_size=1, frames=1, accumulate=parts)
+        text += f" --batch-size 1 --frames 1 --accumulate {parts}"
         leaner = make_stage(lean)
         sketch = leaner.sketch()
         assert sketch is not None
@@ -123,14 +123,14 @@ def choose(options: TrainOptions, stage: Stage, model: nn.Module, count: Count) 
     yield Choice(f"{text} --ema 0", lean, bare + _activations(count.kept_less, lean))
 
 
-def _activations(kept: float, options: TrainOptions) -> float:
-    return kept * (_KEPT_IN_BF16 if options.precision == "bf16" else 1) * _SPARE
+def _activations(kept: float, options: StageConfig) -> float:
+    return kept * (_KEPT_IN_BF16 if options.loop.precision == "bf16" else 1) * _SPARE
 
 
-def _weight_bytes(stage: Stage, model: nn.Module, options: TrainOptions, ema: bool) -> float:
+def _weight_bytes(stage: Stage, model: nn.Module, options: StageConfig, ema: bool) -> float:
     """Frozen weights 4 bytes (2 where they come from the backbone), trained ones 4 and as many for the gradient, 8 for
     Adam, 4 for the average and 2 for the copy that autocast keeps."""
-    names, half = set(trained_names(model, stage.turns)), options.precision == "bf16"
+    names, half = set(trained_names(model, stage.optimizer_steps)), options.loop.precision == "bf16"
     total = _CONTEXT
     for name, parameter in model.named_parameters():
         if name in names:
@@ -141,26 +141,26 @@ def _weight_bytes(stage: Stage, model: nn.Module, options: TrainOptions, ema: bo
 
 
 def count_step(stage: Stage, model: nn.Module, batch: Batch) -> Count:
-    """One micro-batch on the meta device, all turns, forward and backward."""
-    plain = [_count_turn(model, turn, stage, dict(batch)) for turn in stage.turns]
+    """One micro-batch on the meta device, all optimizer steps, forward and backward."""
+    plain = [_count_optimizer_step(model, update, stage, dict(batch)) for update in stage.optimizer_steps]
     return Count(
-        sum(c.flops / turn.every for c, turn in zip(plain, stage.turns, strict=True)),
-        sum(c.again / turn.every for c, turn in zip(plain, stage.turns, strict=True)),
+        sum(c.flops / update.every for c, update in zip(plain, stage.optimizer_steps, strict=True)),
+        sum(c.again / update.every for c, update in zip(plain, stage.optimizer_steps, strict=True)),
         max(c.kept for c in plain),
         max(c.kept_less for c in plain),
         stage.images(batch),
     )
 
 
-def _count_turn(model: nn.Module, turn: Turn, stage: Stage, batch: Batch) -> Count:
-    names = set(trained_names(model, [turn]))
+def _count_optimizer_step(model: nn.Module, update: OptimizerStep, stage: Stage, batch: Batch) -> Count:
+    names = set(trained_names(model, [update]))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
     kinds, ledger = stage.block_types(), _Ledger(model)
     counter = FlopCounterMode(display=False)
     with counter, _attention_taken_apart(), ledger.watching(), ledger.blocks(model, kinds, counter):
-        terms = turn.loss(model, batch, torch.Generator().manual_seed(0))
-        torch.stack([value.float() for value in terms.values()]).sum().backward()  # type: ignore[no-untyped-call]
+        losses = update.loss(model, batch, torch.Generator().manual_seed(0))
+        torch.stack([value.float() for value in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
     model.zero_grad(set_to_none=True)
     less = ledger.outside + ledger.inputs + ledger.largest if kinds else ledger.kept
     return Count(float(counter.get_total_flops()), float(ledger.again), ledger.kept, less, stage.images(batch))

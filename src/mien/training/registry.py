@@ -1,73 +1,108 @@
-"""All stages by name; each is imported when it is asked for."""
+"""All stages by name. A new one is a file with its config and its loss, and an entry here; see docs/train.md."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
 from mien.errors import InputError
-from mien.training.engine.config import TrainOptions
+from mien.training.engine.config import OLD_NAMES, StageConfig, flag, options_of, saved_options
 from mien.training.engine.stage import Stage
 
-NAMES = (
-    "face-reader",
-    "face-reader/eyes",
-    "vae",
-    "reenactor",
-    "face-vid2vid",
-    "face-vid2vid-plus",
-    "x-portrait/appearance",
-    "x-portrait/motion",
-    "x-portrait/local",
-    "x-portrait/temporal",
-    "x-portrait/few-step",
-    "dex/motion",
-    "dex/animator",
-    "dex/temporal",
-)
+_ROOT = "mien.training"
 
 
-def make_stage(options: TrainOptions) -> Stage:
-    """The stage that the options name. Raises InputError where there is none of that name, or they do not suffice."""
-    name = options.stage
-    if name not in NAMES:
-        raise InputError(f"there is no stage {name}: give one of {', '.join(NAMES)}.")
-    if name == "x-portrait/few-step":
-        from mien.training.x_portrait.few_step import FewStepStage
+@dataclass(frozen=True)
+class Registered:
+    """A stage: what it learns, its module below `mien.training`, and what makes it and its config there."""
 
-        return FewStepStage(options)
-    if name.startswith("x-portrait/"):
-        from mien.training.x_portrait.stage import PortraitStage
+    help: str
+    module: str
+    stage: str
+    config: str = "StageConfig"
 
-        return PortraitStage(name.partition("/")[2], options)
-    if name == "dex/motion":
-        from mien.training.dex_portrait.encoders import ABLATION, PRESET, DexEncoders
-        from mien.training.dex_portrait.motion_trainer import DexMotion
+    def load(self, name: str) -> Any:
+        """Something of the module, which is imported when it is asked for."""
+        return getattr(import_module(f"{_ROOT}.{self.module}"), name)
 
-        return DexEncoders(options) if options.preset in (PRESET, ABLATION) else DexMotion(options)
-    if name == "dex/animator":
-        from mien.training.dex_portrait.animator import DexAnimator
 
-        return DexAnimator(options)
-    if name == "dex/temporal":
-        from mien.training.dex_portrait.temporal import DexTemporal
+STAGES = {
+    "face-reader": Registered("the nano face reader", "face_reader.stage", "FaceReaderStage"),
+    "face-reader/eyes": Registered("its closer look at eyes", "face_reader.eyes", "EyeReaderStage"),
+    "vae": Registered("the nano autoencoder", "vae", "VaeStage", "VaeStageConfig"),
+    "reenactor": Registered("nano's one-pass F", "reenactor.stage", "ReenactorStage", "ReenactorStageConfig"),
+    "face-vid2vid": Registered("F", "face_vid2vid.stage", "FaceVid2VidStage", "FaceVid2VidStageConfig"),
+    "face-vid2vid-plus": Registered(
+        "F with losses on eyes and mouth", "face_vid2vid.stage", "FaceVid2VidStage", "FaceVid2VidStageConfig"
+    ),
+    "x-portrait/appearance": Registered("R", "x_portrait.stage", "PortraitStage", "PortraitStageConfig"),
+    "x-portrait/motion": Registered("C", "x_portrait.stage", "PortraitStage", "MotionStageConfig"),
+    "x-portrait/local": Registered("C_l", "x_portrait.stage", "PortraitStage", "MotionStageConfig"),
+    "x-portrait/temporal": Registered("M", "x_portrait.stage", "PortraitStage", "TemporalStageConfig"),
+    "x-portrait/few-step": Registered(
+        "U-Net and controls for 4 steps or fewer", "x_portrait.few_step", "FewStepStage", "FewStepStageConfig"
+    ),
+    "dex/motion": Registered("DeX-Portrait's encoders", "dex_portrait.encoders", "motion_stage", "MotionConfig"),
+    "dex/animator": Registered("its denoiser", "dex_portrait.animator", "DexAnimator", "AnimatorConfig"),
+    "dex/temporal": Registered("its temporal modules", "dex_portrait.temporal", "DexTemporal", "TemporalConfig"),
+}
 
-        return DexTemporal(options)
-    if name.startswith("face-vid2vid"):
-        from mien.training.face_vid2vid.stage import FaceVid2VidStage
 
-        return FaceVid2VidStage(options, plus=name.endswith("-plus"))
-    if options.size == "full":
-        raise InputError(f"the stage {name} is of nano size only: leave --size away.")
-    if name == "face-reader/eyes":
-        from mien.training.face_reader.eyes import EyeReaderStage
+def registered(name: str) -> Registered:
+    """A stage's entry. Raises InputError where there is none of that name."""
+    if name not in STAGES:
+        raise InputError(f"there is no stage {name}: give one of {', '.join(STAGES)}.")
+    return STAGES[name]
 
-        return EyeReaderStage(options)
-    if name == "reenactor":
-        from mien.training.reenactor.stage import ReenactorStage
 
-        return ReenactorStage(options)
-    if name == "vae":
-        from mien.training.vae import VaeStage
+def config_class(name: str) -> type[StageConfig]:
+    """The config of a stage."""
+    entry = registered(name)
+    kind: type[StageConfig] = StageConfig if entry.config == "StageConfig" else entry.load(entry.config)
+    return kind
 
-        return VaeStage(options)
-    from mien.training.face_reader.stage import FaceReaderStage
 
-    return FaceReaderStage(options)
+def make_stage(config: StageConfig) -> Stage:
+    """The stage that a config is of. Raises InputError where there is none of that name, or its options do not do."""
+    entry = registered(config.stage)
+    stage: Stage = entry.load(entry.stage)(config)
+    return stage
+
+
+def stages_with(option: str) -> list[str]:
+    """The stages that have an option of that name."""
+    return [name for name in STAGES if any(field.name == option for _, field, *_ in options_of(config_class(name)))]
+
+
+def configure(stage: str, **values: Any) -> Any:
+    """The config of a stage, of the stage's own class, from options by their plain names.
+
+    Raises:
+        InputError: there is no such stage, it has no such option, or a value is not allowed.
+    """
+    config = config_class(stage)(stage)
+    if foreign := sorted(set(values) - set(config.flat())):
+        raise InputError(foreign_option(stage, foreign[0]))
+    return config.changed(**values)
+
+
+def resumed(stage: str, out: str, **values: Any) -> Any:
+    """As `configure`, but what `values` leave open is as in the record of the run in `out`, where there is one."""
+    fresh = configure(stage, out=out)
+    before = saved_options(Path(out)) if out else {}
+    kept = {name: before[name] for name in fresh.flat() if name in before and before.get("stage") == stage}
+    return configure(stage, **{**kept, "out": out, **values})
+
+
+def foreign_option(stage: str, name: str) -> str:
+    """One sentence about an option that a stage does not have."""
+    if name in OLD_NAMES:
+        return f"{flag(name)} is called {flag(OLD_NAMES[name])} now."
+    if name == "without":
+        return "--without is gone: give --no-local or --no-scaling."
+    owners = stages_with(name)
+    if not owners:
+        return f"there is no option {flag(name)}: see mien train {stage} --help."
+    return f"{flag(name)} is an option of {', '.join(owners)}, and not of {stage}: leave it away."

@@ -7,6 +7,7 @@ with it stay valid while the pictures become sharper.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from torch.nn import functional
 from mien.models.x_portrait import NANO
 from mien.models.x_portrait.config import VaeConfig
 from mien.training.data.image_folders import PicturePools
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
-from mien.training.x_portrait.model import take_vae
+from mien.training.data.pictures import to_tensor
+from mien.training.engine import checkpoints
+from mien.training.engine.config import StageConfig, option
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
+from mien.training.latent_diffusion import read_vae
 
 # luma and two colour differences; colour counts double, for otherwise a small autoencoder spends nothing on it
 OPPONENT = torch.tensor([[0.30, 0.59, 0.11], [1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]])
@@ -28,18 +31,28 @@ _CROP = 128
 _KL, _BOUND = 1e-5, 1e-3  # weights of the KL term and of latents beyond 4
 
 
+@dataclass(frozen=True)
+class VaeStageConfig(StageConfig):
+    """Of the nano autoencoder."""
+
+    window: int = option(_CROP, "Side of the crops.", unit="pixels", minimum=16, maximum=256)
+    decoder_only: bool = option(False, "Leave the encoder as it is.")
+
+
 class VaeStage(Stage):
     """The autoencoder on random crops."""
 
     name = "vae"
-    steps, rows = 3000, 8
+    steps, batch_size = 3000, 8
 
-    def __init__(self, options: TrainOptions, config: VaeConfig = NANO.vae, pools: PicturePools | None = None) -> None:
+    def __init__(
+        self, options: VaeStageConfig, config: VaeConfig = NANO.vae, pools: PicturePools | None = None
+    ) -> None:
         self.options, self.config, self._pools = options, config, pools
-        self.crop = options.window or _CROP
+        self.crop = options.window
         kept: tuple[str, ...] = () if options.decoder_only else ("encoder", "quant_conv")
         parts = (*kept, "decoder", "post_quant_conv")
-        self.turns = (Turn("vae", parts, 1e-3, self.loss, weight_decay=1e-3),)
+        self.optimizer_steps = (OptimizerStep("vae", parts, 1e-3, self.loss, weight_decay=1e-3),)
 
     def check(self) -> None:
         """See `Stage.check`."""
@@ -47,21 +60,19 @@ class VaeStage(Stage):
 
     def build(self) -> nn.Module:
         """The nano autoencoder: 3 x 256 x 256 in [-1, 1] to 8 x 32 x 32 latents and back."""
-        torch.manual_seed(self.options.seed)
+        torch.manual_seed(self.options.loop.seed)
         vae: nn.Module = AutoencoderKL(**self.config.to_diffusers())
         return vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def sketch(self) -> tuple[nn.Module, Batch]:
         """See `Stage.sketch`."""
         with torch.device("meta"):
-            images = torch.empty(self.options.rows or self.rows, 3, self.crop, self.crop)
+            images = torch.empty(self.options.loop.batch_size or self.batch_size, 3, self.crop, self.crop)
             return AutoencoderKL(**self.config.to_diffusers()), {"images": images}
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """A run of this stage, or the file of an older one."""
-        holder = nn.Module()
-        holder.vae = model
-        take_vae(holder, place / "last.pt" if (place / "last.pt").is_file() else place)  # type: ignore[arg-type]
+        """A run of this stage, or a folder with an autoencoder."""
+        checkpoints.fill(model, read_vae(place)[0])
 
     def pools(self) -> PicturePools:
         """The pictures, opened on first use."""
@@ -69,10 +80,10 @@ class VaeStage(Stage):
             self._pools = PicturePools(self.options.sources())
         return self._pools
 
-    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
-        """Random crops [rows, 3, crop, crop] in [-1, 1], flipped and colour-jittered."""
+    def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """Random crops [batch_size, 3, crop, crop] in [-1, 1], flipped and colour-jittered."""
         crops = []
-        for _ in range(rows):
+        for _ in range(batch_size):
             image = self.pools().picture(rng)
             # faces sit in the middle: most of the crops are drawn near it
             span = image.shape[0] - self.crop
@@ -80,12 +91,12 @@ class VaeStage(Stage):
             y, x = (spot * span).round().astype(int)
             piece = image[y : y + self.crop, x : x + self.crop]
             crops.append(piece[:, ::-1] if rng.random() < 0.5 else piece)
-        pixels = _tensor(np.stack(crops))
-        gain = torch.from_numpy(rng.uniform(0.8, 1.2, (rows, 3, 1, 1)).astype(np.float32))
-        shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (rows, 3, 1, 1)).astype(np.float32))
+        pixels = to_tensor(np.stack(crops))
+        gain = torch.from_numpy(rng.uniform(0.8, 1.2, (batch_size, 3, 1, 1)).astype(np.float32))
+        shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (batch_size, 3, 1, 1)).astype(np.float32))
         return {"images": (pixels * gain + shift).clamp(-1, 1).contiguous(memory_format=torch.channels_last)}
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """Laplacian-pyramid L1, a little KL, and a bound on the latents."""
         assert isinstance(model, AutoencoderKL)
         images = batch["images"]
@@ -103,7 +114,7 @@ class VaeStage(Stage):
         """Six pictures above their reconstructions."""
         assert isinstance(model, AutoencoderKL)
         rng = np.random.default_rng(101)
-        images = _tensor(np.stack([self.pools().picture(rng) for _ in range(6)]))
+        images = to_tensor(np.stack([self.pools().picture(rng) for _ in range(6)]))
         device = next(model.parameters()).device
         made = [model.decode(model.encode(x[None].to(device)).latent_dist.mean).sample.float().cpu() for x in images]
         both = torch.cat([images, torch.cat(made).clamp(-1, 1)], dim=2)  # [6, 3, 2 h, w]
@@ -127,8 +138,3 @@ def pyramid_l1(got: Tensor, want: Tensor, levels: int = 4) -> Tensor:
         loss = loss + band.abs().mean()
         error = low
     return loss + 2 * error.abs().mean()
-
-
-def _tensor(images: np.ndarray) -> Tensor:
-    """uint8 [n, h, w, 3] to [n, 3, h, w] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

@@ -1,4 +1,4 @@
-"""The supervised training of DeX-Portrait's encoders: exact truth under every change of the pictures, and the stage."""
+"""The supervised training of DeX-Portrait's encoders: exact ground truth under every change, and the stage."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from mien.training.dex_portrait.animator import DexAnimator
 from mien.training.dex_portrait.encoders import DexEncoders
 from mien.training.dex_portrait.model import AnimatorModel, take_start
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
 from mien.training.engine.trainer import train
+from mien.training.registry import configure
 from tiny_dex import SMALL_DEX
 
 TINY = replace(
@@ -33,7 +33,7 @@ TINY = replace(
 
 
 def drawn_group(folder: Path, people: int = 2, motions: int = 6) -> None:
-    """A group of noise whose truth is that of a rigid head, as `mien.avatars.groups` writes it."""
+    """A group of noise whose ground truth is that of a rigid head, as `mien.avatars.groups` writes it."""
     rng = np.random.default_rng(0)
     expression = rng.uniform(size=(motions, 57)).astype(np.float32)
     expression[3:] = expression[:3]
@@ -65,14 +65,14 @@ def test_pose_codes_follow_mirrored_and_turned_pictures() -> None:
     mirrored = projected(data._mirrored_code(code, True), points * [-1, 1, 1])
     np.testing.assert_allclose(mirrored, projected(code, points) * [-1, 1], atol=1e-9)
     picture, marks = np.zeros((64, 64, 3), np.uint8), (projected(code, points)[:68] + 1) * 32
-    still = data.Roughness(zoom=(1, 1), shift=0, roll=0)
+    still = data.EncoderAugmentation(zoom=(1, 1), shift=0, roll=0)
     _, same = data._turned(picture, marks, code, 64, still, rng)
     np.testing.assert_allclose(same, code, atol=1e-9)
     # a white dot moves as the code says
     dot, spot = np.zeros((64, 64, 3), np.uint8), np.array([[0.0, 0.0, 0.0]])
     x, y = (projected(code, spot)[0] + 1) * 32
     dot[int(y) - 1 : int(y) + 1, int(x) - 1 : int(x) + 1] = 255
-    plain = data.Roughness(zoom=(1.2, 1.2), shift=0.1, roll=40, tint=0, poor=0)
+    plain = data.EncoderAugmentation(zoom=(1.2, 1.2), shift=0.1, roll=40, color_jitter=0, poor=0)
     far = marks * 0 - 500 + rng.normal(size=marks.shape)  # nothing is masked
     shown, moved = data._turned(dot, far, code, 64, plain, rng)
     bright = shown.mean(2) - np.median(shown.mean(2))
@@ -91,11 +91,11 @@ def test_a_pose_with_two_expressions_is_shown_twice_in_the_same_way(tmp_path: Pa
     np.save(tmp_path / "group_000_frames.npy", frames)
     made = data.EncoderData([tmp_path])
     assert made.groups[0].twin.tolist() == [3, 4, 5, 0, 1, 2]
-    batch = made.draw(np.random.default_rng(0), 3, (32, 32), data.Roughness())
+    batch = made.draw(np.random.default_rng(0), 3, (32, 32), data.EncoderAugmentation())
     assert batch["twin_of"].tolist() == [0, 1, 2] and torch.equal(batch["twins"], batch["masked"])
-    none = made.draw(np.random.default_rng(0), 3, (32, 32), data.Roughness.none())
+    none = made.draw(np.random.default_rng(0), 3, (32, 32), data.EncoderAugmentation.none())
     assert "twins" not in none
-    stage = DexEncoders(TrainOptions("dex/motion", (str(tmp_path),), "out", preset="supervised"), TINY)
+    stage = DexEncoders(configure("dex/motion", data=(str(tmp_path),), out="out", preset="supervised"), TINY)
     model = stage.build()
     for weights in model.pose_encoder.parameters():
         torch.nn.init.normal_(weights, std=0.2)  # the last layer begins at nought: every pose is the same
@@ -112,18 +112,18 @@ def test_folders_are_drawn_from_by_their_shares(tmp_path: Path) -> None:
         drawn_group(folder, people)
     assert np.allclose(data.EncoderData(folders)._odds, [0.75, 0.25])
     shares = dict(zip(folders, (0.4, 0.6), strict=True))
-    assert np.allclose(data.EncoderData(folders, shares=shares)._odds, [0.4, 0.6])
+    assert np.allclose(data.EncoderData(folders, weights=shares)._odds, [0.4, 0.6])
 
 
 def test_the_stage_learns_and_exports(tmp_path: Path) -> None:
     drawn_group(tmp_path)
-    options = TrainOptions(
-        "dex/motion", (str(tmp_path),), str(tmp_path / "run"), preset="supervised", steps=3, rows=2, precision="fp32",
-        show_every=3, warmup=1,
+    options = configure(
+        "dex/motion", data=(str(tmp_path),), out=str(tmp_path / "run"), preset="supervised", steps=3, batch_size=2,
+        precision="fp32", show_every=3, warmup=1,
     )  # fmt: skip
     stage = DexEncoders(options, TINY)
     outcome = train(stage, options)
-    assert outcome.finished and set(outcome.terms) == {"anchor", "steady", "moved", "agreement", "apart"}
+    assert outcome.finished and set(outcome.losses) == {"anchor", "steady", "moved", "agreement", "apart"}
     model = stage.build()
     stage.start(model, tmp_path / "run")
     stage.export(model, tmp_path / "export")
@@ -136,7 +136,7 @@ def test_the_stage_learns_and_exports(tmp_path: Path) -> None:
 
 
 def test_full_size_is_refused(tmp_path: Path) -> None:
-    options = TrainOptions("dex/motion", (str(tmp_path),), str(tmp_path), size="full", preset="supervised")
+    options = configure("dex/motion", data=(str(tmp_path),), out=str(tmp_path), size="full", preset="supervised")
     with pytest.raises(InputError, match="nano size only"):
         DexEncoders(options)
 
@@ -147,11 +147,14 @@ def test_the_animator_starts_from_a_reenactor_that_codes_drive(tmp_path: Path) -
     config = replace(SMALL_DEX, backbone=backbone)
     drawn_group(tmp_path)
     Reenactor.of(ReenactorConfig(64, (4, 4, 8), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4)).save_pretrained(tmp_path / "reen")
-    shared = {"steps": 2, "rows": 2, "precision": "fp32", "show_every": 0, "warmup": 1}
-    encoders = TrainOptions("dex/motion", (str(tmp_path),), str(tmp_path / "encoders"), preset="supervised", **shared)
+    shared = {"steps": 2, "batch_size": 2, "precision": "fp32", "show_every": 0, "warmup": 1}
+    encoders = configure(
+        "dex/motion", data=(str(tmp_path),), out=str(tmp_path / "encoders"), preset="supervised", **shared
+    )
     train(DexEncoders(encoders, config), encoders)
-    options = TrainOptions(
-        "dex/animator", encoders.data, str(tmp_path / "run"), start=encoders.out, reenactor=str(tmp_path / "reen"),
+    options = configure(
+        "dex/animator", data=(str(tmp_path),), out=str(tmp_path / "run"), start=encoders.out,
+        reenactor=str(tmp_path / "reen"),
         **shared,
     )  # fmt: skip
     stage = DexAnimator(options, config=config)

@@ -14,8 +14,10 @@ from safetensors.torch import save_file
 from mien.errors import InputError, WeightsError
 from mien.models.dex_portrait.pose import codes_of_head_poses
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
+from mien.training.data.avatar_groups import AvatarClips
+from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample, choose_motions
 from mien.training.dex_portrait.animator import DexAnimator, Dropout, Dropped
-from mien.training.dex_portrait.data import Augmentation, GroupScenes, Moment, Scene, SceneBatches, _stretch
+from mien.training.dex_portrait.collate import Augmentation, Collate
 from mien.training.dex_portrait.losses import (
     PyramidPerceptual,
     VGGPerceptual,
@@ -26,9 +28,9 @@ from mien.training.dex_portrait.losses import (
 )
 from mien.training.dex_portrait.motion_trainer import DexMotion, MotionModel, MotionWeights
 from mien.training.dex_portrait.temporal import DexTemporal
-from mien.training.engine.config import TrainOptions
+from mien.training.engine.config import StageConfig
 from mien.training.engine.trainer import train
-from mien.training.registry import make_stage
+from mien.training.registry import configure, make_stage
 from mien.weights import bundled
 from samples import _TEMPLATE, draw_face
 from tiny_dex import SMALL_DEX
@@ -60,9 +62,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def options(folder: Path, out: Path, stage: str, **more: object) -> TrainOptions:
-    given = {"precision": "fp32", "steps": 2, "rows": 2, "show_every": 0, "save_every": 1000, "ema": 0.5, **more}
-    return TrainOptions(stage, (str(folder),), str(out), **given)  # type: ignore[arg-type]
+def options(folder: Path, out: Path, stage: str, **more: object) -> StageConfig:
+    given = {"precision": "fp32", "steps": 2, "batch_size": 2, "show_every": 0, "save_every": 1000, "ema": 0.5, **more}
+    return configure(stage, data=(str(folder),), out=str(out), **given)  # type: ignore[arg-type]
 
 
 def motion_stage(folder: Path, out: Path, **more: object) -> DexMotion:
@@ -78,8 +80,8 @@ def grey(pictures: torch.Tensor) -> float:
 
 
 def test_batches_are_repeatable_and_hold_what_belongs_together(folder: Path) -> None:
-    batches = SceneBatches([(GroupScenes(folder), 1.0)], SMALL_DEX, 32)
-    first, again = (batches.draw(np.random.default_rng(3), 2, 4) for _ in range(2))
+    data, make = AvatarClips(folder), Collate(SMALL_DEX, 32)
+    first, again = (make.draw(data, np.random.default_rng(3), 2, 4) for _ in range(2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert first["source"].shape == (2, 3, 32, 32)
     assert first["target"].shape == first["masked"].shape == first["crop"].shape == (8, 3, 32, 32)
@@ -94,8 +96,8 @@ def test_batches_are_repeatable_and_hold_what_belongs_together(folder: Path) -> 
 
 
 def test_without_augmentation_everything_is_shown(folder: Path) -> None:
-    batches = SceneBatches([(GroupScenes(folder), 1.0)], SMALL_DEX, SIDE, Augmentation(off=True))
-    draw = batches.draw(np.random.default_rng(3), 1, 2)
+    make = Collate(SMALL_DEX, SIDE, Augmentation(off=True))
+    draw = make.draw(AvatarClips(folder), np.random.default_rng(3), 1, 2)
     assert torch.equal(draw["crop"], draw["again"])
     assert grey(draw["masked"]) < 0.01
 
@@ -109,15 +111,17 @@ def test_other_views_go_to_the_expression_encoder_only() -> None:
         def refresh(self) -> int:
             return 1
 
-        def scene(self, rng: np.random.Generator, drivers: int, clip: bool, views: bool) -> Scene:
-            def moment(colour: int) -> Moment:
+        def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
+            def frame(colour: int) -> FaceFrame:
                 marks = (0.5 + 0.3 * _TEMPLATE) * SIDE
-                return Moment(np.full((SIDE, SIDE, 3), colour, np.uint8), marks, np.array([0, 0, 0, 0, 0, 0.4]))
+                return FaceFrame(np.full((SIDE, SIDE, 3), colour, np.uint8), marks, np.array([0, 0, 0, 0, 0, 0.4]))
 
-            return Scene(moment(50), [moment(50)] * drivers, [moment(250)] * drivers if views else None)
+            views = [frame(250)] * spec.frames if spec.views else None
+            first = frame(50)
+            return SourceDrivingSample(first, [first] * spec.frames, first.landmarks, views=views)
 
-    how = Augmentation(other_view=1.0, tint=0.0)
-    draw = SceneBatches([(Coloured(), 1.0)], SMALL_DEX, 32, how).draw(np.random.default_rng(0), 1, 2)
+    how = Augmentation(other_view=1.0, color_jitter=0.0)
+    draw = Collate(SMALL_DEX, 32, how).draw(Coloured(), np.random.default_rng(0), 1, 2)
     assert (draw["crop"] > 0.9).all()
     assert (draw["target"] < 0).all()
     assert not (draw["masked"] > 0.9).any()
@@ -125,15 +129,18 @@ def test_other_views_go_to_the_expression_encoder_only() -> None:
 
 def test_windows_longer_than_a_clip_walk_there_and_back() -> None:
     for seed in range(20):
-        walk = _stretch(np.random.default_rng(seed), 24, 64)
+        walk = choose_motions(np.random.default_rng(seed), 64, SampleSpec(24, clip=True))[1]
         assert len(walk) == 24
         assert {abs(a - b) for a, b in zip(walk, walk[1:], strict=False)} == {1}
         assert all(32 <= m < 48 for m in walk) or all(48 <= m < 64 for m in walk)
 
 
 def test_folders_without_groups_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no groups of avatars with head poses"):
-        GroupScenes(tmp_path).scene(np.random.default_rng(0), 2, False, False)
+    with pytest.raises(InputError, match="holds no groups of avatars"):
+        AvatarClips(tmp_path).sample(np.random.default_rng(0), SampleSpec(2))
+    unposed = FaceFrame(draw_face(SIDE, SIDE), _TEMPLATE * SIDE)
+    with pytest.raises(InputError, match="do not know head poses"):
+        Collate(SMALL_DEX, 32)([SourceDrivingSample(unposed, [unposed], _TEMPLATE)], np.random.default_rng(0))
 
 
 # -- losses
@@ -175,12 +182,12 @@ def test_vgg_takes_torchvisions_names_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_pose_distances_are_what_they_say() -> None:
-    truth = torch.tensor([[0.0, 0.1, 0, 0.2, 0, 0.3]])
-    assert anchor_distance(truth, truth) == 0
+    ground_truth = torch.tensor([[0.0, 0.1, 0, 0.2, 0, 0.3]])
+    assert anchor_distance(ground_truth, ground_truth) == 0
     codes = torch.tensor([[0.0, 0.1 + torch.pi / 18, 0, 0.5, 0.4, 0.1]])
-    turn, place, size = pose_errors(codes, truth)
+    turn, place, size = pose_errors(codes, ground_truth)
     assert (float(turn), float(place), float(size)) == pytest.approx((10, 0.5, 0.2), abs=1e-3)
-    assert anchor_distance(codes, truth) == pytest.approx(torch.pi / 18 + 0.3 + 0.4 + 0.2, abs=1e-5)
+    assert anchor_distance(codes, ground_truth) == pytest.approx(torch.pi / 18 + 0.3 + 0.4 + 0.2, abs=1e-5)
 
 
 def test_the_penalty_is_the_squared_gradient() -> None:
@@ -204,27 +211,27 @@ def test_the_motion_trainer_learns_and_its_terms_come_when_they_should(folder: P
     generator, optimizer = torch.Generator(), torch.optim.Adam(model.parameters(), 3e-3)
     losses = []
     for _ in range(25):
-        terms = stage.turns[0].loss(model, batch, generator)
+        terms = stage.optimizer_steps[0].loss(model, batch, generator)
         optimizer.zero_grad()
         sum(terms.values()).backward()
         losses.append(terms["l1"].item())
         optimizer.step()
     assert set(terms) == {"l1", "pyramid", "face_pyramid", "anchor", "agreement"}
     assert losses[-1] < 0.9 * losses[0]  # the face's form weighs most, so that colours come later
-    for part in stage.turns[0].parts:
+    for part in stage.optimizer_steps[0].parts:
         assert all(p.grad is not None for p in getattr(model, part).parameters()), part
-    assert set(stage.turns[1].loss(model, batch, generator)) == {"waiting"}
+    assert set(stage.optimizer_steps[1].loss(model, batch, generator)) == {"waiting"}
     batch["step"] = torch.tensor(16)
-    assert "adversarial" in stage.turns[0].loss(model, batch, generator)
-    assert set(stage.turns[1].loss(model, batch, generator)) == {"discriminator", "r1"}
+    assert "adversarial" in stage.optimizer_steps[0].loss(model, batch, generator)
+    assert set(stage.optimizer_steps[1].loss(model, batch, generator)) == {"discriminator", "r1"}
     batch["step"] = torch.tensor(17)
-    assert set(stage.turns[1].loss(model, batch, generator)) == {"discriminator"}
+    assert set(stage.optimizer_steps[1].loss(model, batch, generator)) == {"discriminator"}
     assert [stage.anchor_weight(step) for step in (0, 2, 4, 100)] == pytest.approx([1, 0.55, 0.1, 0.1])
     assert codes_of_head_poses(np.array([[0, 0, 0, 0, 0, 0.4]])) == pytest.approx(0)
 
 
 def test_presets_and_stages_are_known_by_name(folder: Path, tmp_path: Path) -> None:
-    assert motion_stage(folder, tmp_path, preset="no-augmentation").augmentation.off
+    assert motion_stage(folder, tmp_path, preset="no-augmentation").collate.augmentation.off
     with pytest.raises(InputError, match="--preset is nonsense"):
         motion_stage(folder, tmp_path, preset="nonsense")
     for name in ("dex/motion", "dex/animator", "dex/temporal"):
@@ -257,15 +264,15 @@ def test_what_learns_gets_a_gradient_and_the_rest_none(folder: Path, tmp_path: P
     model = awake(stage.build())
     batch = stage.batch(np.random.default_rng(0), 3)
     model.requires_grad_(False)
-    for part in stage.turns[0].parts:
+    for part in stage.optimizer_steps[0].parts:
         getattr(model, part).requires_grad_(True)
     generator = torch.Generator().manual_seed(1)
-    sum(sum(stage.turns[0].loss(model, batch, generator).values()) for _ in range(3)).backward()
+    sum(sum(stage.optimizer_steps[0].loss(model, batch, generator).values()) for _ in range(3)).backward()
     injection = model.injection
     if config is NANO_LIKE:  # behind the zero convolutions of the other one no gradient comes yet
         assert injection.null_tokens.grad.abs().sum() > 0
     for name, parameter in model.named_parameters():
-        if not name.startswith(stage.turns[0].parts):
+        if not name.startswith(stage.optimizer_steps[0].parts):
             assert parameter.grad is None, name
     assert model.appearance_reference.conv_in.weight.grad.abs().sum() > 0
     assert model.unet.conv_in.weight.grad[:, -6:].abs().sum() > 0
@@ -309,16 +316,18 @@ def test_the_ablations_switch_off_what_they_name(folder: Path, tmp_path: Path) -
         model = awake(stage.build())
         batch = stage.batch(np.random.default_rng(0), 2)
         with torch.no_grad():
-            losses.add(float(sum(stage.turns[0].loss(model, batch, torch.Generator().manual_seed(0)).values())))
+            losses.add(
+                float(sum(stage.optimizer_steps[0].loss(model, batch, torch.Generator().manual_seed(0)).values()))
+            )
     assert len(losses) == 3
-    assert animator(folder, tmp_path, preset="no-augmentation").batches.augmentation.off
+    assert animator(folder, tmp_path, preset="no-augmentation").collate.augmentation.off
     with pytest.raises(InputError, match="--preset is nonsense"):
         animator(folder, tmp_path, preset="nonsense")
 
 
 def test_temporal_windows_have_24_frames_of_one_clip_and_the_modules_alone_learn(folder: Path, tmp_path: Path) -> None:
     stage = animator(folder, tmp_path, DexTemporal)
-    assert (stage.drivers, stage.turns[0].parts) == (24, ("temporal",))
+    assert (stage.drivers, stage.optimizer_steps[0].parts) == (24, ("temporal",))
     few = animator(folder, tmp_path, DexTemporal, frames=5)
     assert few.batch(np.random.default_rng(0), 1)["target"].shape[0] == 5
 
@@ -329,7 +338,13 @@ def test_one_stage_leads_to_the_next_and_to_a_pipeline(folder: Path, tmp_path: P
     first = animator(folder, tmp_path / "animator", config=NANO_LIKE, start=str(tmp_path / "motion"))
     train(first, first.options)
     last = animator(
-        folder, tmp_path / "temporal", DexTemporal, config=NANO_LIKE, start=str(tmp_path / "animator"), frames=4, rows=1
+        folder,
+        tmp_path / "temporal",
+        DexTemporal,
+        config=NANO_LIKE,
+        start=str(tmp_path / "animator"),
+        frames=4,
+        batch_size=1,
     )
     outcome = train(last, last.options)
     assert outcome.finished

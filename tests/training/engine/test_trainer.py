@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import PartialState
+from safetensors.torch import load_file
 
 from mien.errors import InputError, WeightsError
 from mien.training.engine import checkpoints
@@ -54,7 +55,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, average_eve
     assert (first.step, first.finished) == ((3, False) if not average_every else (4, False))
     assert (second.step, second.steps_here, second.finished) == (6, 6 - first.step, True)
     assert same(state(tmp_path / "whole"), state(tmp_path / "parts"))
-    a, b = (checkpoints.find(tmp_path / run).optimizer("critic")["state"] for run in ("whole", "parts"))
+    a, b = (checkpoints.find(tmp_path / run).optimizer("discriminator")["state"] for run in ("whole", "parts"))
     assert all(torch.equal(a[i][m], b[i][m]) for i in a for m in ("exp_avg", "exp_avg_sq", "step"))
 
 
@@ -78,7 +79,7 @@ def _process(rank: int, count: int, port: int, out: Path, more: dict[str, object
     os.environ |= {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
     os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{count}", "LOCAL_WORLD_SIZE": f"{count}"}
     PartialState._reset_state()  # the parent's, in which the tests before have run
-    terms = train(Toy(), toy_options(out, **more)).terms
+    terms = train(Toy(), toy_options(out, **more)).losses
     (out / f"terms_{rank}.json").write_text(json.dumps(terms))
 
 
@@ -104,9 +105,9 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path) -> Non
     assert one.keys() == two.keys()
     assert all(torch.allclose(value, two[name], atol=1e-6) for name, value in one.items())
     assert not torch.equal(one["generator.0.weight"], Toy().build().state_dict()["generator.0.weight"])
-    for name, value in alone.terms.items():
+    for name, value in alone.losses.items():
         assert value == pytest.approx(seen[0][name], abs=1e-5)
-    assert json.loads((tmp_path / "two" / "options.json").read_text())["processes"] == 2
+    assert json.loads((tmp_path / "two" / "config.json").read_text())["processes"] == 2
 
 
 def test_the_time_limit_holds_and_saves(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_pictures_a_clip_and_curves_are_left(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "pictures").iterdir()} >= {"step_00000002.jpg", "step_00000004.mp4"}
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert {"loss/generator/near", "loss/critic/gap", "images_per_second", "peak_gib"} <= lines[-1].keys()
+    assert {"loss/generator/near", "loss/discriminator/gap", "images_per_second", "peak_gib"} <= lines[-1].keys()
     assert outcome.images_per_second > 0 and outcome.peak_bytes > 1e7
 
 
@@ -165,11 +166,13 @@ def test_another_run_gives_the_start(tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit_are_named() -> None:
     weights = ToyModel().state_dict()
-    with pytest.raises(WeightsError, match="1 missing, such as critic.bias"):
-        checkpoints.fill(ToyModel(), {k: v for k, v in weights.items() if k != "critic.bias"})
-    with pytest.raises(WeightsError, match=r"critic.bias is \[2\], not \[1\]"):
-        checkpoints.fill(ToyModel(), {**weights, "critic.bias": torch.zeros(2)})
-    checkpoints.fill(ToyModel(), {k: v for k, v in weights.items() if "critic" not in k}, left_out=("critic",))
+    with pytest.raises(WeightsError, match="1 missing, such as discriminator.bias"):
+        checkpoints.fill(ToyModel(), {k: v for k, v in weights.items() if k != "discriminator.bias"})
+    with pytest.raises(WeightsError, match=r"discriminator.bias is \[2\], not \[1\]"):
+        checkpoints.fill(ToyModel(), {**weights, "discriminator.bias": torch.zeros(2)})
+    checkpoints.fill(
+        ToyModel(), {k: v for k, v in weights.items() if "discriminator" not in k}, left_out=("discriminator",)
+    )
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
@@ -179,12 +182,48 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
 
 def test_parts_and_rates() -> None:
     model, stage = ToyModel(), Toy()
-    assert list(part_parameters(model, "critic")) == ["critic.weight", "critic.bias"]
+    assert list(part_parameters(model, "discriminator")) == ["discriminator.weight", "discriminator.bias"]
     with pytest.raises(KeyError, match="no part nobody"):
         part_parameters(model, "nobody")
-    assert all(not name.startswith("frozen") for name in trained_names(model, stage.turns))
-    options = toy_options(Path("."), warmup=10, floor=0.1)
+    assert all(not name.startswith("frozen") for name in trained_names(model, stage.optimizer_steps))
+    options = toy_options(Path("."), warmup=10, floor=0.1).loop
     assert rate_factor(0, 100, options) == pytest.approx(0.1)
     assert rate_factor(100, 100, options) == pytest.approx(0.1)
     assert 0.5 < rate_factor(50, 100, options) < 0.6
     assert isinstance(stage, Stage)
+
+
+def test_what_stays_as_it_is_is_written_once_a_run(tmp_path: Path) -> None:
+    train(Toy(), toy_options(tmp_path, save_every=2))
+    folders = sorted((tmp_path / "checkpoints").iterdir())
+    (frozen,) = tmp_path.glob("frozen_*.safetensors")
+    held = load_file(frozen)
+    assert set(held) == {name for name, _ in ToyModel().named_parameters() if name.startswith("frozen.")}
+    for folder in folders:
+        saved = load_file(folder / "weights.safetensors")
+        assert not set(saved) & set(held) and "frozen.1.running_mean" in saved, "buffers may move"
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert set(manifest["frozen"]["tensors"]) == set(held)
+    assert checkpoints.find(tmp_path).weights().keys() == ToyModel().state_dict().keys()
+    with frozen.open("r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        file.write(b"\xff\xff")
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        checkpoints.find(tmp_path)
+
+
+def test_checkpoints_are_kept_by_time(tmp_path: Path) -> None:
+    nothing = {"a": torch.zeros(1)}
+    for step, hours in enumerate((0.0, 0.5, 1.1, 1.5, 2.2, 2.3)):
+        made = checkpoints.save(tmp_path, step, nothing, nothing, {}, keep_every=1.0)
+        written = time.time() + 3600 * (hours - 10)
+        os.utime(made.path / "manifest.json", (written, written))
+    left = sorted(int(path.name[5:]) for path in (tmp_path / "checkpoints").iterdir())
+    assert left == [0, 2, 4, 5], "one an hour, and the newest two"
+
+
+def test_runs_of_the_first_release_keep_their_names_for_parts(tmp_path: Path) -> None:
+    weights = {"critic.weight": torch.ones(1), "generator.critical": torch.zeros(1)}
+    made = checkpoints.save(tmp_path, 1, weights, weights, {"critic": {"state": {}, "param_groups": []}})
+    assert set(made.weights()) == set(made.average()) == {"discriminator.weight", "generator.critical"}
+    assert made.optimizer("discriminator")["param_groups"] == []

@@ -11,10 +11,10 @@ from mien.training.face_reader.augmentation import (
     MIRROR,
     MIRROR_EXPRESSION,
     Face,
+    augment,
     faceless_crop,
     finding_view,
     reading_crop,
-    roughen,
     texture,
 )
 
@@ -81,6 +81,6 @@ def test_views_carry_their_faces(labelled: Face) -> None:
 def test_roughening_and_nothing(labelled: Face) -> None:
     rng = np.random.default_rng(2)
     for _ in range(60):
-        crop = roughen(texture(rng), rng)
+        crop = augment(texture(rng), rng)
         assert crop.shape == (128, 128, 3) and crop.dtype == np.uint8
         assert not faceless_crop(texture(rng), labelled, rng).face

@@ -13,12 +13,12 @@ from mien.faces.reading import landmark_bounds
 from mien.geometry import HeadPose
 from mien.models.face_reader import CropReading, Finding
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
 from mien.training.engine.trainer import train
 from mien.training.face_reader.augmentation import CropSample, ViewSample
 from mien.training.face_reader.labels import available_labels, load_labels, write_labels
 from mien.training.face_reader.losses import finding_loss, reading_loss
 from mien.training.face_reader.stage import FaceReaderModel, FaceReaderStage, crop_batch, view_batch, write_weights
+from mien.training.registry import configure
 
 
 class Teacher:
@@ -66,17 +66,17 @@ def test_the_reading_loss_is_zero_for_the_truth() -> None:
         True,
     )
     nothing = replace(sample, face=False)
-    truth = CropReading(
+    ground_truth = CropReading(
         torch.from_numpy(np.stack([sample.landmarks, sample.landmarks + 9])),
         torch.from_numpy(np.stack([sample.angles, sample.angles + 9])),
         torch.from_numpy(np.stack([sample.expression, 1 - sample.expression])),
         torch.tensor([20.0, -20.0]),
     )
     terms = reading_loss(
-        truth, crop_batch([sample, nothing]), torch.ones(52)
+        ground_truth, crop_batch([sample, nothing]), torch.ones(52)
     )  # what is no face has no landmarks to be wrong
     assert all(float(value) < 1e-6 for value in terms.values())
-    wrong = reading_loss(truth, crop_batch([nothing, sample]), torch.ones(52))
+    wrong = reading_loss(ground_truth, crop_batch([nothing, sample]), torch.ones(52))
     assert all(float(wrong[name]) > 0.1 for name in ("landmarks", "angles", "expression", "confidence"))
 
 
@@ -88,11 +88,13 @@ def test_the_finding_loss_prefers_the_truth() -> None:
     spot = torch.exp(-far / (2 * 4.8**2))
     centre = torch.tensor([60.0, 44.0])[None, :, None, None].expand(1, 2, 16, 16)
     turn = torch.tensor([np.cos(0.3), np.sin(0.3)])[None, :, None, None].expand(1, 2, 16, 16)
-    truth = Finding(torch.logit(spot, eps=1e-6)[None], centre, torch.full((1, 16, 16), 50.0), turn)
-    assert all(float(value) < 1e-3 for value in finding_loss(truth, faces).values())
-    flat = replace(truth, logit=torch.zeros(1, 16, 16), size=truth.size * 2, centre=centre + 10, turn=-turn)
+    ground_truth = Finding(torch.logit(spot, eps=1e-6)[None], centre, torch.full((1, 16, 16), 50.0), turn)
+    assert all(float(value) < 1e-3 for value in finding_loss(ground_truth, faces).values())
+    flat = replace(
+        ground_truth, logit=torch.zeros(1, 16, 16), size=ground_truth.size * 2, centre=centre + 10, turn=-turn
+    )
     assert all(float(value) > 0.1 for value in finding_loss(flat, faces).values())
-    assert float(finding_loss(truth, torch.zeros_like(faces))["spot"]) > 0.1
+    assert float(finding_loss(ground_truth, torch.zeros_like(faces))["spot"]) > 0.1
 
 
 def test_the_stage_learns_resumes_and_is_exported(
@@ -100,10 +102,12 @@ def test_the_stage_learns_resumes_and_is_exported(
 ) -> None:
     monkeypatch.setattr("mien.training.face_reader.stage._PROBE", 8)
     monkeypatch.setattr("mien.training.face_reader.stage._MINE", 1.0)
-    options = TrainOptions("face-reader", (str(labels),), str(tmp_path / "run"), rows=2, show_every=0, precision="fp32")
+    options = configure(
+        "face-reader", data=(str(labels),), out=str(tmp_path / "run"), batch_size=2, show_every=0, precision="fp32"
+    )
     for steps in (1, 2):
-        train(FaceReaderStage(options), replace(options, steps=steps))
-    train(FaceReaderStage(options), replace(options, steps=2, out=str(tmp_path / "whole")))
+        train(FaceReaderStage(options), options.changed(steps=steps))
+    train(FaceReaderStage(options), options.changed(steps=2, out=str(tmp_path / "whole")))
     parts, whole = (checkpoints.find(tmp_path / name).weights() for name in ("run", "whole"))
     assert int(whole["known"]) > 0  # a finder that has learnt nothing is wrong all the time
     unlike = [name for name, value in whole.items() if not torch.equal(value, parts[name])]
@@ -122,11 +126,11 @@ def test_the_stage_learns_resumes_and_is_exported(
 
 def test_both_turns_lower_their_loss_on_a_fixed_batch(labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.training.face_reader.stage._PROBE", 8)
-    stage = FaceReaderStage(TrainOptions("face-reader", (str(labels),), "out"))
+    stage = FaceReaderStage(configure("face-reader", data=(str(labels),), out="out"))
     model = stage.build().train()
     batch = stage.batch(np.random.default_rng(0), 3)
     batch.pop("looked_at", None)
-    for turn in stage.turns:
+    for turn in stage.optimizer_steps:
         optimizer, losses = torch.optim.AdamW(model.parameters(), 2e-3), []
         for _ in range(16):
             loss = torch.stack(list(turn.loss(model, batch, torch.Generator().manual_seed(0)).values())).sum()

@@ -18,13 +18,13 @@ from mien.geometry.patches import patch_boxes
 from mien.media import write_video
 from mien.models.face_vid2vid import FaceVid2Vid, Motion
 from mien.pipelines.face_vid2vid import FaceVid2VidPipeline, load_reenactor
-from mien.training.data.control_images import face_vid2vid
-from mien.training.dex_portrait.data import Moment
+from mien.training.data.samples import FaceFrame, SampleSpec
+from mien.training.data.stage import open_data, open_held_out
+from mien.training.data.video_clips import VideoClips
 from mien.training.dex_portrait.losses import PyramidPerceptual
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
 from mien.training.engine.trainer import train
-from mien.training.face_vid2vid.data import VidBatches, VideoScenes, angles_of, open_data
+from mien.training.face_vid2vid.collate import angles_of, draw_batch
 from mien.training.face_vid2vid.losses import (
     Deformation,
     FaceVid2VidWeights,
@@ -41,8 +41,9 @@ from mien.training.face_vid2vid.losses import (
     perceptual_l1,
     pixel_l1,
 )
-from mien.training.face_vid2vid.stage import FaceVid2VidModel, FaceVid2VidStage
-from mien.training.registry import make_stage
+from mien.training.face_vid2vid.stage import FaceVid2VidModel, FaceVid2VidStage, FaceVid2VidStageConfig
+from mien.training.registry import configure, make_stage
+from mien.training.x_portrait.control_images import face_vid2vid
 from samples import _TEMPLATE, draw_face
 from tiny_face_vid2vid import PLAIN_F, TINY_F
 
@@ -69,9 +70,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def options(folder: Path, out: Path, **more: object) -> TrainOptions:
-    given = {"precision": "fp32", "steps": 2, "rows": 2, "show_every": 0, "save_every": 1000, "ema": 0.5, **more}
-    return TrainOptions("face-vid2vid", (str(folder),), str(out), **given)  # type: ignore[arg-type]
+def options(folder: Path, out: Path, plus: bool = False, **more: object) -> FaceVid2VidStageConfig:
+    given = {"precision": "fp32", "steps": 2, "batch_size": 2, "show_every": 0, "save_every": 1000, "ema": 0.5, **more}
+    name = "face-vid2vid-plus" if plus else "face-vid2vid"
+    made: FaceVid2VidStageConfig = configure(name, data=(str(folder),), out=str(out), **given)
+    return made
 
 
 # -- losses
@@ -169,20 +172,20 @@ def test_perceptual_losses_are_named_and_see_every_scale(tmp_path: Path, caplog:
 
 
 def test_batches_hold_exact_angles_and_mirror_everything_together(folder: Path) -> None:
-    batches = VidBatches(open_data(options(folder, folder), SIDE), SIDE)
-    first, again = (batches.draw(np.random.default_rng(3), 4, 2) for _ in range(2))
+    data = open_data(options(folder, folder))
+    first, again = (draw_batch(data, np.random.default_rng(3), 4, SampleSpec(2, side=SIDE)) for _ in range(2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert (first["source"].shape, first["target"].shape) == ((4, 3, SIDE, SIDE), (8, 3, SIDE, SIDE))
     assert (first["source_angles"].shape, first["angles"].shape) == ((4, 3), (8, 3))
     assert first["corners"].shape == (8, 3, 2)
     pose = HeadPose.from_euler(20, -10, 5)
-    moment = Moment(draw_face(SIDE, SIDE), _TEMPLATE, np.array([*pose.rotation, 0, 0, 1]))
-    np.testing.assert_allclose(angles_of(moment), [20, -10, 5], atol=1e-3)
+    frame = FaceFrame(draw_face(SIDE, SIDE), _TEMPLATE, np.array([*pose.rotation, 0, 0, 1]))
+    np.testing.assert_allclose(angles_of(frame), [20, -10, 5], atol=1e-3)
     # mirrored and not: the same pitches, opposite yaws and rolls, mirrored pictures
     rows = {}
     for seed in range(12):
-        draw = batches.draw(np.random.default_rng(seed), 1, 1)
-        plain = batches.draw(np.random.default_rng(seed), 1, 1, plain=True)
+        draw = draw_batch(data, np.random.default_rng(seed), 1, SampleSpec(1, side=SIDE))
+        plain = draw_batch(data, np.random.default_rng(seed), 1, SampleSpec(1, side=SIDE), plain=True)
         ratio = draw["angles"] / plain["angles"]
         rows[round(float(ratio[0, 0]))] = ratio[0].tolist()
         shown = plain["target"].flip(3) if ratio[0, 0] < 0 else plain["target"]
@@ -192,7 +195,7 @@ def test_batches_hold_exact_angles_and_mirror_everything_together(folder: Path) 
 
 
 def test_heads_beyond_the_bins_are_left_out(folder: Path) -> None:
-    data = open_data(options(folder, folder), SIDE)[0][0]
+    data = open_data(options(folder, folder))
 
     class Turned:
         def at_step(self, step: int) -> None: ...
@@ -200,13 +203,13 @@ def test_heads_beyond_the_bins_are_left_out(folder: Path) -> None:
         def refresh(self) -> int:
             return 1
 
-        def scene(self, rng: np.random.Generator, drivers: int, clip: bool, views: bool) -> object:
-            scene = data.scene(rng, drivers, clip, views)
+        def sample(self, rng: np.random.Generator, spec: SampleSpec) -> object:
+            sample = data.sample(rng, spec)
             pose = np.array([*HeadPose.from_euler(120, 0, 0).rotation, 0, 0, 1])
-            return dataclasses.replace(scene, source=dataclasses.replace(scene.source, pose=pose))
+            return dataclasses.replace(sample, source=dataclasses.replace(sample.source, pose=pose))
 
     with pytest.raises(InputError, match="turned by more than 96 degrees"):
-        VidBatches([(Turned(), 1.0)], SIDE).draw(np.random.default_rng(0), 1, 1)  # type: ignore[list-item]
+        draw_batch(Turned(), np.random.default_rng(0), 1, SampleSpec(1, side=SIDE))  # type: ignore[arg-type]
 
 
 def test_prepared_videos_serve_too_and_empty_folders_are_named(folder: Path, tmp_path: Path) -> None:
@@ -214,14 +217,15 @@ def test_prepared_videos_serve_too_and_empty_folders_are_named(folder: Path, tmp
     marks = np.repeat((0.5 + 0.3 * _TEMPLATE)[None] * 64, 6, 0).astype(np.float32)
     poses = np.tile(np.array([0, 0, 0, 0, 0, 0.5], np.float32), (6, 1))
     np.savez(tmp_path / "clip_000.npz", landmarks=marks, head_pose=poses, seen=np.array([1, 1, 0, 1, 1, 1], bool))
-    ((data, share),) = open_data(options(tmp_path, tmp_path), SIDE)
-    assert isinstance(data, VideoScenes)
-    assert share == 1
-    assert VidBatches([(data, 1.0)], SIDE).draw(np.random.default_rng(0), 1, 3)["target"].shape == (3, 3, SIDE, SIDE)
+    data = open_data(options(tmp_path, tmp_path))
+    assert isinstance(data.sources[0], VideoClips)
+    assert data.weights == [1]
+    drawn = draw_batch(data, np.random.default_rng(0), 1, SampleSpec(3, side=SIDE))
+    assert drawn["target"].shape == (3, 3, SIDE, SIDE)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty holds nothing to train on"):
-        open_data(options(tmp_path / "empty", tmp_path), SIDE)
-    assert open_data(options(folder, tmp_path), SIDE, held_out=True) == []
+        open_data(options(tmp_path / "empty", tmp_path))
+    assert open_held_out(options(folder, tmp_path)) is None
 
 
 # -- stages
@@ -235,7 +239,7 @@ def test_a_short_run_lowers_the_loss_and_everything_gets_a_gradient(folder: Path
     assert stage.images(batch) == 2
     optimizer, losses = torch.optim.Adam(model.f.parameters(), 5e-3), []
     for _ in range(30):
-        terms = stage.turns[0].loss(model, batch, torch.Generator().manual_seed(0))
+        terms = stage.optimizer_steps[0].loss(model, batch, torch.Generator().manual_seed(0))
         optimizer.zero_grad()
         sum(terms.values()).backward()
         optimizer.step()
@@ -245,31 +249,33 @@ def test_a_short_run_lowers_the_loss_and_everything_gets_a_gradient(folder: Path
     assert losses[-1]["pose"] < 0.8 * losses[0]["pose"]
     missing = [name for name, p in model.f.named_parameters() if p.grad is None]
     assert not missing
-    assert set(stage.turns[1].loss(model, batch, torch.Generator())) == {"waiting"}
+    assert set(stage.optimizer_steps[1].loss(model, batch, torch.Generator())) == {"waiting"}
     batch["step"] = torch.tensor(10_000)
-    late = stage.turns[0].loss(model, batch, torch.Generator().manual_seed(0))
+    late = stage.optimizer_steps[0].loss(model, batch, torch.Generator().manual_seed(0))
     assert {"adversarial", "matching"} < set(late)
-    assert set(stage.turns[1].loss(model, batch, torch.Generator())) == {"discriminator"}
+    assert set(stage.optimizer_steps[1].loss(model, batch, torch.Generator())) == {"discriminator"}
 
 
 def test_the_plus_stage_has_its_losses_rates_and_needs_a_start(folder: Path, tmp_path: Path) -> None:
-    plus = FaceVid2VidStage(options(folder, tmp_path), plus=True, config=PLAIN_F)
-    assert plus.turns[0].learning_rate == 5e-5
-    assert plus.turns[0].learning_rate * plus.turns[0].rates["f.keypoint_detector"] == pytest.approx(1e-5)
+    plus = FaceVid2VidStage(options(folder, tmp_path, plus=True), config=PLAIN_F)
+    assert plus.optimizer_steps[0].learning_rate == 5e-5
+    assert plus.optimizer_steps[0].learning_rate * plus.optimizer_steps[0].rates[
+        "f.keypoint_detector"
+    ] == pytest.approx(1e-5)
     assert plus.weights.deformation == pytest.approx(1.0)
     with pytest.raises(InputError, match="goes on from F: give --start"):
         plus.check()
     model, batch = plus.build(), plus.batch(np.random.default_rng(0), 1)
-    terms = plus.turns[0].loss(model, batch, torch.Generator().manual_seed(0))
+    terms = plus.optimizer_steps[0].loss(model, batch, torch.Generator().manual_seed(0))
     assert {"local_l1", "local_pyramid"} < set(terms)
     for name in ("local_l1", "local_pyramid"):
         assert float(terms[name]) > 0
 
 
 def test_a_step_can_be_counted_on_the_meta_device(folder: Path, tmp_path: Path) -> None:
-    stage = FaceVid2VidStage(options(folder, tmp_path), plus=True, config=TINY_F)
+    stage = FaceVid2VidStage(options(folder, tmp_path, plus=True), config=TINY_F)
     model, batch = stage.sketch()
-    for turn in stage.turns:
+    for turn in stage.optimizer_steps:
         terms = turn.loss(model, dict(batch), torch.Generator())
         assert all(value.device.type == "meta" for value in terms.values())
 
@@ -280,7 +286,7 @@ def test_one_stage_leads_to_the_next_and_to_control_images(folder: Path, tmp_pat
     fresh = first.build().state_dict()
     train(first, first.options)
     trained = checkpoints.find(tmp_path / "f").averaged_weights()
-    for name, value in fresh.items():  # while it waits the opponent stays as it is, byte for byte
+    for name, value in fresh.items():  # while it waits the discriminator stays as it is, byte for byte
         assert torch.equal(value, trained[name]) == name.startswith("discriminator.") or name.endswith(".u"), name
 
     model = first.build()
@@ -291,14 +297,14 @@ def test_one_stage_leads_to_the_next_and_to_control_images(folder: Path, tmp_pat
     first.export(model, tmp_path / "export")
 
     for start in ("f", "export"):
-        plus = FaceVid2VidStage(options(folder, tmp_path / "x", start=str(tmp_path / start)), plus=True, config=TINY_F)
+        plus = FaceVid2VidStage(options(folder, tmp_path / "x", plus=True, start=str(tmp_path / start)), config=TINY_F)
         begun = plus.build()
         plus.start(begun, tmp_path / start)
         same = begun.state_dict()["f.generator.mix.weight"]
         torch.testing.assert_close(same, trained["f.generator.mix.weight"], atol=1e-3, rtol=1e-3)
-    after = train(plus, dataclasses.replace(plus.options, out=str(tmp_path / "plus")))
+    after = train(plus, plus.options.changed(out=str(tmp_path / "plus")))
     assert after.finished
-    assert {"generator/local_l1", "generator/adversarial", "discriminator/discriminator"} < set(after.terms)
+    assert {"generator/local_l1", "generator/adversarial", "discriminator/discriminator"} < set(after.losses)
 
     reenact = face_vid2vid(str(tmp_path / "export"))
     pictures = list(np.load(folder / "group_000_frames.npy")[0, :3])
@@ -313,12 +319,12 @@ def test_one_stage_leads_to_the_next_and_to_control_images(folder: Path, tmp_pat
 
 def test_the_stages_are_registered_and_have_a_command(folder: Path, tmp_path: Path) -> None:
     for name in ("face-vid2vid", "face-vid2vid-plus"):
-        stage = make_stage(dataclasses.replace(options(folder, tmp_path), stage=name))
+        stage = make_stage(options(folder, tmp_path, plus=name.endswith("plus")))
         assert isinstance(stage, FaceVid2VidStage)
         assert (stage.name, stage.plus) == (name, name.endswith("plus"))
-    full = make_stage(dataclasses.replace(options(folder, tmp_path), size="full"))
+    full = make_stage(options(folder, tmp_path, size="full"))
     assert isinstance(full, FaceVid2VidStage)
-    assert (full.steps, full.rows, full.weights.pose, full.config.keypoint_count) == (200_000, 4, 20.0, 15)
+    assert (full.steps, full.batch_size, full.weights.pose, full.config.keypoint_count) == (200_000, 4, 20.0, 15)
     shown = CliRunner().invoke(app, ["train", "face-vid2vid", "--help"])
     assert shown.exit_code == 0
-    assert "face-vid2vid-plus" in shown.output
+    assert "--vgg" in shown.output and "--joint" not in shown.output

@@ -18,15 +18,15 @@ from mien.geometry.pose import in_half_faces
 from mien.models.reenactor import Reenactor, ReenactorConfig
 from mien.pipelines.x_portrait import XPortraitPipeline
 from mien.training.data.avatar_groups import AvatarClips
-from mien.training.data.collate import Draw, draw
-from mien.training.data.types import Wish
-from mien.training.engine.config import TrainOptions
+from mien.training.data.samples import SampleSpec
 from mien.training.engine.stage import part_parameters
 from mien.training.reenactor.keypoint_basis import fit_basis, head_shapes
-from mien.training.reenactor.stage import ReenactorStage, render, weighted_pyramid
+from mien.training.reenactor.stage import ReenactorStage, ReenactorStageConfig, render, weighted_pyramid
+from mien.training.registry import configure
+from mien.training.x_portrait.collate import BatchSpec, TrainingBatch, draw_batch
 from mien.training.x_portrait.losses import start_latents
 from mien.training.x_portrait.model import PortraitModel
-from mien.training.x_portrait.recipes import plan_for
+from mien.training.x_portrait.recipes import recipe_for
 from mien.training.x_portrait.stage import PortraitStage
 
 SMALL = ReenactorConfig(64, (4, 4, 8), (8, 8, 8), (4, 4, 8, 8), 1, 4, 4)
@@ -40,14 +40,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def portrait_stage(folder: Path, reenactor: Path, **more: object) -> PortraitStage:
     """The stage of C from the reenactor's pictures."""
-    chosen = TrainOptions("x-portrait/motion", (str(folder),), "out", precision="fp32", reenactor=str(reenactor))
-    chosen = dataclasses.replace(chosen, **more)  # type: ignore[arg-type]
-    plan = dataclasses.replace(plan_for("motion", chosen), rows=1, frames=2, size=64)
-    return PortraitStage("motion", chosen, CONFIG, plan=plan)
+    chosen = configure("x-portrait/motion", data=(str(folder),), out="out", precision="fp32", reenactor=str(reenactor))
+    chosen = chosen.changed(**more)
+    recipe = dataclasses.replace(recipe_for(chosen), batch_size=1, frames=2, size=64)
+    return PortraitStage(chosen, CONFIG, recipe=recipe)
 
 
-def options(folder: Path, **more: object) -> TrainOptions:
-    return dataclasses.replace(TrainOptions("reenactor", (str(folder),), "out"), **more)  # type: ignore[arg-type]
+def options(folder: Path, **more: object) -> ReenactorStageConfig:
+    made: ReenactorStageConfig = configure("reenactor", data=(str(folder),), out="out").changed(**more)
+    return made
 
 
 def test_it_learns_to_reenact(folder: Path) -> None:
@@ -65,15 +66,15 @@ def test_it_learns_to_reenact(folder: Path) -> None:
     assert losses[-1] < 0.75 * losses[0], losses
 
 
-def test_a_critic_learns_beside_it_and_is_not_exported(folder: Path, tmp_path: Path) -> None:
+def test_a_discriminator_learns_beside_it_and_is_not_exported(folder: Path, tmp_path: Path) -> None:
     learner = ReenactorStage(options(folder, window=128, frames=2, preset="sharp"), SMALL)
     model, batch = learner.build(), learner.batch(np.random.default_rng(0), 2)
-    for turn, factor in zip(learner.turns, (0.85, 0.9), strict=True):
+    for turn, factor in zip(learner.optimizer_steps, (0.85, 0.9), strict=True):
         trained = [p for part in turn.parts for p in part_parameters(model, part).values()]
         optimizer, losses = torch.optim.Adam(trained, 4e-3), []
         for _ in range(30):
             given = dict(batch)
-            if turn.name == "critic":  # against pictures that lack what it is there to ask for
+            if turn.name == "discriminator":  # against pictures that lack what it is there to ask for
                 soft = torch.nn.functional.avg_pool2d(batch["target"], 5, 1, 2, count_include_pad=False)
                 given["rendered"] = soft
             loss = torch.stack(list(turn.loss(model, given, torch.Generator()).values())).sum()
@@ -170,8 +171,8 @@ def test_windows_are_cut_from_the_reenactors_whole_picture(folder: Path, reenact
     assert isinstance(model, PortraitModel) and model.reenactor is not None
     data = AvatarClips(folder)
     for seed in range(4):  # mirrored and not
-        given = draw(data, np.random.default_rng(seed), Wish(2, 2, 64, 256, start=True))
-        whole = draw(data, np.random.default_rng(seed), Wish(2, 2, 64, 256, start=True))
+        given = draw_batch(data, np.random.default_rng(seed), BatchSpec(2, 2, 64, 256, start=True))
+        whole = draw_batch(data, np.random.default_rng(seed), BatchSpec(2, 2, 64, 256, start=True))
         assert given.whole is not None and given.corner is not None and given.driven is not None
         for row, (left, top) in enumerate(given.corner.tolist()):
             cut = given.whole[row, :, top : top + 64, left : left + 64]
@@ -199,12 +200,15 @@ def test_a_stage_starts_from_the_reenactor_leaves_it_alone_and_exports_it(
 
 
 def test_data_without_landmarks_of_the_source_are_refused(folder: Path) -> None:
-    take = AvatarClips(folder).take(np.random.default_rng(0), Wish(1, 2, 64))
+    sample = AvatarClips(folder).sample(np.random.default_rng(0), SampleSpec(2, drivers=True))
+    unmarked = [dataclasses.replace(frame, pupils=None) for frame in (sample.source, *sample.targets)]
 
     class Unmarked:
-        def take(self, rng: np.random.Generator, wish: Wish) -> object:
-            return dataclasses.replace(take, keypoints=None)
+        def sample(self, rng: np.random.Generator, spec: SampleSpec) -> object:
+            return dataclasses.replace(sample, source=unmarked[0], targets=unmarked[1:])
 
     with pytest.raises(InputError, match="--reenactor needs avatars"):
-        draw(Unmarked(), np.random.default_rng(0), Wish(1, 2, 64, start=True))  # type: ignore[arg-type]
-    assert Draw.of(draw(Unmarked(), np.random.default_rng(0), Wish(1, 2, 64)).batch()).driven is None  # type: ignore[arg-type]
+        draw_batch(Unmarked(), np.random.default_rng(0), BatchSpec(1, 2, 64, start=True))  # type: ignore[arg-type]
+    assert (
+        TrainingBatch.of(draw_batch(Unmarked(), np.random.default_rng(0), BatchSpec(1, 2, 64)).batch()).driven is None
+    )  # type: ignore[arg-type]

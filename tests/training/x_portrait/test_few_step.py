@@ -12,12 +12,11 @@ import torch
 from mien.errors import InputError
 from mien.models.x_portrait import XPortraitConfig
 from mien.pipelines.x_portrait import XPortraitPipeline
-from mien.training.data.collate import Draw
-from mien.training.data.types import Wish
-from mien.training.engine.config import TrainOptions
 from mien.training.engine.stage import Batch
+from mien.training.registry import configure
+from mien.training.x_portrait.collate import BatchSpec, TrainingBatch
 from mien.training.x_portrait.few_step import FewStepModel, FewStepStage, boundary
-from mien.training.x_portrait.recipes import plan_for
+from mien.training.x_portrait.recipes import recipe_for
 from mien.training.x_portrait.stage import PortraitStage
 from tiny import TINY, tiny_pipeline
 
@@ -34,19 +33,19 @@ class Noise:
         return 1
 
 
-def noise_batch(wish: Wish, factor: int) -> Batch:
+def noise_batch(spec: BatchSpec, factor: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
-    count, cells = wish.sources * wish.frames, wish.size // factor
-    shape = (count, 3, wish.size, wish.size)
+    count, cells = spec.sources * spec.frames, spec.size // factor
+    shape = (count, 3, spec.size, spec.size)
     target, control = (torch.rand(shape, generator=generator) * 2 - 1 for _ in range(2))
     weight, regions = torch.ones(count, 1, cells, cells), torch.zeros(count, 7, cells, cells)
-    return Draw(target[: wish.sources], target, control, control, weight, regions).batch()
+    return TrainingBatch(target[: spec.sources], target, control, control, weight, regions).batch()
 
 
 def make(config: XPortraitConfig, start: Path, **more: object) -> FewStepStage:
-    options = TrainOptions("x-portrait/few-step", (), "out", start=str(start), precision="fp32", **more)  # type: ignore[arg-type]
-    plan = dataclasses.replace(plan_for("few-step", options), rows=1, frames=2)
-    return FewStepStage(options, config, Noise(), plan)  # type: ignore[arg-type]
+    options = configure("x-portrait/few-step", data=(), out="out", start=str(start), precision="fp32", **more)  # type: ignore[arg-type]
+    recipe = dataclasses.replace(recipe_for(options), batch_size=1, frames=2)
+    return FewStepStage(options, config, Noise(), recipe)  # type: ignore[arg-type]
 
 
 def test_the_boundary_is_the_latent_itself() -> None:
@@ -65,10 +64,10 @@ def test_the_student_learns_and_the_teacher_does_not(tmp_path: Path, config: XPo
     stage.start(model, tmp_path / "start")
     teacher = {name: value.clone() for name, value in model.teacher.state_dict().items()}
     assert all(torch.equal(value, model.unet.state_dict()[n[5:]]) for n, value in teacher.items() if n[:5] == "unet.")
-    batch = noise_batch(stage.wish(1), 2)
+    batch = noise_batch(stage.batch_spec(1), 2)
     model.requires_grad_(False)
-    assert [part for part in stage.plan.trained if part in model.teacher] == list(stage.plan.trained)
-    learning = [p.requires_grad_(True) for part in stage.plan.trained for p in getattr(model, part).parameters()]
+    assert [part for part in stage.recipe.trained if part in model.teacher] == list(stage.recipe.trained)
+    learning = [p.requires_grad_(True) for part in stage.recipe.trained for p in getattr(model, part).parameters()]
     optimizer, losses = torch.optim.AdamW(learning, 3e-4), []
     for step in range(12):
         terms = stage.loss(model, batch, torch.Generator().manual_seed(5))
@@ -98,6 +97,6 @@ def test_what_is_exported_needs_few_steps(tmp_path: Path) -> None:
 
 def test_it_needs_a_start() -> None:
     with pytest.raises(InputError, match="needs --start"):
-        FewStepStage(TrainOptions("x-portrait/few-step", (), "out"), CLEAN).check()
-    assert isinstance(FewStepStage(TrainOptions("x-portrait/few-step", (), "out"), CLEAN), PortraitStage)
-    assert np.isclose(FewStepStage(TrainOptions("x-portrait/few-step", (), "out"), CLEAN).guidance, 1.0)
+        FewStepStage(configure("x-portrait/few-step", data=(), out="out"), CLEAN).check()
+    assert isinstance(FewStepStage(configure("x-portrait/few-step", data=(), out="out"), CLEAN), PortraitStage)
+    assert np.isclose(FewStepStage(configure("x-portrait/few-step", data=(), out="out"), CLEAN).guidance, 1.0)

@@ -33,6 +33,6 @@ def test_coverage_lies_where_the_face_is() -> None:
 
 
 def test_loss_is_least_for_the_truth() -> None:
-    truth = torch.from_numpy(regions(face_points(), 256))[None]
-    right = torch.logit(truth.clamp(1e-4, 1 - 1e-4))
-    assert region_loss(right, truth) < 0.5 * region_loss(right.flip(-1).roll(5, -2), truth)
+    ground_truth = torch.from_numpy(regions(face_points(), 256))[None]
+    right = torch.logit(ground_truth.clamp(1e-4, 1 - 1e-4))
+    assert region_loss(right, ground_truth) < 0.5 * region_loss(right.flip(-1).roll(5, -2), ground_truth)

@@ -14,16 +14,15 @@ from mien.errors import InputError
 from mien.geometry.draw_landmarks import draw_landmarks
 from mien.pipelines.x_portrait import XPortraitPipeline
 from mien.training.data.avatar_groups import AvatarClips
-from mien.training.data.collate import Draw, draw
-from mien.training.data.control_images import ControlKind
-from mien.training.data.types import Wish
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
 from mien.training.engine.stage import trained_names
 from mien.training.engine.trainer import train
+from mien.training.registry import configure
+from mien.training.x_portrait.collate import BatchSpec, TrainingBatch, draw_batch
+from mien.training.x_portrait.control_images import ControlKind
 from mien.training.x_portrait.model import PortraitModel, fresh
-from mien.training.x_portrait.recipes import PRESETS, plan_for
-from mien.training.x_portrait.stage import PortraitStage
+from mien.training.x_portrait.recipes import PRESETS, recipe_for
+from mien.training.x_portrait.stage import PortraitStage, PortraitStageConfig
 
 KINDS = ("appearance", "motion", "local", "temporal")
 
@@ -34,15 +33,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_discs(tmp_path_factory.mktemp("avatars"))
 
 
-def options(kind: str, folder: Path, out: Path, **more: object) -> TrainOptions:
-    base = TrainOptions(f"x-portrait/{kind}", (str(folder),), str(out), precision="fp32", show_every=0, warmup=1)
-    return dataclasses.replace(base, **more)  # type: ignore[arg-type]
+def options(kind: str, folder: Path, out: Path, **more: object) -> PortraitStageConfig:
+    base = configure(f"x-portrait/{kind}", data=(str(folder),), out=str(out), precision="fp32", show_every=0, warmup=1)
+    assert isinstance(base, PortraitStageConfig)
+    return base.changed(**more)
 
 
 def stage(kind: str, folder: Path, out: Path = Path("."), **more: object) -> PortraitStage:
     chosen = options(kind, folder, out, **more)
-    plan = dataclasses.replace(plan_for(kind, chosen), rows=1, frames=2, learning_rate=4e-3)
-    return PortraitStage(kind, chosen, CONFIG, plan=plan)
+    recipe = dataclasses.replace(recipe_for(chosen), batch_size=1, frames=2, learning_rate=4e-3)
+    return PortraitStage(chosen, CONFIG, recipe=recipe)
 
 
 # -- what is drawn ---------------------------------------------------------------------------------------------------
@@ -50,28 +50,28 @@ def stage(kind: str, folder: Path, out: Path = Path("."), **more: object) -> Por
 
 def test_draws_are_aligned_and_repeatable(folder: Path) -> None:
     data = AvatarClips(folder)
-    first, again = (draw(data, np.random.default_rng(5), Wish(2, 3, 64)) for _ in range(2))
+    first, again = (draw_batch(data, np.random.default_rng(5), BatchSpec(2, 3, 64)) for _ in range(2))
     assert torch.equal(first.target, again.target) and torch.equal(first.control, again.control)
     assert first.source.shape == (2, 3, 64, 64)
     assert first.target.shape == first.control.shape == (6, 3, 64, 64)
     assert first.weight.shape == (6, 1, 8, 8) and first.weight.min() >= 1
-    whole = draw(data, np.random.default_rng(5), Wish(1, 4, 256, clip=True, patches=True))
+    whole = draw_batch(data, np.random.default_rng(5), BatchSpec(1, 4, 256, clip=True, patches=True))
     shown = whole.patches > -1
     assert 0.02 < shown.float().mean() < 0.4
     assert torch.equal(whole.patches[shown], whole.control[shown])
-    larger = draw(data, np.random.default_rng(5), Wish(1, 2, 512, 512))
+    larger = draw_batch(data, np.random.default_rng(5), BatchSpec(1, 2, 512, 512))
     assert larger.target.shape == (2, 3, 512, 512) and larger.weight.shape == (2, 1, 64, 64)
 
 
 def test_control_sources_and_kinds(folder: Path) -> None:
     data = AvatarClips(folder)
 
-    def control(**kind: object) -> Draw:
-        return draw(data, np.random.default_rng(8), Wish(1, 2, 256, control=ControlKind(**kind)))  # type: ignore[arg-type]
+    def control(**kind: object) -> TrainingBatch:
+        return draw_batch(data, np.random.default_rng(8), BatchSpec(1, 2, 256, control=ControlKind(**kind)))  # type: ignore[arg-type]
 
     own, other = control(source="self", scaling=False), control()
 
-    def gap(drawn: Draw) -> float:
+    def gap(drawn: TrainingBatch) -> float:
         """How far the control's colours are from the target's, whatever its light."""
         a, b = (x.flatten(2) - x.mean((2, 3))[..., None] for x in (drawn.control, drawn.target))
         return float(1 - torch.nn.functional.cosine_similarity(a.mean(1), b.mean(1), dim=-1).mean())
@@ -99,7 +99,7 @@ def test_hold_out_and_marked_groups(folder: Path, tmp_path: Path) -> None:
     assert AvatarClips(folder, hold_out=1, only_held_out=True).refresh() == 0
     assert AvatarClips(folder, only_held_out=True).refresh() == 0
     with pytest.raises(InputError, match="holds nothing to train on"):
-        stage("motion", tmp_path).pairs()
+        stage("motion", tmp_path).samples()
 
 
 # -- what is learned -------------------------------------------------------------------------------------------------
@@ -110,11 +110,11 @@ def test_hold_out_and_marked_groups(folder: Path, tmp_path: Path) -> None:
     ("temporal", False, 0.95),
 ])  # fmt: skip
 def test_each_stage_lowers_its_own_loss_on_a_fixed_batch(folder: Path, kind: str, joint: bool, factor: float) -> None:
-    chosen = stage(kind, folder, joint=joint)
+    chosen = stage(kind, folder, **({"joint": True} if joint else {}))
     torch.manual_seed(0)
     model = chosen.build()
-    (turn,) = chosen.turns
-    names = set(trained_names(model, chosen.turns))
+    (turn,) = chosen.optimizer_steps
+    names = set(trained_names(model, chosen.optimizer_steps))
     trained = [p.requires_grad_(name in names) for name, p in model.named_parameters() if name in names]
     batch = chosen.batch(np.random.default_rng(1), 2)
     optimizer = torch.optim.AdamW(trained, lr=turn.learning_rate)
@@ -135,7 +135,7 @@ def test_only_what_a_stage_names_is_changed(folder: Path, tmp_path: Path, kind: 
     start = {name: value.clone() for name, value in chosen.build().state_dict().items()}
     train(chosen, chosen.options)
     end = checkpoints.find(tmp_path).weights()
-    learning = (*chosen.plan.trained, "motion_head") if kind == "motion" else chosen.plan.trained
+    learning = (*chosen.recipe.trained, "motion_head") if kind == "motion" else chosen.recipe.trained
     for name, value in start.items():
         if not checkpoints.within(name, learning):
             assert value.contiguous().numpy().tobytes() == end[name].numpy().tobytes(), name
@@ -163,12 +163,12 @@ def _stop(step: int, last: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_teaching_alone_touches_the_control_only(folder: Path) -> None:
-    chosen = stage("motion", folder, only_teach=True)
+def test_motion_supervision_alone_touches_the_control_only(folder: Path) -> None:
+    chosen = stage("motion", folder, only_motion_supervision=True)
     model = chosen.build()
     terms = chosen.loss(model, chosen.batch(np.random.default_rng(0), 1), torch.Generator().manual_seed(0))
-    assert list(terms) == ["teach"]
-    assert chosen.turns[0].parts == ("motion_control", "motion_head")
+    assert list(terms) == ["motion_supervision"]
+    assert chosen.optimizer_steps[0].parts == ("motion_control", "motion_head")
 
 
 def test_pictures_a_clip_and_a_pipeline_come_out(folder: Path, tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ def test_pictures_a_clip_and_a_pipeline_come_out(folder: Path, tmp_path: Path) -
 def test_presets_say_what_the_paper_says() -> None:
     paper = PRESETS["sd15-paper"]
     assert [paper[kind].steps for kind in KINDS] == [30_000] * 4
-    assert [paper[kind].rows * paper[kind].frames * 8 for kind in KINDS[:3]] == [16] * 3
+    assert [paper[kind].batch_size * paper[kind].frames * 8 for kind in KINDS[:3]] == [16] * 3
     assert paper["temporal"].frames == 16 and paper["temporal"].clip
     assert not any("unet" in paper[kind].trained for kind in KINDS)
-    without = plan_for("temporal", TrainOptions("x-portrait/temporal", (), "out", local=False))
+    without = recipe_for(configure("x-portrait/temporal", data=(), out="out", local=False))
     assert "local_control" not in without.present

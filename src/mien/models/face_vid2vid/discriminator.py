@@ -1,4 +1,4 @@
-"""The opponent in training: is each patch of a picture real? One scale (256 px)."""
+"""The discriminator in training: is each patch of a picture real? One scale (256 px)."""
 
 from __future__ import annotations
 

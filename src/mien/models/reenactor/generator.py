@@ -7,17 +7,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.models.reenactor.config import ReenactorConfig
+from mien.models.reenactor.eye_mouth_masks import MASKS, eye_mouth_masks, face
 from mien.models.reenactor.flow import refine, single_precision, warp
 from mien.models.reenactor.layers import Conv, Residual, enlarge, joined
 from mien.models.reenactor.motion_field import Motion
-from mien.models.reenactor.openings import OPENINGS, face, openings
 
 
 class Generator(nn.Module):
     """A small U-Net; what it paints is added to the moved source, at first nothing.
 
     (A mask that chooses between the moved source and painted colours was tried: the source is better at first, so that
-    the mask soon trusts it everywhere, and what is painted is never learned; see docs/training-log.md.) It is told
+    the mask soon trusts it everywhere, and what is painted is never learned.) It is told
     where eyes and mouth are to be open and where the moved source shows them open: it paints what differs. It
     paints within the face only: what it learned of hair and shoulders on rendered people it does to nobody's portrait.
     """
@@ -25,12 +25,12 @@ class Generator(nn.Module):
     def __init__(self, config: ReenactorConfig) -> None:
         super().__init__()
         fine, half, quarter, eighth = config.generator_channels
-        self.enter = Conv(config.appearance_channels[2] + config.maps + 1 + 2 * OPENINGS, quarter)
+        self.enter = Conv(config.appearance_channels[2] + config.maps + 1 + 2 * MASKS, quarter)
         self.down = Conv(quarter, eighth, 2)
         self.deep = nn.Sequential(*(Residual(eighth) for _ in range(config.blocks)))
         self.quarter = Conv(quarter + eighth, quarter)
-        self.middle = Conv(quarter + config.appearance_channels[1] + 2 * OPENINGS, half)
-        self.fine = Conv(half + config.appearance_channels[0] + 3 + 2 * OPENINGS, fine)
+        self.middle = Conv(quarter + config.appearance_channels[1] + 2 * MASKS, half)
+        self.fine = Conv(half + config.appearance_channels[0] + 3 + 2 * MASKS, fine)
         self.read = nn.Conv2d(fine, 3, 3, padding=1)
         nn.init.normal_(self.read.weight, std=1e-3)
         nn.init.zeros_(self.read.bias)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ class Generator(nn.Module):
         flow, _ = refine(half_flow, half_grid)
         moved = warp(source, flow)
         with single_precision(half_grid):
-            state = torch.cat([openings(driven, half_grid), openings(landmarks, half_flow)], 1)
+            state = torch.cat([eye_mouth_masks(driven, half_grid), eye_mouth_masks(landmarks, half_flow)], 1)
             mine = enlarge(face(driven, half_grid))
         state = state.to(features[1].dtype)  # [b, 2 k, h / 2, w / 2]
         x = warp(features[2], motion.flow) * motion.visible

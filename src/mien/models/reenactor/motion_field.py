@@ -1,4 +1,4 @@
-"""Which of three motions does each place follow: the surroundings', the face's as a whole, or its landmarks'?
+"""Which of three motions does each place follow: the background's, the face's as a whole, or its landmarks'?
 
 As in Face Vid2Vid (Section 3.1, "motion field estimation") a network mixes candidate flows by a mask and tells where
 the source cannot serve; here the candidates come from landmarks that were read, not discovered, and there are three.
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mien.models.reenactor.background_flow import background_flow
 from mien.models.reenactor.config import KEYPOINTS, ReenactorConfig
 from mien.models.reenactor.flow import global_flow, landmark_maps, local_flow, single_precision, warp
 from mien.models.reenactor.layers import Conv, enlarge, joined
-from mien.models.reenactor.surroundings import surroundings_flow
 
 CANDIDATES = 3
 
@@ -55,7 +55,7 @@ class MotionField(nn.Module):
         """quarter: the source's features [b, c, H, W]; landmarks source and driven [b, 70, 2]; grid [b or 1, h, w, 2].
         """
         with single_precision(grid):
-            candidates = (flow(driven, source, grid) for flow in (surroundings_flow, global_flow, local_flow))
+            candidates = (flow(driven, source, grid) for flow in (background_flow, global_flow, local_flow))
             flows = torch.stack(tuple(candidates), 1)  # [b, 3, h, w, 2]
         small = self.squeeze(quarter)
         shown = [warp(small, flows[:, number]) for number in range(CANDIDATES)]

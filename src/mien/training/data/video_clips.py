@@ -1,7 +1,7 @@
-"""Rows from real videos as `mien data prepare` cuts them: the paper's kind of data.
+"""Samples from real videos as `mien data prepare` cuts them: the paper's kind of data.
 
 A clip shows one person, and nobody else in the same motion: controls come from F (`--control-source face-vid2vid`) or
-from the target itself (`self`).
+from the target itself (`self`). Landmarks and poses are read ones, not exact.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.media import open_clip
-from mien.training.data.types import Take, Wish
+from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
 
 _KEPT = 4  # decoded clips that a process holds
 
 
 class VideoClips:
-    """Rows from NAME_NNN.mp4 with NAME_NNN.npz (see `mien.jobs.data.prepare`)."""
+    """`SampleSource` over NAME_NNN.mp4 with NAME_NNN.npz (see `mien.jobs.data.prepare`)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,27 +37,30 @@ class VideoClips:
     def at_step(self, step: int) -> None:
         """Every step draws from all clips."""
 
-    def take(self, rng: np.random.Generator, wish: Wish) -> Take:
+    def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
         """A source and targets from one clip, and a frame of another one."""
         chosen = self.clips[int(rng.integers(len(self.clips)))]
         with np.load(chosen) as content:
             landmarks, seen = content["landmarks"].astype(np.float32), np.flatnonzero(content["seen"])
-        if len(landmarks) < wish.frames or not len(seen):
-            raise InputError(f"{chosen.with_suffix('.mp4')} is too short for {wish.frames} frames: cut it anew.")
-        if wish.clip:
-            first = int(rng.integers(len(landmarks) - wish.frames + 1))
-            rows = list(range(first, first + wish.frames))
-        else:
-            rows = [int(row) for row in rng.choice(seen, wish.frames, replace=len(seen) < wish.frames)]
-        frames, start = self._frames(chosen), int(rng.choice(seen))
-        other = self._frames(self.clips[int(rng.integers(len(self.clips)))])
-        return Take(
-            frames[start],
-            [frames[row] for row in rows],
-            landmarks[rows],
-            landmarks[seen].mean(0),
-            other=other[int(rng.integers(len(other)))],
-        )
+            poses = dict(content).get("head_pose")
+        if not len(seen):
+            raise InputError(f"{chosen.with_suffix('.mp4')} shows no face: cut it anew by mien data prepare.")
+        start, *rows = [int(row) for row in rng.choice(seen, spec.frames + 1, replace=len(seen) <= spec.frames)]
+        if spec.clip:
+            if len(landmarks) < spec.frames:
+                raise InputError(f"{chosen.with_suffix('.mp4')} is too short for {spec.frames} frames: cut it anew.")
+            first = int(rng.integers(len(landmarks) - spec.frames + 1))
+            rows = list(range(first, first + spec.frames))
+        frames = self._frames(chosen)
+        source, *targets = [
+            FaceFrame(np.array(frames[row]), landmarks[row], None if poses is None else poses[row])
+            for row in (start, *rows)
+        ]
+        other = None
+        if spec.drivers:
+            others = self._frames(self.clips[int(rng.integers(len(self.clips)))])
+            other = others[int(rng.integers(len(others)))]
+        return SourceDrivingSample(source, targets, landmarks[seen].mean(0), other=other)
 
     def _frames(self, clip: Path) -> NDArray[np.uint8]:
         if clip not in self._ready:

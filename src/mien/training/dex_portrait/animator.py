@@ -8,7 +8,6 @@ ablations of the paper's Table 2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,25 +16,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.errors import InputError
 from mien.models.dex_portrait import FULL, NANO, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Motion, Pose
+from mien.pipelines.dex_portrait import paper_scheduler
 from mien.pipelines.pictures import to_uint8
-from mien.training.dex_portrait.data import DRIVERS, Augmentation, SceneBatches, SceneData, open_scenes
+from mien.training.data.samples import SampleSource
+from mien.training.data.stage import SampleStage
+from mien.training.dex_portrait.collate import DRIVERS, Augmentation, Collate
 from mien.training.dex_portrait.model import (
     AnimatorModel,
     as_pipeline,
     fresh,
-    measure_scale,
-    scheduler_of,
     take_backbone,
     take_reenactor,
     take_start,
-    take_vae,
 )
-from mien.training.dex_portrait.sheets import grid
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.engine.config import SIZES, StageConfig, option
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture
+from mien.training.latent_diffusion import scheduler_of, sheet
 from mien.training.reenactor.stage import render
+from mien.weights import bundled
 
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
 LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection")
@@ -43,7 +42,7 @@ LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection")
 
 @dataclass(frozen=True)
 class Dropout:
-    """Chances with which conditions are left out, one source with all its drivers at a time (spec 4.4): everything, the
+    """Chances with which conditions are left out, one source with all its drivers at a time: everything, the
     expression (which the sampler's first steps do without), the pose."""
 
     everything: float = 0.10
@@ -73,42 +72,46 @@ class Dropped:
         return cls(everything, chance[1] < chances.expression, chance[2] < chances.pose)
 
 
-class DexAnimator(Stage):
-    """One turn: predict the noise (full size) or the clean latents (nano) of one source's four drivers."""
+@dataclass(frozen=True)
+class AnimatorConfig(StageConfig):
+    """Of the denoiser."""
+
+    size: str = option("nano", "nano or full.", choices=SIZES)
+    preset: str = option("paper", "paper, or an ablation: no-ray-map, no-warping, no-augmentation.", choices=PRESETS)
+    vae: str | None = option(None, "A run of the stage vae; usually the bundled one (nano).")
+    backbone: str | None = option(None, "A local diffusers folder of Stable Diffusion 1.5 (full).")
+    reenactor: str | None = option(None, "A folder with a reenactor, whose pictures are added to.")
+
+
+class DexAnimator(SampleStage):
+    """Predict the noise (full size) or the clean latents (nano) of one source's four drivers."""
 
     name = "dex/animator"
+    options: AnimatorConfig
     drivers, clips, temporal = DRIVERS, False, False
 
     def __init__(
         self,
-        options: TrainOptions,
-        data: Sequence[tuple[SceneData, float]] | None = None,
+        options: AnimatorConfig,
+        data: SampleSource | None = None,
         config: DeXPortraitConfig | None = None,
         dropout: Dropout | None = None,
     ) -> None:
-        """data, config, dropout: in place of what the options say.
-
-        Options: `size`; `start`: a run of dex/motion, of this stage, or a pipeline folder; `vae`: a run of the stage
-        vae (by default the bundled one, at nano size); `backbone`: Stable Diffusion 1.5, at full size; `preset`:
-        "paper" or an ablation; `reenactor`: whose pictures are started from and added to, in the source's place.
-        """
-        self.preset = options.preset or "paper"
-        if self.preset not in PRESETS:
-            raise InputError(f"--preset is {self.preset}: give one of {', '.join(PRESETS)} for {self.name}.")
+        """data, config, dropout: in place of what the options say."""
+        self.preset = options.preset
         nano = options.size == "nano"
         self.options, self.config = options, config or (NANO if nano else FULL)
         self.starts = options.reenactor is not None
         self.dropout = dropout or (STARTED if self.starts else Dropout())
-        self.steps, self.rows = (12_000, 2) if nano else (120_000, 12)
+        self.steps, self.batch_size = (12_000, 2) if nano else (120_000, 12)
         side = self.config.backbone.image_size
-        scenes = data if data is not None else open_scenes(options, side)
-        augmentation = Augmentation(off=self.preset == "no-augmentation")
-        self.batches = SceneBatches(scenes, self.config, side, augmentation, self.starts)
-        self.scheduler = scheduler_of(self.config)
-        self.turns = (self._turn(options.learning_rate or (6e-4 if nano else 1e-5)),)
+        self.data = data
+        self.collate = Collate(self.config, side, Augmentation(off=self.preset == "no-augmentation"), self.starts)
+        self.scheduler = scheduler_of(self.config.backbone.prediction_type, paper_scheduler())
+        self.optimizer_steps = (self._optimizer_step(options.loop.learning_rate or (6e-4 if nano else 1e-5)),)
 
-    def _turn(self, rate: float) -> Turn:
-        return Turn("denoiser", LEARNING, rate, self._loss)
+    def _optimizer_step(self, rate: float) -> OptimizerStep:
+        return OptimizerStep("denoiser", LEARNING, rate, self._loss)
 
     @property
     def ray_maps(self) -> bool:
@@ -122,15 +125,15 @@ class DexAnimator(Stage):
 
     def build(self) -> nn.Module:
         """Random networks, then the backbone or the autoencoder, then what `--start` names (by `start`)."""
-        model = fresh(self.options.seed, self.config)
+        model = fresh(self.options.loop.seed, self.config)
         if self.options.reenactor is not None:
             take_reenactor(model, Path(self.options.reenactor), self.config.expression.code)
         if self.options.backbone is not None:
             take_backbone(model, Path(self.options.backbone))
         elif self.options.vae is not None or self.config.name == "nano":
-            take_vae(model, self.options.vae)
-            if not bool(model.latent_scale.isfinite()):
-                measure_scale(model, self.batches.draw(np.random.default_rng(0), 4)["target"])
+            known = model.take_vae(Path(self.options.vae or bundled("nano")))
+            if not known:
+                model.measure_scale(self.collate.draw(self.samples(), np.random.default_rng(0), 4)["target"])
         return model
 
     def start(self, model: nn.Module, place: Path) -> None:
@@ -138,19 +141,9 @@ class DexAnimator(Stage):
         assert isinstance(model, AnimatorModel)
         take_start(model, place)
 
-    def at_step(self, step: int) -> None:
-        """Passed on to the data."""
-        for data, _ in self.batches.data:
-            data.at_step(step)
-
-    def refresh(self) -> None:
-        """Look for new groups."""
-        for data, _ in self.batches.data:
-            data.refresh()
-
-    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
-        """`rows` sources with their drivers; see `SceneBatches.draw`."""
-        return self.batches.draw(rng, rows, self.drivers, self.clips)
+    def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """`batch_size` sources with their drivers; see `Collate`."""
+        return self.collate.draw(self.samples(), rng, batch_size, self.drivers, self.clips)
 
     def images(self, batch: Batch) -> int:
         """Targets that are noised."""
@@ -162,7 +155,7 @@ class DexAnimator(Stage):
 
     # -- the loss --------------------------------------------------------------------------------------------------
 
-    def _loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def _loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         assert isinstance(model, AnimatorModel)
         nets = model.networks(self.temporal)
         source, clean = model.encode(batch["source"]), model.encode(batch["target"])
@@ -272,18 +265,13 @@ class DexAnimator(Stage):
             given = Conditions(nets.read_appearance([source]), source, own, pose, nets.injection.tokens(code))
             given = replace(given, ray_maps=self.ray_maps, warping=self.warping)
             columns.append(model.decode(self._sample(nets, source, given)))
-        return grid(columns)
+        return sheet(columns)
 
     def _shown(self, device: torch.device) -> Batch:
-        """Four sources with a driver each, nothing roughened."""
-        plain = SceneBatches(
-            self.batches.data,
-            self.config,
-            self.batches.side,
-            replace(self.batches.augmentation, rotated=0.0, other_view=0.0, jitter=0.0, tint=0.0),
-            self.starts,
-        )
-        return {name: value.to(device) for name, value in plain.draw(np.random.default_rng(0), 4, 1).items()}
+        """Four sources with a driver each, nothing augmented."""
+        plain = replace(self.collate, augmentation=self.collate.augmentation.none())
+        drawn = plain.draw(self.samples(), np.random.default_rng(0), 4, 1)
+        return {name: value.to(device) for name, value in drawn.items()}
 
     def _started_pictures(self, model: AnimatorModel) -> Picture:
         """The same rows by the pipeline itself: keypoints follow the codes, as they will."""

@@ -1,8 +1,9 @@
-"""Stage `dex/motion --preset supervised`, nano only: DeX-Portrait's encoders from exact truth, without a generator.
+"""Stage `dex/motion --preset supervised`, nano only: DeX-Portrait's encoders from exact ground truth, without a
+generator.
 
 Avatars tell what the paper's generator has to find out: the head pose of every picture, and how its expression moves
 the keypoints. Of the motion trainer only the encoders go on to the animator; a small one on a processor learns them far
-sooner from that truth than from pictures.
+sooner from that ground truth than from pictures.
 
     mien train dex/motion --preset supervised --data GROUPS --data PAIRED_GROUPS --out runs/dex-encoders
 """
@@ -24,11 +25,11 @@ from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.pipelines.pictures import to_uint8
-from mien.training.dex_portrait.encoder_data import EncoderData, Roughness, complete_groups
+from mien.training.dex_portrait.encoder_data import EncoderAugmentation, EncoderData, count_groups
 from mien.training.dex_portrait.losses import anchor_distance
+from mien.training.dex_portrait.motion_trainer import PRESETS, DexMotion, MotionConfig
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
 
 PRESET, ABLATION = "supervised", "supervised-no-augmentation"
 _SHOWN = 8  # rows of the picture grid
@@ -59,31 +60,32 @@ class EncoderModel(nn.Module):
 
 
 class DexEncoders(Stage):
-    """One turn: pose, displacement, and codes that are alike where expressions are."""
+    """Pose, displacement, and codes that are alike where expressions are."""
 
     name = "dex/motion"
-    steps, rows = 4000, 16
+    steps, batch_size = 4000, 16
     ema = 0.995
 
     def __init__(
         self,
-        options: TrainOptions,
+        options: MotionConfig,
         config: DeXPortraitConfig | None = None,
         weights: EncoderWeights | None = None,
-        rough: Roughness | None = None,
+        augmentation: EncoderAugmentation | None = None,
     ) -> None:
-        """config, weights, rough: in place of the nano size's. Raises InputError for another size, or other data."""
+        """config, weights, augmentation: in place of the nano size's. Raises InputError for another size, or other
+        data."""
         if options.size != "nano":
             raise InputError(f"--preset {PRESET} is of nano size only: leave --size or --preset away.")
         self.options, self.config = options, config or NANO
-        usual = Roughness.none() if options.preset == ABLATION else Roughness()
-        self.weights, self.rough = weights or EncoderWeights(), rough or usual
-        self.shares = dict(options.sources())
-        self.folders = list(self.shares)
+        usual = EncoderAugmentation.none() if options.preset == ABLATION else EncoderAugmentation()
+        self.weights, self.augmentation = weights or EncoderWeights(), augmentation or usual
+        self.mixture_weights = dict(options.sources())
+        self.folders = list(self.mixture_weights)
         if any(not folder.is_dir() for folder in self.folders):
             raise InputError(f"--preset {PRESET} needs folders of groups: make them by mien data avatars.")
         parts = ("pose_encoder", "expression_encoder", "expression_shape")
-        self.turns = (Turn("encoders", parts, options.learning_rate or 1e-3, self.loss),)
+        self.optimizer_steps = (OptimizerStep("encoders", parts, options.loop.learning_rate or 1e-3, self.loss),)
         self._data: EncoderData | None = None
         self._known = 0
         self._part_weight = torch.from_numpy(_importance())
@@ -92,13 +94,13 @@ class DexEncoders(Stage):
     def data(self) -> EncoderData:
         """Read on first use."""
         if self._data is None:
-            self._known = len(complete_groups(self.folders))
-            self._data = EncoderData(self.folders, self.options.hold_out, shares=self.shares)
+            self._known = count_groups(self.folders)
+            self._data = EncoderData(self.folders, self.options.dataset.hold_out, weights=self.mixture_weights)
         return self._data
 
     def build(self) -> nn.Module:
         """Random encoders; the mean head of the data."""
-        torch.manual_seed(self.options.seed)
+        torch.manual_seed(self.options.loop.seed)
         model = EncoderModel(self.config)
         model.expression_shape.mean.copy_(torch.from_numpy(self.data.mean))
         nn.init.normal_(model.expression_shape.read.weight, std=0.01)
@@ -113,18 +115,19 @@ class DexEncoders(Stage):
 
     def refresh(self) -> None:
         """Look for new groups."""
-        if len(complete_groups(self.folders)) != self._known:
+        if count_groups(self.folders) != self._known:
             self._data = None
 
-    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
-        """`rows` moments; see `EncoderData.draw`."""
-        return self.data.draw(rng, rows, (self.config.pose.size, self.config.expression.size), self.rough)
+    def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """`batch_size` frames; see `EncoderData.draw`."""
+        return self.data.draw(rng, batch_size, (self.config.pose.size, self.config.expression.size), self.augmentation)
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """The terms of `EncoderWeights`."""
         assert isinstance(model, EncoderModel)
         w, count = self.weights, len(batch["crop"])
-        model.expression_encoder.eval()  # with exact truth and endless roughness its dropout costs more than it gives
+        # with exact ground truth and endless augmentation its dropout costs more than it gives
+        model.expression_encoder.eval()
         poses, steady = model.pose_encoder(batch["masked"]), 0 * batch["pose"].sum()
         if "twins" in batch:
             twins = model.pose_encoder(batch["twins"])
@@ -142,10 +145,10 @@ class DexEncoders(Stage):
         }
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of two views of an expression, then keypoints: the truth, and what is read off either view."""
+        """Rows of two views of an expression, then keypoints: the ground truth, and what is read off either view."""
         assert isinstance(model, EncoderModel)
         batch = self._held_out().draw(
-            np.random.default_rng(101), _SHOWN, (self.config.pose.size, self.config.expression.size), self.rough
+            np.random.default_rng(101), _SHOWN, (self.config.pose.size, self.config.expression.size), self.augmentation
         )
         views, mean = (batch["crop"], batch["again"]), model.expression_shape.mean.cpu()
         device = model.expression_shape.mean.device
@@ -163,9 +166,14 @@ class DexEncoders(Stage):
 
     def _held_out(self) -> EncoderData:
         try:
-            return EncoderData(self.folders, self.options.hold_out, True)
+            return EncoderData(self.folders, self.options.dataset.hold_out, True)
         except InputError:  # nobody is kept out
             return self.data
+
+
+def motion_stage(options: MotionConfig) -> Stage:
+    """What `dex/motion` is: the motion trainer, or the supervised training, as the preset says."""
+    return DexMotion(options) if options.preset in PRESETS else DexEncoders(options)
 
 
 def _importance() -> NDArray[np.float32]:
@@ -179,7 +187,7 @@ def _importance() -> NDArray[np.float32]:
 
 
 def _likeness_beyond(one: Tensor, two: Tensor, limit: float) -> Tensor:
-    """Mean of what the cosines between rows [n, e] of different moments have above `limit`."""
+    """Mean of what the cosines between rows [n, e] of different frames have above `limit`."""
     cosines = nn.functional.normalize(one, dim=1) @ nn.functional.normalize(two, dim=1).T
     others = ~torch.eye(len(one), dtype=torch.bool, device=one.device)
     return (cosines - limit).clamp_min(0)[others].mean() if len(one) > 1 else cosines.sum() * 0

@@ -106,7 +106,7 @@ def perceptual_distances(perceptual: Perceptual, made: Tensor, wanted: Tensor, m
     """Squared feature distances, meaned over each full map and summed over the layers: whole, and within the face.
 
     mask: [b, 1, h, w], resized by area to each layer (Eq. 3). Means over the full map, not over the mask, are what make
-    the paper's weight of 100 sane (spec 3.5).
+    the paper's weight of 100 sane.
     """
     whole = inside = made.new_zeros(())
     with torch.no_grad():
@@ -137,21 +137,21 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     return gradient.square().sum((1, 2, 3)).mean()
 
 
-def anchor_distance(codes: Tensor, truth: Tensor) -> Tensor:
-    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, meaned over the rows (spec 2).
+def anchor_distance(codes: Tensor, ground_truth: Tensor) -> Tensor:
+    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, meaned over the rows.
 
     The warp alone leaves the canonical pose open, and lets it drift with identity; the avatars' exact poses fix it.
     """
-    return (codes - truth).abs().sum(1).mean()
+    return (codes - ground_truth).abs().sum(1).mean()
 
 
-def pose_errors(codes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def pose_errors(codes: Tensor, ground_truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Geodesic angle in degrees, |t - t*| in image units and |log s - log s*|, a number a row."""
-    turn = rotation_matrices(codes[:, :3]).transpose(1, 2) @ rotation_matrices(truth[:, :3])
+    turn = rotation_matrices(codes[:, :3]).transpose(1, 2) @ rotation_matrices(ground_truth[:, :3])
     return (
         rotation_vectors(turn).norm(dim=1).rad2deg(),
-        (codes[:, 3:5] - truth[:, 3:5]).norm(dim=1),
-        (codes[:, 5] - truth[:, 5]).abs(),
+        (codes[:, 3:5] - ground_truth[:, 3:5]).norm(dim=1),
+        (codes[:, 5] - ground_truth[:, 5]).abs(),
     )
 
 

@@ -5,13 +5,20 @@ mien train dex/temporal --data AVATARS --start runs/dex-animator --out runs/dex-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mien.models.dex_portrait import DeXPortraitConfig
-from mien.training.dex_portrait.animator import DexAnimator, Dropout
-from mien.training.dex_portrait.data import SceneData
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Turn
+from mien.training.data.samples import SampleSource
+from mien.training.dex_portrait.animator import AnimatorConfig, DexAnimator, Dropout
+from mien.training.engine.config import option
+from mien.training.engine.stage import OptimizerStep
+
+
+@dataclass(frozen=True)
+class TemporalConfig(AnimatorConfig):
+    """Of the temporal modules."""
+
+    frames: int | None = option(None, "Denoised together; usually as many as there are positions, 24.", above=0)
 
 
 class DexTemporal(DexAnimator):
@@ -22,16 +29,16 @@ class DexTemporal(DexAnimator):
 
     def __init__(
         self,
-        options: TrainOptions,
-        data: Sequence[tuple[SceneData, float]] | None = None,
+        options: TemporalConfig,
+        data: SampleSource | None = None,
         config: DeXPortraitConfig | None = None,
         dropout: Dropout | None = None,
     ) -> None:
-        """See `DexAnimator`; `frames` of the options: how many are denoised together, 24 by default."""
+        """See `DexAnimator`."""
         super().__init__(options, data, config, dropout)
         positions = self.config.backbone.temporal_positions
         self.drivers = min(options.frames or positions, positions)
-        self.steps, self.rows = (4_000, 1) if options.size == "nano" else (80_000, 8)
+        self.steps, self.batch_size = (4_000, 1) if options.size == "nano" else (80_000, 8)
 
-    def _turn(self, rate: float) -> Turn:
-        return Turn("temporal", ("temporal",), rate, self._loss)
+    def _optimizer_step(self, rate: float) -> OptimizerStep:
+        return OptimizerStep("temporal", ("temporal",), rate, self._loss)

@@ -1,8 +1,10 @@
-"""Checkpoints that survive a stop at any moment: written aside, renamed when whole, two of them kept.
+"""Checkpoints that survive a stop at any moment: written aside, renamed when whole, the newest two of them kept.
 
-A checkpoint is a folder `checkpoints/step_00001000`: weights.safetensors (the model), average.safetensors (averages of
-what is trained), optimizer_TURN.pt (tensors only), and manifest.json with the step and the SHA-256 of the others. A
-folder whose files are not what its manifest says is passed over, with a warning, for the one before.
+A checkpoint is a folder `checkpoints/step_00001000`: weights.safetensors (what changes), average.safetensors (averages
+of what is trained), optimizer_NAME.pt (tensors only), and manifest.json with the step, the SHA-256 of the others, and
+what is not in it: parts that stay as they are, frozen or unused, are written once a run, to RUN/frozen_SUM.safetensors,
+and parts that are loaded anew each time are only named. A folder whose files are not what its manifest says is passed
+over, with a warning, for the one before.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import uuid
@@ -28,8 +31,10 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
 _PREFIX = "step_"
+_KEEP = 2
 _MANIFEST = "manifest.json"
-_WEIGHTS, _AVERAGE = "weights.safetensors", "average.safetensors"
+_WEIGHTS, _AVERAGE, _FROZEN = "weights.safetensors", "average.safetensors", "frozen_{}.safetensors"
+_OLD_PARTS = {"critic": "discriminator"}  # what runs of the first release call them
 
 
 @dataclass(frozen=True)
@@ -40,20 +45,34 @@ class Checkpoint:
     step: int
 
     def weights(self) -> dict[str, Tensor]:
-        """The model's state dict (less the parts left out)."""
-        return load_file(self.path / _WEIGHTS)
+        """The model's state dict (less the parts that are loaded anew)."""
+        frozen = load_file(_frozen_file(self.run, self.manifest())) if "frozen" in self.manifest() else {}
+        return _with_new_names({**frozen, **load_file(self.path / _WEIGHTS)})
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.path.parent.parent
+
+    def manifest(self) -> dict[str, Any]:
+        """What it says of itself, see this module's head."""
+        content: dict[str, Any] = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))
+        return content
 
     def average(self) -> dict[str, Tensor]:
         """The averages of the trained parameters; empty where nothing was averaged."""
-        return load_file(self.path / _AVERAGE)
+        return _with_new_names(load_file(self.path / _AVERAGE))
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """The model's state dict with the averages in place: what another stage starts from."""
         return {**self.weights(), **self.average()}
 
-    def optimizer(self, turn: str) -> dict[str, Any]:
+    def optimizer(self, name: str) -> dict[str, Any]:
         """An optimiser's state dict."""
-        return dict(torch.load(self.path / _optimizer_file(turn), weights_only=True, map_location="cpu"))
+        old = next((before for before, now in _OLD_PARTS.items() if now == name), name)
+        files = [self.path / _optimizer_file(each) for each in (name, old)]
+        file = next((file for file in files if file.is_file()), files[0])
+        return dict(torch.load(file, weights_only=True, map_location="cpu"))
 
 
 def save(
@@ -62,9 +81,20 @@ def save(
     weights: Mapping[str, Tensor],
     average: Mapping[str, Tensor],
     optimizers: Mapping[str, Mapping[str, Any]],
-    keep: int = 2,
+    frozen: Mapping[str, Any] | None = None,
+    keep_every: float | None = None,
 ) -> Checkpoint:
-    """Write a checkpoint and remove all but the newest `keep`; a stop in between leaves the old ones."""
+    """Write a checkpoint and remove those that are not kept; a stop in between leaves the old ones.
+
+    Args:
+        run: the run's folder.
+        step: how many are done.
+        weights: what changes of the model's state dict.
+        average: of the trained parameters.
+        optimizers: their state dicts by name.
+        frozen: what `save_frozen` returned, and whatever else the manifest is to say of what is left out.
+        keep_every: hours; besides the newest two one is kept for good this often. None: none is.
+    """
     folder = run / FOLDER
     target, aside = folder_of(run, step), folder / f".{uuid.uuid4().hex[:12]}.part"
     for abandoned in folder.glob(".*.part"):
@@ -73,19 +103,36 @@ def save(
     try:
         save_file({name: _plain(value) for name, value in weights.items()}, aside / _WEIGHTS)
         save_file({name: _plain(value) for name, value in average.items()}, aside / _AVERAGE)
-        for turn, state in optimizers.items():
-            torch.save(dict(state), aside / _optimizer_file(turn))
+        for name, state in optimizers.items():
+            torch.save(dict(state), aside / _optimizer_file(name))
         sums = {path.name: _sha256(path) for path in sorted(aside.iterdir())}
-        (aside / _MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1), encoding="utf-8")
+        manifest = {"step": step, "sha256": sums, **(frozen or {})}
+        (aside / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         if target.exists():  # the same step again, after a fall back past a damaged one
             shutil.rmtree(target)
         os.replace(aside, target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    for old in sorted(folder.glob(f"{_PREFIX}*"))[:-keep]:
+    for old in _not_kept(sorted(folder.glob(f"{_PREFIX}*")), keep_every):
         shutil.rmtree(old, ignore_errors=True)
-    return Checkpoint(target, step)
+    made = Checkpoint(target, step)
+    _remove_unused_frozen(run)
+    return made
+
+
+def save_frozen(run: Path, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Write what stays as it is throughout a run; returns what manifests say of it: its sum and its tensors."""
+    if not weights:
+        return {}
+    aside = run / f".{uuid.uuid4().hex[:12]}.part"
+    try:
+        save_file({name: _plain(value) for name, value in weights.items()}, aside)
+        said = {"frozen": {"sha256": _sha256(aside), "tensors": {n: list(v.shape) for n, v in weights.items()}}}
+        os.replace(aside, _frozen_file(run, said))
+    finally:
+        aside.unlink(missing_ok=True)
+    return said
 
 
 def folder_of(run: Path, step: int) -> Path:
@@ -138,8 +185,37 @@ def within(name: str, parts: Sequence[str]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
-def _optimizer_file(turn: str) -> str:
-    return f"optimizer_{turn}.pt"
+def _optimizer_file(name: str) -> str:
+    return f"optimizer_{name}.pt"
+
+
+def _frozen_file(run: Path, manifest: Mapping[str, Any]) -> Path:
+    return run / _FROZEN.format(manifest["frozen"]["sha256"][:12])
+
+
+def _remove_unused_frozen(run: Path) -> None:
+    used = set()
+    for manifest in (run / FOLDER).glob(f"{_PREFIX}*/{_MANIFEST}"):
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        used |= {_frozen_file(run, content)} if "frozen" in content else set()
+    for file in set(run.glob(_FROZEN.format("*"))) - used:
+        file.unlink(missing_ok=True)
+
+
+def _with_new_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {".".join(_OLD_PARTS.get(piece, piece) for piece in name.split(".")): v for name, v in weights.items()}
+
+
+def _not_kept(folders: Sequence[Path], keep_every: float | None) -> list[Path]:
+    """Which of the checkpoints, oldest first, go: all but the newest two and, of the others, one every so often."""
+    gone, last = [], -math.inf
+    for folder in folders[:-_KEEP]:
+        written = (folder / _MANIFEST).stat().st_mtime if (folder / _MANIFEST).is_file() else -math.inf
+        if keep_every is not None and written - last >= keep_every * 3600:
+            last = written
+        else:
+            gone.append(folder)
+    return gone
 
 
 def _plain(value: Tensor) -> Tensor:
@@ -157,10 +233,13 @@ def _sha256(path: Path) -> str:
 def _fault(path: Path) -> str | None:
     """Why a checkpoint cannot be used; None: it is whole."""
     try:
-        sums = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
-        for name, wanted in sums.items():
-            if _sha256(path / name) != wanted:
-                return f"{name} has changed since it was written"
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        files = [(path / name, wanted) for name, wanted in manifest["sha256"].items()]
+        if "frozen" in manifest:
+            files.append((_frozen_file(path.parent.parent, manifest), manifest["frozen"]["sha256"]))
+        for file, wanted in files:
+            if _sha256(file) != wanted:
+                return f"{file.name} has changed since it was written"
     except (OSError, ValueError, KeyError) as error:
         return str(error) or type(error).__name__
     return None

@@ -1,133 +1,220 @@
-"""Options of a training run: one frozen dataclass for the command line, Python and the record beside the weights."""
+"""Options of a training stage: each is declared once, as a field of a dataclass, with its help, unit and limits.
+
+A stage has a config of its own, which adds what only it knows to `StageConfig`:
+
+    @dataclass(frozen=True)
+    class MyConfig(StageConfig):
+        window: int = option(128, "Side of the training windows.", unit="pixels", minimum=32)
+
+What several stages share is a component, a dataclass that is nested (`LoopConfig`, `DatasetConfig`). The command line
+is made from these declarations (`mien.cli.train`); on it, and in `configure` and `StageConfig.changed`, options are
+called by their plain names whatever component they belong to, so a name must stand in one component only.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from mien.errors import InputError
 
 SIZES = ("nano", "full")
-CONTROL_SOURCES = ("avatars", "face-vid2vid", "self")
-CONTROLS = ("image", "landmarks")
 PRECISIONS = ("bf16", "fp32")
+CONFIG_FILE = "config.json"
+_OLD_CONFIG_FILE = "options.json"  # runs of the first release: flat, with the options of all stages
+OLD_NAMES = {"rows": "batch_size", "teach": "motion_supervision_weight", "only_teach": "only_motion_supervision"}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+Config = TypeVar("Config", bound="StageConfig")
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """None means: what the stage's preset says.
+class Option:
+    """What is known of an option besides its type and default.
 
-    data: folders or a packed cast, each with ":0.3" behind it if it is to have that share of the draws. start: a run,
-    or its checkpoint, whose averaged weights are taken over. vae: a run of the stage `vae`. backbone: a local
-    diffusers folder of Stable Diffusion 1.5. steps: in all, not in this slice. time_limit: seconds, saving included.
-    rows: of a micro-batch on one device. accumulate: micro-batches of a step on one device. average_every: average
-    weights over the processes every so many steps instead of gradients at every step; 0: gradients. hold_out: avatar
-    groups from this number on are not trained on; 0: those that are marked for validation.
-
-    Of the X-Portrait stages: control_source, control: what the motion controls are shown, see `control_images`.
-    scaling: heterogeneous scaling. local: whether there is a local control. joint: train backbone, R and C together.
-    window: side of the pieces cut from the training pictures, pixels; None: the preset's. teach: weight of the motion
-    supervision. only_teach: nothing but it. guidance: what few-step distillation folds in. frames: targets of a row.
-    f: a folder with Face Vid2Vid's weights. reenactor: a folder with a reenactor, whose pictures sampling starts from.
-    Of the stage vae: decoder_only: leave the encoder as it is. Of dex/motion and face-vid2vid: vgg:
-    VGG16's, of the latter rather VGG19's weights (.safetensors) for the perceptual losses.
+    Attributes:
+        help: one sentence.
+        unit: of the number.
+        minimum, maximum: the smallest and the largest number allowed.
+        above, below: numbers that it must be above or below.
+        choices: the words allowed; empty: any.
+        saved: whether a run that goes on takes it over from its record.
     """
 
-    stage: str
-    data: tuple[str, ...]
-    out: str
-    size: str = "nano"
-    preset: str | None = None
-    start: str | None = None
-    vae: str | None = None
-    backbone: str | None = None
-    steps: int | None = None
-    time_limit: float | None = None
-    rows: int | None = None
-    accumulate: int | None = None
-    learning_rate: float | None = None
-    warmup: int | None = None
-    floor: float = 0.05  # of the learning rate, at the end of the cosine
-    clip_norm: float | None = None
-    ema: float | None = None
-    precision: str = "bf16"
-    checkpointing: bool | None = None
-    average_every: int = 0
-    workers: int = 0
-    seed: int = 1
-    save_every: int = 250
-    show_every: int = 500
-    log_every: int = 25
-    hold_out: int = 0
-    control_source: str = "avatars"
-    control: str = "image"
-    scaling: bool = True
-    local: bool = True
-    joint: bool = False
-    window: int | None = None
-    teach: float | None = None
-    only_teach: bool = False
-    guidance: float | None = None
-    frames: int | None = None
-    f: str | None = None
-    reenactor: str | None = None
-    decoder_only: bool = False
-    vgg: str | None = None
+    help: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    saved: bool = True
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise InputError, by the option's name on the command line, if the value is not allowed."""
+        if value is None:
+            return
+        said = f"{flag(name)} is {value}: give "
+        if self.choices and value not in self.choices:
+            raise InputError(f"{said}{' or '.join(self.choices)}.")
+        for limit, holds, words in (
+            (self.minimum, lambda a, b: a >= b, "a number from"),
+            (self.maximum, lambda a, b: a <= b, "a number up to"),
+            (self.above, lambda a, b: a > b, "a number above"),
+            (self.below, lambda a, b: a < b, "a number below"),
+        ):
+            if limit is not None and not holds(value, limit):
+                raise InputError(f"{said}{words} {limit:g}.")
+
+
+def option(default: Any, help: str, **more: Any) -> Any:
+    """A dataclass field that is an option; more: see `Option`."""
+    return field(default=default, metadata={"option": Option(help, **more)})
+
+
+def component(kind: type) -> Any:
+    """A dataclass field that is a nested component."""
+    return field(default_factory=kind)
+
+
+def flag(name: str) -> str:
+    """An option's name on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A component whose values are checked as it is made."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("size", SIZES),
-            ("control_source", CONTROL_SOURCES),
-            ("control", CONTROLS),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in allowed:
-                shown = name.replace("_", "-")
-                raise InputError(f"--{shown} is {getattr(self, name)}: give {' or '.join(allowed)}.")
-        for name in ("steps", "rows", "accumulate", "time_limit", "learning_rate", "frames", "save_every", "log_every"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"--{name.replace('_', '-')} is {value}: give a number above 0.")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            raise InputError(f"--ema is {self.ema}: give 0 (no averaging) or a number below 1, such as 0.995.")
+        for declared in fields(self):
+            if "option" in declared.metadata:
+                declared.metadata["option"].check(declared.name, getattr(self, declared.name))
 
-    def sources(self) -> list[tuple[Path, float]]:
-        """Data folders or files with their shares of the draws, summing to 1. InputError where one is missing."""
-        pairs = [_with_share(text) for text in self.data]
+
+@dataclass(frozen=True)
+class DatasetConfig(Checked):
+    """What is trained on."""
+
+    data: tuple[str, ...] = option((), "A folder of training data or a packed cast; DIR:0.3 is its part of the draws.")
+    hold_out: int = option(
+        0, "Avatar groups from this number on are not trained on; 0: those marked for validation.", minimum=0
+    )
+
+    def sources(self, stage: str) -> list[tuple[Path, float]]:
+        """Folders and files with their parts of the draws, which sum to 1.
+
+        Args:
+            stage: whose they are, for the message.
+
+        Raises:
+            InputError: one is missing, or there is none.
+        """
+        pairs = [_with_weight(text) for text in self.data]
         if not pairs:
-            raise InputError(f"the stage {self.stage} needs --data: a folder of training data or a packed cast.")
+            raise InputError(f"the stage {stage} needs --data: a folder of training data or a packed cast.")
         for path, _ in pairs:
             if not path.exists():
                 raise InputError(f"{path} does not exist: give --data a folder of training data or a packed cast.")
-        total = sum(share for _, share in pairs)
-        return [(path, share / total) for path, share in pairs]
-
-    def save(self, path: Path, more: Mapping[str, Any] | None = None) -> None:
-        """Write the options, and whatever else belongs into the record, as JSON."""
-        path.write_text(json.dumps({**asdict(self), **(more or {})}, indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> TrainOptions:
-        """The options of a run from its options.json."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        known = {field.name for field in fields(cls)}
-        kept = {name: value for name, value in content.items() if name in known}
-        return cls(**{**kept, "data": tuple(kept["data"])})
+        total = sum(weight for _, weight in pairs)
+        return [(path, weight / total) for path, weight in pairs]
 
 
-def _with_share(text: str) -> tuple[Path, float]:
-    found = re.fullmatch(r"(.+):(\d*\.?\d+)", text)
-    if found and not Path(text).exists():
-        share = float(found[2])
-        if share <= 0:
-            raise InputError(f"--data {text}: its share must be above 0.")
-        return Path(found[1]), share
-    return Path(text), 1.0
+@dataclass(frozen=True)
+class LoopConfig(Checked):
+    """How the loop runs. None means: what the stage says."""
+
+    steps: int | None = option(None, "Steps in all.", above=0)
+    time_limit: float | None = option(None, "Save and leave in time: 90s, 9m, 2h.", unit="s", above=0, saved=False)
+    batch_size: int | None = option(None, "Sources of a micro-batch on one device.", above=0)
+    accumulate: int | None = option(None, "Micro-batches of a step on one device.", above=0)
+    learning_rate: float | None = option(None, "Of the first optimizer step; the others keep their ratio.", above=0)
+    warmup: int | None = option(None, "Until the learning rate is full.", unit="steps", minimum=0)
+    floor: float = option(0.05, "Of the learning rate, at the end of the cosine.", minimum=0, maximum=1)
+    clip_norm: float | None = option(None, "Largest norm of a gradient.", above=0)
+    ema: float | None = option(
+        None, "Decay of the moving average, 0 (no averaging) or a number such as 0.995.", minimum=0, below=1
+    )
+    precision: str = option("bf16", "Of activations.", choices=PRECISIONS)
+    checkpointing: bool | None = option(None, "Compute activations again to save memory.")
+    average_every: int = option(0, "Average weights, not gradients, over the processes.", unit="steps", minimum=0)
+    workers: int = option(0, "Processes that make batches.", minimum=0)
+    seed: int = option(1, "Of everything random.", minimum=0)
+    save_every: int = option(250, "Between checkpoints.", unit="steps", above=0)
+    keep_every: float | None = option(None, "Keep a checkpoint for good this often.", unit="hours", above=0)
+    show_every: int = option(500, "Between pictures; 0: none.", unit="steps", minimum=0)
+    log_every: int = option(25, "Between lines of the log.", unit="steps", above=0)
+
+
+@dataclass(frozen=True)
+class StageConfig(Checked):
+    """What every stage knows. `stage` is its name."""
+
+    stage: str
+    out: str = option("", "The run's folder; the same command goes on where it stopped.")
+    start: str | None = option(None, "A run or a model folder to start from.")
+    dataset: DatasetConfig = component(DatasetConfig)
+    loop: LoopConfig = component(LoopConfig)
+
+    def sources(self) -> list[tuple[Path, float]]:
+        """See `DatasetConfig.sources`."""
+        return self.dataset.sources(self.stage)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An option by its plain name; `default` where the stage has none of that name."""
+        return self.flat().get(name, default)
+
+    def flat(self) -> dict[str, Any]:
+        """All options by their plain names."""
+        return {declared.name: getattr(owner, declared.name) for owner, declared in _declared(self)}
+
+    def changed(self: Config, **values: Any) -> Config:
+        """A copy with other values, by plain names.
+
+        Raises:
+            InputError: the stage has no such option, or a value is not allowed.
+        """
+        known = self.flat()
+        if foreign := sorted(set(values) - set(known)):
+            raise InputError(f"{flag(foreign[0])} is no option of {self.stage}: see mien train {self.stage} --help.")
+        values = {n: tuple(v) if isinstance(known[n], tuple) else v for n, v in values.items()}
+        return _rebuilt(self, values)  # type: ignore[no-any-return]
+
+    def save(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
+        """Write the run's config.json: the options by component, and whatever else belongs into the record."""
+        text = json.dumps({**asdict(self), **(more or {})}, indent=1)
+        (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def options_of(kind: type) -> Iterator[tuple[type, Field[Any], Any, Option]]:
+    """A config's options in order: the component they stand in, the field, its type, and what is known of it."""
+    hints = get_type_hints(kind)
+    for declared in fields(kind):
+        if "option" in declared.metadata:
+            yield kind, declared, hints[declared.name], declared.metadata["option"]
+        elif is_dataclass(hints[declared.name]):
+            yield from options_of(hints[declared.name])
+
+
+def saved_options(run: Path) -> dict[str, Any]:
+    """What a run's record says, by plain names and without what holds for one call only; empty: there is none.
+
+    Reads the records of the first release too, whose options had other names.
+    """
+    for name in (CONFIG_FILE, _OLD_CONFIG_FILE):
+        try:
+            content = json.loads((run / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # cut off while it was written: the checkpoints tell whether the run can go on
+        flat = dict(content)
+        for value in content.values():
+            flat |= value if isinstance(value, dict) else {}
+        flat.pop("time_limit", None)
+        return {OLD_NAMES.get(str(key), str(key)): value for key, value in flat.items()}
+    return {}
 
 
 def parse_seconds(text: str) -> float:
@@ -137,3 +224,40 @@ def parse_seconds(text: str) -> float:
     if seconds <= 0:
         raise InputError(f"the time limit {text} cannot be read: give 90s, 9m or 2h.")
     return seconds
+
+
+def check_preset(config: StageConfig, preset: str, known: Sequence[str]) -> str:
+    """The preset if it is one of those known. Raises InputError."""
+    if preset not in known:
+        raise InputError(f"--preset is {preset}: give {' or '.join(known)} for the stage {config.stage}.")
+    return preset
+
+
+def _declared(config: Any) -> Iterator[tuple[Any, Field[Any]]]:
+    for declared in fields(config):
+        value = getattr(config, declared.name)
+        if is_dataclass(value):
+            yield from _declared(value)
+        elif "option" in declared.metadata:
+            yield config, declared
+
+
+def _rebuilt(config: Any, values: Mapping[str, Any]) -> Any:
+    changes = {}
+    for declared in fields(config):
+        value = getattr(config, declared.name)
+        if is_dataclass(value):
+            changes[declared.name] = _rebuilt(value, values)
+        elif declared.name in values:
+            changes[declared.name] = values[declared.name]
+    return replace(config, **changes)
+
+
+def _with_weight(text: str) -> tuple[Path, float]:
+    found = re.fullmatch(r"(.+):(\d*\.?\d+)", text)
+    if found and not Path(text).exists():
+        weight = float(found[2])
+        if weight <= 0:
+            raise InputError(f"--data {text}: its part of the draws must be above 0.")
+        return Path(found[1]), weight
+    return Path(text), 1.0

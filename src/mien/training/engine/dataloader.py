@@ -23,23 +23,23 @@ def numbers(seed: int, *where: int) -> int:
 class _Batches(Dataset[Batch]):
     """Micro-batch number i of the run is the i-th entry."""
 
-    def __init__(self, stage: Stage, rows: int, seed: int, per_step: int) -> None:
-        self._stage, self._rows, self._seed, self._per_step = stage, rows, seed, per_step
+    def __init__(self, stage: Stage, batch_size: int, seed: int, per_step: int) -> None:
+        self._stage, self._batch_size, self._seed, self._per_step = stage, batch_size, seed, per_step
 
     def __getitem__(self, index: int) -> Batch:
         step, micro = divmod(index, self._per_step)
         self._stage.at_step(step)
-        return self._stage.batch(np.random.default_rng([self._seed, step, micro]), self._rows)
+        return self._stage.batch(np.random.default_rng([self._seed, step, micro]), self._batch_size)
 
 
 def micro_batches(
-    stage: Stage, rows: int, seed: int, steps: range, mine: range, per_step: int, workers: int, pinned: bool
+    stage: Stage, batch_size: int, seed: int, steps: range, mine: range, per_step: int, workers: int, pinned: bool
 ) -> Iterator[Batch]:
     """The micro-batches `mine` of all `per_step` ones, for every step of `steps`. workers: 0: drawn in this process.
 
     Where there are workers they see the data as it was when they began: `Stage.refresh` does not reach them.
     """
-    batches = _Batches(stage, rows, seed, per_step)
+    batches = _Batches(stage, batch_size, seed, per_step)
     order = [step * per_step + micro for step in steps for micro in mine]
     if workers == 0:
         for index in order:

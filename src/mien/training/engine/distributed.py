@@ -1,13 +1,18 @@
 """One process or many: where this one stands, and what they do together. `accelerate launch` starts them.
 
-Gradients are averaged here rather than by torch's DistributedDataParallel: a stage's turns train different parts, call
-networks by other methods than `forward` and look through frozen ones, which a wrapper around `forward` does not allow.
+Gradients are averaged here rather than by torch's DistributedDataParallel: a stage's optimizer_steps train different
+parts, call networks by other methods than `forward` and look through frozen ones, which a wrapper around `forward` does
+not allow.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -89,3 +94,20 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         held += tensor.numel()
     if bucket:
         yield bucket
+
+
+@contextmanager
+def stop_when_told(stop: Callable[[], None]) -> Iterator[None]:
+    """While it lasts, SIGTERM (a cluster that wants its node back) calls `stop`."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

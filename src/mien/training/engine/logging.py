@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from mien.media import write_image, write_video
@@ -70,3 +73,11 @@ def _tensorboard(folder: Path, step: int) -> Any:
         logger.warning("tensorboard is not installed: the curves are in log.jsonl only")
         return None
     return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def peak_memory() -> int:
+    """Bytes: of the GPU where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

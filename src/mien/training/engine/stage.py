@@ -1,16 +1,16 @@
 """What a stage of training is, for the one loop that runs them all (`mien.training.engine.trainer`).
 
-A stage says which networks there are (`build`), who learns in which turn (`turns`), what a batch is (`batch`), and
-what to look at (`pictures`, `clip`). It knows nothing of devices, processes, precision, checkpoints or time. A stage
-with one loss has one turn; a GAN has two, generator and discriminator:
+A stage says which networks there are (`build`), who learns in which of them (`optimizer_steps`), what a batch is
+(`batch`), and what to look at (`pictures`, `clip`). It knows nothing of devices, processes, precision, checkpoints or
+time. A stage with one loss has one; a GAN has two, generator and discriminator:
 
     class MyStage(Stage):
         name = "my-stage"
 
-        def __init__(self, options: TrainOptions) -> None:
-            self.turns = (
-                Turn("generator", ("generator",), 2e-4, self.generator_loss, betas=(0.5, 0.999)),
-                Turn("discriminator", ("discriminator",), 2e-4, self.discriminator_loss, betas=(0.5, 0.999)),
+        def __init__(self, options: MyConfig) -> None:
+            self.optimizer_steps = (
+                OptimizerStep("generator", ("generator",), 2e-4, self.generator_loss, betas=(0.5, 0.999)),
+                OptimizerStep("discriminator", ("discriminator",), 2e-4, self.discriminator_loss, betas=(0.5, 0.999)),
             )
 """
 
@@ -27,19 +27,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
-Terms = dict[str, Tensor]  # the loss is their sum; each is a curve of its own
+Losses = dict[str, Tensor]  # the loss is their sum; each is a curve of its own
 Picture = NDArray[np.uint8]  # [h, w, 3] RGB
-Loss = Callable[[nn.Module, Batch, torch.Generator], Terms]
+Loss = Callable[[nn.Module, Batch, torch.Generator], Losses]
 
 
 @dataclass(frozen=True)
-class Turn:
+class OptimizerStep:
     """One optimiser step within a step of the loop.
 
-    parts: names of submodules or parameters of the model ("unet", "controls.local") that learn in this turn; everything
+    parts: names of submodules or parameters of the model ("unet", "controls.local") that learn in it; everything
     else is frozen while it lasts, though gradients flow through it. loss(model, batch, generator) draws from the
     generator only, which is a CPU one whatever the device; it may leave detached tensors in the batch for the turns
-    that follow. rates: factors of the learning rate for some of the parts. every: take the turn at every so many steps.
+    that follow. rates: factors of the learning rate for some of the parts. every: take it at every so many steps.
     """
 
     name: str
@@ -53,13 +53,14 @@ class Turn:
 
 
 class Stage(ABC):
-    """One stage. `steps`, `rows` and `accumulate` are what the loop takes where the options leave them open: steps in
-    all, rows of a micro-batch on one device, micro-batches of a step on one device; so are the others."""
+    """One stage. `steps`, `batch_size` and `accumulate` are what the loop takes where the options leave them open:
+    steps in all, batch_size of a micro-batch on one device, micro-batches of a step on one device; so are the
+    others."""
 
     name: str
-    turns: Sequence[Turn]
+    optimizer_steps: Sequence[OptimizerStep]
     steps: int = 1000
-    rows: int = 4
+    batch_size: int = 4
     accumulate: int = 1
     warmup: int = 100  # steps
     clip_norm: float = 1.0
@@ -73,12 +74,12 @@ class Stage(ABC):
     @abstractmethod
     def build(self) -> nn.Module:
         """All networks under one roof, on the CPU, with their weights at the start of the stage: drawn from a seed, or
-        loaded. What no turn trains stays as it is, byte for byte."""
+        loaded. What no optimizer step trains stays as it is, byte for byte."""
 
     @abstractmethod
-    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
-        """A micro-batch of `rows` rows, CPU tensors. Everything random comes from `rng`, so that a run that was stopped
-        draws what one that was not would have drawn. Called in worker processes where there are any."""
+    def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """A micro-batch of `batch_size` batch_size, CPU tensors. Everything random comes from `rng`, so that a run that
+        was stopped draws what one that was not would have drawn. Called in worker processes where there are any."""
 
     def at_step(self, step: int) -> None:
         """Told before each batch which step it is for, wherever it is made: for data that move on slowly."""
@@ -99,6 +100,10 @@ class Stage(ABC):
 
     def outside(self) -> tuple[str, ...]:
         """Parts that checkpoints leave out because `build` loads them anew (a frozen backbone from elsewhere)."""
+        return ()
+
+    def follows(self) -> tuple[str, ...]:
+        """Parts that change though no optimizer step trains them: what `after_step` moves."""
         return ()
 
     def start(self, model: nn.Module, place: Path) -> None:
@@ -139,7 +144,7 @@ def part_parameters(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
     return found
 
 
-def trained_names(model: nn.Module, turns: Sequence[Turn]) -> list[str]:
-    """Full names of all parameters that some turn trains, in the model's order."""
-    wanted = {name for turn in turns for part in turn.parts for name in part_parameters(model, part)}
+def trained_names(model: nn.Module, optimizer_steps: Sequence[OptimizerStep]) -> list[str]:
+    """Full names of all parameters that some optimizer step trains, in the model's order."""
+    wanted = {name for update in optimizer_steps for part in update.parts for name in part_parameters(model, part)}
     return [name for name, _ in model.named_parameters() if name in wanted]

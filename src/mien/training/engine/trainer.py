@@ -1,24 +1,18 @@
 """The one loop that runs every stage: on one CPU, one GPU, a node or many, as `accelerate launch` starts it.
 
-A step is: for every turn of the stage, gradients over the micro-batches, averaged over the processes, clipped, one
-optimiser step; then the moving average. What happens at a step depends on the seed and the step's number, so a run that
-was stopped goes on as if it had not been.
+A step is: for every optimizer step of the stage, gradients over the micro-batches, averaged over the processes, and
+clipped; then the moving average. What happens at a step depends on the seed and the step's number, so a run that was
+stopped goes on as if it had not been.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import resource
-import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -27,12 +21,12 @@ from torch import Tensor, nn
 from mien.errors import MienError
 from mien.training.engine import checkpoints
 from mien.training.engine.activation_checkpointing import recompute_blocks
-from mien.training.engine.config import TrainOptions
+from mien.training.engine.config import LoopConfig, StageConfig
 from mien.training.engine.dataloader import micro_batches, numbers, to_device
-from mien.training.engine.distributed import Processes
+from mien.training.engine.distributed import Processes, stop_when_told
 from mien.training.engine.ema import Average
-from mien.training.engine.logging import Journal
-from mien.training.engine.stage import Batch, Stage, Terms, Turn, part_parameters, trained_names
+from mien.training.engine.logging import Journal, peak_memory
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage, part_parameters, trained_names
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +55,14 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a slice ended: steps done in all and in this slice, whether all are done, the smoothed loss terms, images per
+    """How a slice ended: steps done in all and in this slice, whether all are done, the smoothed losses, images per
     second over all processes, seconds, peak memory of this process in bytes, the checkpoint, and whether this is the
     main process, which writes."""
 
     step: int
     steps_here: int
     finished: bool
-    terms: dict[str, float]
+    losses: dict[str, float]
     images_per_second: float
     seconds: float
     peak_bytes: int
@@ -76,32 +70,35 @@ class Outcome:
     main: bool
 
 
-def train(stage: Stage, options: TrainOptions, watcher: Watcher | None = None, began: float | None = None) -> Outcome:
+def train(stage: Stage, config: StageConfig, watcher: Watcher | None = None, began: float | None = None) -> Outcome:
     """Run a stage until its steps or its time are over; the same call goes on where the last one stopped.
 
     began: `time.monotonic()` from which the time limit counts; None: now. Raises InputError for unusable options,
     WeightsError where weights do not fit, TrainingError where the loss is not a number for many steps.
     """
-    return _Run(stage, options, time.monotonic() if began is None else began).go(watcher)
+    return _Run(stage, config, time.monotonic() if began is None else began).go(watcher)
 
 
 class _Run:
     """One slice of a run in one process."""
 
-    def __init__(self, stage: Stage, options: TrainOptions, began: float) -> None:
-        open_ones = ("steps", "rows", "accumulate", "warmup", "clip_norm", "ema", "checkpointing")
-        resolved = {name: getattr(stage, name) for name in open_ones if getattr(options, name) is None}
-        self.stage, self.options, self.began = stage, replace(options, **resolved), began
+    def __init__(self, stage: Stage, config: StageConfig, began: float) -> None:
+        open_ones = ("steps", "batch_size", "accumulate", "warmup", "clip_norm", "ema", "checkpointing")
+        resolved = {name: getattr(stage, name) for name in open_ones if getattr(config.loop, name) is None}
+        self.stage, self.began = stage, began
+        self.config = replace(config, loop=replace(config.loop, **resolved))
+        self.options = self.config.loop
         self.processes = Processes()
         self.total, self.accumulate = _known(self.options.steps), _known(self.options.accumulate)
-        self.folder = Path(options.out)
+        self.folder = Path(config.out)
         self.step = self.first = 0
         self.started = began
-        self.terms: dict[str, float] = {}
+        self.losses: dict[str, float] = {}
         self.broken: dict[str, int] = {}
         self.images = 0
         self.stopped = False
         self.last: Path | None = None
+        self.frozen: dict[str, Any] | None = None  # what manifests say of it, once it is written
         self._build()
         self._saving = sum(p.numel() * p.element_size() for p in self.model.state_dict().values()) / _DISK
         self._showing = 0.0
@@ -111,19 +108,20 @@ class _Run:
         stage.check()
         torch.manual_seed(options.seed)
         model = stage.build()
-        self.names = trained_names(model, stage.turns)
+        self.names = trained_names(model, stage.optimizer_steps)
         found = self._resume_from()
         if found is not None:
             checkpoints.fill(model, found.weights(), stage.outside())
             self.step, self.last = found.step, found.path
-        elif options.start is not None:
-            stage.start(model, Path(options.start))
+            self.frozen = {k: v for k, v in found.manifest().items() if k in ("frozen", "loaded_anew")} or None
+        elif self.config.start is not None:
+            stage.start(model, Path(self.config.start))
         if options.checkpointing:
             recompute_blocks(model, stage.block_types())
         model.requires_grad_(False)
         self.model = model.to(self.processes.device)
         self.average = Average(self.model, self.names, _known(options.ema))
-        self.optimizers = {turn.name: self._optimizer(turn) for turn in stage.turns}
+        self.optimizers = {update.name: self._optimizer(update) for update in stage.optimizer_steps}
         if found is not None:
             self.average.load(found.average())
             for name, optimizer in self.optimizers.items():
@@ -141,28 +139,28 @@ class _Run:
     def _modes(self) -> None:
         """What learns is in training mode, the rest in eval mode: batch norms of frozen networks must not move."""
         self.model.eval()
-        for turn in self.stage.turns:
-            for part in turn.parts:
+        for update in self.stage.optimizer_steps:
+            for part in update.parts:
                 module: Any = self.model
                 for piece in part.split("."):
                     module = getattr(module, piece)
                 if isinstance(module, nn.Module):
                     module.train()
 
-    def _optimizer(self, turn: Turn) -> torch.optim.Optimizer:
+    def _optimizer(self, update: OptimizerStep) -> torch.optim.Optimizer:
         groups = []
         taken: set[str] = set()
-        for part in turn.parts:
+        for part in update.parts:
             chosen = {name: p for name, p in part_parameters(self.model, part).items() if name not in taken}
             taken |= set(chosen)
-            groups.append({"params": list(chosen.values()), "factor": turn.rates.get(part, 1.0)})
-        return torch.optim.AdamW(groups, lr=turn.learning_rate, betas=turn.betas, weight_decay=turn.weight_decay)
+            groups.append({"params": list(chosen.values()), "factor": update.rates.get(part, 1.0)})
+        return torch.optim.AdamW(groups, lr=update.learning_rate, betas=update.betas, weight_decay=update.weight_decay)
 
     def go(self, watcher: Watcher | None) -> Outcome:
         processes, options = self.processes, self.options
         if processes.main:
             self.folder.mkdir(parents=True, exist_ok=True)
-            options.save(self.folder / "options.json", {"processes": processes.count})
+            self.config.save(self.folder, {"processes": processes.count})
         processes.wait()
         journal = Journal(self.folder, self.step) if processes.main else None
         if watcher is not None and processes.main:
@@ -170,7 +168,7 @@ class _Run:
         self.first, self.started = self.step, time.monotonic()
         saved = -1 if self.last is None else self.step
         feed = self._feed()
-        with _saves_when_told(self):
+        with stop_when_told(self._stop):
             while self.step < self.total and not self._over():
                 self._take_step(feed)
                 if self.step % options.log_every == 0 or self.step == self.total:
@@ -192,13 +190,16 @@ class _Run:
             journal.close()
         return self._outcome()
 
+    def _stop(self) -> None:
+        self.stopped = True
+
     def _feed(self) -> Iterator[Batch]:
         per_step = self.accumulate * self.processes.count
         mine = range(self.processes.rank * self.accumulate, (self.processes.rank + 1) * self.accumulate)
         steps, pinned = range(self.step, self.total), self.processes.device.type == "cuda"
         workers = self.options.workers
         return micro_batches(
-            self.stage, _known(self.options.rows), self.options.seed, steps, mine, per_step, workers, pinned
+            self.stage, _known(self.options.batch_size), self.options.seed, steps, mine, per_step, workers, pinned
         )
 
     def _due(self, every: int) -> bool:
@@ -228,17 +229,17 @@ class _Run:
     def _take_step(self, feed: Iterator[Batch]) -> None:
         batches = [to_device(next(feed), self.processes.device) for _ in range(self.accumulate)]
         self.images += sum(self.stage.images(batch) for batch in batches)
-        for index, turn in enumerate(self.stage.turns):
-            if self.step % turn.every == 0:
-                self._take_turn(turn, index, batches)
+        for index, update in enumerate(self.stage.optimizer_steps):
+            if self.step % update.every == 0:
+                self._take_optimizer_step(update, index, batches)
         self.average.update(self.model, self.step)
         self.step += 1
         if self.options.average_every and self.step % self.options.average_every == 0:
             self._meet()
         self.stage.after_step(self.model, self.step)
 
-    def _take_turn(self, turn: Turn, index: int, batches: list[Batch]) -> None:
-        optimizer = self.optimizers[turn.name]
+    def _take_optimizer_step(self, update: OptimizerStep, index: int, batches: list[Batch]) -> None:
+        optimizer = self.optimizers[update.name]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for parameter in parameters:
             parameter.requires_grad_(True)
@@ -249,33 +250,33 @@ class _Run:
             generator.manual_seed(seed)
             torch.manual_seed(seed)  # for dropout and the like
             with self._precision():
-                terms = turn.loss(self.model, batch, generator)
-            loss = torch.stack([value.float() for value in terms.values()]).sum()
+                losses = update.loss(self.model, batch, generator)
+            loss = torch.stack([value.float() for value in losses.values()]).sum()
             (loss / share).backward()  # type: ignore[no-untyped-call]
-            seen.append({name: value.detach() for name, value in terms.items()})
-        self._note(turn, seen)
+            seen.append({name: value.detach() for name, value in losses.items()})
+        self._note(update, seen)
         gradients = [p.grad if p.grad is not None else _no_gradient(p) for p in parameters]
         if not self.options.average_every:
             self.processes.sum(gradients)
-        self._descend(turn, optimizer, parameters)
+        self._descend(update, optimizer, parameters)
         optimizer.zero_grad(set_to_none=True)
         for parameter in parameters:
             parameter.requires_grad_(False)
 
-    def _descend(self, turn: Turn, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    def _descend(self, update: OptimizerStep, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
         norm = float(nn.utils.clip_grad_norm_(parameters, _known(self.options.clip_norm)))
         if not math.isfinite(norm):
-            self.broken[turn.name] = self.broken.get(turn.name, 0) + 1
-            logger.warning("step %d: the gradient of %s is not a number; it is left out", self.step, turn.name)
-            if self.broken[turn.name] >= _MOST_BROKEN:
+            self.broken[update.name] = self.broken.get(update.name, 0) + 1
+            logger.warning("step %d: the gradient of %s is not a number; it is left out", self.step, update.name)
+            if self.broken[update.name] >= _MOST_BROKEN:
                 raise TrainingError(
                     f"{self.stage.name}: no finite gradient in {_MOST_BROKEN} steps; "
                     "start again from an older run with a lower --learning-rate."
                 )
             return
-        self.broken[turn.name] = 0
+        self.broken[update.name] = 0
         wanted = self.options.learning_rate
-        base = turn.learning_rate * (1.0 if wanted is None else wanted / self.stage.turns[0].learning_rate)
+        base = update.learning_rate * (1.0 if wanted is None else wanted / self.stage.optimizer_steps[0].learning_rate)
         for group in optimizer.param_groups:
             group["lr"] = base * group["factor"] * rate_factor(self.step, self.total, self.options)
         optimizer.step()
@@ -283,18 +284,18 @@ class _Run:
     def _precision(self) -> Any:
         return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.options.precision == "bf16")
 
-    def _note(self, turn: Turn, seen: list[Terms]) -> None:
-        """Smooth the turn's loss terms, each the mean of this step's micro-batches."""
-        prefix = f"{turn.name}/" if len(self.stage.turns) > 1 else ""
+    def _note(self, update: OptimizerStep, seen: list[Losses]) -> None:
+        """Smooth the optimizer step's losses, each the mean of this step's micro-batches."""
+        prefix = f"{update.name}/" if len(self.stage.optimizer_steps) > 1 else ""
         for name in seen[0]:
-            now, key = sum(float(terms[name].detach()) for terms in seen) / len(seen), prefix + name
-            self.terms[key] = _SMOOTH * self.terms.get(key, now) + (1 - _SMOOTH) * now
+            now, key = sum(float(losses[name].detach()) for losses in seen) / len(seen), prefix + name
+            self.losses[key] = _SMOOTH * self.losses.get(key, now) + (1 - _SMOOTH) * now
 
-    def _shared_terms(self) -> dict[str, float]:
-        """The smoothed terms, averaged over the processes."""
-        values = torch.tensor(list(self.terms.values()), device=self.processes.device)
+    def _shared_losses(self) -> dict[str, float]:
+        """The smoothed losses, averaged over the processes."""
+        values = torch.tensor(list(self.losses.values()), device=self.processes.device)
         self.processes.average([values])
-        return dict(zip(self.terms, values.tolist(), strict=True))
+        return dict(zip(self.losses, values.tolist(), strict=True))
 
     def _meet(self) -> None:
         """Local SGD: the mean of all processes' weights and moments, so that one checkpoint is all of them."""
@@ -309,15 +310,30 @@ class _Run:
         began = time.monotonic()
         self.processes.copy_from_main(b for b in self.model.buffers() if b.numel())  # running means differ a little
         if self.processes.main:
-            outside = self.stage.outside()
-            state = self.model.state_dict()
-            weights = {name: value for name, value in state.items() if not checkpoints.within(name, outside)}
+            outside, still, state = self.stage.outside(), self._still(), self.model.state_dict()
+            if self.frozen is None or set(self.frozen.get("frozen", {}).get("tensors", ())) != still:
+                self.frozen = checkpoints.save_frozen(self.folder, {name: state[name] for name in sorted(still)})
+                self.frozen |= {"loaded_anew": list(outside)} if outside else {}
+            kept_out = [name for name in state if name in still or checkpoints.within(name, outside)]
+            weights = {name: value for name, value in state.items() if name not in set(kept_out)}
             optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-            self.last = checkpoints.save(self.folder, self.step, weights, self.average.weights, optimizers).path
+            self.last = checkpoints.save(
+                self.folder, self.step, weights, self.average.weights, optimizers, self.frozen, self.options.keep_every
+            ).path
         else:
             self.last = checkpoints.folder_of(self.folder, self.step)
         self.processes.wait()
         self._saving = time.monotonic() - began
+
+    def _still(self) -> set[str]:
+        """Names of the parameters that stay as they are throughout the run, and are not loaded anew each time."""
+        moving = {p.untyped_storage().data_ptr() for n, p in self.model.named_parameters() if n in set(self.names)}
+        parts = (*self.stage.outside(), *self.stage.follows())
+        return {
+            name
+            for name, parameter in self.model.named_parameters()
+            if parameter.untyped_storage().data_ptr() not in moving and not checkpoints.within(name, parts)
+        }
 
     def _show(self, journal: Journal | None) -> None:
         if journal is None or self.options.show_every <= 0:
@@ -328,11 +344,11 @@ class _Run:
         self._showing = time.monotonic() - began
 
     def _tell(self, journal: Journal | None) -> None:
-        pace, terms = self._pace(), self._shared_terms()
-        values = {f"loss/{name}": value for name, value in terms.items()}
+        pace, losses = self._pace(), self._shared_losses()
+        values = {f"loss/{name}": value for name, value in losses.items()}
         factor = rate_factor(self.step - 1, self.total, self.options)
         values |= {"learning_rate_factor": factor, "images_per_second": pace, "peak_gib": peak_memory() / 2**30}
-        shown = " ".join(f"{name} {value:.4f}" for name, value in terms.items())
+        shown = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
         left = self._seconds_a_step() * (self.total - self.step)
         if journal is not None:
             journal.scalars(self.step, values)
@@ -348,24 +364,16 @@ class _Run:
         seconds = time.monotonic() - self.began
         assert self.last is not None  # it has just been written
         return Outcome(
-            self.step, self.step - self.first, self.step >= self.total, self._shared_terms(), self._pace(), seconds,
+            self.step, self.step - self.first, self.step >= self.total, self._shared_losses(), self._pace(), seconds,
             peak_memory(), self.last, self.processes.main,
         )  # fmt: skip
 
 
-def rate_factor(step: int, total: int, options: TrainOptions) -> float:
+def rate_factor(step: int, total: int, options: LoopConfig) -> float:
     """Warm-up over `warmup` steps, then half a cosine from 1 down to `floor`."""
     warm = min(1.0, (step + 1) / max(1, _known(options.warmup)))
     fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
     return warm * (options.floor + (1 - options.floor) * fall)
-
-
-def peak_memory() -> int:
-    """Bytes: of the GPU where there is one, else of the process."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _known(value: Value | None) -> Value:
@@ -378,20 +386,3 @@ def _no_gradient(parameter: nn.Parameter) -> Tensor:
     """Zeros in the gradient's place, so that every process sends as many."""
     parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
-
-
-@contextmanager
-def _saves_when_told(run: _Run) -> Iterator[None]:
-    """While it lasts, SIGTERM (a cluster that wants its node back) makes the run save and leave."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        run.stopped = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -82,7 +82,7 @@ def reading_crop(face: Face, rng: np.random.Generator) -> CropSample:
     square = TurnedSquare(float(x), float(y), size, roll)
     crop = square.extract(face.picture, VIEW)
     points = square.points_in(face.landmarks, VIEW) / (VIEW / 2) - 1
-    return CropSample(roughen(crop, rng), points, crop_angles(face.rotation, roll), face.expression, True)
+    return CropSample(augment(crop, rng), points, crop_angles(face.rotation, roll), face.expression, True)
 
 
 def faceless_crop(background: np.ndarray, face: Face | None, rng: np.random.Generator) -> CropSample:
@@ -92,7 +92,7 @@ def faceless_crop(background: np.ndarray, face: Face | None, rng: np.random.Gene
     """
     crop = background if face is None else _spoilt(background, face, rng)
     nothing = np.zeros((68, 2), np.float32)
-    return CropSample(roughen(crop, rng), nothing, np.zeros(3, np.float32), np.zeros(52, np.float32), False)
+    return CropSample(augment(crop, rng), nothing, np.zeros(3, np.float32), np.zeros(52, np.float32), False)
 
 
 def _spoilt(background: np.ndarray, face: Face, rng: np.random.Generator) -> np.ndarray:
@@ -139,7 +139,7 @@ def finding_view(faces: list[Face], background: np.ndarray, rng: np.random.Gener
         view = cv2.blendLinear(layer, view, mask, 1 - mask)
         kept = [p for p in placed if np.linalg.norm(p[:2] - target * VIEW) > 0.6 * (p[2] + part * VIEW)]
         placed = [*kept, np.array([*(target * VIEW), part * VIEW, target_roll])]
-    return ViewSample(roughen(view, rng), np.array(placed, np.float32).reshape(-1, 4))
+    return ViewSample(augment(view, rng), np.array(placed, np.float32).reshape(-1, 4))
 
 
 def _window_for(square: TurnedSquare, part: float, roll: float, target: np.ndarray) -> TurnedSquare:
@@ -150,9 +150,7 @@ def _window_for(square: TurnedSquare, part: float, roll: float, target: np.ndarr
     return TurnedSquare(square.x + c * away[0] + s * away[1], square.y - s * away[0] + c * away[1], side, turn)
 
 
-def _cut_out(
-    face: Face, window: TurnedSquare, whole: bool, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _cut_out(face: Face, window: TurnedSquare, whole: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The face's picture through `window`, and how much of it to lay over what is there [128, 128] in 0..1."""
     layer = window.extract(face.picture, VIEW)
     if whole:
@@ -173,7 +171,7 @@ def _cut_out(
     return layer, cv2.GaussianBlur(mask, (0, 0), soft)
 
 
-def roughen(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Other light, colours, sharpness, noise, compression and things in front: uint8 [128, 128, 3] in and out."""
     side = image.shape[0]
     if rng.random() < 0.2:
@@ -187,9 +185,9 @@ def roughen(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.8:
         levels = np.arange(256, dtype=np.float32)[:, None] / 255
         gamma = math.exp(rng.normal(0, 0.3))
-        tint = np.exp(rng.normal(0, 0.1, 3))
+        color_jitter = np.exp(rng.normal(0, 0.1, 3))
         table = (levels**gamma - 0.5) * rng.uniform(0.6, 1.3) + 0.5 + rng.normal(0, 0.08)
-        image = cv2.LUT(image, np.clip(table * tint * 255, 0, 255).astype(np.uint8)[None])
+        image = cv2.LUT(image, np.clip(table * color_jitter * 255, 0, 255).astype(np.uint8)[None])
     if rng.random() < 0.3:
         amount = 0.0 if rng.random() < 0.3 else rng.uniform(0.2, 1.7)
         grey = np.tile(np.array([0.299, 0.587, 0.114]), (3, 1))

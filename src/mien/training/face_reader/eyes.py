@@ -1,9 +1,9 @@
 """Stage `face-reader/eyes`: eyes read closely, from rendered people whose points are exact, and from photographs
-(`photo_points`), whose eyes nobody painted by angle.
+(`scripts/read_photo_points.py`), whose eyes nobody painted by angle.
 
-Crops are placed as a coarse reading would place them, that is a little off; pictures are roughened as cameras do. Loss:
+Crops are placed as a coarse reading would place them, that is a little off; pictures are augmented as cameras do. Loss:
 L1 of the points and, several times over, of the lids' opening, which small errors of points hide. (The same for mouths
-was tried: from as little training it read lips worse than the reader of whole faces, see docs/training-log.md.)
+was tried: from as little training it read lips worse than the reader of whole faces.)
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien.avatars.group_files import GroupFolder
 from mien.errors import InputError
 from mien.faces.eyes import save_eyes
 from mien.geometry.eye_squares import EYES, MIRRORED_EYE, eye_squares
 from mien.geometry.mirror import mirrored_landmarks
 from mien.geometry.turned import TurnedSquare
 from mien.models.eye_reader import EyeReader, EyeReaderConfig
-from mien.training.data.avatar_groups import AvatarClips
-from mien.training.data.control_images import roughen
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.data.pictures import augment, to_tensor
+from mien.training.engine.config import StageConfig
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
 
 _LIDS = ((1, 5), (2, 4))  # upper and lower rim within the eye's seven points
 _OPENING = 2.0  # weight of the opening
@@ -34,28 +34,30 @@ _PUPIL = 2.0  # weight of a pupil that can be seen
 
 
 class EyeReaderStage(Stage):
-    """One turn."""
+    """Eyes and pupils, learned together."""
 
     name = "face-reader/eyes"
-    steps, rows = 6000, 24
+    steps, batch_size = 6000, 24
 
-    def __init__(self, options: TrainOptions, config: EyeReaderConfig | None = None) -> None:
+    def __init__(self, options: StageConfig, config: EyeReaderConfig | None = None) -> None:
         self.options, self.config = options, config or EyeReaderConfig()
-        rate = options.learning_rate or 2e-3
-        self.turns = (Turn("eyes", ("features", "hidden", "points"), rate, self.loss, weight_decay=1e-4),)
-        self._clips: list[tuple[AvatarClips, float]] | None = None
+        rate = options.loop.learning_rate or 2e-3
+        self.optimizer_steps = (
+            OptimizerStep("eyes", ("features", "hidden", "points"), rate, self.loss, weight_decay=1e-4),
+        )
+        self._clips: list[tuple[GroupFolder, float]] | None = None
         self._odds: dict[tuple[str, int], NDArray[np.float64]] = {}
 
     def build(self) -> nn.Module:
         """Fresh networks."""
-        torch.manual_seed(self.options.seed)
+        torch.manual_seed(self.options.loop.seed)
         return EyeReader(self.config).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
-        """`rows` faces: eyes [2 r, 3, 48, 48] in [-1, 1], and their points [2 r, 7, 2] in [-1, 1]."""
+    def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """`batch_size` faces: eyes [2 r, 3, 48, 48] in [-1, 1], and their points [2 r, 7, 2] in [-1, 1]."""
         sources, eyes = self._sources(), _Eyes()
-        for _ in range(rows):
-            clips = sources[int(rng.choice(len(sources), p=[share for _, share in sources]))][0]
+        for _ in range(batch_size):
+            clips = sources[int(rng.choice(len(sources), p=[weight for _, weight in sources]))][0]
             number = int(rng.integers(len(clips.groups)))
             group = clips.groups[number]
             odds = self._odds.setdefault((str(clips.folder), number), _odds(group.landmarks))
@@ -63,13 +65,13 @@ class EyeReaderStage(Stage):
             picture, points = _around(group.frames[person, motion], group.keypoints(person)[motion])
             if rng.random() < 0.5:
                 picture, points = picture[:, ::-1], mirrored_landmarks(points, picture.shape[1])
-            picture = _coarse(roughen(np.ascontiguousarray(picture), rng), rng)
+            picture = _coarse(augment(np.ascontiguousarray(picture), rng), rng)
             right, left = (_shaken(square, rng) for square in eye_squares(points))
             eyes.add(picture, right, points[[*EYES[0], 68]], self.config.side)
             eyes.add(picture, left, points[[*MIRRORED_EYE, 69]], self.config.side, mirror=True)
         return eyes.batch()
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """L1, in units of the crops' half sides."""
         eyes = model(batch["eyes"])
         lids, wanted = _opening(eyes), _opening(batch["points"])
@@ -84,7 +86,7 @@ class EyeReaderStage(Stage):
     def pictures(self, model: nn.Module) -> Picture:
         """Eyes of people who are not trained on, with what was read."""
         held = EyeReaderStage(self.options, self.config)
-        unseen = (AvatarClips(clips.folder, self.options.hold_out, True) for clips, _ in self._sources())
+        unseen = (GroupFolder(clips.folder, self.options.dataset.hold_out, True) for clips, _ in self._sources())
         kept = [clips for clips in unseen if clips.groups]
         held._clips = [(clips, 1 / len(kept)) for clips in kept] or self._sources()
         batch = held.batch(np.random.default_rng(5), 12)
@@ -100,9 +102,11 @@ class EyeReaderStage(Stage):
         assert isinstance(model, EyeReader)
         save_eyes(model, folder)
 
-    def _sources(self) -> list[tuple[AvatarClips, float]]:
+    def _sources(self) -> list[tuple[GroupFolder, float]]:
         if self._clips is None:
-            opened = [(AvatarClips(path, self.options.hold_out), share) for path, share in self.options.sources()]
+            opened = [
+                (GroupFolder(path, self.options.dataset.hold_out), weight) for path, weight in self.options.sources()
+            ]
             for clips, _ in opened:
                 if not clips.groups:
                     raise InputError(f"{clips.folder} holds no groups of faces: see `mien data avatars`.")
@@ -132,9 +136,7 @@ class _Eyes:
         self.points.append(places.astype(np.float32))
 
     def batch(self) -> Batch:
-        stacked = torch.from_numpy(np.ascontiguousarray(np.stack(self.crops))).permute(0, 3, 1, 2)
-        crops = (stacked.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        return {"eyes": crops, "points": torch.from_numpy(np.stack(self.points))}
+        return {"eyes": to_tensor(self.crops), "points": torch.from_numpy(np.stack(self.points))}
 
 
 def _odds(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -149,7 +151,7 @@ def _odds(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _around(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The square around eyes and mouth: the rest would be roughened for nothing."""
+    """The square around eyes and mouth: the rest would be augmented for nothing."""
     inner = points[36:]
     reach = 1.9 * float(np.ptp(inner, axis=0).max())
     left, top = (np.clip((inner.min(0) + inner.max(0) - reach) / 2, 0, None)).astype(int)

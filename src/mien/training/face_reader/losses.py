@@ -11,7 +11,7 @@ from torch.nn import functional as nn_functional
 
 from mien.errors import InputError
 from mien.models.face_reader import CropReading, Finder, Finding
-from mien.training.engine.stage import Batch, Terms
+from mien.training.engine.stage import Batch, Losses
 from mien.training.face_reader.augmentation import Face
 from mien.training.face_reader.labels import LabelSet, available_labels, load_labels
 
@@ -32,9 +32,7 @@ class FaceDraw:
         self._sets: dict[str, LabelSet] = {}
         self.refresh()
         if not self._kinds:
-            raise InputError(
-                f"{folder} holds no label sets: make them with python -m mien.training.face_reader.labels."
-            )
+            raise InputError(f"{folder} holds no label sets: make them by scripts/label_faces.py.")
 
     def refresh(self) -> None:
         """Take in label sets that have been completed since."""
@@ -71,20 +69,14 @@ def face_at(labels: LabelSet, rng: np.random.Generator) -> Face:
     return Face(picture, labels.landmarks[row], labels.rotation[row], labels.expression[row])
 
 
-def to_tensor(pictures: list[np.ndarray]) -> Tensor:
-    """uint8 [h, w, 3] pictures as float [b, 3, h, w] in [-1, 1]."""
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # [b, 3, h, w]
-    return stacked.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
+def reading_loss(found: CropReading, ground_truth: Batch, spread: Tensor) -> Losses:
+    """Losses of the crop reader's loss; all but confidence over the crops that show a face.
 
-
-def reading_loss(found: CropReading, truth: Batch, spread: Tensor) -> Terms:
-    """Terms of the crop reader's loss; all but confidence over the crops that show a face.
-
-    truth: see `crop_batch`. spread: [52], the scores' standard deviations, by which their errors are measured.
+    ground truth: see `crop_batch`. spread: [52], the scores' standard deviations, by which their errors are measured.
     """
-    is_face = truth["face"]
-    landmarks, angles = truth["landmarks"][is_face], truth["angles"][is_face]  # [n, 68, 2], [n, 3]
-    expression = truth["expression"][is_face]
+    is_face = ground_truth["face"]
+    landmarks, angles = ground_truth["landmarks"][is_face], ground_truth["angles"][is_face]  # [n, 68, 2], [n, 3]
+    expression = ground_truth["expression"][is_face]
     weight = torch.ones(68, device=landmarks.device)
     weight[:17], weight[36:] = 0.5, 1.5
     places = found.landmarks[is_face]
@@ -100,14 +92,14 @@ def reading_loss(found: CropReading, truth: Batch, spread: Tensor) -> Terms:
     }
 
 
-def finding_loss(found: Finding, faces: Tensor) -> Terms:
-    """Terms of the finder's loss: a soft spot at each face's centre, and its place, size and roll around there.
+def finding_loss(found: Finding, faces: Tensor) -> Losses:
+    """Losses of the finder's loss: a soft spot at each face's centre, and its place, size and roll around there.
 
     faces: [b, n, 4], x, y, larger extent and roll; those of size 0 are none.
     """
     batch, height, width = found.logit.shape
     spot = torch.zeros(batch, height, width, device=faces.device)
-    truth = torch.zeros(batch, 4, height, width, device=faces.device)
+    ground_truth = torch.zeros(batch, 4, height, width, device=faces.device)
     cells = torch.arange(max(height, width), device=faces.device)
     rows, columns = torch.meshgrid(cells[:height], cells[:width], indexing="ij")
     for face in faces.unbind(1):
@@ -115,16 +107,16 @@ def finding_loss(found: Finding, faces: Tensor) -> Terms:
         far = ((columns + 0.5) * Finder.STRIDE - x) ** 2 + ((rows + 0.5) * Finder.STRIDE - y) ** 2
         here = torch.exp(-far / (2 * torch.clamp(0.08 * size, min=0.6 * Finder.STRIDE) ** 2)) * (size > 0)
         nearer = (here > spot)[:, None]
-        truth = torch.where(nearer, face[:, :, None, None], truth)
+        ground_truth = torch.where(nearer, face[:, :, None, None], ground_truth)
         spot = torch.maximum(spot, here)
     # Generalised focal loss (Li et al. 2020, eq. 4) with exponent 2: cells already right count little.
     entropy = nn_functional.binary_cross_entropy_with_logits(found.logit, spot, reduction="none")
     focus = (torch.sigmoid(found.logit) - spot) ** 2
     near = torch.where(spot > 0.3, spot, torch.zeros_like(spot))
     total = near.sum().clamp_min(1.0)
-    size = truth[:, 2].clamp_min(1.0)
-    off = (found.centre - truth[:, :2]).abs().sum(1) / size
-    turn = torch.stack([torch.cos(truth[:, 3]), torch.sin(truth[:, 3])], 1)
+    size = ground_truth[:, 2].clamp_min(1.0)
+    off = (found.centre - ground_truth[:, :2]).abs().sum(1) / size
+    turn = torch.stack([torch.cos(ground_truth[:, 3]), torch.sin(ground_truth[:, 3])], 1)
     return {
         "spot": 4 * (focus * entropy).sum() / total,
         "place": 2 * (off * near).sum() / total,

@@ -1,6 +1,6 @@
 """Stage `face-reader` (nano): finds faces and reads landmarks, head pose and expression; about 13,000 steps.
 
---data is a folder of label sets (`python -m mien.training.face_reader.labels`); sets that appear while it trains are
+--data is a folder of label sets (`scripts/label_faces.py`); sets that appear while it trains are
 taken in.
 What the finder wrongly takes for a face is kept with the weights, and shown to the reader as no face (hard negatives).
 """
@@ -22,19 +22,20 @@ from mien.faces.nano_reader import CROP_SCALE
 from mien.geometry import TurnedSquare
 from mien.media.files import whole_file
 from mien.models.face_reader import FaceReaderNetwork, Finder
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.data.pictures import to_tensor
+from mien.training.engine.config import StageConfig
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
 from mien.training.face_reader.augmentation import (
     VIEW,
     CropSample,
     ViewSample,
+    augment,
     faceless_crop,
     finding_view,
     reading_crop,
-    roughen,
     texture,
 )
-from mien.training.face_reader.losses import FaceDraw, finding_loss, reading_loss, to_tensor
+from mien.training.face_reader.losses import FaceDraw, finding_loss, reading_loss
 
 _STEPS, _BATCH = 13_000, 32
 _FACELESS = 0.2  # share of the crops
@@ -66,20 +67,20 @@ class FaceReaderModel(nn.Module):
 
 
 class FaceReaderStage(Stage):
-    """Reader and finder, two turns; the finder's at every other step."""
+    """Reader and finder, an optimizer step each; the finder's at every other step."""
 
     name = "face-reader"
-    steps, rows = _STEPS, _BATCH
+    steps, batch_size = _STEPS, _BATCH
     clip_norm, warmup, ema = 5.0, 200, 0.0  # batch norms' running means belong to the weights, not to their average
 
-    def __init__(self, options: TrainOptions) -> None:
+    def __init__(self, options: StageConfig) -> None:
         self.options = options
         self._draw: FaceDraw | None = None
         self._step = 0
         self._textures: dict[int, tuple[int, np.ndarray]] = {}
-        self.turns = (
-            Turn("reader", ("network.reader",), 2e-3, self.reader_loss, (0.9, 0.999), 1e-4),
-            Turn("finder", ("network.finder",), 2e-3, self.finder_loss, (0.9, 0.999), 1e-4, every=2),
+        self.optimizer_steps = (
+            OptimizerStep("reader", ("network.reader",), 2e-3, self.reader_loss, (0.9, 0.999), 1e-4),
+            OptimizerStep("finder", ("network.finder",), 2e-3, self.finder_loss, (0.9, 0.999), 1e-4, every=2),
         )
 
     def faces(self) -> FaceDraw:
@@ -95,8 +96,8 @@ class FaceReaderStage(Stage):
 
     def build(self) -> nn.Module:
         """Random weights; the last layers begin at the mean face."""
-        torch.manual_seed(self.options.seed)
-        rng = np.random.default_rng(self.options.seed)
+        torch.manual_seed(self.options.loop.seed)
+        rng = np.random.default_rng(self.options.loop.seed)
         model = FaceReaderModel()
         mean, spread = self.faces().mean_expression(rng, _PROBE)
         model.spread.copy_(torch.from_numpy(spread.clip(0.03)).float())
@@ -119,10 +120,10 @@ class FaceReaderStage(Stage):
         """Label sets that have been completed since are taken in."""
         self.faces().refresh()
 
-    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
+    def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
         """Crops and views of `rows` draws each, and now and then pictures to look through for mistakes."""
         crops, views = [], []
-        for _ in range(rows):
+        for _ in range(batch_size):
             face = self.faces().face(rng)
             faceless = rng.random() < _FACELESS
             crops.append(faceless_crop(self._background(rng), face, rng) if faceless else reading_crop(face, rng))
@@ -131,12 +132,12 @@ class FaceReaderStage(Stage):
         batch = {**crop_batch(crops), **view_batch(views)}
         if rng.random() < _MINE:
             looked = [self.faces().face(rng) for _ in range(_LOOKED_AT)]
-            batch["looked_at"] = torch.from_numpy(np.stack([roughen(face.picture, rng) for face in looked]))
+            batch["looked_at"] = torch.from_numpy(np.stack([augment(face.picture, rng) for face in looked]))
             squares = [TurnedSquare.around(face.landmarks, 1.0) for face in looked]
             batch["squares"] = torch.tensor([[s.x, s.y, s.size] for s in squares], dtype=torch.float32)
         return batch
 
-    def reader_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def reader_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """Some of the faceless crops give way to mistakes of the finder, where it has made any."""
         assert isinstance(model, FaceReaderModel)
         crops, known = batch["crops"], min(int(model.known), _KEPT)
@@ -147,7 +148,7 @@ class FaceReaderStage(Stage):
             crops = torch.where(swap.to(crops.device)[:, None, None, None], wrong, crops)
         return reading_loss(model.network.reader(crops), batch, model.spread)
 
-    def finder_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def finder_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """See `finding_loss`; where there are pictures to look through, their mistakes are remembered first."""
         assert isinstance(model, FaceReaderModel)
         if "looked_at" in batch:
@@ -184,7 +185,7 @@ class FaceReaderStage(Stage):
         slot = int(rng.integers(_BACKGROUNDS))
         age = (self._step + slot) // _BACKGROUNDS
         if slot not in self._textures or self._textures[slot][0] != age:
-            self._textures[slot] = (age, texture(np.random.default_rng([self.options.seed, slot, age])))
+            self._textures[slot] = (age, texture(np.random.default_rng([self.options.loop.seed, slot, age])))
         if rng.random() >= 0.3:
             return self._textures[slot][1]
         face = self.faces().face(rng)

@@ -40,7 +40,7 @@ _POINTS = 5  # of its thin plate, each way
 @dataclass(frozen=True)
 class FaceVid2VidWeights:
     """Of the losses. pixel: only where the perceptual distance is not VGG's. adversarial_from: the step from which the
-    opponent counts. local_l1, local_perceptual: on the patches of eyes and mouth (𝓕 Plus)."""
+    discriminator counts. local_l1, local_perceptual: on the patches of eyes and mouth (𝓕 Plus)."""
 
     perceptual: float = 10.0
     pixel: float = 20.0
@@ -170,9 +170,9 @@ def keypoint_prior(keypoints: Tensor) -> Tensor:
     return (close + (keypoints[..., 2].mean(1) - _DEPTH).abs()).mean()
 
 
-def head_pose_distance(angles: Tensor, truth: Tensor) -> Tensor:
+def head_pose_distance(angles: Tensor, ground_truth: Tensor) -> Tensor:
     """Mean L1 of angles [b, 3], degrees."""
-    return (angles.float() - truth.float()).abs().mean()
+    return (angles.float() - ground_truth.float()).abs().mean()
 
 
 def deformation_prior(motion: Motion) -> Tensor:

@@ -1,13 +1,15 @@
 """Stage `reenactor`: nano's 𝓕, trained on avatars by reconstruction.
 
-A person in one motion and the keypoints of another are given; the person in that other motion is the truth. Loss: L1
-over a Laplacian pyramid, eyes and mouth counting most, of the picture and of the source that is merely moved, so that
-the flow learns first. With `--preset sharp` a patch critic is asked as well: L1 alone makes of teeth and lashes a mean
-of all that could be there. The linear part, how keypoints follow expression scores, is fitted by `keypoint_basis`.
+A person in one motion and the keypoints of another are given; the person in that other motion is the ground truth.
+Loss: L1 over a Laplacian pyramid, eyes and mouth counting most, of the picture and of the source that is merely moved,
+so that the flow learns first. With `--preset sharp` a patch discriminator is asked as well: L1 alone makes of teeth and
+lashes a mean of all that could be there. The linear part, how keypoints follow expression scores, is fitted by
+`keypoint_basis`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mien.avatars.group_files import GroupFolder
 from mien.errors import InputError, WeightsError
 from mien.models.reenactor import Reenactor, ReenactorConfig, Rendered
-from mien.models.reenactor.critic import Critic, feature_distance, hinge
+from mien.models.reenactor.discriminator import Discriminator, feature_distance, hinge
 from mien.training.engine import checkpoints
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
-from mien.training.reenactor.data import ReenactorData
+from mien.training.engine.config import StageConfig, option
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
+from mien.training.reenactor.collate import BatchSpec, draw_batch
 from mien.training.vae import OPPONENT
 
 _MOVED = 0.4  # weight of the loss on the moved source
@@ -30,45 +33,55 @@ _NOISE = 0.7  # pixels by which landmarks are off
 _SHOWN = 6  # rows of the picture grid
 _WINDOW = 128  # pixels
 PRESETS = ("plain", "sharp")
-_TRUE, _FEATURES = 0.05, 2.0  # weights of the critic's verdict and of its features
+_TRUE, _FEATURES = 0.05, 2.0  # weights of the discriminator's verdict and of its features
+
+
+@dataclass(frozen=True)
+class ReenactorStageConfig(StageConfig):
+    """Of nano's one-pass F."""
+
+    preset: str = option("plain", "plain, or sharp: with a discriminator.", choices=PRESETS)
+    window: int = option(
+        _WINDOW, "Side of the target's windows; below 128 they lie at an eye or the mouth.", unit="pixels", minimum=32
+    )
+    frames: int = option(4, "Targets of a source.", above=0)
 
 
 class SharpReenactor(nn.Module):
-    """The reenactor and its critic under one roof."""
+    """The reenactor and its discriminator under one roof."""
 
     def __init__(self, reenactor: Reenactor) -> None:
         super().__init__()
         self.reenactor = reenactor
-        self.critic = Critic()
+        self.discriminator = Discriminator()
 
 
 class ReenactorStage(Stage):
     """Appearance, motion field and generator together; windows of the target first (`--window 128`), then whole."""
 
     name = "reenactor"
-    steps, rows = 3000, 4
+    steps, batch_size = 3000, 4
 
-    def __init__(self, options: TrainOptions, config: ReenactorConfig | None = None) -> None:
+    def __init__(self, options: ReenactorStageConfig, config: ReenactorConfig | None = None) -> None:
         self.options, self.config = options, config or ReenactorConfig()
-        self.window, self.targets = options.window or _WINDOW, options.frames or 4
-        preset = options.preset or PRESETS[0]
-        if preset not in PRESETS:
-            raise InputError(f"--preset is {preset}: give {' or '.join(PRESETS)} for the stage reenactor.")
-        self.sharp = preset == "sharp"
+        self.window, self.targets = options.window, options.frames
+        self.sharp = options.preset == "sharp"
         parts: tuple[str, ...] = ("appearance", "motion_field", "generator")
-        rate = options.learning_rate or 6e-4
-        self.turns: tuple[Turn, ...] = (Turn("reenactor", parts, rate, self.loss),)
+        rate = options.loop.learning_rate or 6e-4
+        self.optimizer_steps: tuple[OptimizerStep, ...] = (OptimizerStep("reenactor", parts, rate, self.loss),)
         if self.sharp:
             parts, betas = tuple(f"reenactor.{part}" for part in parts), (0.5, 0.99)
-            self.turns = (
-                Turn("reenactor", parts, rate, self.sharp_loss, betas),
-                Turn("critic", ("critic",), 1e-3, self.critic_loss, betas, weight_decay=0.0),
+            self.optimizer_steps = (
+                OptimizerStep("reenactor", parts, rate, self.sharp_loss, betas),
+                OptimizerStep(
+                    "discriminator", ("discriminator",), 1e-3, self.discriminator_loss, betas, weight_decay=0.0
+                ),
             )
-        self._data: ReenactorData | None = None
+        self._data: GroupFolder | None = None
 
     def build(self) -> nn.Module:
         """Fresh networks; the basis is taken from a file basis.safetensors in a data folder, where there is one."""
-        torch.manual_seed(self.options.seed)
+        torch.manual_seed(self.options.loop.seed)
         model = Reenactor.of(self.config)
         for path, _ in self.options.sources():
             basis = path / "basis.safetensors"
@@ -80,25 +93,29 @@ class ReenactorStage(Stage):
         return whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """From a folder as `export` writes it, or from a run of this stage, with a critic or without."""
+        """From a folder as `export` writes it, or from a run of this stage, with a discriminator or without."""
         if (place / "config.json").is_file():
             weights = Reenactor.from_pretrained(place).state_dict()
         else:
             whole = checkpoints.find(place).averaged_weights()
-            weights = {name.removeprefix("reenactor."): part for name, part in whole.items() if "critic." not in name}
+            weights = {
+                name.removeprefix("reenactor."): part
+                for name, part in whole.items()
+                if not name.startswith("discriminator.")
+            }
         try:
             reenactor_of(model).load_state_dict(weights)
         except RuntimeError as error:
             raise WeightsError(f"{place} does not fit the reenactor: {error}") from error
 
-    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
-        """`rows` sources with `targets` targets each, see `ReenactorData.draw`; of windows every other time smaller
-        ones, at eyes and mouth, and twice as many."""
+    def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """`batch_size` sources with `targets` targets each, see `reenactor.collate`; of windows every other time
+        smaller ones, at eyes and mouth, and twice as many."""
         if self.window == _WINDOW and rng.random() < 0.5:
-            return self._source().draw(rng, rows, 2 * self.targets, self.window // 2, _NOISE)
-        return self._source().draw(rng, rows, self.targets, self.window, _NOISE)
+            return draw_batch(self._groups(), rng, BatchSpec(batch_size, 2 * self.targets, self.window // 2, _NOISE))
+        return draw_batch(self._groups(), rng, BatchSpec(batch_size, self.targets, self.window, _NOISE))
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """L1 of the picture and of the moved source."""
         rendered = render(model, batch)
         return {
@@ -106,14 +123,14 @@ class ReenactorStage(Stage):
             "moved": _MOVED * weighted_pyramid(rendered.moved, batch["target"], batch["weight"]),
         }
 
-    def sharp_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
-        """The same and the critic's; leaves the picture for its turn."""
+    def sharp_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
+        """The same and the discriminator's; leaves the picture for its optimizer step."""
         assert isinstance(model, SharpReenactor)
         rendered = render(model.reenactor, batch)
         batch["rendered"] = rendered.picture.detach()
-        score, features = model.critic(rendered.picture)
+        score, features = model.discriminator(rendered.picture)
         with torch.no_grad():
-            _, wanted = model.critic(batch["target"])
+            _, wanted = model.discriminator(batch["target"])
         return {
             "picture": weighted_pyramid(rendered.picture, batch["target"], batch["weight"]),
             "moved": _MOVED * weighted_pyramid(rendered.moved, batch["target"], batch["weight"]),
@@ -121,18 +138,18 @@ class ReenactorStage(Stage):
             "features": _FEATURES * feature_distance(features, wanted),
         }
 
-    def critic_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def discriminator_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """Hinge; eyes and mouth count most here too."""
         assert isinstance(model, SharpReenactor)
-        true, false = model.critic(batch["target"])[0], model.critic(batch["rendered"])[0]
-        return {"critic": hinge(true, false, _patches(batch["weight"], true))}
+        true, false = model.discriminator(batch["target"])[0], model.discriminator(batch["rendered"])[0]
+        return {"discriminator": hinge(true, false, _patches(batch["weight"], true))}
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of source, moved source, picture, truth; people who are not trained on, where there are any."""
-        data, rng = self._source(held_out=True), np.random.default_rng(101)
+        """Rows of source, moved source, picture, ground truth; people who are not trained on, where there are any."""
+        data, rng = self._groups(held_out=True), np.random.default_rng(101)
         rows = []
         for _ in range(_SHOWN):
-            batch = data.draw(rng, 1, 1, self.config.image_size, 0.0)
+            batch = draw_batch(data, rng, BatchSpec(1, 1, self.config.image_size, 0.0))
             device = next(model.parameters()).device
             rendered = render(reenactor_of(model), {name: value.to(device) for name, value in batch.items()})
             columns = (batch["source"], rendered.moved, rendered.picture, batch["target"])
@@ -143,22 +160,22 @@ class ReenactorStage(Stage):
     def refresh(self) -> None:
         """Look for new groups."""
         if self._data is not None:
-            self._data.clips.refresh()
+            self._data.refresh()
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """A folder as `XPortraitPipeline` loads it: config.json and weights, float16."""
         reenactor_of(model).to(torch.float16).save_pretrained(folder)
 
-    def _source(self, held_out: bool = False) -> ReenactorData:
+    def _groups(self, held_out: bool = False) -> GroupFolder:
         folders = [path for path, _ in self.options.sources() if path.is_dir()]
         if len(folders) != 1:
             raise InputError("the stage reenactor needs --data with one folder of `mien data avatars`.")
         if held_out:
-            data = ReenactorData(folders[0], self.options.hold_out, True)
-            if data.clips.groups:
+            data = GroupFolder(folders[0], self.options.dataset.hold_out, True)
+            if data.groups:
                 return data
         if self._data is None:
-            self._data = ReenactorData(folders[0], self.options.hold_out)
+            self._data = GroupFolder(folders[0], self.options.dataset.hold_out)
         return self._data
 
 
@@ -170,7 +187,7 @@ def reenactor_of(model: nn.Module) -> Reenactor:
 
 
 def _patches(weight: Tensor, score: Tensor) -> Tensor:
-    """A weight for each of the critic's patches, mean 1."""
+    """A weight for each of the discriminator's patches, mean 1."""
     coarse = functional.adaptive_avg_pool2d(weight, (score.shape[-2], score.shape[-1]))
     return coarse / coarse.mean()
 

@@ -8,6 +8,7 @@ a slow copy of itself. The result needs 4 steps or fewer and no unconditional br
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,15 +18,15 @@ from torch import Tensor, nn
 from mien.diffusion import classifier_free
 from mien.errors import InputError
 from mien.models.x_portrait import XPortraitConfig, XPortraitNetworks
-from mien.training.data.collate import Draw
-from mien.training.data.types import PairData
+from mien.training.data.samples import SampleSource
 from mien.training.engine.checkpoints import fill
-from mien.training.engine.config import TrainOptions
-from mien.training.engine.stage import Batch, Terms, Turn
+from mien.training.engine.config import option
+from mien.training.engine.stage import Batch, Losses, OptimizerStep
+from mien.training.x_portrait.collate import TrainingBatch
 from mien.training.x_portrait.losses import predict_clean
 from mien.training.x_portrait.model import BACKBONE, PortraitModel, read_start
-from mien.training.x_portrait.recipes import Plan
-from mien.training.x_portrait.stage import PortraitStage
+from mien.training.x_portrait.recipes import StageRecipe
+from mien.training.x_portrait.stage import PortraitStage, PortraitStageConfig
 
 _GRID = 50  # timesteps between which the teacher steps: it skips 20 of the 1000 (Luo et al., Section 4.3)
 _DATA_SIGMA, _TIME_SCALE = 0.5, 10.0  # diffusers' LCMScheduler samples with the same two
@@ -69,23 +70,32 @@ class FewStepModel(PortraitModel):
                 mine.lerp_(its, 1 - decay)
 
 
+@dataclass(frozen=True)
+class FewStepStageConfig(PortraitStageConfig):
+    """Of the distillation."""
+
+    guidance: float | None = option(None, "Scale of the guidance that is folded in.", minimum=1)
+
+
 class FewStepStage(PortraitStage):
     """Distils U-Net and controls; everything else is shared between student and teacher."""
 
     def __init__(
         self,
-        options: TrainOptions,
+        options: FewStepStageConfig,
         config: XPortraitConfig | None = None,
-        data: PairData | None = None,
-        plan: Plan | None = None,
+        data: SampleSource | None = None,
+        recipe: StageRecipe | None = None,
     ) -> None:
         if options.reenactor is not None:
             raise InputError("x-portrait/few-step has no --reenactor: what starts from one takes few steps as it is.")
-        super().__init__("few-step", options, config, data, plan)
+        super().__init__(options, config, data, recipe)
         # a nano model has no unconditional branch to guide away from; the published script's scale is 5
         usual = 5.0 if self.config.prediction_type == "epsilon" else 1.0
         self.guidance = usual if options.guidance is None else options.guidance
-        self.turns = (Turn("student", self.plan.trained, self.plan.learning_rate, self.loss, self.plan.betas),)
+        self.optimizer_steps = (
+            OptimizerStep("student", self.recipe.trained, self.recipe.learning_rate, self.loss, self.recipe.betas),
+        )
 
     def check(self) -> None:
         """See `Stage.check`."""
@@ -97,13 +107,13 @@ class FewStepStage(PortraitStage):
         """The usual networks with a teacher and a slow copy."""
         base = super().build()
         assert isinstance(base, PortraitModel)
-        return FewStepModel(base, self.plan.trained)
+        return FewStepModel(base, self.recipe.trained)
 
     def sketch(self) -> tuple[nn.Module, Batch]:
         """See `Stage.sketch`."""
         base, batch = super().sketch()
         assert isinstance(base, PortraitModel)
-        return FewStepModel(base, self.plan.trained), batch
+        return FewStepModel(base, self.recipe.trained), batch
 
     def start(self, model: nn.Module, place: Path) -> None:
         """The student takes the weights; teacher and slow copy are copies of it."""
@@ -117,44 +127,48 @@ class FewStepStage(PortraitStage):
         fill(model, {**weights, **missing}, (*self.outside(), *extra))
         model.begin()
 
+    def follows(self) -> tuple[str, ...]:
+        """The slow copy."""
+        return ("slow",)
+
     def after_step(self, model: nn.Module, step: int) -> None:
         """The slow copy follows."""
         assert isinstance(model, FewStepModel)
         model.follow(_FOLLOW)
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """Pseudo-Huber distance of the student at t to its slow copy one teacher's step below."""
         assert isinstance(model, FewStepModel)
-        plan, given = self.plan, Draw.of(batch)
+        recipe, given = self.recipe, TrainingBatch.of(batch)
         source, clean = model.encode(given.source), model.encode(given.target)
         skip = 1000 // _GRID
         later = (torch.randint(1, _GRID + 1, (len(source),), generator=generator) * skip - 1).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-        t = later.repeat_interleave(plan.frames)
+        t = later.repeat_interleave(recipe.frames)
         earlier = t - skip  # below 0: the clean latent itself
         noisy = self.scheduler.add_noise(clean, noise, t)
-        nets = model.networks(plan.present)
+        nets = model.networks(recipe.present)
         conditions = self._conditions(nets, given, source, noisy, later)
         made, _ = predict_clean(nets, self.scheduler, noisy, t, conditions)
         made = boundary(noisy, made, t)
         with torch.no_grad():
             below = self._teacher_step(model, given, source, noisy, later, earlier)
-            slow = model.networks_with(model.slow, plan.present)
+            slow = model.networks_with(model.slow, recipe.present)
             at = (later - skip).clamp(min=0)
             held, _ = predict_clean(
                 slow, self.scheduler, below, earlier.clamp(min=0), self._conditions(slow, given, source, below, at)
             )
             held = torch.where((earlier < 0).view(-1, 1, 1, 1), below, boundary(below, held, earlier.clamp(min=0)))
-        weight = given.weight / given.weight.mean() if plan.face_weight else torch.ones_like(given.weight)
+        weight = given.weight / given.weight.mean() if recipe.face_weight else torch.ones_like(given.weight)
         distance = ((made - held).square() + _HUBER**2).sqrt() - _HUBER
         return {"consistency": (distance * weight).mean()}
 
     def _teacher_step(
-        self, model: FewStepModel, given: Draw, source: Tensor, noisy: Tensor, later: Tensor, earlier: Tensor
+        self, model: FewStepModel, given: TrainingBatch, source: Tensor, noisy: Tensor, later: Tensor, earlier: Tensor
     ) -> Tensor:
         """One guided DDIM step of the teacher, from t to `earlier`."""
-        nets = model.networks_with(model.teacher, self.plan.present)
-        t = later.repeat_interleave(self.plan.frames)
+        nets = model.networks_with(model.teacher, self.recipe.present)
+        t = later.repeat_interleave(self.recipe.frames)
         clean, eps = predict_clean(nets, self.scheduler, noisy, t, self._conditions(nets, given, source, noisy, later))
         if self.guidance != 1:
             _, plain = predict_clean(nets, self.scheduler, noisy, t, None)
@@ -173,7 +187,7 @@ class FewStepStage(PortraitStage):
         from mien.training.x_portrait.export import to_pipeline
 
         assert isinstance(model, PortraitModel)
-        pipe = to_pipeline(model, self.config, self.plan.present)
+        pipe = to_pipeline(model, self.config, self.recipe.present)
         kept = {"window": 16, "overlap": 4, **(pipe.config.defaults or {})}
         few = {"num_inference_steps": _STEPS, "guidance_scale": 1.0}
         pipe.register_to_config(defaults={**kept, **few, "fast": {"num_inference_steps": 2}})

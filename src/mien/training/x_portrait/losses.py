@@ -10,15 +10,14 @@ from diffusers import DDIMScheduler
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from mien.diffusion import GatedDDIMScheduler, XPortraitDDIMScheduler, classifier_free
+from mien.diffusion import XPortraitDDIMScheduler, classifier_free
 from mien.models.sd_backbone.backbone import Residuals
 from mien.models.sd_backbone.reference_attention import ReferenceRecorder
 from mien.models.x_portrait import ReferenceBank, XPortraitNetworks
-from mien.training.data.collate import Draw
+from mien.training.latent_diffusion import BETAS, scheduler_of
+from mien.training.x_portrait.collate import TrainingBatch
 from mien.training.x_portrait.model import PortraitModel
 from mien.training.x_portrait.motion_supervision import region_loss
-
-_BETAS = (1000, 0.00085, 0.012, "scaled_linear")
 
 
 class _FirstTokens(ReferenceRecorder):
@@ -37,13 +36,8 @@ class _Unkept(ReferenceBank):
 
 
 def scheduler_for(prediction_type: str) -> DDIMScheduler:
-    """The sampler that goes with what a model predicts: the published one for eps, the gated one for x0."""
-    if prediction_type == "epsilon":
-        return XPortraitDDIMScheduler(*_BETAS, clip_sample=False, set_alpha_to_one=False)
-    return GatedDDIMScheduler(
-        *_BETAS, clip_sample=False, set_alpha_to_one=False, prediction_type=prediction_type,
-        timestep_spacing="trailing",
-    )  # fmt: skip
+    """The sampler that goes with what a model predicts, see `latent_diffusion.scheduler_of`."""
+    return scheduler_of(prediction_type, XPortraitDDIMScheduler(*BETAS, clip_sample=False, set_alpha_to_one=False))
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ def read_appearance(nets: XPortraitNetworks, source: Tensor, timestep: Tensor, l
 
 
 def residuals_of(
-    nets: XPortraitNetworks, draw: Draw, noisy: Tensor, timestep: Tensor, present: Sequence[str]
+    nets: XPortraitNetworks, draw: TrainingBatch, noisy: Tensor, timestep: Tensor, present: Sequence[str]
 ) -> Residuals | None:
     """What the motion controls add; None before they exist."""
     if "motion_control" not in present:
@@ -103,8 +97,12 @@ def draw_timesteps(count: int, power: float | None, generator: torch.Generator) 
     return (999 - 850 * torch.rand(count, generator=generator) ** power).long()
 
 
-def teaching_loss(
-    model: PortraitModel, nets: XPortraitNetworks, draw: Draw, scheduler: DDIMScheduler, generator: torch.Generator
+def motion_supervision_loss(
+    model: PortraitModel,
+    nets: XPortraitNetworks,
+    draw: TrainingBatch,
+    scheduler: DDIMScheduler,
+    generator: torch.Generator,
 ) -> Tensor:
     """The motion supervision alone: C reads the driver under pure noise, and nothing else runs."""
     rows, cells = len(draw.control), draw.control.shape[-1] // 8
@@ -117,7 +115,7 @@ def teaching_loss(
 
 
 @torch.no_grad()
-def start_latents(model: PortraitModel, draw: Draw) -> Tensor | None:
+def start_latents(model: PortraitModel, draw: TrainingBatch) -> Tensor | None:
     """Latents [r * f, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
     reenactor = model.reenactor
     if reenactor is None:
@@ -132,7 +130,12 @@ def start_latents(model: PortraitModel, draw: Draw) -> Tensor | None:
 
 @torch.no_grad()
 def sample(
-    model: PortraitModel, present: Sequence[str], draw: Draw, steps: int, scale: float, scheduler: DDIMScheduler
+    model: PortraitModel,
+    present: Sequence[str],
+    draw: TrainingBatch,
+    steps: int,
+    scale: float,
+    scheduler: DDIMScheduler,
 ) -> Tensor:
     """Pictures [r * f, 3, h, w] in [-1, 1] for the sources and controls of a draw, from seed 0. scale: of guidance."""
     nets, frames = model.networks(present), len(draw.target) // len(draw.source)

@@ -52,8 +52,10 @@ class MotionHead(nn.Module):
         return fine + functional.pixel_shuffle(self.coarse(residuals.skips[self.next]), 2)
 
 
-def region_loss(logits: Tensor, truth: Tensor) -> Tensor:
+def region_loss(logits: Tensor, ground_truth: Tensor) -> Tensor:
     """Cross-entropy with fractional coverage, each region weighted by how rare it is."""
-    share = truth.mean((0, 2, 3), keepdim=True).clamp_min(1e-3)
-    weight = 1 + truth * (0.3 / share)
-    return torch.mean(weight * functional.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none"))
+    share = ground_truth.mean((0, 2, 3), keepdim=True).clamp_min(1e-3)
+    weight = 1 + ground_truth * (0.3 / share)
+    return torch.mean(
+        weight * functional.binary_cross_entropy_with_logits(logits.float(), ground_truth, reduction="none")
+    )

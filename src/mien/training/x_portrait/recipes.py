@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mien.errors import InputError
-from mien.training.engine.config import TrainOptions
+from mien.training.engine.config import StageConfig
 
 _SPATIAL = ("empty_prompt", "appearance_reference", "motion_control", "unet")
 _CONTROLS = (*_SPATIAL, "local_control")
@@ -27,58 +26,60 @@ _ALL = (*_CONTROLS, "temporal")
 
 
 @dataclass(frozen=True)
-class Plan:
+class StageRecipe:
     """What one stage trains and on what.
 
-    trained, present: parts. size: side of the windows cut from the pictures, None: whole pictures. rows: sources of a
-    micro-batch on a device; frames: targets of each; clip: consecutive ones. noise_power: see `draw_timesteps`. teach:
-    weight of the motion supervision. face_weight: whether eyes and mouth count more.
+    trained, present: parts. size: side of the windows cut from the pictures, None: whole pictures. batch_size: sources
+    of a micro-batch on a device; frames: targets of each; clip: consecutive ones. noise_power: see `draw_timesteps`.
+    motion_supervision_weight: weight of the motion supervision. face_weight: whether eyes and mouth count more.
     """
 
     trained: tuple[str, ...]
     present: tuple[str, ...]
     size: int | None
-    rows: int
+    batch_size: int
     frames: int
     learning_rate: float
     steps: int
     clip: bool = False
     betas: tuple[float, float] = (0.9, 0.99)
     noise_power: float | None = 4.0
-    teach: float = 0.0
+    motion_supervision_weight: float = 0.0
     face_weight: bool = True
-    only_teach: bool = False
+    only_motion_supervision: bool = False
     accumulate: int = 1
 
 
 # At nano size there is no pretrained backbone to freeze: it is trained with R, or with R and C together (--joint).
 _NANO = {
-    "appearance": Plan(
+    "appearance": StageRecipe(
         ("empty_prompt", "appearance_reference", "unet"), ("empty_prompt", "appearance_reference", "unet"),
         128, 4, 4, 8e-4, 2000,
     ),
-    "motion": Plan(("motion_control",), _SPATIAL, 128, 4, 4, 8e-4, 2000, teach=0.5),
-    "local": Plan(("local_control",), _CONTROLS, 256, 3, 4, 3e-4, 1600, noise_power=1.5, teach=0.3),
-    "temporal": Plan(("temporal",), _ALL, 256, 1, 8, 3e-4, 600, clip=True, noise_power=1.5),
-    "few-step": Plan(("unet", "motion_control", "local_control"), _ALL, 256, 2, 4, 1e-4, 1000),
+    "motion": StageRecipe(("motion_control",), _SPATIAL, 128, 4, 4, 8e-4, 2000, motion_supervision_weight=0.5),
+    "local": StageRecipe(
+        ("local_control",), _CONTROLS, 256, 3, 4, 3e-4, 1600, noise_power=1.5, motion_supervision_weight=0.3,
+    ),
+    "temporal": StageRecipe(("temporal",), _ALL, 256, 1, 8, 3e-4, 600, clip=True, noise_power=1.5),
+    "few-step": StageRecipe(("unet", "motion_control", "local_control"), _ALL, 256, 2, 4, 1e-4, 1000),
 }  # fmt: skip
 
 _SD15_PAPER = {
-    "appearance": Plan(
+    "appearance": StageRecipe(
         ("appearance_reference",), ("empty_prompt", "appearance_reference", "unet"), None, 1, 2, 1e-5, 30_000,
     ),
-    "motion": Plan(("motion_control",), _SPATIAL, None, 1, 2, 1e-5, 30_000),
-    "local": Plan(("local_control",), _CONTROLS, None, 1, 2, 1e-5, 30_000),
-    "temporal": Plan(("temporal",), _ALL, None, 1, 16, 1e-4, 30_000, clip=True),
+    "motion": StageRecipe(("motion_control",), _SPATIAL, None, 1, 2, 1e-5, 30_000),
+    "local": StageRecipe(("local_control",), _CONTROLS, None, 1, 2, 1e-5, 30_000),
+    "temporal": StageRecipe(("temporal",), _ALL, None, 1, 16, 1e-4, 30_000, clip=True),
     # the paper uses a ready latent consistency model; distilled here, a tenth of the steps does (Luo et al. 2023)
-    "few-step": Plan(("unet", "motion_control", "local_control"), _ALL, None, 1, 2, 1e-6, 3_000),
+    "few-step": StageRecipe(("unet", "motion_control", "local_control"), _ALL, None, 1, 2, 1e-6, 3_000),
 }  # fmt: skip
 
-PRESETS: dict[str, dict[str, Plan]] = {
+PRESETS: dict[str, dict[str, StageRecipe]] = {
     "nano": _NANO,
     "sd15-paper": {
-        name: replace(plan, betas=(0.9, 0.999), noise_power=None, face_weight=False)
-        for name, plan in _SD15_PAPER.items()
+        name: replace(recipe, betas=(0.9, 0.999), noise_power=None, face_weight=False)
+        for name, recipe in _SD15_PAPER.items()
     },
 }
 PAPER_LOOP = (500, 0.9999, True)  # warm-up steps, EMA, gradient checkpointing
@@ -86,27 +87,37 @@ PRESET_OF_SIZE = {"nano": "nano", "full": "sd15-paper"}
 PAPER_DEVICES = 8
 
 
-def plan_for(kind: str, options: TrainOptions) -> Plan:
-    """The preset's plan with what the options change."""
-    plan = PRESETS[options.preset or PRESET_OF_SIZE[options.size]][kind]
-    if options.joint:
-        if kind == "appearance":
-            raise InputError(
-                "--joint trains R and C together, and x-portrait/appearance has no C: use x-portrait/motion."
-            )
-        plan = replace(plan, trained=tuple(dict.fromkeys((*_SPATIAL, *plan.trained))))
-    if not options.local and kind != "local":
-        plan = replace(
-            plan,
-            trained=tuple(part for part in plan.trained if part != "local_control"),
-            present=tuple(part for part in plan.present if part != "local_control"),
+def recipe_for(options: StageConfig) -> StageRecipe:
+    """The preset's recipe with what the options change.
+
+    Args:
+        options: of one of X-Portrait's stages.
+
+    Raises:
+        InputError: they contradict each other.
+    """
+    kind = options.stage.partition("/")[2]
+    recipe = PRESETS[options.get("preset") or PRESET_OF_SIZE[options.get("size")]][kind]
+    if options.get("joint"):
+        recipe = replace(recipe, trained=tuple(dict.fromkeys((*_SPATIAL, *recipe.trained))))
+    if not options.get("local") and kind != "local":
+        recipe = replace(
+            recipe,
+            trained=tuple(part for part in recipe.trained if part != "local_control"),
+            present=tuple(part for part in recipe.present if part != "local_control"),
         )
-    if options.only_teach:
-        plan = replace(plan, trained=("motion_control",), noise_power=4.0, teach=1.0, only_teach=True)
+    if options.get("only_motion_supervision"):
+        recipe = replace(
+            recipe,
+            trained=("motion_control",),
+            noise_power=4.0,
+            motion_supervision_weight=1.0,
+            only_motion_supervision=True,
+        )
     changes = {
-        "teach": options.teach,
-        "size": options.window,
-        "frames": options.frames,
-        "rows": options.rows,
+        "motion_supervision_weight": options.get("motion_supervision_weight"),
+        "size": options.get("window"),
+        "frames": options.get("frames"),
+        "batch_size": options.loop.batch_size,
     }
-    return replace(plan, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    return replace(recipe, **{name: value for name, value in changes.items() if value is not None})

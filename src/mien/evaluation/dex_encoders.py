@@ -19,7 +19,7 @@ from mien.models.dex_portrait.pose import codes_of_head_poses
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.motion.inputs import face_crop, masked_frame
 from mien.pipelines.pictures import to_pixels
-from mien.training.dex_portrait.data import Moment
+from mien.training.data.samples import FaceFrame
 from mien.training.dex_portrait.losses import pose_errors
 
 
@@ -28,9 +28,9 @@ class Variation:
     """One person three times: as they are; with the same expression turned in yaw; in the same pose with another
     expression."""
 
-    base: Moment
-    turned: Moment
-    mimic: Moment
+    base: FaceFrame
+    turned: FaceFrame
+    mimic: FaceFrame
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def score_encoders(
     """Scores over variations; degrees: of the in-plane turn, either way."""
     base = [variation.base for variation in variations]
     pose = _poses(pose_encoder, base)
-    truth = torch.from_numpy(codes_of_head_poses(np.stack([moment.pose for moment in base])))
-    turn, place, zoom = (error.mean().item() for error in pose_errors(pose, truth))
+    ground_truth = torch.from_numpy(codes_of_head_poses(np.stack([frame.head_pose() for frame in base])))
+    turn, place, zoom = (error.mean().item() for error in pose_errors(pose, ground_truth))
     mimic = _poses(pose_encoder, [variation.mimic for variation in variations])
     plain = _expressions(expression_encoder, base)
     rolled = [_expressions(expression_encoder, base, angle) for angle in (-degrees, degrees)]
@@ -79,15 +79,15 @@ def _likeness(a: Tensor, b: Tensor) -> float:
     return float(torch.cosine_similarity(a, b).mean())
 
 
-def _poses(network: PoseEncoder, moments: Sequence[Moment]) -> Tensor:
+def _poses(network: PoseEncoder, frames: Sequence[FaceFrame]) -> Tensor:
     size = int(network.config.size)
-    shown = [masked_frame(moment.picture, moment.landmarks) for moment in moments]
+    shown = [masked_frame(frame.picture, frame.landmarks) for frame in frames]
     device = next(network.parameters()).device
     return torch.cat([network(part.to(device)).cpu() for part in to_pixels(shown, size).split(16)])
 
 
-def _expressions(network: ExpressionEncoder, moments: Sequence[Moment], degrees: float = 0.0) -> Tensor:
+def _expressions(network: ExpressionEncoder, frames: Sequence[FaceFrame], degrees: float = 0.0) -> Tensor:
     size = int(network.config.size)
-    crops = [face_crop(moment.picture, moment.landmarks, size, degrees) for moment in moments]
+    crops = [face_crop(frame.picture, frame.landmarks, size, degrees) for frame in frames]
     device = next(network.parameters()).device
     return torch.cat([network(part.to(device)).cpu() for part in to_pixels(crops, size).split(16)])

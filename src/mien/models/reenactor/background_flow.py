@@ -1,7 +1,7 @@
 """What lies around the face: skull, hair and ears, which go with the head, and the background, which stays.
 
 No landmark tells of hair. A network that has seen rendered heads leaves that of photographs behind in wide motion: it
-bends, and its old outline stays above the head (docs/training-log.md, row 42). So hair is given the head's own motion,
+bends, and its old outline stays above the head. So hair is given the head's own motion,
 which eases to rest towards the background.
 """
 
@@ -21,7 +21,7 @@ _ASIDE, _UP, _EASE = 1.25, 1.4, 1.0
 _BORDER = 0.2  # half sides in which everything comes to rest: what is pasted back must meet what surrounds it
 
 
-def surroundings_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
+def background_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
     """Keypoints driven and source [b, 70, 2], grid [b or 1, h, w, 2], half sides: places in the source [b, h, w, 2]."""
     head = similar_flow(driven[:, list(_RIGID)], source[:, list(_RIGID)], grid)
     return torch.lerp(grid.expand_as(head), head, goes_with_head(driven, grid))

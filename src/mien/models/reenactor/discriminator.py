@@ -10,8 +10,8 @@ _SLOPE = 0.2
 _DETAIL = 5.0  # fine detail is shown apart and stronger: that is what the reenactor's pictures lack
 
 
-class Critic(nn.Module):
-    """A patch critic (Isola et al., CVPR 2017, 3.2.2) without normalisation.
+class Discriminator(nn.Module):
+    """A patch discriminator (Isola et al., CVPR 2017, 3.2.2) without normalisation.
 
     Spectral normalisation was tried and learned too slowly for runs of some thousand steps.
     """
@@ -36,7 +36,8 @@ class Critic(nn.Module):
 
 
 def hinge(true: Tensor, false: Tensor, weight: Tensor) -> Tensor:
-    """The critic's loss, E max(0, 1 - D(x)) + E max(0, 1 + D(G)); scores [b, 1, h, w], weight [b, 1, h, w], mean 1."""
+    """The discriminator's loss, E max(0, 1 - D(x)) + E max(0, 1 + D(G)); scores [b, 1, h, w], weight [b, 1, h, w], mean
+    1."""
     return ((functional.relu(1 - true.float()) + functional.relu(1 + false.float())) * weight).mean()
 
 

@@ -12,10 +12,10 @@ _IRIS = 1 / 40  # half sides, deviation of a pupil's spot
 _PUPILS = (68, 69)
 _EDGE = 1 / 32  # half sides over which the face goes over into what surrounds it
 _ON_EDGE = 1e-16  # squared half sides
-OPENINGS = len(_RIMS) + 1
+MASKS = len(_RIMS) + 1
 
 
-def openings(points: Tensor, places: Tensor) -> Tensor:
+def eye_mouth_masks(points: Tensor, places: Tensor) -> Tensor:
     """Keypoints [b, 70, 2] and places [b or 1, h, w, 2], all in half sides: [b, 4, h, w].
 
     Right eye, left eye, mouth: from -1 (shut, or outside) to 1 (inside); the pupils as spots in [0, 1].

@@ -7,7 +7,7 @@ Where they come from (`--control-source`):
 - self: the target itself (the paper's ablation a: nothing forces the controls to leave the identity alone).
 
 And what they show (`--control`): the picture, or its 68 landmarks drawn (the MagicDance-type baseline). All are scaled
-by random factors, apart for x and y (Section 3.4; off: ablation c), and roughened as the world does (colour, blur,
+by random factors, apart for x and y (Section 3.4; off: ablation c), and augmented as the world does (colour, blur,
 noise), so that only their motion is worth reading.
 """
 
@@ -64,7 +64,7 @@ class Placement:
     def align(
         cls, driver: NDArray[np.float32], portrait: NDArray[np.float32], heterogeneous: Sequence[float]
     ) -> Placement:
-        """Lay the box of the driver's landmarks [n, 2] over the portrait's (Section 3.4; spec, section 5).
+        """Lay the box of the driver's landmarks [n, 2] over the portrait's (Section 3.4).
 
         `heterogeneous` are the random factors for x and y, in [0.9, 1.1] (Section 3.4). Without the alignment a control
         image leaves open where the target's face is, and a model can only blur; inference aligns in the same way.
@@ -83,20 +83,3 @@ class Placement:
     def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Where points [n, 2] go."""
         return (self.centre_out + self.scale * (points - self.centre_in)).astype(np.float32)
-
-
-def roughen(image: Picture, rng: np.random.Generator) -> Picture:
-    """Colour, brightness, grey, blur and noise at random: what a driving video's camera may do."""
-    x: NDArray[np.floating] = image.astype(np.float32)
-    if rng.random() < 0.8:
-        x = x * rng.uniform(0.7, 1.3, 3) + rng.uniform(-25, 25, 3)
-    if rng.random() < 0.5:
-        mean = x.mean()
-        x = (x - mean) * rng.uniform(0.6, 1.4) + mean
-    if rng.random() < 0.15:
-        x = np.repeat(x.mean(2, keepdims=True), 3, axis=2)
-    if rng.random() < 0.3:
-        x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.5, 1.5)))
-    if rng.random() < 0.3:
-        x = x + rng.normal(0, rng.uniform(2, 10), x.shape)
-    return np.clip(x, 0, 255).astype(np.uint8)

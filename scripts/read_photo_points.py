@@ -3,7 +3,7 @@
 Rendered eyes are painted by angle; photographed ones are not. Labels are MediaPipe's, the pictures must be free
 of real people (see the model card). Written as one group of one motion (see `mien.avatars.groups`), without poses.
 
-    python -m mien.training.face_reader.photo_points PICTURES OUT
+    python scripts/read_photo_points.py PICTURES OUT
 """
 
 from __future__ import annotations
