@@ -1,0 +1,10 @@
+"""Google's face networks (MediaPipe, Apache-2.0) as plain torch modules; their weights are in `mien/weights/face_networks`.
+
+Every module takes pictures [b, 3, h, w] of a fixed side and runs a whole batch at once, on the CPU or a GPU.
+"""
+
+from __future__ import annotations
+
+from mien.models.face_networks.person_mask import PersonMaskNetwork
+
+__all__ = ["PersonMaskNetwork"]
