@@ -3,8 +3,8 @@
     pip install ai-edge-litert
     python benchmarks/convert_face_networks.py TFLITE_FOLDER [--out src/mien/weights/face_networks] [--record FILE.npz]
 
-TFLITE_FOLDER holds face_landmarker_v2_with_blendshapes.task (a zip; from Google's model page of the face landmarker), and
-selfie_segmentation.tflite and face_detection_full_range_sparse.tflite (both from the wheel mediapipe 0.10.21, `modules/`).
+TFLITE_FOLDER holds face_landmarker_v2_with_blendshapes.task (a zip, from Google's model page of the face landmarker),
+selfie_segmentation.tflite and face_detection_full_range_sparse.tflite (from the wheel mediapipe 0.10.21, `modules/`).
 
 Each torch module runs once; its layers, in the order of their calls, take the constants of the graph's operators in the
 order of theirs, shape by shape. Then both networks see the same inputs, and the largest difference is printed. --record
@@ -14,9 +14,10 @@ keeps small inputs and what the .tflite files made of them, for the tests.
 from __future__ import annotations
 
 import argparse
+import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ import mien
 from mien.models import face_networks
 
 BUNDLE = "face_landmarker_v2_with_blendshapes.task"
+Run = Callable[[], list[Tensor]]
+Record = dict[str, np.ndarray]
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU, nn.LayerNorm)
 HALF_ERROR = 1e-3  # largest difference that float16 storage may cause
 
@@ -69,7 +72,7 @@ def constants(interpreter: Interpreter) -> Iterator[tuple[str, list[np.ndarray]]
         if op["op_name"] in ("DEQUANTIZE", "DENSIFY", "DELEGATE", "PAD", "RESHAPE", "TRANSPOSE", "STRIDED_SLICE"):
             continue
         values = [interpreter.get_tensor(stored.get(i, i)) for i in held]
-        values = [v.astype(np.float32) for v in values if v.dtype in (np.float32, np.float16)]
+        values = [v.astype(np.float32) for v in values if v.dtype in (np.float32, np.float16) and v.ndim]
         if values:
             yield op["op_name"], values
 
@@ -114,13 +117,22 @@ def fill(layer: nn.Module, values: list[np.ndarray], name: str) -> dict[str, Ten
     return parts
 
 
-def convert(network: nn.Module, interpreter: Interpreter, example: Tensor) -> dict[str, Tensor]:
-    """The network's weights out of a graph whose weights all belong to layers."""
+def convert(
+    network: nn.Module, interpreter: Interpreter, example: Tensor, token: str | None = None
+) -> dict[str, Tensor]:
+    """The network's weights out of a graph.
+
+    token: name of the one parameter that belongs to no layer; in the graph it is concatenated.
+    """
     given = list(constants(interpreter))
     layers = layers_in_order(network, example)
+    parts: dict[str, Tensor] = {}
+    if token is not None:
+        (added,) = (values[0] for kind, values in given if kind == "CONCATENATION")
+        parts[token] = torch.from_numpy(added.reshape(-1).copy())
+        given = [(kind, values) for kind, values in given if kind != "CONCATENATION"]
     if len(given) != len(layers):
         raise SystemExit(f"{type(network).__name__} has {len(layers)} layers, the graph {len(given)}")
-    parts: dict[str, Tensor] = {}
     for (name, layer), (_, values) in zip(layers, given, strict=True):
         parts |= fill(layer, values, name)
     return parts
@@ -131,29 +143,24 @@ def channels_first(picture: np.ndarray) -> Tensor:
     return torch.from_numpy(picture.transpose(0, 3, 1, 2).copy()).float()
 
 
-def compare(network: nn.Module, parts: dict[str, Tensor], value: Tensor, wanted: list[np.ndarray]) -> float:
-    """Largest absolute difference between the network's outputs and the graph's."""
+def compare(run: Run, network: nn.Module, parts: dict[str, Tensor], wanted: list[np.ndarray]) -> float:
+    """Largest absolute difference between the network's outputs, as `run` gives them, and the graph's."""
     network.load_state_dict({name: part.float() for name, part in parts.items()}, strict=True)
     with torch.inference_mode():
-        found: Any = network.eval()(value)
-    outputs = [found] if isinstance(found, Tensor) else list(found)
-    worst = 0.0
-    for mine, theirs in zip(outputs, wanted, strict=True):
-        reference = channels_first(theirs) if theirs.ndim == 4 else torch.from_numpy(theirs)
-        worst = max(worst, float((mine.reshape(-1) - reference.reshape(-1)).abs().max()))
-    return worst
+        outputs = run()
+    pairs = zip(outputs, wanted, strict=True)
+    return max(float(np.abs(mine.numpy().ravel() - theirs.ravel()).max()) for mine, theirs in pairs)
 
 
-def save(parts: dict[str, Tensor], network: nn.Module, value: Tensor, wanted: list[np.ndarray], path: Path) -> None:
+def save(run: Run, network: nn.Module, parts: dict[str, Tensor], wanted: list[np.ndarray], path: Path) -> None:
     """Write the weights, float16 where that keeps the outputs, and say how far they are off."""
     half = {name: part.half().contiguous() for name, part in parts.items()}
-    full_error, half_error = (compare(network, each, value, wanted) for each in (parts, half))
+    full_error, half_error = (compare(run, network, each, wanted) for each in (parts, half))
     kept = half if half_error <= max(full_error * 2, HALF_ERROR) else parts
     save_file({name: part.contiguous() for name, part in kept.items()}, path, metadata={"format": "pt"})
-    precision = "float16" if kept is half else "float32"
     print(
-        f"{path.name}: {sum(p.numel() for p in parts.values()):,} parameters, {path.stat().st_size:,} bytes, {precision};"
-        f" off by {full_error:.1e} in float32, {half_error:.1e} from float16"
+        f"{path.name}: {sum(p.numel() for p in parts.values()):,} parameters, {path.stat().st_size:,} bytes,"
+        f" {'float16' if kept is half else 'float32'}; off by {full_error:.1e} in float32, {half_error:.1e} from float16"
     )
 
 
@@ -169,14 +176,103 @@ def enlarged(picture: np.ndarray, side: int, low: float = 0.0) -> np.ndarray:
     return (picture.repeat(times, 0).repeat(times, 1)[None] / 255 * (1 - low) + low).astype(np.float32)
 
 
-def person_mask(folder: Path, out: Path, seen: np.ndarray) -> dict[str, np.ndarray]:
+def person_mask(folder: Path, out: Path, seen: np.ndarray) -> Record:
     """selfie_segmentation.tflite."""
     network, interpreter = face_networks.PersonMaskNetwork(), graph(folder / "selfie_segmentation.tflite")
-    picture = enlarged(seen, 256)
+    picture = enlarged(seen, network.SIDE)
     wanted = run_graph(interpreter, picture)
-    parts = convert(network, interpreter, channels_first(picture))
-    save(parts, network, channels_first(picture), wanted, out / "person_mask.safetensors")
+    value = channels_first(picture)
+    parts = convert(network, interpreter, value)
+    save(lambda: [network(value)], network, parts, wanted, out / "person_mask.safetensors")
     return {"person_mask": wanted[0][0, ::8, ::8, 0]}
+
+
+def landmarks(folder: Path, out: Path, seen: np.ndarray) -> Record:
+    """face_landmarks_detector.tflite: 478 points, whether there is a face, whether the tongue is out."""
+    network, interpreter = face_networks.LandmarkNetwork(), graph(folder / "face_landmarks_detector.tflite")
+    picture = enlarged(seen, network.SIDE)
+    wanted = run_graph(interpreter, picture)
+    value = channels_first(picture)
+    parts = convert(network, interpreter, value)
+
+    def run() -> list[Tensor]:
+        found = network(value)
+        return [found.points, found.presence, found.tongue.sigmoid()]
+
+    save(run, network, parts, wanted, out / "landmarks.safetensors")
+    names = ("landmarks", "presence", "tongue")
+    return {name: output.reshape(-1) for name, output in zip(names, wanted, strict=True)}
+
+
+def blendshapes(folder: Path, out: Path, points: np.ndarray) -> Record:
+    """face_blendshapes.tflite, on the points [478 * 3] that the landmark network gave."""
+    network, interpreter = face_networks.BlendshapeNetwork(), graph(folder / "face_blendshapes.tflite")
+    chosen = points.reshape(-1, 3)[list(face_networks.BLENDSHAPE_POINTS), :2][None]
+    wanted = run_graph(interpreter, chosen)
+    value = torch.from_numpy(chosen.copy())
+    parts = convert(network, interpreter, value, token="answer")
+    save(lambda: [network(value)], network, parts, wanted, out / "blendshapes.safetensors")
+    return {"blendshapes": wanted[0]}
+
+
+def detector(network: face_networks.Detector, path: Path, out: Path, seen: np.ndarray) -> Record:
+    """blaze_face_short_range.tflite or face_detection_full_range_sparse.tflite."""
+    interpreter = graph(path)
+    picture = enlarged(seen, network.SIDE, low=-1.0)
+    wanted = run_graph(interpreter, picture)
+    value = channels_first(picture)
+    parts = convert(network, interpreter, value)
+    save(lambda: list(network.raw(value)), network, parts, wanted, out)
+    best = np.argsort(-wanted[1].ravel())[:8]
+    return {
+        f"{out.stem}_logits": wanted[1].ravel()[::8],
+        f"{out.stem}_best": best,
+        f"{out.stem}_numbers": wanted[0][0, best],
+    }
+
+
+def fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """The fields of a protocol buffer message, in order: number and value (int, float or bytes)."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at, value, shift = at + 1, value | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return value
+
+    while at < len(message):
+        tag = varint()
+        if tag & 7 == 0:
+            yield tag >> 3, varint()
+        elif tag & 7 == 5:
+            yield tag >> 3, struct.unpack_from("<f", message, at)[0]
+            at += 4
+        elif tag & 7 == 2:
+            length = varint()
+            yield tag >> 3, message[at : at + length]
+            at += length
+        else:
+            raise SystemExit(f"the geometry metadata holds a field of kind {tag & 7}, which is not known here")
+
+
+def geometry(folder: Path, out: Path) -> None:
+    """geometry_pipeline_metadata_landmarks.binarypb: the canonical face, and how much each point counts for the pose."""
+    top = list(fields((folder / "geometry_pipeline_metadata_landmarks.binarypb").read_bytes()))
+    (mesh,) = (value for number, value in top if number == 1)
+    vertices = np.array([value for number, value in fields(mesh) if number == 3], np.float32).reshape(-1, 5)
+    weights = np.zeros(len(vertices), np.float32)
+    for reference in (dict(fields(value)) for number, value in top if number == 2):
+        weights[reference[1]] = reference[2]
+    parts = {"points": torch.from_numpy(vertices[:, :3].copy()), "weights": torch.from_numpy(weights)}
+    path = out / "canonical_face.safetensors"
+    save_file(parts, path, metadata={"format": "pt"})
+    print(
+        f"{path.name}: {len(vertices)} points, {int((weights > 0).sum())} of them weighted, {path.stat().st_size:,} bytes"
+    )
 
 
 def main() -> None:
@@ -191,7 +287,17 @@ def main() -> None:
     recorded: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as unpacked, zipfile.ZipFile(options.folder / BUNDLE) as bundle:
         bundle.extractall(unpacked)
+        parts = Path(unpacked)
         recorded |= person_mask(options.folder, options.out, seen)
+        recorded |= landmarks(parts, options.out, seen)
+        recorded |= blendshapes(parts, options.out, recorded["landmarks"])
+        for network, path in (
+            (face_networks.ShortRangeDetector(), parts / "face_detector.tflite"),
+            (face_networks.FullRangeDetector(), options.folder / "face_detection_full_range_sparse.tflite"),
+        ):
+            name = "short_range" if isinstance(network, face_networks.ShortRangeDetector) else "full_range"
+            recorded |= detector(network, path, options.out / f"{name}_detector.safetensors", seen)
+        geometry(parts, options.out)
     if options.record is not None:
         np.savez_compressed(options.record, picture=seen, **{k: v.astype(np.float32) for k, v in recorded.items()})
 

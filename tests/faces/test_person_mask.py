@@ -27,7 +27,7 @@ def mask() -> PersonMask:
 def test_a_person_before_a_background(mask: PersonMask, portrait: np.ndarray) -> None:
     alpha = mask(portrait)
     assert alpha.shape == portrait.shape[:2] and alpha.dtype == np.float32
-    assert 0 <= alpha.min() and alpha.max() <= 1
+    assert alpha.min() >= 0 and alpha.max() <= 1
     assert alpha[250:400, 180:330].min() > 0.95  # the face
     assert alpha[:40].max() < 0.05 and alpha[:300, :60].max() < 0.05 and alpha[:300, -60:].max() < 0.05  # the wall
 
