@@ -158,9 +158,10 @@ def save(run: Run, network: nn.Module, parts: dict[str, Tensor], wanted: list[np
     full_error, half_error = (compare(run, network, each, wanted) for each in (parts, half))
     kept = half if half_error <= max(full_error * 2, HALF_ERROR) else parts
     save_file({name: part.contiguous() for name, part in kept.items()}, path, metadata={"format": "pt"})
+    count, kind = sum(part.numel() for part in parts.values()), "float16" if kept is half else "float32"
     print(
-        f"{path.name}: {sum(p.numel() for p in parts.values()):,} parameters, {path.stat().st_size:,} bytes,"
-        f" {'float16' if kept is half else 'float32'}; off by {full_error:.1e} in float32, {half_error:.1e} from float16"
+        f"{path.name}: {count:,} parameters, {path.stat().st_size:,} bytes, {kind};"
+        f" off by {full_error:.1e} in float32, {half_error:.1e} from float16"
     )
 
 
@@ -260,7 +261,7 @@ def fields(message: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def geometry(folder: Path, out: Path) -> None:
-    """geometry_pipeline_metadata_landmarks.binarypb: the canonical face, and how much each point counts for the pose."""
+    """geometry_pipeline_metadata_landmarks.binarypb: the canonical face, and how much a point counts for the pose."""
     top = list(fields((folder / "geometry_pipeline_metadata_landmarks.binarypb").read_bytes()))
     (mesh,) = (value for number, value in top if number == 1)
     vertices = np.array([value for number, value in fields(mesh) if number == 3], np.float32).reshape(-1, 5)
@@ -270,9 +271,8 @@ def geometry(folder: Path, out: Path) -> None:
     parts = {"points": torch.from_numpy(vertices[:, :3].copy()), "weights": torch.from_numpy(weights)}
     path = out / "canonical_face.safetensors"
     save_file(parts, path, metadata={"format": "pt"})
-    print(
-        f"{path.name}: {len(vertices)} points, {int((weights > 0).sum())} of them weighted, {path.stat().st_size:,} bytes"
-    )
+    weighted, size = int((weights > 0).sum()), path.stat().st_size
+    print(f"{path.name}: {len(vertices)} points, {weighted} of them weighted, {size:,} bytes")
 
 
 def main() -> None:

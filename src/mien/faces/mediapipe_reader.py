@@ -11,21 +11,10 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError
+from mien.faces.mesh_reader import LANDMARKS_68
 from mien.faces.model_file import obtain_model
 from mien.faces.reading import EXPRESSION_NAMES, FaceReading, box_overlap, distinct_faces, landmark_bounds
 from mien.geometry import HeadPose, SquareCrop
-
-# iBUG's 68 points among MediaPipe's 478: contour, brows, nose, eyes, outer and inner lips. fmt keeps a group a line.
-# fmt: off
-LANDMARKS_68 = np.array([
-    127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356,
-    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,
-    168, 197, 5, 4, 75, 97, 2, 326, 305,
-    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
-    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,
-    78, 82, 13, 312, 308, 317, 14, 87,
-])
-# fmt: on
 
 _PUPILS = (468, 473)  # middles of the irises, the subject's right one first
 _MANY = 8  # faces read_all looks for

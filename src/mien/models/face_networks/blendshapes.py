@@ -46,7 +46,7 @@ class MixerBlock(nn.Module):
 
 
 class BlendshapeNetwork(nn.Module):
-    """Points [b, 146, 2] (`BLENDSHAPE_POINTS`), x and y in one unit, any place and size, to scores [b, 52] in [0, 1]."""
+    """Points [b, 146, 2] (`BLENDSHAPE_POINTS`), in one unit, at any place and size, to scores [b, 52] in [0, 1]."""
 
     def __init__(self, tokens: int = 96, channels: int = 64, depth: int = 4) -> None:
         super().__init__()

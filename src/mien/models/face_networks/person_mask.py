@@ -22,7 +22,7 @@ class ChannelGate(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV3's block: widen, look around channel by channel, weigh the channels, narrow; residual if sizes agree."""
+    """MobileNetV3's block: widen, look around in each channel, weigh the channels, narrow; residual where it can be."""
 
     def __init__(
         self, inputs: int, wide: int, outputs: int, kernel: int, stride: int, gate: int | None, activation: nn.Module
