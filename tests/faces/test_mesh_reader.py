@@ -123,6 +123,18 @@ def test_no_face(reader: MeshReader) -> None:
         assert reader.read_all(picture) == []
 
 
+@pytest.mark.parametrize("size", [(303, 384), (384, 303), (331, 331), (257, 999), (40, 701)])
+def test_pictures_of_any_shape(reader: MeshReader, portrait: np.ndarray, size: tuple[int, int]) -> None:
+    height, width = size
+    empty = np.full((height, width, 3), portrait[0, 0], np.uint8)
+    assert reader.read_all(empty) == []
+    side = min(size)
+    if side >= 256:
+        empty[-side:, -side:] = np.asarray(Image.fromarray(portrait).resize((side, side)))
+        found = reader.read(empty)
+        assert found is not None and found.box[0] > width - side and found.box[1] > height - side
+
+
 @pytest.mark.parametrize("quarters", [1, 3])
 def test_a_face_turned_by_quarters(reader: MeshReader, portrait: np.ndarray, seen: FaceReading, quarters: int) -> None:
     found = reader.read(np.ascontiguousarray(np.rot90(portrait, quarters)))

@@ -36,8 +36,11 @@ class CanonicalFace:
         if points.shape != (_POINTS, 3) or weights.shape != (_POINTS,):
             raise WeightsError(f"{path} holds {points.shape} points and {weights.shape} weights, not {_POINTS} each")
         self._rigid = np.flatnonzero(weights)
-        self._points = points[self._rigid].astype(np.float64)
-        self._weights = weights[self._rigid].astype(np.float64)
+        own, weight = points[self._rigid].astype(np.float64), weights[self._rigid].astype(np.float64)
+        self._weights = weight / weight.sum()
+        self._middle = self._weights @ own
+        self._own = own - self._middle
+        self._spread = float(self._weights @ (self._own**2).sum(1))
 
     def transform(self, mesh: NDArray[np.floating], width: int, height: int) -> Doubles:
         """Where the head is and how it is turned.
@@ -73,14 +76,13 @@ class CanonicalFace:
 
         Weighted orthogonal Procrustes (Schönemann and Carroll 1970; Umeyama 1991, equations 40 to 42).
         """
-        weights = self._weights / self._weights.sum()
-        middle, target_middle = weights @ self._points, weights @ target
-        own, theirs = self._points - middle, target - target_middle
-        left, _, right = np.linalg.svd((theirs * weights[:, None]).T @ own)
+        middle = self._weights @ target
+        across = ((target - middle) * self._weights[:, None]).T @ self._own
+        left, _, right = np.linalg.svd(across)
         left[:, 2] *= np.sign(np.linalg.det(left @ right))
         rotation = left @ right
-        scale = float((weights[:, None] * theirs * (own @ rotation.T)).sum() / (weights[:, None] * own**2).sum())
-        return scale, rotation, target_middle - scale * rotation @ middle
+        scale = float((across * rotation).sum()) / self._spread
+        return scale, rotation, middle - scale * rotation @ self._middle
 
 
 def _moved_back(seen: Doubles, depth: float, scale: float) -> Doubles:

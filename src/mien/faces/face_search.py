@@ -18,6 +18,7 @@ from mien.models.face_networks import Candidates, Detector, FullRangeDetector, S
 
 SCALE = 1.5  # side of the square around a face over the face's larger extent; the landmark network was trained with it
 _OVERLAP = 0.3  # intersection over union from which two candidates are one face
+_LEAST_PART = 160  # pixels; smaller parts of a picture are not searched
 _BATCH = 16
 
 Picture = NDArray[np.uint8]
@@ -161,10 +162,10 @@ def _whole(image: Picture) -> _Part:
 
 
 def _tiles(width: int, height: int) -> Iterator[list[_Part]]:
-    """Overlapping square parts of a picture, large ones first, none smaller than what the detector can use."""
+    """Overlapping square parts of a picture, large ones first."""
     for share in (1.0, 0.5, 0.25):
         side = min(width, height) * share
-        if side < 1.5 * FullRangeDetector.SIDE or (share == 1.0 and max(width, height) < 1.2 * side):
+        if side < _LEAST_PART or (share == 1.0 and max(width, height) < 1.2 * side):
             continue
         steps = [np.linspace(0, v - side, max(math.ceil(2 * (v - side) / side - 1e-6) + 1, 1)) for v in (width, height)]
         yield [_Part(float(x), float(y), side) for y in steps[1] for x in steps[0]]
@@ -176,7 +177,7 @@ def _cut(image: Picture, part: _Part, side: int) -> Picture:
     left, top = max(round(part.x), 0), max(round(part.y), 0)
     right, bottom = min(round(part.x + part.side), width), min(round(part.y + part.side), height)
     zoom = side / part.side
-    x, y = round((left - part.x) * zoom), round((top - part.y) * zoom)
+    x, y = max(round((left - part.x) * zoom), 0), max(round((top - part.y) * zoom), 0)
     size = (min(max(round((right - left) * zoom), 1), side - x), min(max(round((bottom - top) * zoom), 1), side - y))
     square = np.zeros((side, side, 3), np.uint8)
     method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR

@@ -37,7 +37,7 @@ class Bottleneck(nn.Module):
         self.widen, self.act = nn.Conv2d(half, channels, 1), nn.PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(x + self.widen(self.look(self.narrow_act(self.narrow(x)))))
+        return self.act(self.widen(self.look(self.narrow_act(self.narrow(x)))).add_(x))
 
 
 class Halving(nn.Module):
@@ -52,7 +52,7 @@ class Halving(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         short_cut = pad_channels(nn_functional.max_pool2d(x, 2), self.outputs)
-        return self.act(short_cut + self.widen(self.look(self.narrow_act(self.narrow(x)))))
+        return self.act(self.widen(self.look(self.narrow_act(self.narrow(x)))).add_(short_cut))
 
 
 class LandmarkNetwork(nn.Module):
