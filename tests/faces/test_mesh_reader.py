@@ -82,6 +82,7 @@ def test_a_portrait(seen: FaceReading) -> None:
     assert seen.pupils is not None and np.abs(seen.pupils - eyes).max() < 6
     assert max(abs(seen.pose.yaw), abs(seen.pose.pitch), abs(seen.pose.roll)) < 8
     assert seen.mesh[1, 2] < seen.mesh[234, 2] - 50  # the nose is nearer to the camera than the ears
+    assert seen.tongue is not None and seen.tongue < 0.1
     assert seen.expression.shape == (52,) and seen.expression.min() >= 0 and seen.expression.max() <= 1
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mien.faces.networks import as_tensor, load_weights
+from mien.faces.networks import as_tensor, for_pictures, load_weights
 from mien.geometry import TurnedSquare
 from mien.models.face_networks import Candidates, Detector, FullRangeDetector, ShortRangeDetector
 
@@ -117,7 +117,7 @@ def _square(numbers: Floats) -> TurnedSquare:
 
 
 def _load(network: Detector, path: Path, device: str) -> Detector:
-    return load_weights(network, path).to(device, memory_format=torch.channels_last)
+    return for_pictures(load_weights(network, path), device)
 
 
 def _suppress(boxes: Floats, scores: Floats) -> list[tuple[Floats, float]]:

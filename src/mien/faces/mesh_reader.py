@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mien.faces.canonical_face import CanonicalFace
 from mien.faces.face_search import FaceSearch, square_around
-from mien.faces.networks import load_weights
-from mien.faces.reading import EXPRESSION_NAMES, FaceReading, box_overlap, distinct_faces, landmark_bounds
+from mien.faces.networks import for_pictures, load_weights
+from mien.faces.reading import FaceReading, box_overlap, distinct_faces, landmark_bounds
 from mien.geometry import HeadPose, TurnedSquare
 from mien.models.face_networks import BLENDSHAPE_POINTS, BlendshapeNetwork, LandmarkNetwork
 from mien.weights import bundled
@@ -82,7 +81,7 @@ class MeshReader:
         self._options = options or MeshReaderOptions()
         self._search = FaceSearch(folder, device, self._options.spot)
         landmarks = load_weights(LandmarkNetwork(), folder / "landmarks.safetensors")
-        self._landmarks = landmarks.to(device, memory_format=torch.channels_last)
+        self._landmarks = for_pictures(landmarks, device)
         self._blendshapes = load_weights(BlendshapeNetwork(), folder / "blendshapes.safetensors").to(device)
         self._canonical = CanonicalFace(folder)
         self._device = device
@@ -114,9 +113,9 @@ class MeshReader:
                 found[index] = near
         missing = [index for index in range(len(images)) if found[index] is None]
         spots = self._search.near([images[i] for i in missing])
-        squares = [(images[i], spot.square) for i, some in zip(missing, spots, strict=True) for spot in some]
+        pairs = [(images[i], spot.square) for i, some in zip(missing, spots, strict=True) for spot in some]
         owners = [i for i, some in zip(missing, spots, strict=True) for _ in some]
-        believed = list(zip(owners, self._look_again(squares), strict=True))
+        believed = list(zip(owners, self._look_again(pairs), strict=True))
         for index in missing:
             first = [sighting for owner, sighting in believed if owner == index and sighting is not None]
             found[index] = self._choose(images[index], first, hints[index])
@@ -181,31 +180,36 @@ class MeshReader:
             seen = self._landmarks(crops.to(self._device).permute(0, 3, 1, 2).float().div_(255))
             places = seen.points.cpu().numpy()
             meshes = [_mesh_out(square, points) for (_, square), points in zip(pairs, places, strict=True)]
-            scores = self._scores(meshes, seen.tongue)
-            sure = seen.presence.sigmoid().tolist()
+            told = zip(
+                self._scores(meshes), seen.presence.sigmoid().tolist(), seen.tongue.sigmoid().tolist(), strict=True
+            )
             readings += [
-                self._reading(image, mesh, score, float(confidence))
-                for (image, _), mesh, score, confidence in zip(pairs, meshes, scores, sure, strict=True)
+                self._reading(image, mesh, scores, confidence, tongue)
+                for (image, _), mesh, (scores, confidence, tongue) in zip(pairs, meshes, told, strict=True)
             ]
         return readings
 
-    def _scores(self, meshes: list[NDArray[np.float32]], tongue: Tensor) -> NDArray[np.float32]:
+    def _scores(self, meshes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Expression scores [b, 52] in the order of EXPRESSION_NAMES."""
         chosen = np.stack([mesh[list(BLENDSHAPE_POINTS), :2] for mesh in meshes])
-        shapes = self._blendshapes(torch.from_numpy(chosen).to(self._device))
-        # The network's first score is "_neutral", which nobody needs; ours end with the tongue.
-        made = torch.cat([shapes[:, 1:], tongue.sigmoid()[:, None]], 1)
-        assert made.shape[1] == len(EXPRESSION_NAMES)
-        return made.cpu().numpy()
+        shapes = self._blendshapes(torch.from_numpy(chosen).to(self._device)).cpu().numpy()
+        # The network's first score is "_neutral", which nobody needs; ours end with tongueOut, which it lacks.
+        return np.concatenate([shapes[:, 1:], np.zeros((len(meshes), 1), np.float32)], 1)
 
     def _reading(
-        self, image: NDArray[np.uint8], mesh: NDArray[np.float32], scores: NDArray[np.float32], confidence: float
+        self,
+        image: NDArray[np.uint8],
+        mesh: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        confidence: float,
+        tongue: float,
     ) -> FaceReading:
         height, width = image.shape[:2]
         landmarks = mesh[LANDMARKS_68, :2]
         rotation = HeadPose.from_matrix(self._canonical.transform(mesh, width, height)).rotation
         pose = HeadPose.from_landmarks(rotation, landmarks, width, height)
-        return FaceReading(landmark_bounds(landmarks), landmarks, pose, scores, confidence, mesh[PUPILS, :2], mesh)
+        box, pupils = landmark_bounds(landmarks), mesh[PUPILS, :2]
+        return FaceReading(box, landmarks, pose, scores, confidence, pupils, mesh, tongue)
 
 
 @dataclass(frozen=True)

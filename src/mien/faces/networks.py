@@ -50,6 +50,12 @@ def load_weights(network: Network, weights: Path) -> Network:
     return network.eval().requires_grad_(False)
 
 
+def for_pictures(network: Network, device: str) -> Network:
+    """The same network on a torch device, its kernels laid out with channels last, which is faster on CPUs."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device)
+
+
 def _check_keys(path: Path, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> None:
     need, have = ({name for name in part if not name.endswith(_COUNTER)} for part in (wanted, given))
     wrong = sorted(name for name in need & have if wanted[name].shape != given[name].shape)

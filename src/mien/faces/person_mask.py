@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mien.faces.networks import load_weights
+from mien.faces.networks import for_pictures, load_weights
 from mien.models.face_networks import PersonMaskNetwork
 from mien.weights import bundled
 
@@ -35,7 +35,7 @@ class PersonMask:
             WeightsError: If the file is missing or does not fit.
         """
         network = load_weights(PersonMaskNetwork(), (folder or bundled("face-networks")) / WEIGHTS)
-        self._network = network.to(device, memory_format=torch.channels_last)
+        self._network = for_pictures(network, device)
         self._device = device
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -78,6 +78,7 @@ class FaceReading:
     reading that was not seen but held or interpolated. pupils: [2, 2] float32, pixels, the eye of landmarks 36 to 41
     first; None from a reader that does not see them. mesh: [478, 3] float32, MediaPipe's face mesh with irises: x and
     y in pixels, z in the same unit, > 0 away from the camera, 0 about the head's middle; None from a reader without it.
+    tongue: in [0, 1], that the tongue is out; None from a reader that does not tell.
     """
 
     box: np.ndarray
@@ -87,6 +88,7 @@ class FaceReading:
     confidence: float
     pupils: np.ndarray | None = None
     mesh: np.ndarray | None = None
+    tongue: float | None = None
 
     def interpolate(self, other: FaceReading, weight: float) -> FaceReading:
         """From this reading (weight 0) to `other` (weight 1); its confidence is 0, as nobody saw it."""
@@ -94,7 +96,8 @@ class FaceReading:
         expression = ((1 - weight) * self.expression + weight * other.expression).astype(np.float32)
         pose = self.pose.interpolate(other.pose, weight)
         pupils, mesh = _between(self.pupils, other.pupils, weight), _between(self.mesh, other.mesh, weight)
-        return FaceReading(landmark_bounds(landmarks), landmarks, pose, expression, 0.0, pupils, mesh)
+        tongue = self.tongue if weight < 0.5 else other.tongue
+        return FaceReading(landmark_bounds(landmarks), landmarks, pose, expression, 0.0, pupils, mesh, tongue)
 
 
 def _between(own: np.ndarray | None, other: np.ndarray | None, weight: float) -> np.ndarray | None:
