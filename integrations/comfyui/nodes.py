@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Inputs = dict[str, dict[str, tuple[Any, ...]]]
 _CATEGORY = "Mien"
 _MOST_SEED = 2**63 - 1
-_READERS = ("auto", "nano", "mediapipe")
+_READERS = ("auto", "mesh", "nano")
 _SLIDERS = {
     "smile": "Smile, or sulk",
     "jaw": "Mouth open, or shut",
@@ -71,7 +71,7 @@ class MienLoadModel:
             "required": {
                 "model": (host.model_names(), {"default": "nano"}),
                 "precision": (list(DTYPES), {"default": "auto"}),
-                "reader": (list(_READERS), {"default": "auto", "tooltip": "What reads faces; nano is bundled"}),
+                "reader": (list(_READERS), {"default": "auto", "tooltip": "What reads faces"}),
                 "offload": ("BOOLEAN", {"default": False, "tooltip": "Less GPU memory, slower; for full-size models"}),
             }
         }

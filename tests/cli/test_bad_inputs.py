@@ -374,8 +374,9 @@ def test_bad_inputs(name: str, place: Place, monkeypatch: pytest.MonkeyPatch) ->
     ("changes", "named"),
     [
         ({"reader": "eyes"}, "'eyes'"),
-        ({"reader": "mediapipe", "reader_model": "gone.task"}, "gone.task does not exist"),
-        ({"reader": "mediapipe", "reader_model": __file__}, "no MediaPipe face landmarker"),
+        ({"reader": "mediapipe"}, "mesh"),
+        ({"reader": "mesh", "reader_model": "gone"}, "gone is no folder"),
+        ({"reader_model": __file__}, "is no folder"),
         ({"reader": "nano", "reader_model": "gone"}, "gone"),
     ],
 )

@@ -168,7 +168,6 @@ def test_the_examples_run_with_what_is_bundled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, frames: int
 ) -> None:
     """Nano and its reader, the demo's files: as a stranger opens the example."""
-    monkeypatch.delenv("MIEN_MEDIAPIPE_MODEL", raising=False)
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
     bare = Host(tmp_path, monkeypatch)
     bare.load(PACK)

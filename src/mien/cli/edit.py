@@ -94,7 +94,7 @@ class ResultFlags:
     """Which face is read by what, and how the result is written."""
 
     face: Annotated[int | None, typer.Option(help="Which face of the portrait: 0 is the largest.")] = None
-    reader: Annotated[str, typer.Option(help="What reads the faces: auto, nano or mediapipe.")] = "auto"
+    reader: Annotated[str, typer.Option(help="What reads the faces: auto, mesh or nano.")] = "auto"
     paste_back: Annotated[bool, typer.Option(help="Put the result back into the whole portrait.")] = True
     watermark: Annotated[bool, typer.Option(help="Mark the picture invisibly as synthetic.")] = True
 

@@ -5,46 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from mien.errors import InputError
-from mien.faces.mediapipe_reader import MediaPipeReader
 from mien.faces.reading import FaceReader
 
-READER_NAMES = ("auto", "mesh", "nano", "mediapipe")
+READER_NAMES = ("auto", "mesh", "nano")
 
 
 def load_face_reader(name: str = "auto", model: Path | None = None, device: str = "cpu") -> FaceReader:
-    """Load a face reader.
+    """Load a face reader; all come with the package.
 
     Args:
-        name: "mesh" (Google's face networks, in the package: 478 points), "nano" (small networks of our own, in the
-            package: 68 points), "mediapipe" (Google's library, an optional extra), or "auto": mesh, unless `model` is
-            of another reader.
-        model: A folder of mesh or nano weights, or MediaPipe's face_landmarker.task; None: the bundled weights, or for
-            mediapipe the file that is named by $MIEN_MEDIAPIPE_MODEL, cached, or fetched on first use.
-        device: A torch device, for mesh and nano; mediapipe runs on the CPU.
+        name: "mesh" (the networks of MediaPipe's face landmarker: 478 points, pupils), "nano" (small networks of our
+            own: 68 points, pupils), or "auto": mesh, unless `model` is of nano.
+        model: A folder of mesh or nano weights; None: the bundled ones.
+        device: A torch device.
 
     Raises:
-        InputError: For an unknown name, a missing model or a missing package.
+        InputError: For an unknown name, or a model that is no folder.
         WeightsError: If weights are missing or damaged.
     """
     if name not in READER_NAMES:
-        raise InputError(f"there is no face reader {name!r}: choose one of {', '.join(READER_NAMES)}")
-    if name == "auto":
-        name = _reader_of(model)
-    if name == "mediapipe":
-        return MediaPipeReader(model)
-    if name == "nano":
+        also = ' ("mesh" has the networks of MediaPipe)' if name == "mediapipe" else ""
+        raise InputError(f"there is no face reader {name!r}{also}: choose one of {', '.join(READER_NAMES)}")
+    if model is not None and not model.is_dir():
+        raise InputError(f"the face reader's model {model} is no folder: give a folder of weights, or leave it out")
+    if name == "nano" or (name == "auto" and model is not None and (model / "config.json").is_file()):
         from mien.faces.nano_reader import NanoReader
 
         return NanoReader(model, device)
     from mien.faces.mesh_reader import MeshReader
 
     return MeshReader(model, device)
-
-
-def _reader_of(model: Path | None) -> str:
-    """Which reader a model is for."""
-    if model is None:
-        return "mesh"
-    if model.suffix == ".task":
-        return "mediapipe"
-    return "nano" if (model / "config.json").is_file() else "mesh"

@@ -18,7 +18,7 @@ from mien.version import __version__
 if TYPE_CHECKING:
     from mien.jobs.report import AnimateReport
 
-PACKAGES = ("torch", "diffusers", "numpy", "av", "opencv-python-headless", "mediapipe")
+PACKAGES = ("torch", "diffusers", "numpy", "av", "opencv-python-headless")
 
 
 def record_path(output: Path) -> Path:
