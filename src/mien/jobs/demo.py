@@ -16,6 +16,4 @@ def demo_options(output: Path) -> AnimateOptions:
     for path in (portrait, driver):
         if not path.is_file():
             raise InputError(f"{path} is missing: this installation of mien is incomplete, install it again")
-    return AnimateOptions(
-        portraits=(portrait,), driver=driver, output=output / "demo.mp4", preview=True, reader="nano", device="cpu"
-    )
+    return AnimateOptions(portraits=(portrait,), driver=driver, output=output / "demo.mp4", preview=True, device="cpu")
