@@ -20,15 +20,15 @@ Floats = NDArray[np.floating]
 # What no expression moves: jaw beside the ears, nose, corners of the eyes.
 RIGID = (*range(5), *range(12, 17), *range(27, 36), 36, 39, 42, 45)
 _CHIN, _EYE_CORNERS = 8, (36, 45)
-# In extents of the 68 landmarks: the ellipse around the head that goes rigidly with it, its shift up, where the local map
-# has gone over into the rigid one (parts of the ellipse), how far below the chin the neck comes to rest.
+# In extents of the 68 landmarks: the ellipse around the head that goes rigidly with it, its shift up, where the local
+# map has gone over into the rigid one (parts of the ellipse), how far below the chin the neck comes to rest.
 _HEAD, _UP, _LOCAL, _NECK = (0.82, 0.95), 0.12, (0.9, 1.25), (0.045, 0.75)
 _RING = 32  # anchors on that ellipse
 _COARSE = 56  # places along the longer side at which the flow is computed
 _FILL_SIDE = 256  # pixels at which holes are filled
 _MARGIN = 0.02  # of the longer side: how far the person's outline is widened before the background is filled
 _ALPHA = (0.3, 0.7)  # of the person mask: surely background, surely person
-_STILL = 0.35  # pixels of the picture below which nothing has moved
+_STILL, _MOVING = 0.35, 2.0  # pixels: below the first nothing has moved, beyond the second layers are laid anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +97,8 @@ class HeadLayer:
         # what the picture's border cuts is mirrored, not drawn out
         picture = cv2.remap(self.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         alpha = cv2.remap(self.alpha, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        still = np.hypot(away[..., 0], away[..., 1]) < _STILL
-        return MovedHead(np.asarray(picture, np.uint8), np.asarray(alpha, np.float32), still)
+        laid = _eased((np.hypot(away[..., 0], away[..., 1]) - _STILL) / (_MOVING - _STILL))
+        return MovedHead(np.asarray(picture, np.uint8), np.asarray(alpha, np.float32), laid.astype(np.float32))
 
     def over_background(self, moved: MovedHead, picture: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
         """Lay a moved head over the background.
@@ -112,18 +112,22 @@ class HeadLayer:
         """
         shown = np.asarray(moved.picture if picture is None else picture, np.float32)
         # where the person is not and was not, the portrait's own background is seen
-        share = moved.alpha[..., None]
-        made = np.where(moved.still[..., None], shown, shown * share + self.background * (1 - share))
+        share = (1 - moved.alpha[..., None]) * moved.laid[..., None]
+        made = shown * (1 - share) + self.background * share
         return np.clip(made + 0.5, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class MovedHead:
-    """picture: uint8 [h, w, 3], the portrait moved. alpha: [h, w], the person in it. still: [h, w], where nothing moved."""
+    """A portrait that has moved.
+
+    picture: uint8 [h, w, 3]. alpha: [h, w], the person in it. laid: [h, w], 0 where nothing moves, 1 where layers are
+    laid anew.
+    """
 
     picture: NDArray[np.uint8]
     alpha: NDArray[np.float32]
-    still: NDArray[np.bool_]
+    laid: NDArray[np.float32]
 
 
 def filled_background(image: NDArray[np.uint8], alpha: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -158,7 +162,7 @@ def _filled(colour: Floats, known: Floats) -> NDArray[np.float32]:
 
 
 def _around_head(points: Floats, spots: Floats) -> tuple[Floats, Floats]:
-    """Anchors [32, 2] on the ellipse around a head with keypoints [70, 2], and how far spots [n, 2] lie outside, [n]."""
+    """Anchors [32, 2] on the ellipse around a head with keypoints [70, 2], and how far out spots [n, 2] lie, [n]."""
     extent = float(np.ptp(points[:68], axis=0).max())
     along = points[_EYE_CORNERS[1]] - points[_EYE_CORNERS[0]]
     along = along / max(float(np.linalg.norm(along)), 1e-6)

@@ -67,7 +67,7 @@ class FaceWindow:
         return np.asarray((points - self.centre) @ self.axes.T / self.half, np.float32)
 
     def matrix(self, side: int, zoom: float = 1.0) -> NDArray[np.float64]:
-        """The affine map [2, 3] of pixel indices from the picture, enlarged by `zoom`, to a window picture of `side`."""
+        """The affine map [2, 3] of pixel indices from the picture, enlarged by `zoom`, to a window of `side`."""
         linear = self.axes * (side / (2 * self.half * zoom))
         shift = side / 2 - linear @ (np.asarray(self.centre) * zoom)
         return np.column_stack([linear, shift + linear @ [0.5, 0.5] - 0.5])
