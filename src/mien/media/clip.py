@@ -101,9 +101,9 @@ class _VideoClip(Clip):
             first = probe.first_frame(container, stream)
             if first is None:
                 raise InputError(f"{path} has no frame that can be decoded; copy it again or convert it to MP4.")
-            self._stored_size = probe.square_size(stream, first[0])
-            self._aspect = Fraction(self._stored_size[0], first[0].width)
-            self._turns, self._mirrored = probe.orientation(first[0])
+            self._stored_size = probe.square_size(stream, first)
+            self._aspect = Fraction(self._stored_size[0], first.width)
+            self._turns, self._mirrored = probe.orientation(first)
             has_audio = probe.sound_stream(container) is not None
         # A second opening, because the first has read ahead and not every container can go back.
         with probe.opened(path) as container:
@@ -159,7 +159,8 @@ class _VideoClip(Clip):
     def _stamped(self) -> Iterator[tuple[av.VideoFrame, Fraction | None]]:
         with probe.opened(self.info.path) as container:
             stream = probe.video_stream(container, self.info.path)
-            stream.thread_type = "AUTO"
+            # With a thread a frame, errors come later than their packets, by whose order AVI's frames are timed.
+            stream.thread_type = "SLICE" if container.format.name == "avi" else "AUTO"
             stamps, begun = probe.Stamps(container), False
             for packet in self._packets(container, stream):
                 stamps.entered(packet)

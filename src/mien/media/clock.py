@@ -19,6 +19,7 @@ _LEAP = 10  # seconds; broadcast containers have no pauses, so a longer step is 
 _FAR = 1  # seconds ahead that one wrong stamp must lie to be taken for wrong
 _MOST_HELD = 8  # frames without a time that may wait for the next good one
 _HIGHEST_RATE = 480
+_MILLISECOND = Fraction(1, 1000)
 _NTSC = Fraction(1000, 1001)
 
 
@@ -78,14 +79,17 @@ def joins_of(stream: Any, container: Any) -> Joins:
 def steady(frames: Iterable[tuple[_Item, Fraction | None]], usual: Fraction) -> Iterator[tuple[_Item, Fraction]]:
     """Items in showing order with times that strictly increase, each as near to its stamp in seconds as can be.
 
-    An item without a stamp follows the one before by `usual` seconds. One whose stamp is not later than the one before,
-    or far ahead of the one after, is laid between its neighbours; the others do not move. Where stamps stay behind for
-    long, the clock is taken to have started again and runs on.
+    An item without a stamp follows the one before by `usual` seconds; if the first ones have none, the clock begins
+    with them, before the first stamp. One whose stamp is not later than the one before, or far ahead of the one after,
+    is laid between its neighbours; the others do not move. Where stamps stay behind for long, the clock is taken to
+    have started again and runs on.
     """
     last: Fraction | None = None
-    shift = Fraction(0)
+    shift, stamped = Fraction(0), False
     held: list[tuple[_Item, Fraction | None]] = []  # wait for the time of the next one
     for item, stamp in frames:
+        if stamp is not None and not stamped:
+            stamped, shift = True, Fraction(0) if last is None else last + usual - stamp
         at = None if stamp is None else stamp + shift
         if held and held[0][1] is not None and last is not None and held[0][1] > last:
             # one far ahead waits; it is right if the next one is later still
@@ -100,7 +104,7 @@ def steady(frames: Iterable[tuple[_Item, Fraction | None]], usual: Fraction) -> 
         elif at is None and not held:
             last += usual
             yield item, last
-        elif at is None or at <= last or (not held and at - last > max(_FAR, 10 * usual)):
+        elif at is None or at <= last or (not held and at - last > max(Fraction(_FAR), 10 * usual)):
             held.append((item, at))
             if len(held) >= _MOST_HELD:
                 first, end = held[0][1], held[-1][1]
@@ -150,15 +154,16 @@ def even_rate(times: Sequence[Fraction], stated: Sequence[Fraction], tick: Fract
         return None
     seconds = np.array([float(at - times[0]) for at in times])
 
-    def explains(rate: Fraction) -> bool:
+    def explains(rate: Fraction, step: Fraction) -> bool:
         away = seconds - float(1 / rate) * np.arange(len(times))
-        return float(away.max() - away.min()) <= 1.5 * float(tick) + 1e-9
+        return float(away.max() - away.min()) <= 1.5 * float(step) + 1e-9
 
     near = {Fraction(round(measured * part), part) for part in (1, 2)}
     near |= {Fraction(round(measured / _NTSC * part), part) * _NTSC for part in (1, 2)}
     usual = sorted((rate for rate in near if rate > 0), key=lambda rate: abs(rate - measured))
     named = [rate for rate in stated if rate.denominator in (1, 2, 1001)]
-    return next((rate for rate in (*named, *usual, *stated) if explains(rate)), None)
+    steps = (tick, max(tick, _MILLISECOND))  # who makes a file may have rounded more than it
+    return next((rate for step in steps for rate in (*named, *usual, *stated) if explains(rate, step)), None)
 
 
 def on_grid(at: Fraction, rate: Fraction, slack: Fraction = Fraction(1, 4)) -> Fraction:

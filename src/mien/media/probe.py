@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ _CONTAINERS = (
 _ONE_FRAME_A_PACKET = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "gif", "png", "ffv1", "qtrle"})
 _HIGHEST_RATE = 1000  # a container that states more means "unknown" (browsers' recordings do)
 _UNSTATED = Fraction(25)
+_MOST_WITHOUT_TIME = 1000  # frames
+_FASTER = Fraction(3, 2)  # times the stated rate; frames that come so much faster show that it is wrong
 _UNFINISHED_RIFF = 0xFFFFFF00  # what programs write that never came back to their header
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Matroska's first elements
 
@@ -37,10 +40,10 @@ class ClipInfo:
     """What a driver is, before any of it is read.
 
     kind: "video", "image" or "folder". width, height: pixels as they are shown, after rotation and with square pixels.
-    rate: frames per second; where they come unevenly, the average that the container states. frames: exact where the
-    container tells, else an estimate; None if unknown. duration: seconds to the end of the last frame. rotation: degrees
-    (0, 90, 180, 270) by which the stored picture is turned clockwise to stand upright. variable_rate: frames do not come
-    at even steps. What `frames`, `duration` and `variable_rate` say is certain after one reading of the clip.
+    rate: frames per second; where they come unevenly, what the container states. frames: exact where the container
+    tells, else an estimate; None if unknown. duration: seconds to the end of the last frame. rotation: degrees (0, 90,
+    180, 270) by which the stored picture is turned clockwise to stand upright. variable_rate: frames do not come at
+    even steps. What `frames`, `duration` and `variable_rate` say is certain after one reading of the clip.
     """
 
     path: Path
@@ -168,13 +171,13 @@ def timing(container: InputContainer, stream: VideoStream, path: Path) -> Timing
     stated = [Fraction(rate) for rate in rates if rate and 0 < rate < _HIGHEST_RATE]
     times = [at for _, at in steady(((None, at) for at in sorted(found.stamps)), 1 / (stated or [_UNSTATED])[0])]
     moments = [at - times[0] for at in times]
-    rate = even_rate(moments, stated, tick) or (stated or [None])[0]
+    measured = (len(moments) - 1) / moments[-1] if len(moments) > 1 else _UNSTATED
+    rate = even_rate(moments, stated, tick)
+    if rate is None:
+        rate = stated[0] if stated and measured < _FASTER * stated[0] else measured.limit_denominator(1001) or _UNSTATED
     if container.format.name == "gif" and found.last > 0:
         # GIF states no rate, only how long each frame stays; FFmpeg's guess at one can be far off.
         rate = len(moments) / (moments[-1] + found.last)
-    elif rate is None:
-        measured = (len(moments) - 1) / moments[-1] if len(moments) > 1 else _UNSTATED
-        rate = measured.limit_denominator(1001) or _UNSTATED
     variable = is_uneven(moments, rate, tick)
     if moments:
         duration: Fraction | None = lasting(moments, 1 / rate) if variable else len(moments) / rate
@@ -184,22 +187,39 @@ def timing(container: InputContainer, stream: VideoStream, path: Path) -> Timing
     return Timing(rate, moments, found.counted and bool(moments), variable, duration, tick, found.late, cut)
 
 
-def first_frame(container: InputContainer, stream: VideoStream) -> tuple[av.VideoFrame, Fraction] | None:
-    """The first frame that decodes and its time stamp in seconds; packets before it that do not are passed over."""
+def first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFrame | None:
+    """The first frame that decodes; packets before it that do not are passed over."""
+    return next((frame for frame, _ in _decoding(container, stream)), None)
+
+
+def first_time(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Seconds at which the first frame that decodes lies on the file's clock; 0 if there is none that has a time.
+
+    Frames before the clock's 0 have no stamps in Matroska; they are counted back from the first one that has.
+    """
+    for number, (_, at) in enumerate(islice(_decoding(container, stream), _MOST_WITHOUT_TIME)):
+        if at is not None:
+            return at - number / Fraction(stream.guessed_rate or stream.average_rate or _UNSTATED)
+    return Fraction(0)
+
+
+def _decoding(container: InputContainer, stream: VideoStream) -> Iterator[tuple[av.VideoFrame, Fraction | None]]:
     packets, stamps = container.demux(stream), Stamps(container)
     while True:
         try:
             packet = next(packets, None)
             if packet is None:
-                return None
+                return
             if packet.is_corrupt or is_empty(packet):
                 continue
             stamps.entered(packet)
-            for frame in packet.decode():
-                assert isinstance(frame, av.VideoFrame)  # a packet of a video stream gives video frames
-                return frame, stamps.of(frame) or Fraction(0)
+            frames = packet.decode()
         except (av.error.FFmpegError, OSError):
-            stamps.failed()  # if the demuxer broke, its generator is over and gives None next
+            stamps.failed()
+            continue  # if the demuxer broke, its generator is over and gives None next
+        for frame in frames:
+            assert isinstance(frame, av.VideoFrame)  # a packet of a video stream gives video frames
+            yield frame, stamps.of(frame)
 
 
 def is_empty(packet: av.Packet) -> bool:
@@ -215,18 +235,20 @@ class Stamps:
     """
 
     def __init__(self, container: InputContainer) -> None:
-        self._all = container.format.name == "avi"
+        self._all, self._noted = container.format.name == "avi", False
         self._waiting: deque[Fraction] = deque()
 
     def entered(self, packet: av.Packet) -> None:
         """Note a packet that goes to the decoder."""
-        if packet.size and packet.dts is not None and (self._all or packet.pts is None):
+        self._noted = bool(packet.size) and packet.dts is not None and (self._all or packet.pts is None)
+        if self._noted and packet.dts is not None:
             self._waiting.append(packet.dts * (packet.time_base or Fraction(0)))
 
     def failed(self) -> None:
         """Forget the last packet, which gave nothing."""
-        if self._all and self._waiting:
+        if self._noted and self._waiting:
             self._waiting.pop()
+            self._noted = False
 
     def of(self, frame: av.VideoFrame) -> Fraction | None:
         """The stamp of the next frame that was decoded."""
@@ -254,7 +276,8 @@ def _listed(stream: VideoStream, path: Path) -> _Found | None:
     entries = getattr(stream, "index_entries", None)  # PyAV 14 and 15 do not show it
     if entries is None or not stream.frames or len(entries) != stream.frames or stream.time_base is None:
         return None
-    stamps, size, late, whole = [], path.stat().st_size, 0, True
+    stamps: list[Fraction] = []
+    size, late, whole = path.stat().st_size, 0, True
     for entry in entries:
         whole = whole and entry.pos + entry.size <= size
         if not entry.is_discard:
@@ -272,9 +295,11 @@ def _demuxed(container: InputContainer, stream: VideoStream) -> _Found:
     late, last, joins = 0, Fraction(0), joins_of(stream, container)
     try:
         for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:
+            if packet.size == 0:
                 continue
             shift = joins.shift(packet)
+            if packet.is_discard:
+                continue
             single = single and not packet.is_corrupt
             late += late == len(stamps) and not packet.is_keyframe
             at = packet.dts if packet.pts is None or (decoding_order and packet.dts is not None) else packet.pts

@@ -80,7 +80,7 @@ def _places(path: Path) -> tuple[list[tuple[int, Fraction]], list[tuple[int, Fra
                     at = packet.pts if packet.pts is not None else packet.dts
                     seconds = None if at is None else at * packet.time_base
                     places.append((number, seconds, (packet.duration or 0) * packet.time_base))
-                elif joins is not None and not packet.is_discard:
+                elif joins is not None:
                     joins.shift(packet, number)
         except (av.error.FFmpegError, OSError):
             pass  # said when the sound is read
@@ -114,12 +114,10 @@ def _next(packets: Any) -> Any:
 def _origin(path: Path) -> Fraction:
     with probe.opened(path) as container:
         picture = _picture(container, path)
-        first = None if picture is None else probe.first_frame(container, picture)
-    return Fraction(0) if first is None else first[1]
+        return Fraction(0) if picture is None else probe.first_time(container, picture)
 
 
 def _picture(container: Any, path: Path) -> Any:
     """The video stream a `Clip` shows, or None."""
-    streams = probe.moving_streams(container)
-    stream = probe.video_stream(container, path) if any(s.codec_context is not None for s in streams) else None
-    return stream
+    known = any(s.codec_context is not None for s in probe.moving_streams(container))
+    return probe.video_stream(container, path) if known else None
