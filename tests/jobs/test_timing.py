@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from media_samples import make_video
-from mien.jobs.animate import AnimateReport, animate
+from mien.jobs.animate import animate
 from mien.jobs.dex import animate_dex, dex_options
 from mien.jobs.motion import MotionOptions, extract_motion, load_template
 from mien.jobs.options import AnimateOptions
+from mien.jobs.report import AnimateReport
 from mien.media import open_clip, write_video
 from samples import DrawnFaceReader, job_pipeline, talking_frames
 from timed_samples import Flashing, flashing, shown
