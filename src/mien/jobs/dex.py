@@ -136,6 +136,11 @@ class _Job:
         return self.sources[self.options.driver]
 
     @property
+    def info(self) -> ClipInfo:
+        """What is known of the main driver by now: reading a clip makes it certain."""
+        return self.main.info if self.main.clip is None else self.main.clip.info
+
+    @property
     def size(self) -> tuple[int, int]:
         return self.portrait.size if self.options.paste_back else (self.pipe.image_size,) * 2
 
@@ -181,7 +186,7 @@ def animate_dex(
         load = _load if pipe is None else None
         report = within_means(write, job.options, job.pipe, load=load, note=job.told.append)
     report = replace(report, shares=timed.shares(), warnings=(*report.warnings, *job.told))
-    return replace(report, record=write_record(report, job.main.info, job.provenance.options))
+    return replace(report, record=write_record(report, job.info, job.provenance.options))
 
 
 def _prepare(
@@ -367,7 +372,7 @@ def _times(clip: Clip | None) -> Iterator[Fraction | None]:
 
 
 def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
-    info = job.main.info if job.main.clip is None else job.main.clip.info
+    info = job.info
     return VideoWriter(
         path,
         rate=info.rate,

@@ -116,7 +116,7 @@ class _VideoClip(Clip):
                 width=width,
                 height=height,
                 rate=timing.rate,
-                frames=len(timing.moments) or None,
+                frames=timing.frames or None,
                 duration=timing.duration,
                 has_audio=has_audio,
                 rotation=90 * self._turns,
@@ -124,7 +124,7 @@ class _VideoClip(Clip):
             )
         )
         self.tick = timing.tick
-        self._moments = timing.moments if timing.counted else None
+        self._times: list[Fraction] | None = None  # known after a whole pass
         self._damaged = False
 
     def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
@@ -133,16 +133,16 @@ class _VideoClip(Clip):
             yield probe.upright(self._fitted(frame, to_rgb), self._turns, self._mirrored), time
 
     def count(self) -> int:
-        return len(self.moments())
-
-    def moments(self) -> list[Fraction]:
-        if self._moments is None:
+        if self._times is None and not self._timing.counted:
             for _ in self._frames():
                 pass
-        assert self._moments is not None  # a whole pass has set them
-        if self.info.variable_rate:
-            return self._moments
-        return [index / self.info.rate for index in range(len(self._moments))]
+        return self._timing.frames if self._times is None else len(self._times)
+
+    def moments(self) -> list[Fraction]:
+        frames = self.count()
+        if not self.info.variable_rate:
+            return [index / self.info.rate for index in range(frames)]
+        return self._timing.moments() if self._times is None else self._times
 
     def _frames(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
         """Decoded frames with their times; a whole pass settles what is known of the clip."""
@@ -222,7 +222,7 @@ class _VideoClip(Clip):
 
     def _settle(self, times: list[Fraction]) -> None:
         """After a whole pass the times are known; say so if the container had promised more frames."""
-        done, promised, timing = len(times), len(self._timing.moments), self._timing
+        done, promised, timing = len(times), self._timing.frames, self._timing
         if self._damaged or timing.cut:
             if done < promised:
                 missing = f"{promised - done} of {promised} frames are missing."
@@ -238,7 +238,7 @@ class _VideoClip(Clip):
             )
         variable = is_uneven(times, self.info.rate, self.tick)
         duration = lasting(times, 1 / self.info.rate) if variable else done / self.info.rate
-        self._moments = times
+        self._times = times
         self.info = replace(self.info, frames=done, duration=duration, variable_rate=variable)
 
 

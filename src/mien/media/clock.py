@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
-from statistics import median
 from typing import Any, TypeVar
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 _Item = TypeVar("_Item")
+Seconds = NDArray[np.float64]
 
 _SHORTEST_RETURN = 3  # frames by which a clock must go back to count as started again; less is jitter
 _LONGEST_FRAME = 1  # seconds; a packet that states more states nonsense, or a pause
@@ -126,14 +126,14 @@ def steady(frames: Iterable[tuple[_Item, Fraction | None]], usual: Fraction) -> 
         yield one, last
 
 
-def is_uneven(times: Sequence[Fraction], rate: Fraction, tick: Fraction) -> bool:
+def is_uneven(times: Sequence[Fraction] | Seconds, rate: Fraction, tick: Fraction) -> bool:
     """Whether frames leave the even grid of `rate` by more than rounding to the container's ticks explains.
 
     times: of all frames in showing order, and tick: the container's smallest step, both in seconds.
     """
     if len(times) < 3:
         return False
-    seconds, frame, step = np.array([float(at - times[0]) for at in times]), float(1 / rate), float(tick)
+    seconds, frame, step = _from_first(times), float(1 / rate), float(tick)
     gaps = np.diff(seconds)
     usual = float(np.median(gaps))
     if float(np.abs(gaps - usual).max()) > max(2 * step, 0.25 * usual) + 1e-9:
@@ -141,38 +141,44 @@ def is_uneven(times: Sequence[Fraction], rate: Fraction, tick: Fraction) -> bool
     return float(np.abs(seconds - frame * np.arange(len(times))).max()) > 0.5 * frame + 2 * step
 
 
-def even_rate(times: Sequence[Fraction], stated: Sequence[Fraction], tick: Fraction) -> Fraction | None:
+def even_rate(times: Sequence[Fraction] | Seconds, stated: Sequence[Fraction], tick: Fraction) -> Fraction | None:
     """The rate of frames that come evenly but for rounding to ticks; None if they do not.
 
     Of those that explain the times a stated one that is usual comes first, then the usual one (whole, or that times
     1000/1001, or half of it) that is next to the measured, then any stated one.
     """
-    if len(times) < 2:
+    seconds = _from_first(times)
+    if len(seconds) < 2:
         return None
-    measured = (len(times) - 1) / (times[-1] - times[0])
+    measured = (len(seconds) - 1) / float(seconds[-1])
     if measured > 2 * _HIGHEST_RATE:
         return None
-    seconds = np.array([float(at - times[0]) for at in times])
 
     def explains(rate: Fraction, step: Fraction) -> bool:
-        away = seconds - float(1 / rate) * np.arange(len(times))
+        away = seconds - float(1 / rate) * np.arange(len(seconds))
         return float(away.max() - away.min()) <= 1.5 * float(step) + 1e-9
 
     near = {Fraction(round(measured * part), part) for part in (1, 2)}
-    near |= {Fraction(round(measured / _NTSC * part), part) * _NTSC for part in (1, 2)}
-    usual = sorted((rate for rate in near if rate > 0), key=lambda rate: abs(rate - measured))
+    near |= {Fraction(round(measured / float(_NTSC) * part), part) * _NTSC for part in (1, 2)}
+    usual = sorted((rate for rate in near if rate > 0), key=lambda rate: abs(float(rate) - measured))
     named = [rate for rate in stated if rate.denominator in (1, 2, 1001)]
     steps = (tick, max(tick, _MILLISECOND))  # who makes a file may have rounded more than it
     return next((rate for step in steps for rate in (*named, *usual, *stated) if explains(rate, step)), None)
+
+
+def lasting(times: Sequence[Fraction] | Seconds, usual: Fraction) -> Fraction:
+    """Seconds from the first frame to the end of the last one, which stays as long as is usual."""
+    seconds = _from_first(times)
+    last = float(np.median(np.diff(seconds))) if len(seconds) > 1 else float(usual)
+    return Fraction(float(seconds[-1]) + last).limit_denominator(10**6)
+
+
+def _from_first(times: Sequence[Fraction] | Seconds) -> Seconds:
+    seconds = np.asarray(times, np.float64)
+    return np.asarray(seconds - seconds[0]) if len(seconds) else seconds
 
 
 def on_grid(at: Fraction, rate: Fraction, slack: Fraction = Fraction(1, 4)) -> Fraction:
     """`at` seconds moved to the nearest multiple of a frame's length, if that lies within `slack` frames."""
     place = round(at * rate)
     return place / rate if abs(at * rate - place) <= slack else at
-
-
-def lasting(times: Sequence[Fraction], usual: Fraction) -> Fraction:
-    """Seconds from the first frame to the end of the last one, which stays as long as is usual."""
-    gaps = [b - a for a, b in pairwise(times)]
-    return times[-1] - times[0] + (median(gaps) if gaps else usual)

@@ -15,9 +15,10 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from mien.errors import InputError
-from mien.media.clock import even_rate, is_uneven, joins_of, lasting, steady
+from mien.media.clock import Seconds, even_rate, is_uneven, joins_of, lasting, steady
 from mien.media.files import readable_file, unreadable
 
 # Only real media containers: playlists and scripts (hls, concat, ...) would let a file name other files or addresses.
@@ -62,19 +63,29 @@ class ClipInfo:
 class Timing:
     """Frame times as far as packets tell them.
 
-    moments: seconds of all frames from the first one on, in order. counted: `moments` are as many as decoding will give
-    if nothing is damaged. tick: the container's smallest step, in seconds. late: frames before the first key frame,
-    which cannot be decoded. cut: the file ends before its container says so.
+    stamps: of all frames in order, in ticks. counted: they are as many as decoding will give if nothing is damaged.
+    tick: the container's smallest step, in seconds. late: frames before the first key frame, which cannot be decoded.
+    cut: the file ends before its container says so.
     """
 
     rate: Fraction
-    moments: list[Fraction]
+    stamps: NDArray[np.int64]
     counted: bool
     variable: bool
     duration: Fraction | None
     tick: Fraction
     late: int
     cut: bool
+
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        return len(self.stamps)
+
+    def moments(self) -> list[Fraction]:
+        """Their times in seconds, from the first one on."""
+        ticks = ((None, int(at) * self.tick) for at in self.stamps - self.stamps[:1])
+        return [at for _, at in steady(ticks, 1 / self.rate)]
 
 
 @contextmanager
@@ -169,22 +180,26 @@ def timing(container: InputContainer, stream: VideoStream, path: Path) -> Timing
     found = _listed(stream, path) or _demuxed(container, stream)
     rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
     stated = [Fraction(rate) for rate in rates if rate and 0 < rate < _HIGHEST_RATE]
-    times = [at for _, at in steady(((None, at) for at in sorted(found.stamps)), 1 / (stated or [_UNSTATED])[0])]
-    moments = [at - times[0] for at in times]
-    measured = (len(moments) - 1) / moments[-1] if len(moments) > 1 else _UNSTATED
+    stamps = np.array(sorted(found.stamps), np.int64)
+    moments: Seconds = np.asarray((stamps - stamps[:1]) * float(tick), np.float64)
+    if len(stamps) > 1 and np.diff(stamps).min() <= 0:
+        ticks = ((None, int(at) * tick) for at in stamps)
+        moments = np.array([at for _, at in steady(ticks, 1 / (stated or [_UNSTATED])[0])], np.float64)
+        moments -= moments[0]
+    measured = Fraction((len(moments) - 1) / float(moments[-1])) if len(moments) > 1 else _UNSTATED
     rate = even_rate(moments, stated, tick)
     if rate is None:
         rate = stated[0] if stated and measured < _FASTER * stated[0] else measured.limit_denominator(1001) or _UNSTATED
     if container.format.name == "gif" and found.last > 0:
         # GIF states no rate, only how long each frame stays; FFmpeg's guess at one can be far off.
-        rate = len(moments) / (moments[-1] + found.last)
+        rate = len(moments) / ((int(stamps[-1] - stamps[0]) + found.last) * tick)
     variable = is_uneven(moments, rate, tick)
-    if moments:
+    if len(moments):
         duration: Fraction | None = lasting(moments, 1 / rate) if variable else len(moments) / rate
     else:
         duration = _stated_duration(container, stream)
     cut = found.cut or _shorter_than_its_header(path)
-    return Timing(rate, moments, found.counted and bool(moments), variable, duration, tick, found.late, cut)
+    return Timing(rate, stamps, found.counted and len(stamps) > 0, variable, duration, tick, found.late, cut)
 
 
 def first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFrame | None:
@@ -259,10 +274,10 @@ class Stamps:
 
 @dataclass(frozen=True)
 class _Found:
-    """What packets tell. stamps: seconds, in any order; last: how long the last of them lasts."""
+    """What packets tell. stamps: in any order; last: how long the last of them lasts; both in ticks."""
 
-    stamps: list[Fraction]
-    last: Fraction
+    stamps: list[int]
+    last: int
     counted: bool
     late: int
     cut: bool
@@ -274,41 +289,40 @@ def _listed(stream: VideoStream, path: Path) -> _Found | None:
     For evenness these serve as well as presentation times: the same steps in another order.
     """
     entries = getattr(stream, "index_entries", None)  # PyAV 14 and 15 do not show it
-    if entries is None or not stream.frames or len(entries) != stream.frames or stream.time_base is None:
+    if entries is None or not stream.frames or len(entries) != stream.frames:
         return None
-    stamps: list[Fraction] = []
+    stamps: list[int] = []
     size, late, whole = path.stat().st_size, 0, True
     for entry in entries:
         whole = whole and entry.pos + entry.size <= size
         if not entry.is_discard:
             late += late == len(stamps) and not entry.is_keyframe
-            stamps.append(int(entry.timestamp) * stream.time_base)
+            stamps.append(int(entry.timestamp))
     single = stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
-    return _Found(stamps, Fraction(0), whole and single and late == 0, late, not whole)
+    return _Found(stamps, 0, whole and single and late == 0, late, not whole)
 
 
 def _demuxed(container: InputContainer, stream: VideoStream) -> _Found:
     """The same from all packets."""
     single = stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET and not _loose(container)
     decoding_order = container.format.name == "avi"
-    stamps: list[Fraction] = []
-    late, last, joins = 0, Fraction(0), joins_of(stream, container)
+    stamps: list[int] = []
+    late, last, joins = 0, 0, joins_of(stream, container)
     try:
         for packet in container.demux(stream):
             if packet.size == 0:
                 continue
-            shift = joins.shift(packet)
+            packet = joins.moved(packet)
             if packet.is_discard:
                 continue
             single = single and not packet.is_corrupt
             late += late == len(stamps) and not packet.is_keyframe
             at = packet.dts if packet.pts is None or (decoding_order and packet.dts is not None) else packet.pts
-            step = packet.time_base or stream.time_base
-            if at is None or step is None:
+            if at is None:
                 single = False
                 continue
-            stamps.append(at * step + shift)
-            last = (packet.duration or 0) * step
+            stamps.append(at)
+            last = packet.duration or 0
     except (av.error.FFmpegError, OSError):
         single = False
     return _Found(stamps, last, single and late == 0, late, False)
