@@ -113,6 +113,17 @@ def copied(
     return target
 
 
+def spoilt(path: Path, first: int, after: int) -> Path:
+    """Overwrite packets of the picture, from number `first` to before `after`, so that they cannot be decoded."""
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for at, size in places[first:after]:
+        data[at : at + size] = bytes(size)
+    path.write_bytes(bytes(data))
+    return path
+
+
 def relayed(source: Path, target: Path) -> tuple[Path, list[str]]:
     """Read a driver and write its frames with its sound, as the program does; the path, and what was said."""
     clip = open_clip(source)

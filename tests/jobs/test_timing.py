@@ -18,7 +18,7 @@ from mien.jobs.options import AnimateOptions
 from mien.jobs.report import AnimateReport
 from mien.media import open_clip, write_video
 from samples import DrawnFaceReader, job_pipeline, talking_frames
-from timed_samples import Flashing, flashing, shown
+from timed_samples import Flashing, flashing, shown, spoilt
 from tiny_dex import tiny_dex_pipeline
 
 PIPE, DEX = job_pipeline(), tiny_dex_pipeline()
@@ -27,14 +27,7 @@ PIPE, DEX = job_pipeline(), tiny_dex_pipeline()
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 frames at 25 a second with a flash and a beep at 0.88 seconds; frames 4 to 9 cannot be decoded."""
-    path = flashing(tmp_path_factory.mktemp("damaged") / "a.mp4", Flashing(frames=30, flash=22))
-    with av.open(str(path)) as container:
-        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    for at, size in places[4:10]:
-        data[at : at + size] = bytes(size)
-    path.write_bytes(bytes(data))
-    return path
+    return spoilt(flashing(tmp_path_factory.mktemp("damaged") / "a.mp4", Flashing(frames=30, flash=22)), 4, 10)
 
 
 @pytest.fixture(scope="module")

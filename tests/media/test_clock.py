@@ -15,7 +15,7 @@ import pytest
 from media_samples import make_video, numbered
 from mien.media import evened, open_clip, part_of
 from mien.media.clock import even_rate, is_uneven, on_grid, steady
-from timed_samples import Change, Flashing, copied, flashing, relayed, shown
+from timed_samples import Change, Flashing, copied, flashing, relayed, shown, spoilt
 
 FRAME = Fraction(1, 25)
 PCM = replace(Flashing(), frames=60, flash=45, sound="pcm_s16le")
@@ -133,13 +133,7 @@ def test_an_unused_picture_that_begins_later_does_not_count(tmp_path: Path, suff
 
 
 def test_frames_that_cannot_be_decoded_leave_a_gap(tmp_path: Path) -> None:
-    source = flashing(tmp_path / "a.mp4")
-    with av.open(str(source)) as container:
-        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
-    data = bytearray(source.read_bytes())
-    for at, size in places[8:20]:
-        data[at : at + size] = bytes(size)
-    source.write_bytes(bytes(data))
+    source = spoilt(flashing(tmp_path / "a.mp4"), 8, 20)
     said = in_step(source, tmp_path / "b.mp4", [1.2], 38)
     assert said == [f"{source} is damaged or cut off: 12 of 50 frames are missing."]
     clip = evened(open_clip(source))
