@@ -17,7 +17,7 @@ from mien.faces import FaceReader, TrackReport
 from mien.geometry import SquareCrop, paste_back, portrait_crop
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.progress import Progress
-from mien.media import Clip, open_clip, part_of
+from mien.media import Clip, evened, open_clip, part_of
 from mien.models.reenactor import Reenactor
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
 from mien.motion.landmark_residual import MeasuredFace
@@ -53,7 +53,7 @@ def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
         raise InputError(
             f"{source.info.path} is a video, which needs a driver that moves, but {driver.info.path} is one"
         )
-    source, driver = part_of(source, rate=rate), part_of(driver, rate=rate)
+    source, driver = evened(source, rate), evened(driver)
     frames = min(source.count(), driver.count())
     said: tuple[str, ...] = ()
     if source.count() != driver.count():

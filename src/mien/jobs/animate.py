@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -228,7 +227,7 @@ def _write_video(job: _Job, progress: Progress) -> AnimateReport:
         track = _track(job, job.portrait, *read_faces(job.clip, job.reader, progress))
         # a damaged clip may give fewer frames than its index promises
         job = replace(job, frames=len(track.faces))
-        times = _times(job.clip)
+        writer.timestamps, times = job.clip.info.variable_rate, _times(job.clip)
         side_by_side = None
         drivers = iter(job.clip)
         for frame in _frames(job, track, progress):
@@ -324,9 +323,9 @@ def _squares(
     return resumed(kept, squares)
 
 
-def _times(clip: Clip) -> Iterator[Fraction | None]:
-    """The frames' own times where they are uneven; None where the rate says it all."""
-    return (clip.start + time for _, time in clip.timed()) if clip.info.variable_rate else repeat(None)
+def _times(clip: Clip) -> Iterator[Fraction]:
+    """The frames' times on the clock of the file, once the clip was read: damage and lost frames leave gaps."""
+    return (clip.start + moment for moment in clip.moments())
 
 
 def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:

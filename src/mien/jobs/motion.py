@@ -25,7 +25,7 @@ from mien.geometry import driver_crop
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.options import checked_rate, parse_rate
 from mien.jobs.run.progress import Progress, Silent
-from mien.media import Clip, ClipInfo, open_clip
+from mien.media import Clip, ClipInfo, evened, open_clip
 from mien.media.files import readable_file, whole_file
 from mien.models.dex_portrait import Motion
 from mien.models.dex_portrait.driving import steadied
@@ -95,7 +95,7 @@ def extract_motion(
     output = _output(options)
     with ExitStack() as stack:
         progress.stage("Loading", None)
-        clip = open_clip(options.clip, fps=options.fps)
+        clip = evened(open_clip(options.clip, fps=options.fps))  # a template knows frames by number
         if pipe is None:
             pipe = load_dex_pipeline(options.model, options.device, options.dtype)
         if reader is None:
