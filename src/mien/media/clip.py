@@ -15,8 +15,9 @@ from av.video.stream import VideoStream
 
 from mien.errors import InputError
 from mien.media import probe
-from mien.media.colour import ToRGB
+from mien.media.colour import ToRGB, matrix_and_range
 from mien.media.files import IMAGE_SUFFIXES, readable_file, unreadable
+from mien.media.hdr import ColourSpace, exposed, space_of
 from mien.media.image import image_size, read_image
 from mien.media.probe import ClipInfo
 
@@ -97,6 +98,8 @@ class _VideoClip(Clip):
             self._stored_size = probe.square_size(stream, first)
             self._turns, self._mirrored = probe.orientation(first)
             has_audio = probe.sound_stream(container) is not None
+            self._space, self._scaling = space_of(first, stream), matrix_and_range(first)
+            self._exposed: ColourSpace | None = None
         # A second opening, because the first has read ahead and not every container can go back.
         with probe.opened(path) as container:
             stream = probe.video_stream(container, path)
@@ -122,7 +125,7 @@ class _VideoClip(Clip):
         self._damaged = False
 
     def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
-        to_rgb, done = ToRGB(), 0
+        to_rgb, done = ToRGB(self._mapped_space()), 0
         with probe.opened(self.info.path) as container:
             stream = probe.video_stream(container, self.info.path)
             stream.thread_type = "AUTO"
@@ -146,6 +149,14 @@ class _VideoClip(Clip):
                 self._count = self._count_by_decoding()
             self.info = replace(self.info, frames=self._count, duration=self._count / self.info.rate)
         return self._count
+
+    def _mapped_space(self) -> ColourSpace | None:
+        """The clip's colour space, exposed for its brightness, if it is not that of plain video."""
+        if self._space is not None and self._exposed is None:
+            with probe.opened(self.info.path) as container:
+                stream = probe.video_stream(container, self.info.path)
+                self._exposed = exposed(self._space, container, stream, self._scaling)
+        return self._exposed
 
     def _count_by_decoding(self) -> int:
         with probe.opened(self.info.path) as container:
