@@ -15,10 +15,12 @@ from av.video.stream import VideoStream
 
 from mien.errors import InputError
 from mien.media import probe
+from mien.media.animated import animation_frames, animation_timing
 from mien.media.colour import ToRGB, matrix_and_range
-from mien.media.files import IMAGE_SUFFIXES, readable_file, unreadable
+from mien.media.files import readable_file, unreadable
 from mien.media.hdr import ColourSpace, exposed, space_of
 from mien.media.image import image_size, read_image
+from mien.media.kind import is_gif, kind_of
 from mien.media.probe import ClipInfo
 
 _STILL_RATE = Fraction(25)
@@ -59,9 +61,10 @@ class Clip:
 
 
 def open_clip(path: str | Path, *, fps: Fraction | None = None) -> Clip:
-    """Open a video (MP4, MOV, WebM, MKV, animated GIF, ...), an image, or a folder of images in natural order.
+    """Open a video (MP4, MOV, WebM, MKV, ...), an image, an animated one (GIF, WebP, PNG), or a folder of images.
 
-    fps: frames per second of an image or a folder (25 by default); a video keeps its own rate.
+    What a file is, its content says, not its name. The images of a folder are taken in natural order.
+    fps: frames per second of an image or a folder (25 by default); what moves keeps its own rate.
     Raises InputError if nothing there can be read.
     """
     path = Path(path)
@@ -75,12 +78,10 @@ def open_clip(path: str | Path, *, fps: Fraction | None = None) -> Clip:
     if is_folder:
         return _FolderClip(path, rate)
     readable_file(path, "video or image")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    kind = kind_of(path)
+    if kind == "image":
         return _ImageClip(path, rate)
-    clip = _VideoClip(path)
-    if path.suffix.lower() == ".gif" and clip.count() == 1:
-        return _ImageClip(path, rate)
-    return clip
+    return _AnimationClip(path) if kind == "animation" and not is_gif(path) else _VideoClip(path)
 
 
 def read_video(path: str | Path) -> Clip:
@@ -242,6 +243,22 @@ class _ImageClip(Clip):
         return 1
 
 
+class _AnimationClip(Clip):
+    """An animated WebP, PNG or AVIF. `kind` is "video", for that is how it is shown."""
+
+    def __init__(self, path: Path) -> None:
+        (width, height), timing = image_size(path), animation_timing(path)
+        self._times = timing.times
+        info = ClipInfo(path, "video", width, height, timing.rate, len(timing.times), timing.length)
+        super().__init__(replace(info, variable_rate=not timing.even))
+
+    def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
+        yield from zip(animation_frames(self.info.path), self._times, strict=True)
+
+    def count(self) -> int:
+        return len(self._times)
+
+
 class _FolderClip(Clip):
     def __init__(self, path: Path, rate: Fraction) -> None:
         try:
@@ -278,7 +295,7 @@ class _FolderClip(Clip):
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return not path.name.startswith(".") and path.is_file() and kind_of(path) in ("image", "animation")
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

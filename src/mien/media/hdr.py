@@ -74,29 +74,43 @@ def space_of(frame: av.VideoFrame, stream: VideoStream) -> ColourSpace | None:
     context = stream.codec_context
     # Only newer versions of PyAV show the tags of frames; those of the stream are the same.
     transfer, primaries = (
-        int(getattr(frame, name, None) or getattr(context, name, None) or 2) for name in ("color_trc", "color_primaries")
+        int(getattr(frame, name, None) or getattr(context, name, None) or 2)
+        for name in ("color_trc", "color_primaries")
     )
+    return coded_space(transfer, primaries)
+
+
+def coded_space(transfer: int, primaries: int) -> ColourSpace | None:
+    """The colour space by H.273's numbers; None for BT.709, sRGB and what is near them."""
     if transfer not in (PQ, HLG):
         return ColourSpace(transfer, primaries) if primaries in (_BT2020, _DCI, _P3) else None
     return ColourSpace(transfer, primaries if primaries in _CHROMATICITIES else _BT2020)
 
 
 def exposed(space: ColourSpace, container: InputContainer, stream: VideoStream, scaling: dict[str, Any]) -> ColourSpace:
-    """The same space with white and peak set for a clip, by a few frames from all over it.
+    """`exposed_by` a few frames from all over a clip. scaling: how the scaler is told of their matrix and range."""
+    scaler = VideoReformatter()
+    options = {**scaling, "interpolation": "POINT"}  # an average would hide small highlights
+
+    def samples() -> Iterator[Floats]:
+        for frame in _spread_frames(container, stream):
+            shrink = min(1.0, _SAMPLE_SIDE / max(frame.width, frame.height))
+            width, height = (max(1, round(side * shrink)) for side in (frame.width, frame.height))
+            small = scaler.reformat(frame, width=width, height=height, format="rgb48le", **options)
+            yield small.to_ndarray() / 65535.0
+
+    return exposed_by(space, samples()) if space.is_hdr else space
+
+
+def exposed_by(space: ColourSpace, samples: Iterable[Floats]) -> ColourSpace:
+    """The same space with white and peak set by samples of the pictures, code values ``[h, w, 3]``, 0 to 1.
 
     White is chosen so that the picture is as bright on average as pictures are; it lies between paper's white and the
     brightest colour there is. So an ordinary scene looks ordinary, and nothing is lost where nothing is brighter.
-    scaling: what the scaler is told of the frames' matrix and range.
     """
-    if not space.is_hdr:
-        return space
-    scaler, means, peak = VideoReformatter(), [], 0.0
-    for frame in _spread_frames(container, stream):
-        shrink = min(1.0, _SAMPLE_SIDE / max(frame.width, frame.height))
-        width, height = (max(1, round(side * shrink)) for side in (frame.width, frame.height))
-        options = {**scaling, "interpolation": "POINT"}  # an average would hide small highlights
-        small = scaler.reformat(frame, width=width, height=height, format="rgb48le", **options)
-        light = emitted(small.to_ndarray() / 65535.0, space)
+    means, peak = [], 0.0
+    for codes in samples if space.is_hdr else ():
+        light = emitted(codes, space)
         means.append(float((light @ _to_xyz(space.primaries)[1]).mean()))
         peak = max(peak, float(np.percentile(light.max(axis=-1), _BRIGHTEST)))
     if not means:
@@ -236,5 +250,4 @@ def _spread_frames(container: InputContainer, stream: VideoStream) -> Iterator[a
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    for frame in container.decode(stream):
-        yield frame  # type: ignore[misc]  # a video stream gives video frames
+    yield from container.decode(stream)  # type: ignore[misc]  # a video stream gives video frames
