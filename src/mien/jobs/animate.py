@@ -34,7 +34,7 @@ from mien.jobs.outputs import (
     resolve_output,
     start_frames,
 )
-from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
+from mien.jobs.portrait import Portrait, find_portrait, portrait_notes, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
 from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
@@ -152,6 +152,7 @@ def _prepare(
     clip = open_driver(options)
     output = resolve_output(options, clip.info.kind == "image")
     source, clip, notes = open_source(options, clip)
+    notes += portrait_notes(options.portraits)
     images = [] if source else [read_portrait_image(path) for path in options.portraits]
     start = None if options.start_from is None else open_clip(options.start_from)
     if reader is None:

@@ -25,7 +25,7 @@ from mien.jobs.models import load_dex_pipeline
 from mien.jobs.motion import is_template, load_template, read_clip_motion
 from mien.jobs.options import GAINS, MOST_GAIN, AnimateOptions, check_number
 from mien.jobs.outputs import IMAGE_SUFFIXES, finished_frames, preview_frame, preview_path, resolve_output
-from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
+from mien.jobs.portrait import Portrait, find_portrait, portrait_notes, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
 from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
@@ -214,7 +214,8 @@ def _prepare(
         for index, (path, image) in enumerate(zip(options.portraits, images, strict=True))
     ]
     provenance = Provenance.of(options, request_digest(options))
-    return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources, provenance)
+    told = list(portrait_notes(options.portraits))
+    return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources, provenance, told)
 
 
 def _load(options: DexOptions) -> DeXPortraitPipeline:

@@ -18,7 +18,7 @@ from mien.jobs.face_change import FaceChange, HeadMove
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.motion import is_template, load_template, read_clip_motion
 from mien.jobs.outputs import finished_frames, resolve_output
-from mien.jobs.portrait import find_portrait, read_portrait_image
+from mien.jobs.portrait import find_portrait, picture_info, portrait_notes, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
 from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
@@ -97,8 +97,9 @@ def edit(
     (frame,) = finished_frames([square], portrait, options.paste_back)
     write_signed_image(output, frame, Provenance.of(options, request), options.watermark)
     size = (frame.shape[1], frame.shape[0])
-    report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares())
-    return replace(report, record=write_record(report, open_clip(options.portraits[0]).info, request))
+    notes = portrait_notes(options.portraits)
+    report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares(), warnings=notes)
+    return replace(report, record=write_record(report, picture_info(options.portraits[0], image), request))
 
 
 def turned_pose(own: Motion, options: EditOptions) -> Motion:

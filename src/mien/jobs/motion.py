@@ -25,9 +25,10 @@ from mien.geometry import driver_crop
 from mien.jobs.driver import read_faces
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.options import checked_rate, parse_rate
+from mien.jobs.outputs import checked_place
 from mien.jobs.progress import Progress, Silent
 from mien.media import Clip, ClipInfo, open_clip
-from mien.media.files import readable_file, whole_file
+from mien.media.files import readable_file, readable_name, whole_file
 from mien.models.dex_portrait import Motion
 from mien.models.dex_portrait.driving import steadied
 from mien.models.dex_portrait.pose import CODE
@@ -163,7 +164,7 @@ def save_template(template: MotionTemplate, source: str) -> None:
         "version": str(VERSION),
         "encoder": template.encoder,
         "rate": str(template.rate),
-        "source": source,
+        "source": readable_name(source),
         "mien": __version__,
     }
     with whole_file(template.path) as temporary:
@@ -203,7 +204,7 @@ def load_template(path: Path, encoder: str, width: int) -> MotionTemplate:
 
 
 def _output(options: MotionOptions) -> Path:
-    output = options.output
+    output = checked_place(options.output)
     if output.is_dir():
         output = output / f"{options.clip.stem}{_SUFFIX}"
     if output.suffix.lower() != _SUFFIX:

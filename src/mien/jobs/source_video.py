@@ -51,7 +51,9 @@ def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
     rate = driver.info.rate
     if driver.info.kind == "image":
         raise InputError(
-            f"{source.info.path} is a video, which needs a driver that moves, but {driver.info.path} is one"
+            f"{source.info.path} is a video as the source, which needs a driver that moves, but the driver"
+            f" {driver.info.path} is a picture: give a video with -d, or, if they were swapped, the picture with -s and"
+            " the video with -d"
         )
     source, driver = part_of(source, rate=rate), part_of(driver, rate=rate)
     frames = min(source.count(), driver.count())

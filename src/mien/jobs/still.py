@@ -19,12 +19,11 @@ from mien.jobs.keypoints import own_face, portrait_motion
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions, check_number
 from mien.jobs.outputs import finished_frames, resolve_output
-from mien.jobs.portrait import Portrait, find_portrait, read_portrait_image
+from mien.jobs.portrait import Portrait, find_portrait, picture_info, portrait_notes, read_portrait_image
 from mien.jobs.progress import Progress, Silent, TimedProgress
 from mien.jobs.provenance import Provenance, write_signed_image
 from mien.jobs.record import write_record
 from mien.jobs.request import request_digest
-from mien.media import open_clip
 from mien.models.reenactor import Reenactor
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment
@@ -137,5 +136,6 @@ def edit_still(
     (frame,) = finished_frames([square], editor.portrait, options.paste_back)
     write_signed_image(output, frame, Provenance.of(options, request), options.watermark)
     timed.reach(1.0)
-    report = AnimateReport(options, output, None, None, 1, (frame.shape[1], frame.shape[0]), shares=timed.shares())
-    return replace(report, record=write_record(report, open_clip(path).info, request))
+    size, notes = (frame.shape[1], frame.shape[0]), portrait_notes(options.portraits)
+    report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares(), warnings=notes)
+    return replace(report, record=write_record(report, picture_info(path, image), request))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -56,14 +57,9 @@ def is_gif(path: Path) -> bool:
     return _head(path).startswith(b"GIF8")
 
 
-def is_still(path: Path) -> bool:
-    """Whether a file shows one picture that does not move."""
-    return kind_of(path) == "image"
-
-
-def moves(path: Path) -> bool:
-    """Whether a file is a video; an animated picture counts as a picture here."""
-    return kind_of(path) == "video"
+def files_of_kind(folder: Path, kinds: Collection[Kind]) -> list[Path]:
+    """The files of a folder that are of one of some kinds, by name; hidden ones are passed over. Raises OSError."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and kind_of(path) in kinds)
 
 
 def _head(path: Path) -> bytes:
