@@ -135,7 +135,7 @@ def test_the_command(folder: Path, tiny_model: Path, drawn_reader: DrawnFaceRead
         ({"jobs": "a.csv", "portraits": "people", "drivers": "drivers"}, "either a table"),
         ({"portraits": "gone", "drivers": "drivers"}, "gone does not exist"),
         ({"portraits": "drivers/driver.mp4", "drivers": "drivers", "out": "people/portrait.png"}, "cannot be written"),
-        ({"portraits": ".", "drivers": "drivers"}, "holds none"),
+        ({"portraits": ".", "drivers": "drivers"}, "holds no pictures"),
         ({"jobs": "gone.csv"}, "gone.csv does not exist"),
         ({"jobs": "people"}, "no table of jobs"),
         ({"jobs": "a.csv", "workers": 0}, "--workers"),

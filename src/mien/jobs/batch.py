@@ -17,7 +17,7 @@ from mien.jobs.progress import Progress, Silent
 from mien.jobs.request import is_finished, request_digest
 from mien.jobs.systems import job_of
 from mien.jobs.workers import Outcome, spread, work_in
-from mien.media.files import readable_name, remove_quietly, unreadable, unwritable, whole_file
+from mien.media.files import missing, readable_name, remove_quietly, unreadable, unwritable, whole_file
 from mien.media.kind import Kind, files_of_kind
 
 FAILURES = "failures.csv"
@@ -145,7 +145,7 @@ def _files(place: Path, kinds: tuple[Kind, ...], what: str, holds: str) -> list[
         if place.is_file():
             return [place]
         if not place.is_dir():
-            raise InputError(f"--{what} {place} does not exist: give a file, or a folder of {what}")
+            raise InputError(f"--{what}: {missing(place, f'file or a folder of {what}')}")
         found = files_of_kind(place, kinds)
     except OSError as error:
         raise unreadable(place, error) from error

@@ -51,9 +51,8 @@ def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
     rate = driver.info.rate
     if driver.info.kind == "image":
         raise InputError(
-            f"{source.info.path} is a video as the source, which needs a driver that moves, but the driver"
-            f" {driver.info.path} is a picture: give a video with -d, or, if they were swapped, the picture with -s and"
-            " the video with -d"
+            f"the source {source.info.path} is a video, but the driver {driver.info.path} is a picture, which does not"
+            " move: if they were swapped, give the picture with -s and the video with -d"
         )
     source, driver = part_of(source, rate=rate), part_of(driver, rate=rate)
     frames = min(source.count(), driver.count())

@@ -44,7 +44,7 @@ def readable_file(path: Path, what: str = "file") -> Path:
         if path.is_dir():
             raise InputError(f"{path} is a folder; give {_a(what)} instead.")
         if not path.exists():
-            raise _missing(path, what)
+            raise missing(path, what)
         if not path.is_file():
             raise InputError(f"{path} is a device or a pipe; give {_a(what)} instead.")
         if path.stat().st_size == 0:
@@ -60,10 +60,14 @@ def _a(what: str) -> str:
     return f"{'an' if what[:1] in 'aeiou' else 'a'} {what}"
 
 
-def _missing(path: Path, what: str) -> InputError:
+def missing(path: Path, what: str) -> InputError:
+    """The InputError that says why there is no `path`, and what to give instead. what: such as "video or image"."""
     address = _ADDRESS.match(str(path))
     if address:
-        shown = f"{address[1]}://{str(path)[address.end() :]}"
+        rest = str(path)[address.end() :]
+        if address[1].lower() == "file":
+            return InputError(f"file:///{rest} is an address, which is not read; give the path /{rest} instead.")
+        shown = f"{address[1]}://{rest}"
         return InputError(f"{shown} is an address, and nothing is fetched from the net; download it and give the file.")
     if str(path) == "-":
         return InputError(f"- would be what another program writes, which is not read; give {_a(what)} instead.")
