@@ -93,11 +93,25 @@ def _is_video(head: bytes) -> bool:
         return _brands(head)[0] not in (*_PICTURE_BRANDS, *_SOUND_BRANDS)
     if head[:4] == b"RIFF":
         return head[8:11] == b"AVI"
-    stamped = 4 if head[4:5] == b"G" and head[:1] != b"G" else 0  # cameras put four bytes before every packet
-    packets = head[stamped :: _PACKET + stamped][:10]
-    if len(packets) > 2 and set(packets) == {ord("G")}:
+    stamped = head[4 :: _PACKET + 4][:10]  # cameras put four bytes before every packet of a transport stream
+    if _is_transport_stream(head) or (len(stamped) > 2 and set(stamped) == {ord("G")}):
         return True
     return head.startswith(_VIDEOS) or head[4:8] in _BOXES
+
+
+def stream_format(path: Path) -> str | None:
+    """FFmpeg's name of a format that it does not recognize surely enough under a picture's name; None for others."""
+    head = _head(path)
+    if not _is_video(head):
+        return None
+    if head.startswith(b"\0\0\x01\xba"):
+        return "mpeg"
+    return "mpegts" if _is_transport_stream(head) else None
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    packets = head[::_PACKET][:10]
+    return len(packets) > 2 and set(packets) == {ord("G")}
 
 
 def _is_known_other(head: bytes) -> bool:

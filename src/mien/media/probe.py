@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from mien.errors import InputError
 from mien.media.files import readable_file, unreadable
+from mien.media.kind import stream_format
 
 # Only real media containers: playlists and scripts (hls, concat, ...) would let a file name other files or addresses.
 _CONTAINERS = (
@@ -70,6 +71,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
         container = av.open(
             # Absolute, because FFmpeg reads "a:b.mp4" as an address.
             str(path.absolute()),
+            format=stream_format(path),
             container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
             metadata_errors="replace",
         )
