@@ -170,6 +170,10 @@ CASES: dict[str, tuple[Callable[[Place], list[str]], str]] = {
         lambda p: p.good(**{"-s": p.inputs / "driver.mp4"}),
         "driver.mp4 as a source needs a model that moves by read landmarks",
     ),
+    "portrait is a picture beside a video": (
+        lambda p: p.good(**{"-s": [p.inputs / "portrait.png", p.inputs / "driver.mp4"]}),
+        "driver.mp4 is a video and goes alone",
+    ),
     "portrait is a video beside a picture": (
         lambda p: p.good(**{"-s": [p.inputs / "driver.mp4", p.inputs / "portrait.png"]}),
         "goes alone",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError, MienError
+from mien.errors import InputError, MienError, OutputError
 from mien.jobs.claim import tidy
 from mien.jobs.job_table import Job, column_names, make_jobs, read_jobs
 from mien.jobs.models import load_pipeline
@@ -91,7 +91,8 @@ def run_batch(options: BatchOptions, progress: Progress) -> BatchReport:
 
     Raises InputError for a table that cannot be used, MienError if the work cannot go on.
     """
-    checked_place(options.out)
+    if checked_place(options.out).is_file():
+        raise OutputError(f"{options.out} is a file, but the results go into a folder: choose another name")
     jobs = batch_jobs(options)
     outcome = Outcome()
     todo: dict[str, Job] = {}

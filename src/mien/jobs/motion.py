@@ -28,7 +28,7 @@ from mien.jobs.options import checked_rate, parse_rate
 from mien.jobs.outputs import checked_place
 from mien.jobs.progress import Progress, Silent
 from mien.media import Clip, ClipInfo, open_clip
-from mien.media.files import readable_file, readable_name, whole_file
+from mien.media.files import readable_file, readable_name, utf8_path, whole_file
 from mien.models.dex_portrait import Motion
 from mien.models.dex_portrait.driving import steadied
 from mien.models.dex_portrait.pose import CODE
@@ -150,7 +150,7 @@ def is_template(path: Path) -> bool:
     if path.suffix.lower() != _SUFFIX or not path.is_file():
         return False
     try:
-        with safe_open(path, "pt") as file:
+        with utf8_path(path) as found, safe_open(found, "pt") as file:
             return (file.metadata() or {}).get("format") == FORMAT
     except (SafetensorError, OSError):
         return False
@@ -178,7 +178,7 @@ def load_template(path: Path, encoder: str, width: int) -> MotionTemplate:
     """
     readable_file(path, "motion template")
     try:
-        with safe_open(path, "pt") as file:
+        with utf8_path(path) as found, safe_open(found, "pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
         template = MotionTemplate(

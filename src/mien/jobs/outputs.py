@@ -84,6 +84,9 @@ def checked_place(output: Path) -> Path:
 def _check_place(written: Path, inputs: list[Path]) -> None:
     if any(_same(written, path) for path in inputs):
         raise OutputError(f"{written} is one of the inputs: choose another name for the output")
+    in_the_way = next((folder for folder in written.parents if folder.is_file()), None)
+    if in_the_way is not None:
+        raise OutputError(f"{written} cannot be written: {in_the_way} is a file and no folder; choose another folder")
     if written.is_dir():
         raise OutputError(f"{written} is a folder: choose another name for the output")
     # A read-only file could be replaced nevertheless, which nobody expects.

@@ -33,9 +33,9 @@ def open_source(options: AnimateOptions, driver: Clip) -> tuple[Clip | None, Cli
 
     Raises InputError if it cannot be read, or for options that a video has no use for.
     """
-    if not any(is_video(path) for path in options.portraits):
+    path = next((path for path in options.portraits if is_video(path)), None)
+    if path is None:
         return None, driver, ()
-    path = options.portraits[0]
     for name, given in {
         "another portrait": len(options.portraits) > 1,
         "--start-from": options.start_from is not None,

@@ -86,6 +86,19 @@ def readable_name(name: object) -> str:
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+@contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """A path to the same file for libraries that take UTF-8 names only, such as safetensors, while the block runs.
+
+    Raises OSError if the file cannot be opened.
+    """
+    if readable_name(path) == str(path) or os.name == "nt":
+        yield path
+        return
+    with path.open("rb") as file:
+        yield Path(f"/dev/fd/{file.fileno()}")
+
+
 def json_bytes(content: Any, indent: int) -> bytes:
     """JSON as UTF-8. Names that are not UTF-8 are escaped, and come back as they were when the file is loaded."""
     text = json.dumps(content, indent=indent, ensure_ascii=False) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image, ImageCms
 from mien.media.hdr import ColourSpace, ToBT709, coded_space, exposed_by
 
 _HEAD = 1 << 16  # bytes of an AVIF file before its pixels
-_INTEROPERABILITY, _INDEX = 0xA005, 1  # EXIF: the tag of the directory, and that of the index inside it
+_CAMERA, _INTEROPERABILITY, _INDEX = 0x8769, 0xA005, 1  # EXIF: two directories, and a tag in the second
 # Adobe RGB (1998), 4.3.4: linear light to XYZ (D65), times XYZ to BT.709
 _ADOBE_TO_SRGB = np.array([[1.39836, -0.39836, 0.0], [0.0, 1.0, 0.0], [0.0, -0.04293, 1.04293]], np.float32)
 _ADOBE_GAMMA = 563 / 256
@@ -115,9 +116,11 @@ def _is_adobe_rgb(image: Image.Image) -> bool:
     """Whether a camera says so without a profile: the DCF's optional colour space, interoperability index R03."""
     if image.format not in ("JPEG", "MPO", "TIFF"):
         return False
-    index = image.getexif().get_ifd(0x8769).get(_INTEROPERABILITY)
-    if isinstance(index, dict):
-        index = index.get(_INDEX)
+    try:
+        exif = image.getexif()
+        index = exif.get_ifd(_INTEROPERABILITY).get(_INDEX) if _INTEROPERABILITY in exif.get_ifd(_CAMERA) else None
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
+        return False  # tags that cannot be read say nothing
     return isinstance(index, (str, bytes)) and index[:3] in ("R03", b"R03")
 
 
