@@ -143,9 +143,9 @@ def test_an_ordinary_scene_with_highlights_keeps_its_middle_bright() -> None:
     nits = np.full((50, 50, 3), 40.0)
     nits[10:30, 10:30], nits[30:40, 10:20], nits[2:5, 2:5] = 60.0, 203.0, 1000.0
     space = exposed_by(ColourSpace(PQ, BT2020), [pq(nits)])
-    assert space.white < 400 and space.peak == 1000
+    assert space.white < 500 and space.peak == 1000
     face, paper, lamp = to_bt709(pq(np.array([[60.0] * 3, [203.0] * 3, [1000.0] * 3])), space)[:, 1] * 255
-    assert 120 < face < paper < 254 and lamp == pytest.approx(255, abs=0.5) and paper > 180
+    assert 100 < face < paper < 254 and lamp == pytest.approx(255, abs=0.5) and paper > 180
 
 
 def test_code_values_are_the_standards_light() -> None:

@@ -39,10 +39,10 @@ _HLG_PEAK = 1000.0  # cd/m2 of the display for which HLG's gamma is 1.2
 _PQ_PEAK = 10_000.0
 _PAPER = 203.0  # cd/m2
 _SDR_PEAK = 100.0  # cd/m2, the white of plain video
-_GRADED = (_SDR_PEAK, _PAPER, 1000.0, 4000.0)  # cd/m2: peaks for which video is made
-_NEAR = 1.25  # so far from one of them a clip's measured peak may lie: few pictures hold the very brightest colour
+_GRADED = (_SDR_PEAK, _PAPER, 1000.0, 4000.0, _PQ_PEAK)  # cd/m2: peaks for which video in PQ is made
+_OVERSHOOT = 1.25  # how far above them coding may push the brightest colours
 _BRIGHTEST = 99.99  # percentile; above it noise and coding overshoot
-_MIDDLE = 0.18  # of white: what a well exposed picture is on average
+_MIDDLE = 0.12  # of white: portraits are at least as bright on average, but for those taken in the dark
 _KNEE = 0.75  # of white: darker colours stay as they are where brighter ones are pressed together
 _GAMMA = 2.4  # BT.1886
 _LEVEL = 8  # of the Hald picture: a cube of 64 colours a side
@@ -97,7 +97,7 @@ def exposed(space: ColourSpace, container: InputContainer, stream: VideoStream, 
             shrink = min(1.0, _SAMPLE_SIDE / max(frame.width, frame.height))
             width, height = (max(1, round(side * shrink)) for side in (frame.width, frame.height))
             small = scaler.reformat(frame, width=width, height=height, format="rgb48le", **options)
-            yield small.to_ndarray() / 65535.0
+            yield np.asarray(small.to_ndarray(), np.float64) / 65535
 
     return exposed_by(space, samples()) if space.is_hdr else space
 
@@ -105,8 +105,9 @@ def exposed(space: ColourSpace, container: InputContainer, stream: VideoStream, 
 def exposed_by(space: ColourSpace, samples: Iterable[Floats]) -> ColourSpace:
     """The same space with white and peak set by samples of the pictures, code values ``[h, w, 3]``, 0 to 1.
 
-    White is chosen so that the picture is as bright on average as pictures are; it lies between paper's white and the
-    brightest colour there is. So an ordinary scene looks ordinary, and nothing is lost where nothing is brighter.
+    White is the lowest level, from paper's white up, at which the picture is not too bright on average, but at most the
+    peak that the video was made for: 1000 cd/m2 in HLG, in PQ the lowest usual one that holds the colours. So a scene
+    with a few lights in it looks ordinary, and plain video that was put into HDR comes out as it was.
     """
     means, peak = [], 0.0
     for codes in samples if space.is_hdr else ():
@@ -115,10 +116,12 @@ def exposed_by(space: ColourSpace, samples: Iterable[Floats]) -> ColourSpace:
         peak = max(peak, float(np.percentile(light.max(axis=-1), _BRIGHTEST)))
     if not means:
         return space
-    nearest = min(_GRADED, key=lambda level: abs(np.log(level / max(peak, 1e-3))))
-    peak = nearest if 1 / _NEAR < peak / nearest < _NEAR else max(peak, _SDR_PEAK)
-    white = min(max(float(np.mean(means)) / _MIDDLE, _PAPER), peak)
-    return replace(space, white=white, peak=peak)
+    graded = next(level for level in _GRADED if level >= min(peak / _OVERSHOOT, _PQ_PEAK))
+    if space.transfer == HLG:
+        graded = _HLG_PEAK
+    white = min(max(float(np.mean(means)) / _MIDDLE, _PAPER), graded)
+    # frames between the measured ones may be somewhat brighter
+    return replace(space, white=white, peak=max(white, min(graded, peak * _OVERSHOOT)))
 
 
 def emitted(codes: Floats, space: ColourSpace) -> Floats:
