@@ -17,7 +17,7 @@ from mien.errors import InputError
 from mien.jobs.progress import Progress
 from mien.jobs.workers import Outcome, spread, work_in
 from mien.media.files import missing, whole_file
-from mien.media.kind import files_of_kind
+from mien.media.kind import Kind, files_of_kind
 
 _REASON = ".reason.json"
 _MARKED = "initiative-sh/artflow-portraits"  # the repository whose pictures carry artflow.ai's mark
@@ -165,7 +165,8 @@ def measure_motion(
 
     if not clips.is_file() and not clips.is_dir():
         raise missing(clips, "clip or a folder of clips")
-    files = [clips] if clips.is_file() else files_of_kind(clips, ("video",))
+    videos: tuple[Kind, ...] = ("video",)
+    files = [clips] if clips.is_file() else files_of_kind(clips, videos)
     if not files:
         raise InputError(f"{clips} holds no video: give a clip or a folder of clips")
     model, outcome, tracks = load_head_model(head), Outcome(), []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -57,7 +57,7 @@ def is_gif(path: Path) -> bool:
     return _head(path).startswith(b"GIF8")
 
 
-def files_of_kind(folder: Path, kinds: Collection[Kind]) -> list[Path]:
+def files_of_kind(folder: Path, kinds: Sequence[Kind]) -> list[Path]:
     """The files of a folder that are of one of some kinds, by name; hidden ones are passed over. Raises OSError."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and kind_of(path) in kinds)
 
