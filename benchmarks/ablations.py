@@ -28,13 +28,13 @@ import cv2
 
 from mien.jobs.train import EXPORT
 from mien.models.face_vid2vid import NANO
-from mien.training import checkpoints
-from mien.training.face_vid2vid_stage import FaceVid2VidStage
-from mien.training.loop import train
-from mien.training.options import TrainOptions
-from mien.training.presets import Plan
-from mien.training.stage import Stage
-from mien.training.x_portrait import PortraitStage
+from mien.training.engine import checkpoints
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.stage import Stage
+from mien.training.engine.trainer import train
+from mien.training.face_vid2vid.stage import FaceVid2VidStage
+from mien.training.x_portrait.recipes import Plan
+from mien.training.x_portrait.stage import PortraitStage
 from mien.weights import bundled
 
 BACKBONE = ("vae", "empty_prompt", "appearance_reference", "unet")  # what all start from

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import cv2
 
-from mien.jobs.progress import Silent
+from mien.jobs.run.progress import Silent
 from mien.jobs.train import EXPORT, run_training
-from mien.training.dex_encoders import ABLATION, PRESET
-from mien.training.options import TrainOptions
+from mien.training.dex_portrait.encoders import ABLATION, PRESET
+from mien.training.engine.config import TrainOptions
 from mien.weights import bundled
 
 ENCODERS = {"enc": PRESET, "enc_noaug": ABLATION}

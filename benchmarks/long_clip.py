@@ -77,10 +77,10 @@ def streamed(frames: int) -> float:
 
 def kept(frames: int = 2000) -> float:
     """MiB an hour of what is kept of each frame for the second pass: readings, motions and driven keypoints."""
+    from mien.animation.driving import DriverTrack
+    from mien.animation.motion_transfer import driven_keypoints
+    from mien.animation.source import find_portrait
     from mien.faces import TrackedFace, TrackReport
-    from mien.jobs.driver import DriverTrack
-    from mien.jobs.keypoints import driven_keypoints
-    from mien.jobs.portrait import find_portrait
     from mien.pipelines.x_portrait import XPortraitPipeline
     from samples import DrawnFaceReader, draw_face
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 
 def unit_face() -> np.ndarray:
@@ -21,6 +22,12 @@ def unit_face() -> np.ndarray:
     turn = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     points[60:68] = np.stack([-0.25 * np.cos(turn), 0.5 - 0.06 * np.sin(turn)], 1)
     return points
+
+
+@pytest.fixture
+def face() -> np.ndarray:
+    """`unit_face` as a fixture."""
+    return unit_face()
 
 
 def face_points(size: int = 256) -> np.ndarray:

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import torch
 
 from mien.jobs.animate import animate
-from mien.jobs.claim import claimed
 from mien.jobs.dex import animate_dex, dex_options
 from mien.jobs.options import AnimateOptions
+from mien.jobs.run.output_lock import claimed
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.pipelines.x_portrait import XPortraitPipeline
 from samples import DrawnFaceReader, job_pipeline

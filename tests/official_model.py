@@ -15,7 +15,7 @@ from mien.interop import constants
 from mien.interop.keys import key_map, temporal_modules, unet_blocks
 from mien.interop.kit import Kit, fill, read_kit
 from mien.jobs.parity import compute_arrays
-from mien.jobs.progress import Silent
+from mien.jobs.run.progress import Silent
 from mien.models.x_portrait import VaeConfig, XPortraitConfig
 
 SALT = "home-made/"

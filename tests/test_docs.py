@@ -214,7 +214,7 @@ def test_command_lines_are_read_as_a_shell_does() -> None:
     lines = list(command_lines('L="a b"  # c\nX=1 $L \\\n    --d "e f"\n\n# g\n'))
     assert lines == [["a", "b", "--d", "e f"]]
     assert mien_words(["accelerate", "launch", "-m", "mien", "train"]) == ["train"]
-    assert mien_words(["python", "-m", "mien.training.face_labels"]) is None
+    assert mien_words(["python", "-m", "mien.training.face_reader.labels"]) is None
 
 
 def test_every_block_has_a_language_and_every_excuse_a_block() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.training.options import TrainOptions
-from mien.training.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
 
 
 class ToyModel(nn.Module):

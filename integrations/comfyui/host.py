@@ -59,7 +59,7 @@ def stop_if_cancelled() -> None:
 
 
 class NodeProgress:
-    """`mien.jobs.progress.Progress` shown in the node's bar; every report is also a chance to cancel."""
+    """`mien.jobs.run.progress.Progress` shown in the node's bar; every report is also a chance to cancel."""
 
     def __init__(self, stages: int = 2) -> None:
         """stages: 2 if a driver is read before the portrait is animated, 1 if there is none."""

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.animation.driving import control_frames, place_driver, read_faces
+from mien.animation.face_edit import FaceChange
+from mien.animation.image_edit import StillEditor
+from mien.animation.motion_transfer import MotionControl, driven_keypoints
 from mien.errors import InputError
 from mien.faces import read_portrait
-from mien.jobs.driver import control_frames, place_driver, read_faces
 from mien.jobs.edit import edit_options, turned_pose
-from mien.jobs.face_change import FaceChange
-from mien.jobs.keypoints import MotionControl, driven_keypoints
 from mien.jobs.motion import read_clip_motion
-from mien.jobs.still import StillEditor
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import nearest_pose
 from mien.pipelines.dex_portrait import DeXPortraitPipeline

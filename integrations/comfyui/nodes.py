@@ -18,7 +18,7 @@ from mien.jobs.options import DTYPES
 from . import host
 
 if TYPE_CHECKING:
-    from mien.jobs.keypoints import MotionControl
+    from mien.animation.motion_transfer import MotionControl
 
     from .motion import Sampling
     from .session import Model, Subject
@@ -140,8 +140,8 @@ class MienControl:
     def control(
         self, eyes: float, mouth: float, brows: float, head: float, relative: bool, smooth: float, fps: float
     ) -> tuple[MotionControl]:
-        from mien.geometry.motion_gains import MotionGains
-        from mien.jobs.keypoints import MotionControl
+        from mien.animation.motion_transfer import MotionControl
+        from mien.motion.gains import MotionGains
 
         return (MotionControl(MotionGains(eyes, mouth, brows, head, relative), smooth, Fraction(fps)),)
 
@@ -265,7 +265,7 @@ class MienEdit:
         expression_from: Tensor | None = None,
         **moves: float,
     ) -> tuple[Tensor]:
-        from mien.jobs.face_change import FaceChange
+        from mien.animation.face_edit import FaceChange
 
         from .motion import edit
 

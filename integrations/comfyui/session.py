@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.animation.motion_transfer import portrait_keypoints
+from mien.animation.source import Portrait, find_portrait
 from mien.errors import InputError
 from mien.faces import FaceReader, load_face_reader
-from mien.jobs.keypoints import portrait_keypoints
 from mien.jobs.models import load_dex_pipeline, load_pipeline
 from mien.jobs.options import DEVICES, AnimateOptions
-from mien.jobs.portrait import Portrait, find_portrait
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.pipelines.loading import read_json
 

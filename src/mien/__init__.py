@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mien.version import __version__
+
 if TYPE_CHECKING:
     from mien.faces import FaceReader, FaceReading, load_face_reader
     from mien.geometry import HeadPose
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from mien.media import read_video, write_video
     from mien.pipelines.dex_portrait import DeXPortraitPipeline
     from mien.pipelines.x_portrait import XPortraitPipeline
-
-__version__ = "0.1.0.dev0"
 
 _HOMES = {
     "AnimateOptions": "mien.jobs.options",

@@ -16,14 +16,15 @@ from mien.avatars.performances import make_performance
 from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.geometry import HeadPose
-from mien.geometry.keypoint_motion import closed_lips
-from mien.jobs.avatars import DriverOptions, GroupOptions, render_dataset, render_driver
-from mien.jobs.look import look
-from mien.jobs.progress import Silent
+from mien.jobs.data.avatars import DriverOptions, GroupOptions, render_dataset, render_driver
+from mien.jobs.data.look import look
+from mien.jobs.run.progress import Silent
 from mien.media import open_clip
-from mien.training import dex_encoder_data as encoder_data
-from mien.training.avatar_clips import AvatarClips
-from mien.training.pairs import Wish, draw
+from mien.motion.keypoint_motion import closed_lips
+from mien.training.data.avatar_groups import AvatarClips
+from mien.training.data.collate import draw
+from mien.training.data.types import Wish
+from mien.training.dex_portrait import encoder_data
 
 
 def roles(count: int) -> list[Role]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.jobs.avatars import GroupOptions, render_dataset
-from mien.jobs.progress import Silent
+from mien.jobs.data.avatars import GroupOptions, render_dataset
+from mien.jobs.run.progress import Silent
 
 PEOPLE, SEED = 3, 11
 

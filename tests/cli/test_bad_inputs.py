@@ -218,7 +218,7 @@ CASES: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     ),
     "video animated by a still": (
         lambda p: p.good(**{"-s": p.inputs / "driver.mp4", "-d": p.inputs / "driver.png", "-o": p.out / "out.png"}),
-        "needs a driver that moves",
+        "which does not move",
     ),
     "video without a face": (lambda p: p.good(**{"-s": p.inputs / "faceless.mp4"}), "no face was found in any frame"),
     "all faces without paste-back": (lambda p: p.good(face="all", no_paste_back=True), "leave --no-paste-back out"),

@@ -16,8 +16,8 @@ __all__ = ["dex_model", "inputs"]  # fixtures
 
 @pytest.fixture(autouse=True)
 def _reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    for job in ("animate", "dex", "edit", "motion", "still"):
-        monkeypatch.setattr(f"mien.jobs.{job}.load_face_reader", lambda *_, **__: DrawnFaceReader())
+    for module in ("jobs.animate", "jobs.dex", "jobs.edit", "jobs.motion", "animation.image_edit"):
+        monkeypatch.setattr(f"mien.{module}.load_face_reader", lambda *_, **__: DrawnFaceReader())
 
 
 def mien(*words: object) -> int:

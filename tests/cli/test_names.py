@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dex_jobs import dex_model
 from mien.cli.app import app
-from mien.jobs.provenance import read_provenance
+from mien.jobs.run.provenance import read_provenance
 from mien.media import open_clip
 from mien.media.files import json_bytes, readable_name, utf8_path
 from samples import DrawnFaceReader, drawn_reader, inputs, tiny_model
@@ -28,8 +28,8 @@ runner = CliRunner()
 
 @pytest.fixture(autouse=True)
 def _reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    for job in ("animate", "dex", "edit", "motion", "still"):
-        monkeypatch.setattr(f"mien.jobs.{job}.load_face_reader", lambda *_, **__: DrawnFaceReader())
+    for module in ("jobs.animate", "jobs.dex", "jobs.edit", "jobs.motion", "animation.image_edit"):
+        monkeypatch.setattr(f"mien.{module}.load_face_reader", lambda *_, **__: DrawnFaceReader())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mien.cli.app import app
 from mien.errors import InputError
-from mien.training.options import TrainOptions, parse_seconds
+from mien.training.engine.config import TrainOptions, parse_seconds
 
 runner = CliRunner()
 

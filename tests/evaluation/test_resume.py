@@ -23,7 +23,7 @@ from mien.evaluation.scoring import Scorer
 from mien.jobs import evaluate as job
 from mien.jobs.evaluate import EvaluateOptions, evaluate, report
 from mien.jobs.evaluation_systems import PREDICTIONS, SystemSpec
-from mien.jobs.progress import Silent
+from mien.jobs.run.progress import Silent
 from mien.media import write_video
 from samples import DrawnFaceReader
 

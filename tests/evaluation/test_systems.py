@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -152,9 +150,7 @@ def test_face_vid2vid_answers_with_what_training_exported(
         seen.append(folder)
         return lambda portrait, driving: [np.full((32, 32, 3), portrait[0, 0, 0], np.uint8) for _ in driving]
 
-    stage = ModuleType("mien.training.face_vid2vid_stage")
-    monkeypatch.setattr(stage, "load_reenactor", load, raising=False)
-    monkeypatch.setitem(sys.modules, "mien.training.face_vid2vid_stage", stage)
+    monkeypatch.setattr("mien.pipelines.face_vid2vid.load_reenactor", load)
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "model.safetensors").write_bytes(b"1")
     system = load_system(SystemSpec("F", "face-vid2vid", str(tmp_path / "f")))

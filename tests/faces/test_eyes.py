@@ -14,8 +14,8 @@ from mien.errors import InputError, WeightsError
 from mien.faces.eyes import CloserLook, save_eyes
 from mien.geometry.eye_squares import eye_squares
 from mien.models.eye_reader import EyeReader, EyeReaderConfig
-from mien.training.eye_reader import EyeReaderStage
-from mien.training.options import TrainOptions
+from mien.training.engine.config import TrainOptions
+from mien.training.face_reader.eyes import EyeReaderStage
 
 SMALL = EyeReaderConfig(channels=(4, 4, 8), squeeze=4, hidden=16)
 

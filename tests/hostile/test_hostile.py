@@ -46,8 +46,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest model, loaded once, and faces that are found at once."""
     monkeypatch.setattr("mien.pipelines.x_portrait.XPortraitPipeline.from_pretrained", lambda *_, **__: PIPE)
     monkeypatch.setattr("mien.pipelines.dex_portrait.DeXPortraitPipeline.from_pretrained", lambda *_, **__: DEX)
-    for job in ("animate", "dex", "prepare"):
-        monkeypatch.setattr(f"mien.jobs.{job}.load_face_reader", lambda *_, **__: DrawnFaceReader())
+    for module in ("jobs.animate", "jobs.dex", "jobs.data.prepare"):
+        monkeypatch.setattr(f"mien.{module}.load_face_reader", lambda *_, **__: DrawnFaceReader())
 
 
 PIPE, DEX, COMMAND = job_pipeline(), tiny_dex_pipeline(), typer.main.get_command(app)

@@ -257,8 +257,8 @@ def test_pictures_of_every_kind_become_frames(host: Host) -> None:
 
 
 def test_sliders_and_gains_are_those_of_the_command(host: Host) -> None:
-    from mien.geometry.motion_gains import MotionGains
-    from mien.jobs.face_change import SLIDERS, HeadMove
+    from mien.animation.face_edit import SLIDERS, HeadMove
+    from mien.motion.gains import MotionGains
 
     inputs = list(host.nodes["MienEdit"].INPUT_TYPES()["required"])
     assert inputs[1:-3] == [part.name for part in fields(HeadMove)] + list(SLIDERS)

@@ -11,8 +11,9 @@ import pytest
 
 from mien.diffusion import loop
 from mien.errors import InputError, OutputError
-from mien.jobs.animate import AnimateReport, animate
+from mien.jobs.animate import animate
 from mien.jobs.options import AnimateOptions
+from mien.jobs.report import AnimateReport
 from mien.media import VideoWriter, open_clip, read_alpha, read_image, write_image, write_video
 from samples import RATE, DrawnFaceReader, draw_face, job_pipeline, talking_frames
 
@@ -142,7 +143,7 @@ def test_the_preview_shows_driver_portrait_and_result(inputs: Path, tmp_path: Pa
 
 
 def read_image_like(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    from mien.jobs.outputs import fit
+    from mien.jobs.run.outputs import fit
 
     return fit(image, width, height).astype(int)
 

@@ -13,8 +13,8 @@ from mien.cli.app import app
 from mien.errors import InputError, MienError
 from mien.jobs import batch
 from mien.jobs.batch import FAILURES, BatchOptions, batch_jobs, parse_common, run_batch
-from mien.jobs.progress import Silent
-from mien.jobs.workers import Outcome, spread
+from mien.jobs.run.progress import Silent
+from mien.jobs.run.workers import Outcome, spread
 from samples import DrawnFaceReader
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mien.jobs.batch import BatchOptions, run_batch
-from mien.jobs.progress import Silent
-from mien.jobs.workers import LOCAL_RAY
+from mien.jobs.run.progress import Silent
+from mien.jobs.run.workers import LOCAL_RAY
 from mien.media import write_image, write_video
 from samples import draw_face, talking_frames
 

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mien.animation.driving import place_driver, read_faces
+from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_motion
+from mien.animation.source import find_portrait
+from mien.animation.source_video import calm_crops
 from mien.errors import InputError
-from mien.geometry.keypoint_motion import KeypointMotion
-from mien.geometry.motion_gains import MotionGains
-from mien.jobs.animate import AnimateReport, animate
-from mien.jobs.driver import place_driver, read_faces
-from mien.jobs.keypoints import MotionControl, driven_keypoints, portrait_motion
+from mien.jobs.animate import animate
 from mien.jobs.options import AnimateOptions
-from mien.jobs.portrait import find_portrait
-from mien.jobs.progress import Silent
-from mien.jobs.source_video import calm_crops
+from mien.jobs.report import AnimateReport
+from mien.jobs.run.progress import Silent
 from mien.media import VideoWriter, open_clip, write_image, write_video
+from mien.motion.gains import MotionGains
+from mien.motion.keypoint_motion import KeypointMotion
 from mien.pipelines.x_portrait import XPortraitPipeline
 from reenacting import PairReader, reenacting_pipeline
 from samples import RATE, DrawnFaceReader, draw_face, job_pipeline

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError, WeightsError
-from mien.jobs.animate import AnimateReport
 from mien.jobs.dex import animate_dex, dex_options
 from mien.jobs.motion import MotionOptions, extract_motion
+from mien.jobs.report import AnimateReport
 from mien.jobs.systems import job_of, options_of
 from mien.media import open_clip, read_image, write_image, write_video
 from samples import RATE, DrawnFaceReader, draw_face, talking_frames

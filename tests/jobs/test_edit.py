@@ -12,8 +12,8 @@ import torch
 
 from mien.errors import InputError, OutputError
 from mien.geometry import HeadPose
-from mien.jobs.animate import AnimateReport
 from mien.jobs.edit import edit, edit_options, turned_pose
+from mien.jobs.report import AnimateReport
 from mien.media import read_image, write_image
 from mien.models.dex_portrait import Motion, Pose
 from mien.models.dex_portrait.pose import code_of_head_pose

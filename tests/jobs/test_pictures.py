@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from media_samples import make_video
+from mien.animation.face_edit import FaceChange
+from mien.animation.image_edit import edit_still, still_options
 from mien.errors import InputError, OutputError
 from mien.jobs.animate import animate
 from mien.jobs.demo import FOLDER
-from mien.jobs.face_change import FaceChange
 from mien.jobs.options import AnimateOptions
-from mien.jobs.outputs import output_file
-from mien.jobs.still import edit_still, still_options
+from mien.jobs.run.outputs import output_file
 from mien.media import open_clip
 from mien.media.kind import kind_of
 from samples import BACKGROUND, DrawnFaceReader, draw_face, job_pipeline, talking_frames

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from mien.geometry import HeadPose
-from mien.geometry.reach import Reach
 from mien.models.dex_portrait import FULL, NANO, Gains, Motion, Pose, drive_expression, drive_pose
 from mien.models.dex_portrait.driving import brought_within_reach, steadied, within_reach
 from mien.models.dex_portrait.pose import (
@@ -20,6 +19,7 @@ from mien.models.dex_portrait.pose import (
 )
 from mien.models.dex_portrait.ray_map import ray_map
 from mien.models.dex_portrait.reference_warp import to_tokens, to_volume
+from mien.motion.motion_limits import Reach
 
 
 def poses(count: int, seed: int = 0, spread: float = 0.3) -> Pose:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from mien.geometry import HeadPose
-from mien.geometry.keypoint_motion import FaceMotion, KeypointMotion
 from mien.models.dex_portrait.expression_shape import ExpressionShape
+from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
 
 
 def test_codes_stand_where_scores_do() -> None:

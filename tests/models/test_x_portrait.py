@@ -9,9 +9,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.nn import functional
 
+from mien.models.sd_backbone.reference_attention import ReferenceRecorder
+from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait import NANO, SD15, ReferenceBank, build
-from mien.models.x_portrait.reference_attention import ReferenceRecorder
-from mien.models.x_portrait.temporal import TemporalModules
 from tiny import TINY, tiny_networks
 
 T = torch.tensor(301)

@@ -19,10 +19,10 @@ from keeping import Memory
 from mien.diffusion import GatedDDIMScheduler
 from mien.errors import WeightsError
 from mien.geometry import HeadPose
-from mien.geometry.keypoint_motion import FaceMotion, KeypointMotion
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.reenactor import Reenactor, ReenactorConfig
+from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
 from mien.pipelines.dex_portrait import PARTS, DeXPortraitPipeline
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment

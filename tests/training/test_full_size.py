@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 
 from mien.errors import InputError, WeightsError
 from mien.models.x_portrait import VaeConfig
-from mien.training import checkpoints, dry_run
-from mien.training.loop import train
-from mien.training.options import TrainOptions
-from mien.training.portrait_model import PortraitModel, config_of, from_backbone
-from mien.training.presets import plan_for
-from mien.training.x_portrait import PortraitStage
+from mien.training import dry_run
+from mien.training.engine import checkpoints
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.trainer import train
+from mien.training.x_portrait.model import PortraitModel, config_of, from_backbone
+from mien.training.x_portrait.recipes import plan_for
+from mien.training.x_portrait.stage import PortraitStage
 from tiny import TINY
 
 SMALL = dataclasses.replace(
@@ -109,7 +110,7 @@ def test_r_learns_over_a_frozen_backbone_that_checkpoints_leave_out(
 
 
 def test_the_dry_run_counts_parts_memory_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.training.x_portrait.SD15", SMALL)
+    monkeypatch.setattr("mien.training.x_portrait.stage.SD15", SMALL)
     options = TrainOptions("x-portrait/motion", (), ".", size="full")
     text = dry_run.report(options)
     assert "motion_control" in text and "30,000 steps on 8 A100" in text and "24 GB card: --no-checkpointing" in text

@@ -12,10 +12,10 @@ import torch
 from mien.errors import InputError
 from mien.media import write_image
 from mien.models.x_portrait import VaeConfig
-from mien.training import checkpoints
-from mien.training.loop import train
-from mien.training.options import TrainOptions
-from mien.training.picture_pools import PicturePools
+from mien.training.data.image_folders import PicturePools
+from mien.training.engine import checkpoints
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.trainer import train
 from mien.training.vae import VaeStage, pyramid_l1
 
 SMALL = VaeConfig((4, 8), 1, 4, 4, False, 1.0, 64)

@@ -209,6 +209,112 @@ def random_blink(model: HeadModel, face: Floats, rng: Random, both: float, singl
         put("eyeWide", rng.uniform(0.3, 1), 0.05)
 
 
+def random_distinct_expression(model: HeadModel, rng: Random) -> Floats:
+    """An expression [57] that landmarks tell badly, over a weak random one.
+
+    One eye shut, crossed or averted eyes, one brow, bared teeth with a closed jaw, a mouth drawn to one side, lips
+    drawn in, a cheek, the tongue: what clips of talking people seldom show.
+    """
+    face = random_expression(model, rng) * rng.uniform(0, 0.5)
+    put, side = _Setter(model, face, rng), "LR"[int(rng.integers(2))]
+    chosen = _DISTINCT[int(rng.integers(len(_DISTINCT)))]
+    chosen(put, side, float(rng.uniform(0.6, 1)), rng)
+    if rng.random() < 0.3 and chosen not in _AT_EYES:
+        _AT_EYES[int(rng.integers(len(_AT_EYES)))](put, "LR"[int(rng.integers(2))], float(rng.uniform(0.6, 1)), rng)
+    return np.clip(face, 0, 1)
+
+
+def _wink(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put("eyeBlink", rng.uniform(0, 0.15), 0)
+    put.one(f"eyeBlink_{side}", rng.uniform(0.85, 1))
+    put.one(f"eyeSquint_{side}", v * 0.6)
+    put.one(f"cheekSquint_{side}", v * rng.uniform(0, 0.6))
+
+
+def _lids(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put.one("eyeBlink_L", rng.uniform(0, 1))
+    put.one("eyeBlink_R", rng.uniform(0, 1))
+
+
+def _crossed(put: _Setter, side: str, v: float, rng: Random) -> None:
+    set_gaze(put.model, put.face, 0, rng.uniform(-0.4, 0.3))
+    put("eyeLookIn", v, 0.1)
+    put("eyeBlink", rng.uniform(0, 0.2), 0)
+
+
+def _averted(put: _Setter, side: str, v: float, rng: Random) -> None:
+    angle = rng.uniform(0, 2 * np.pi)
+    set_gaze(put.model, put.face, float(v * np.cos(angle)), float(v * np.sin(angle)))
+    put("eyeBlink", rng.uniform(0, 0.2), 0)
+
+
+def _one_brow(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put("browDown", 0, 0)
+    put.one(f"browOuterUp_{side}", v)
+    put.one(f"browInnerUp_{side}", v * rng.uniform(0.2, 0.8))
+    if rng.random() < 0.5:
+        put.one(f"browDown_{'R' if side == 'L' else 'L'}", v * rng.uniform(0.3, 1))
+
+
+def _bared(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put.one("jawOpen", rng.uniform(0, 0.08))
+    put("mouthUpperUp", v, 0.1)
+    put("mouthLowerDown", v * rng.uniform(0.5, 1), 0.1)
+    put("mouthStretch", v * rng.uniform(0, 0.7), 0.1)
+    put("mouthSmile", rng.uniform(0, 0.7), 0.1)
+
+
+def _sneer(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put.one(f"noseSneer_{side}", v)
+    put.one(f"mouthUpperUp_{side}", v * rng.uniform(0.4, 1))
+
+
+def _half_smile(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put("mouthSmile", 0, 0)
+    put.one(f"mouthSmile_{side}", v)
+    put.one(f"mouthDimple_{side}", v * rng.uniform(0, 0.6))
+    put.one(f"cheekSquint_{side}", v * rng.uniform(0, 0.5))
+
+
+def _to_side(put: _Setter, side: str, v: float, rng: Random) -> None:
+    way = "Left" if side == "L" else "Right"
+    put.one(f"mouth{way}", v)
+    put.one(f"jaw{way}", v * rng.uniform(0, 0.6))
+
+
+def _jaw_to_side(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put.one("jawLeft" if side == "L" else "jawRight", v)
+    put.one("jawOpen", rng.uniform(0, 0.4))
+
+
+def _drawn_in(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put.one("mouthRollLower", v * rng.uniform(0.5, 1))
+    put.one("mouthRollUpper", v * rng.uniform(0.3, 1))
+    put.one("jawOpen", rng.uniform(0, 0.1))
+
+
+def _one_cheek(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put.one(f"cheekPuff_{side}", v)
+    put.one(f"cheekPuff_{'R' if side == 'L' else 'L'}", v * float(rng.random() < 0.5))
+    put.one("mouthPucker", rng.uniform(0, 0.4))
+    put.one("jawOpen", 0)
+
+
+def _tongue(put: _Setter, side: str, v: float, rng: Random) -> None:
+    put.one("tongueOut", v)
+    put.one("jawOpen", rng.uniform(0.12, 0.5))
+    put.one("mouthClose", 0)
+    put.one("mouthPucker", 0)
+    put.one("mouthRollLower", 0)
+
+
+_AT_EYES = (_wink, _lids, _crossed, _averted)
+_DISTINCT = (
+    *(_wink, _wink, _lids, _crossed, _averted, _averted, _one_brow, _one_brow, _bared, _bared, _sneer),
+    *(_half_smile, _to_side, _jaw_to_side, _drawn_in, _one_cheek, _tongue),
+)
+
+
 def random_angles(rng: Random, widest: float = 25.0) -> NDArray[np.float64]:
     """Yaw, pitch, roll in degrees: mostly near the front; yaw within +-widest, the others within +-15."""
     turned = rng.normal() * 0.4 * widest if rng.random() < 0.8 else rng.uniform(-widest, widest)

@@ -1,17 +1,18 @@
-"""Groups of people who all perform the same motions, as the files that `mien.training.avatar_clips` reads.
+"""Groups of people who all perform the same motions, as the files that `mien.training.data.avatar_groups` reads.
 
 A group NNN of p people and m = 64 motions is complete when its last file, people.json, is there:
 
-- group_NNN_frames.npy: uint8 [p, m, 256, 256, 3] RGB.
-- group_NNN_sources.npy: uint8 [p, 256, 256, 3] RGB: the photograph itself; of random people a neutral view.
+- group_NNN_frames.npy: uint8 [p, m, s, s, 3] RGB, s = 256 unless the plan says another side.
+- group_NNN_sources.npy: uint8 [p, s, s, 3] RGB: the photograph itself; of random people a neutral view.
 - group_NNN_meta.npz: landmarks [p, m, 68, 2] float32, pixels, the first one's centre at (0.5, 0.5), iBUG order; exact:
   projected vertices, hidden ones too; depths [p, m, 68]: see `View`; origins [p, m, 2]: where the head's own origin is
-  seen, pixels. pupils [p, m, 2, 3]: pixels and depth, the eye of landmarks 36 to 41 first.
+  seen, pixels. pupils [p, m, 2, 3]: pixels and depth, the eye of landmarks 36 to 41 first. neutral [p, m, 70, 2]:
+  where landmarks and pupils would be in the same pose without any expression.
   head_pose [p, m, 6] float32: rotation vector, translation, scale of `HeadPose`.
   pose [m, 3]: yaw, pitch, roll, degrees. rotation [m, 3, 3]: `HeadPose.matrix`. shift_scale [m, 3]: see `HeadMotion`.
   expression [m, 57] and expression_names. motion_kind [m]. clips [2, 2]: first and last + 1 motion of the continuous
   ones. visible_frames [p, m]: whether all landmarks lie in the picture; visible [p]: in more than 95 % of the motions.
-  validation: bool. schema: 4.
+  validation: bool. schema: 5.
 - group_NNN_people.json: in the order of the rows, id, kind ("photo" or "random"), style and details of each person; and
   who was left out, with the reason.
 
@@ -32,11 +33,11 @@ from numpy.typing import NDArray
 
 from mien.avatars.camera import Floats, HeadMotion, head_pose, project
 from mien.avatars.cast import load_member
-from mien.avatars.head_model import HeadModel
+from mien.avatars.head_model import HeadModel, HeadShape
 from mien.avatars.motion import Track
 from mien.avatars.people import RandomPerson
 from mien.avatars.performances import CLIPS, Performance, make_performance
-from mien.avatars.photo import View
+from mien.avatars.photo import View, make_view
 from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.media.files import whole_file
@@ -46,7 +47,9 @@ _ATLAS = 1024
 
 
 class Actor(Protocol):
-    """Whoever can be rendered: `PhotoAvatar` and `RandomPerson`."""
+    """Whoever can be rendered: `PhotoAvatar` and `RandomPerson`. shape: the person without expression."""
+
+    shape: HeadShape
 
     def render(
         self,
@@ -72,13 +75,15 @@ class Role:
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """Who is in a group; seed: of its motions; paired: see `make_performance`."""
+    """Who is in a group; seed: of its motions; paired, distinct: see `make_performance`; side: of its pictures."""
 
     number: int
     roles: tuple[Role, ...]
     validation: bool
     seed: int
     paired: bool = False
+    distinct: float = 0.0
+    side: int = SIDE
 
     @property
     def name(self) -> str:
@@ -87,11 +92,17 @@ class GroupPlan:
 
 
 def make_plan(
-    roles: Sequence[Role], per_group: int, validation_groups: int, seed: int, paired: bool = False
+    roles: Sequence[Role],
+    per_group: int,
+    validation_groups: int,
+    seed: int,
+    paired: bool = False,
+    distinct: float = 0.0,
+    side: int = SIDE,
 ) -> list[GroupPlan]:
     """Spread people over groups at random; those who look alike are all in training or all in validation groups.
 
-    The last `validation_groups` groups are for validation. paired: see `make_performance`.
+    The last `validation_groups` groups are for validation. paired, distinct, side: see `GroupPlan`.
     """
     rng = np.random.default_rng(seed)
     clusters: dict[str, list[Role]] = {}
@@ -109,7 +120,8 @@ def make_plan(
     first = groups - validation_groups
     for number in range(groups):
         chosen = training[number::first] if number < first else kept_out[number - first :: validation_groups]
-        plans.append(GroupPlan(number, tuple(chosen), number >= first, seed * 7 + number, paired))
+        rest = number >= first, seed * 7 + number, paired, distinct, side
+        plans.append(GroupPlan(number, tuple(chosen), *rest))
     return [plan for plan in plans if plan.roles]
 
 
@@ -128,11 +140,12 @@ class Acted:
     origins: Floats  # [m, 2]
     poses: Floats  # [m, 6]
     pupils: Floats  # [m, 2, 3]
+    neutral: Floats  # [m, 70, 2]
 
 
 def perform(model: HeadModel, actor: Actor, performance: Performance, style: Style, size: int = SIDE) -> Acted:
     """Render one person in every motion of a performance."""
-    frames, landmarks, depths, origins, poses, pupils = [], [], [], [], [], []
+    frames, landmarks, depths, origins, poses, pupils, neutral = [], [], [], [], [], [], []
     for index in range(len(performance)):
         view = actor.render(performance.expression[index], performance.motion(index), size)
         pose = head_pose(view.placement, view.landmarks, size)
@@ -142,21 +155,32 @@ def perform(model: HeadModel, actor: Actor, performance: Performance, style: Sty
         origins.append(project(view.placement.offset[None], size)[0])
         poses.append([*pose.rotation, *pose.translation, pose.scale])
         pupils.append(view.pupils)
-    rows = (np.array(row, np.float32) for row in (landmarks, depths, origins, poses, pupils))
+        neutral.append(_without_expression(model, actor, view, size))
+    rows = (np.array(row, np.float32) for row in (landmarks, depths, origins, poses, pupils, neutral))
     return Acted(np.stack(frames), *rows)
+
+
+def _without_expression(model: HeadModel, actor: Actor, view: View, size: int) -> Floats:
+    """Landmarks and pupils [70, 2], pixels, of the same head in the same pose with a neutral face."""
+    calm = model.coefficients()
+    points = view.placement.apply(model.posed(actor.shape, calm))
+    calm_view = make_view(model, actor.shape, view.image, points, model.gaze_angles(calm), view.placement)
+    return np.concatenate([calm_view.landmarks, calm_view.pupils[:, :2]]).astype(np.float32)
 
 
 def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder: Path) -> dict[str, Any]:
     """Render and write a group; returns the content of its people.json, which also names those who failed."""
-    performance = make_performance(model, np.random.default_rng(plan.seed), library, paired=plan.paired)
+    performance = make_performance(
+        model, np.random.default_rng(plan.seed), library, paired=plan.paired, distinct=plan.distinct
+    )
     rows, sources, people, rejected = [], [], [], []
     for role in plan.roles:
         try:
-            actor, source, details = _engage(model, role)
+            actor, source, details = _engage(model, role, plan.side)
         except InputError as error:
             rejected.append({"id": role.id, "reason": str(error)})
             continue
-        rows.append(perform(model, actor, performance, role.style))
+        rows.append(perform(model, actor, performance, role.style, plan.side))
         sources.append(role.style.apply(source))
         kind = "random" if role.file is None else "photo"
         people.append({"id": role.id, "kind": kind, "style": asdict(role.style), **details})
@@ -171,16 +195,16 @@ def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder
     return summary
 
 
-def _engage(model: HeadModel, role: Role) -> tuple[Actor, NDArray[np.uint8], dict[str, Any]]:
-    """The person, its source picture [256, 256, 3] and what is known of it."""
+def _engage(model: HeadModel, role: Role, side: int) -> tuple[Actor, NDArray[np.uint8], dict[str, Any]]:
+    """The person, its source picture [s, s, 3] and what is known of it."""
     if role.file is not None:
         member = load_member(role.file)
-        source = cv2.resize(member.photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        source = cv2.resize(member.photo, (side, side), interpolation=cv2.INTER_AREA)
         return member.avatar(model, _ATLAS), np.asarray(source, np.uint8), dict(member.details)
     assert role.seed is not None
     person = RandomPerson(model, role.seed)
     yaw = float(np.random.default_rng(role.seed + 1).normal() * 3)
-    return person, person.render(model.coefficients(), HeadMotion(yaw), SIDE).image, {"seed": role.seed}
+    return person, person.render(model.coefficients(), HeadMotion(yaw), side).image, {"seed": role.seed}
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
@@ -190,7 +214,7 @@ def _save(path: Path, array: NDArray[Any]) -> None:
 
 def _save_meta(path: Path, model: HeadModel, plan: GroupPlan, performance: Performance, rows: Sequence[Acted]) -> None:
     landmarks = np.stack([row.landmarks for row in rows])
-    inside = ((landmarks >= 0) & (landmarks < SIDE)).all((2, 3))
+    inside = ((landmarks >= 0) & (landmarks < plan.side)).all((2, 3))
     rotations = [performance.motion(index).rotation() for index in range(len(performance))]
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
@@ -199,6 +223,7 @@ def _save_meta(path: Path, model: HeadModel, plan: GroupPlan, performance: Perfo
             depths=np.stack([row.depths for row in rows]),
             origins=np.stack([row.origins for row in rows]),
             pupils=np.stack([row.pupils for row in rows]),
+            neutral=np.stack([row.neutral for row in rows]),
             head_pose=np.stack([row.poses for row in rows]),
             pose=performance.angles,
             rotation=np.array(rotations, np.float32),
@@ -210,5 +235,5 @@ def _save_meta(path: Path, model: HeadModel, plan: GroupPlan, performance: Perfo
             visible=inside.mean(1) > 0.95,
             visible_frames=inside,
             validation=np.array(plan.validation),
-            schema=np.array(4),
+            schema=np.array(5),
         )

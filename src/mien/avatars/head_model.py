@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mien.avatars import kernels
 from mien.avatars.camera import Floats
+from mien.avatars.tongue import tongue_out
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
 from mien.faces.model_file import cache_folder
@@ -24,7 +25,9 @@ from mien.faces.model_file import cache_folder
 PACK_VARIABLE = "MIEN_HEAD_MODEL"
 FACE, HEAD, SOCKET, EYE_SOCKETS, GUMS, TEETH, EYEBALLS = 0, 1, 2, (3, 4), 5, 6, (7, 8)
 _DRAWN_PARTS = 9  # parts 9 to 16 are shells for an eye shader and lash cards, which drawn opaque look like black rims
-_STANDARD = 53  # of the pack's 57 shapes carry ARKit's names; the others stay at 0
+_ARKIT = 53  # so many of the pack's 57 shapes carry ARKit's names
+TONGUE = _ARKIT  # the shape behind them, which nothing uses (a pupil's width), gives its place to the tongue
+_STANDARD = _ARKIT + 1  # the others stay at 0
 # How far an eyeball turns at coefficient 1, degrees: ICT's own eyeLook shapes move the lids only.
 PUPIL_DISTANCE = 1.45  # from the middle of an eyeball to its iris, cm
 GAZE_OUT = GAZE_IN = 35.0
@@ -129,7 +132,7 @@ class HeadModel:
         return angles
 
     def from_scores(self, scores: NDArray[np.floating]) -> Floats:
-        """Expression [57] from a reader's [52], in EXPRESSION_NAMES' order; the tongue has no shape and is dropped."""
+        """Expression [57] from a reader's [52], in EXPRESSION_NAMES' order."""
         given = dict(zip(EXPRESSION_NAMES, np.asarray(scores, np.float32), strict=True))
         return np.array([given.get(_reader_name(name), 0.0) for name in self.names], np.float32)
 
@@ -200,13 +203,14 @@ def assemble(pack: Mapping[str, NDArray]) -> HeadModel:
     triangles = corner_vertex[corners]
     # The sclera is closed and hides the iris mesh behind it; the iris is painted on the sclera instead.
     seen = pack["tri_part"] < _DRAWN_PARTS
+    names, expressions = _with_tongue(pack, triangles[pack["tri_part"] == GUMS])
     for first, last in eye_range[1::2]:
         seen &= ~((triangles >= first) & (triangles < last)).any(1)
     return HeadModel(
         neutral=pack["vertices_neutral"].astype(np.float32),
         identity=pack["identity_deltas"],
-        expressions=pack["expression_deltas"],
-        names=tuple(str(name) for name in pack["expression_names"]),
+        expressions=expressions,
+        names=names,
         triangles=np.ascontiguousarray(triangles[seen]),
         corners=np.ascontiguousarray(corners[seen]),
         triangle_part=pack["tri_part"][seen],
@@ -216,8 +220,18 @@ def assemble(pack: Mapping[str, NDArray]) -> HeadModel:
         part_range=pack["part_vertex_range"].astype(np.int32),
         eye_range=eye_range,
         landmarks=pack["landmarks68"].astype(np.int32),
-        _sparse=_sparse(pack["expression_deltas"]),
+        _sparse=_sparse(expressions),
     )
+
+
+def _with_tongue(
+    pack: Mapping[str, NDArray], triangles: NDArray[np.int32]
+) -> tuple[tuple[str, ...], NDArray[np.float16]]:
+    """Names and shapes of a pack, with tongueOut at `TONGUE`; triangles: of gums and tongue."""
+    names, shapes = [str(name) for name in pack["expression_names"]], np.array(pack["expression_deltas"])
+    names[TONGUE] = "tongueOut"
+    shapes[TONGUE] = tongue_out(pack["vertices_neutral"].astype(np.float32), triangles)
+    return tuple(names), shapes
 
 
 def _sparse(deltas: NDArray[np.float16]) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats]:

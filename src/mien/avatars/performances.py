@@ -8,8 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.avatars.camera import Floats, HeadMotion
-from mien.avatars.expressions import random_angles, random_blink, random_expression, random_place
-from mien.avatars.head_model import HeadModel
+from mien.avatars.expressions import (
+    random_angles,
+    random_blink,
+    random_distinct_expression,
+    random_expression,
+    random_place,
+)
+from mien.avatars.eyes import smooth_step
+from mien.avatars.head_model import TONGUE, HeadModel
 from mien.avatars.motion import Track, generated_track, head_motion
 
 MOTIONS = 64
@@ -52,8 +59,12 @@ def make_performance(
     library: list[Track],
     limits: MotionLimits | None = None,
     paired: bool = False,
+    distinct: float = 0.0,
 ) -> Performance:
     """64 motions: even ones up to 30 made up, odd ones measured (made up without a library), then the two clips.
+
+    distinct: the chance that a single motion shows what landmarks tell badly, see `random_distinct_expression`; in the
+    second clip such expressions then come and go one after another.
 
     paired: motions 16 to 31 repeat the expressions of 0 to 15 under poses of their own, and the second clip repeats the
     poses of the first with expressions of its own.
@@ -72,6 +83,9 @@ def make_performance(
         else:
             angles[index], expression[index] = random_angles(rng, limits.yaw), random_expression(model, rng)
             kind.append("random")
+        if rng.random() < distinct:
+            expression[index] = random_distinct_expression(model, rng)
+            kind[-1] = "distinct"
     if paired:
         half = CLIPS[0][0] // 2
         expression[half : 2 * half] = expression[:half]
@@ -79,6 +93,8 @@ def make_performance(
     for number, (first, last) in enumerate(CLIPS):
         parts, source = _clip(model, rng, library, measured=number == 0 or rng.random() < 0.5, widest=limits.yaw)
         angles[first:last], place[first:last], expression[first:last] = parts
+        if number and rng.random() < distinct:
+            expression[first:last], source = _distinct_clip(model, rng), "distinct_clip"
         kind += [source] * _LENGTH
     if paired:
         (here, there), (first, last) = CLIPS
@@ -98,6 +114,16 @@ def _enriched(model: HeadModel, face: Floats, rng: np.random.Generator) -> Float
     elif min(left, right) > 0.5 and rng.random() < 0.6:
         face[row("eyeBlink_L")] = face[row("eyeBlink_R")] = 0.95
     return face
+
+
+def _distinct_clip(model: HeadModel, rng: np.random.Generator) -> Floats:
+    """Expressions [16, 57] that go from one distinct expression to the next, a few frames each."""
+    marks = np.arange(0, _LENGTH + 4, 4)
+    shown = np.stack([random_distinct_expression(model, rng) for _ in marks])
+    time = np.arange(_LENGTH) + rng.uniform(0, 4)
+    share = smooth_step((time % 4) / 4 * 1.5)[:, None]  # a third of the time is held
+    before = (time // 4).astype(int)
+    return (shown[before] * (1 - share) + shown[np.minimum(before + 1, len(marks) - 1)] * share).astype(np.float32)
 
 
 def _clip(
@@ -129,7 +155,7 @@ def _limited(
     low = np.array([-limits.shift, -limits.shift, limits.scale[0]])
     high = np.array([limits.shift, limits.shift, limits.scale[1]])
     shown = np.clip(expression, 0, 1).astype(np.float32)
-    shown[:, 53:] = 0
+    shown[:, TONGUE + 1 :] = 0
     return Performance(
         np.clip(angles, -turn, turn).astype(np.float32), np.clip(place, low, high).astype(np.float32), shown, kind
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.avatars.camera import Floats, project
 from mien.avatars.detector import INNER_LIPS, LEFT_EYE, OVAL, RIGHT_EYE, Face
 from mien.avatars.eyes import EYE_SIDE, eye_places, smooth_step
-from mien.avatars.head_model import EYE_SOCKETS, FACE, GUMS, SOCKET, TEETH, HeadModel, HeadShape
+from mien.avatars.head_model import EYE_SOCKETS, FACE, GUMS, SOCKET, TEETH, TONGUE, HeadModel, HeadShape
 from mien.avatars.kernels import vertex_normals
 from mien.avatars.renderer import Fragments, Mesh, look_at, rasterize
 
@@ -59,6 +59,8 @@ def part_tint(model: HeadModel, brightness: float = 1.0, cast: NDArray[np.floati
     near = (_tooth_nearness(model) * np.clip((depth - 7.5) / 2, 0, 1))[:, None]
     between = np.array([200, 172, 156], np.float32) / 255 * brightness
     tint[:, :3] = np.where((part == GUMS)[:, None], tint[:, :3] * (1 - near) + between * near, tint[:, :3])
+    out = _tongue_tip(model)[:, None]  # what can be put out is lit as the lips are
+    tint[:, :3] = np.maximum(tint[:, :3], out * np.array([204, 106, 104], np.float32) / 255 * brightness)
     inside = np.isin(part, (SOCKET, GUMS, TEETH, *EYE_SOCKETS))
     if cast is not None:
         tint[inside, :3] *= cast
@@ -73,6 +75,12 @@ def _tooth_nearness(model: HeadModel) -> Floats:
     teeth = model.neutral[model.vertex_part == TEETH]
     distance = cKDTree(teeth).query(model.neutral)[0][model.corner_vertex]
     return smooth_step(1 - distance / 0.35).astype(np.float32)
+
+
+def _tongue_tip(model: HeadModel) -> Floats:
+    """[n]: 1 at the tip of the tongue, 0 where it stays in the mouth."""
+    forward = model.expressions[TONGUE][model.corner_vertex, 2].astype(np.float32)
+    return np.asarray(forward / max(float(forward.max()), 1e-6), np.float32)
 
 
 def _corner_part(model: HeadModel) -> NDArray[np.uint8]:

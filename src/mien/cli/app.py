@@ -20,7 +20,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mien import __version__
 from mien.cli.animate import animate
 from mien.cli.batch import batch
 from mien.cli.convert import convert
@@ -36,6 +35,7 @@ from mien.cli.serve import serve
 from mien.cli.train import train
 from mien.errors import MienError
 from mien.media.files import readable_name
+from mien.version import __version__
 
 
 class OneSentenceGroup(TyperGroup):

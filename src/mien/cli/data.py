@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mien.jobs.workers import Outcome
+    from mien.jobs.run.workers import Outcome
 
 _CORES = os.cpu_count() or 1
 data = typer.Typer(name="data", no_args_is_help=True, help="Make training data: people who can be animated.")
@@ -24,7 +24,7 @@ def head_model(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to put it; else the cache.")] = None,
 ) -> None:
     """Install the head model that everything else here needs (ICT-FaceKit, MIT licence)."""
-    from mien.jobs.avatars import install_head_model
+    from mien.jobs.data.avatars import install_head_model
 
     typer.echo(install_head_model(source, output))
 
@@ -41,7 +41,7 @@ def avatar(
 ) -> None:
     """Make people who can be animated from photographs; those that do not work are reported and left out."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.avatars import CastOptions, make_cast
+    from mien.jobs.data.avatars import CastOptions, make_cast
 
     options = CastOptions(photos, out, head, detector, mark, limit, workers)
     with TerminalProgress() as progress:
@@ -59,7 +59,7 @@ def motion(
 ) -> None:
     """Measure head poses and expressions in clips: numbers only, no picture is kept."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.avatars import measure_motion
+    from mien.jobs.data.avatars import measure_motion
 
     with TerminalProgress() as progress:
         outcome = measure_motion(clips, output, head, reader, limit, progress)
@@ -78,7 +78,7 @@ def driver(
 ) -> None:
     """Render motion on a person who does not exist: a driver for `mien animate` whose truth is known."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.avatars import DriverOptions, render_driver
+    from mien.jobs.data.avatars import DriverOptions, render_driver
 
     with TerminalProgress() as progress:
         typer.echo(render_driver(DriverOptions(track, output, motions, head, seconds, person, seed), progress))
@@ -95,16 +95,20 @@ def avatars(
     validation_groups: Annotated[int, typer.Option(min=0, help="Groups kept out of training.")] = 1,
     styled: Annotated[float, typer.Option(min=0, max=1, help="Share of random people drawn, painted or carved.")] = 0.0,
     paired: Annotated[bool, typer.Option("--paired", help="Repeat some expressions, and some poses.")] = False,
+    distinct: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of motions with winks, averted eyes, one brow, teeth, tongue ...")
+    ] = 0.0,
+    side: Annotated[int, typer.Option(min=64, max=1024, help="Side of the pictures, pixels.")] = 256,
     seed: Annotated[int, typer.Option(help="The same seed makes the same dataset.")] = 20240607,
     workers: Workers = _CORES,
 ) -> None:
     """Render people in shared motions, with landmarks, pose and expression that are exact; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.avatars import GroupOptions, render_dataset
+    from mien.jobs.data.avatars import GroupOptions, render_dataset
 
     options = GroupOptions(
         out, people, cast, motions, head, per_group, validation_groups,
-        styled=styled, seed=seed, workers=workers, paired=paired,
+        styled=styled, seed=seed, workers=workers, paired=paired, distinct=distinct, side=side,
     )  # fmt: skip
     with TerminalProgress() as progress:
         outcome = render_dataset(options, progress)
@@ -120,7 +124,7 @@ def pack(
     side: Annotated[int, typer.Option(min=64, max=512, help="Pixels a side of the photographs.")] = 256,
 ) -> None:
     """Put a cast, the head model and motions into one file, from which a training renders its pictures."""
-    from mien.jobs.avatars import pack_cast
+    from mien.jobs.data.avatars import pack_cast
 
     written = pack_cast(cast, output, motions, head, side)
     typer.echo(f"{written} ({written.stat().st_size / 1e6:.1f} MB)")
@@ -142,8 +146,8 @@ def prepare(
 ) -> None:
     """Cut real videos into clips of one person each, with landmarks, pose and expression; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.prepare import PrepareOptions, prepare_videos
-    from mien.jobs.workers import LOCAL_RAY
+    from mien.jobs.data.prepare import PrepareOptions, prepare_videos
+    from mien.jobs.run.workers import LOCAL_RAY
 
     if ray and ray_address is None:
         ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
@@ -163,8 +167,8 @@ def look(
 ) -> None:
     """Draw contact sheets and write a page of statistics."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.cast_report import ReportOptions
-    from mien.jobs.look import look as make_sheets
+    from mien.jobs.data.cast_report import ReportOptions
+    from mien.jobs.data.look import look as make_sheets
 
     with TerminalProgress() as progress:
         written = make_sheets(folder, output, ReportOptions(responses, head, detector), progress)

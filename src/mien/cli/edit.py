@@ -15,8 +15,8 @@ from mien.cli.progress import TerminalProgress
 from mien.errors import InputError
 
 if TYPE_CHECKING:
-    from mien.jobs.animate import AnimateReport
-    from mien.jobs.face_change import FaceChange
+    from mien.animation.face_edit import FaceChange
+    from mien.jobs.report import AnimateReport
 
 _HEAD, _FACE, _MODEL = "Head", "Expression", "Model"
 _SLIDER = "from -1 to 1, 0 as it is"
@@ -111,7 +111,7 @@ def edit(
     machine: MachineFlags,
 ) -> None:
     """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
-    from mien.jobs.face_change import FaceChange, parse_scores
+    from mien.animation.face_edit import FaceChange, parse_scores
 
     scores = parse_scores(sliders.scores or [])
     change = FaceChange(**{**asdict(head), **asdict(sliders), "scores": scores})
@@ -129,7 +129,7 @@ def _run(system: str, change: FaceChange, **more: Any) -> AnimateReport:
         return _told(lambda progress: job(options, progress))
     if system != "x":
         raise InputError(f"--system is {system!r}, but it must be one of x, dex")
-    from mien.jobs.still import edit_still, still_options
+    from mien.animation.image_edit import edit_still, still_options
 
     still = still_options(change=change, **more)
     return _told(lambda progress: edit_still(still, progress))

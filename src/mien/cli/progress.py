@@ -12,7 +12,10 @@ from mien.media.files import readable_name
 
 
 class TerminalProgress:
-    """A `mien.jobs.progress.Progress` and a context manager. Bars go to stderr if it is a terminal; notes always do."""
+    """A `mien.jobs.run.progress.Progress` and a context manager.
+
+    Bars go to stderr if it is a terminal; notes always do.
+    """
 
     def __init__(self) -> None:
         console = Console(stderr=True)

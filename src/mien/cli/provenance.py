@@ -15,7 +15,7 @@ def provenance(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what made a file: the metadata it carries, and whether the invisible watermark is in its pictures."""
-    from mien.jobs.provenance import read_provenance
+    from mien.jobs.run.provenance import read_provenance
 
     report = read_provenance(file)
     if as_json:

@@ -13,7 +13,7 @@ from mien.cli.grouped import grouped
 from mien.errors import InputError
 
 if TYPE_CHECKING:
-    from mien.training.options import TrainOptions
+    from mien.training.engine.config import TrainOptions
 
 _X_PORTRAIT = "X-Portrait"
 _LOOP = "The loop"
@@ -138,7 +138,7 @@ def train(
 ) -> None:
     """Train a stage, or go on with it. Several devices: accelerate launch ... -m mien train STAGE ..."""
     began = time.monotonic()
-    from mien.training.options import TrainOptions, parse_seconds
+    from mien.training.engine.config import TrainOptions, parse_seconds
 
     if inputs.out is None and not dry_run:
         raise InputError("--out is missing: give the folder of the run.")

@@ -17,15 +17,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
+from mien.animation.driving import DriverTrack, control_frames, open_driver, place_driver, read_faces
+from mien.animation.motion_transfer import MotionControl, check_control, driven_keypoints, portrait_keypoints
+from mien.animation.multi_face import begun, composed, find_people, shared_reach
+from mien.animation.source import Portrait, find_portrait, portrait_notes, read_portrait_image
+from mien.animation.source_video import SourceVideo, first_portrait, open_source
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackedFace, TrackReport, load_face_reader
-from mien.jobs.claim import claimed
-from mien.jobs.driver import DriverTrack, control_frames, open_driver, place_driver, read_faces
-from mien.jobs.fallbacks import within_means
-from mien.jobs.keypoints import MotionControl, check_control, driven_keypoints, portrait_keypoints
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions, check_overlap
-from mien.jobs.outputs import (
+from mien.jobs.report import AnimateReport
+from mien.jobs.run.fallbacks import within_means
+from mien.jobs.run.frame_checkpoint import KeptFrames, resumed, run_key
+from mien.jobs.run.output_lock import claimed
+from mien.jobs.run.outputs import (
     IMAGE_SUFFIXES,
     check_start_clip,
     finished_frames,
@@ -34,14 +39,10 @@ from mien.jobs.outputs import (
     resolve_output,
     start_frames,
 )
-from mien.jobs.portrait import Portrait, find_portrait, portrait_notes, read_portrait_image
-from mien.jobs.progress import Progress, Silent, TimedProgress
-from mien.jobs.provenance import Provenance, write_signed_image
-from mien.jobs.record import write_record
-from mien.jobs.request import request_digest
-from mien.jobs.resume import KeptFrames, resumed, run_key
-from mien.jobs.several import begun, composed, find_people, shared_reach
-from mien.jobs.source_video import SourceVideo, first_portrait, open_source
+from mien.jobs.run.progress import Progress, Silent, TimedProgress
+from mien.jobs.run.provenance import Provenance, write_signed_image
+from mien.jobs.run.record import write_record
+from mien.jobs.run.request_digest import request_digest
 from mien.media import Clip, VideoWriter, open_clip, part_of
 
 if TYPE_CHECKING:
@@ -51,27 +52,6 @@ if TYPE_CHECKING:
 Options = TypeVar("Options", bound=AnimateOptions)
 
 FAST_DEFAULTS = {"num_inference_steps": 4, "guidance_scale": 1.0}
-
-
-@dataclass(frozen=True)
-class AnimateReport:
-    """What a run did, or with `dry_run` would do.
-
-    options: with every default resolved. frames: of the driver and the result. size: width and height of the result.
-    shares: the part of the time that each stage took, by name, sum 1.
-    """
-
-    options: AnimateOptions
-    output: Path
-    preview: Path | None
-    record: Path | None
-    frames: int
-    size: tuple[int, int]
-    faces: TrackReport | None = None
-    best_frame: int | None = None
-    shares: dict[str, float] | None = None
-    cost: Any = None
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError, MienError, OutputError
-from mien.jobs.claim import tidy
-from mien.jobs.job_table import Job, column_names, make_jobs, read_jobs
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions
-from mien.jobs.outputs import checked_place
-from mien.jobs.progress import Progress, Silent
-from mien.jobs.request import is_finished, request_digest
+from mien.jobs.run.job_table import Job, column_names, make_jobs, read_jobs
+from mien.jobs.run.output_lock import tidy
+from mien.jobs.run.outputs import checked_place
+from mien.jobs.run.progress import Progress, Silent
+from mien.jobs.run.request_digest import is_finished, request_digest
+from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.jobs.systems import job_of
-from mien.jobs.workers import Outcome, spread, work_in
 from mien.media.files import missing, readable_name, remove_quietly, unreadable, unwritable, whole_file
 from mien.media.kind import Kind, files_of_kind
 

@@ -20,7 +20,7 @@ from mien.interop.checkpoint import read_checkpoint
 from mien.interop.official_config import config_from_shapes
 from mien.interop.text_context import empty_prompt_context, read_context
 from mien.interop.x_portrait import ConversionReport, assemble, convert
-from mien.jobs.progress import Progress, Silent
+from mien.jobs.run.progress import Progress, Silent
 from mien.media.files import unwritable
 from mien.models.x_portrait import XPortraitNetworks
 from mien.pipelines.x_portrait import XPortraitPipeline

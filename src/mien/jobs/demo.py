@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mien.errors import InputError
 from mien.jobs.options import AnimateOptions
-from mien.jobs.outputs import checked_place
+from mien.jobs.run.outputs import checked_place
 
 FOLDER = Path(__file__).resolve().parent.parent / "demo"
 

@@ -14,26 +14,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mien.animation.driving import open_driver
+from mien.animation.source import Portrait, find_portrait, portrait_notes, read_portrait_image
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
-from mien.geometry.reach import Reach
-from mien.jobs.animate import AnimateReport, resolve_options
-from mien.jobs.claim import claimed
-from mien.jobs.driver import open_driver
-from mien.jobs.fallbacks import within_means
+from mien.jobs.animate import resolve_options
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.motion import is_template, load_template, read_clip_motion
 from mien.jobs.options import GAINS, MOST_GAIN, AnimateOptions, check_number
-from mien.jobs.outputs import IMAGE_SUFFIXES, finished_frames, preview_frame, preview_path, resolve_output
-from mien.jobs.portrait import Portrait, find_portrait, portrait_notes, read_portrait_image
-from mien.jobs.progress import Progress, Silent, TimedProgress
-from mien.jobs.provenance import Provenance, write_signed_image
-from mien.jobs.record import write_record
-from mien.jobs.request import request_digest
-from mien.jobs.resume import KeptFrames, resumed, run_key
+from mien.jobs.report import AnimateReport
+from mien.jobs.run.fallbacks import within_means
+from mien.jobs.run.frame_checkpoint import KeptFrames, resumed, run_key
+from mien.jobs.run.output_lock import claimed
+from mien.jobs.run.outputs import IMAGE_SUFFIXES, finished_frames, preview_frame, preview_path, resolve_output
+from mien.jobs.run.progress import Progress, Silent, TimedProgress
+from mien.jobs.run.provenance import Provenance, write_signed_image
+from mien.jobs.run.record import write_record
+from mien.jobs.run.request_digest import request_digest
 from mien.media import Clip, ClipInfo, VideoWriter
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import brought_within_reach, nearest_pose
+from mien.motion.motion_limits import Reach
 
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline

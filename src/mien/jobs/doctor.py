@@ -6,9 +6,9 @@ import importlib.util
 import platform
 from dataclasses import dataclass, field
 
-from mien import __version__
 from mien.errors import MienError
-from mien.jobs.record import package_versions
+from mien.jobs.run.record import package_versions
+from mien.version import __version__
 
 
 @dataclass(frozen=True)

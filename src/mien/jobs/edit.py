@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mien.animation.face_edit import FaceChange, HeadMove
+from mien.animation.source import find_portrait, picture_info, portrait_notes, read_portrait_image
 from mien.errors import InputError
 from mien.faces import FaceReader, load_face_reader
-from mien.jobs.animate import AnimateReport, resolve_options
+from mien.jobs.animate import resolve_options
 from mien.jobs.dex import DexOptions
-from mien.jobs.face_change import FaceChange, HeadMove
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.motion import is_template, load_template, read_clip_motion
-from mien.jobs.outputs import finished_frames, resolve_output
-from mien.jobs.portrait import find_portrait, picture_info, portrait_notes, read_portrait_image
-from mien.jobs.progress import Progress, Silent, TimedProgress
-from mien.jobs.provenance import Provenance, write_signed_image
-from mien.jobs.record import write_record
-from mien.jobs.request import request_digest
+from mien.jobs.report import AnimateReport
+from mien.jobs.run.outputs import finished_frames, resolve_output
+from mien.jobs.run.progress import Progress, Silent, TimedProgress
+from mien.jobs.run.provenance import Provenance, write_signed_image
+from mien.jobs.run.record import write_record
+from mien.jobs.run.request_digest import request_digest
 from mien.media import open_clip
 from mien.models.dex_portrait import Motion, Pose
 from mien.models.dex_portrait.pose import code_of_head_pose

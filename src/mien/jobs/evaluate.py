@@ -16,7 +16,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mien import __version__
 from mien.errors import InputError
 from mien.evaluation.benchmark import (
     PROTOCOLS,
@@ -30,8 +29,9 @@ from mien.evaluation.benchmark import (
 from mien.evaluation.build_real import BuildOptions
 from mien.evaluation.scoring import ScoreOptions, Scorer, unavailable
 from mien.jobs.evaluation_systems import SystemSpec, load_system
-from mien.jobs.progress import Progress
-from mien.jobs.workers import Outcome, spread, work_in
+from mien.jobs.run.progress import Progress
+from mien.jobs.run.workers import Outcome, spread, work_in
+from mien.version import __version__
 
 PACKAGES = (
     *("torch", "diffusers", "numpy", "av", "opencv-python-headless", "mediapipe"),

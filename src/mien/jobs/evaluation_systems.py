@@ -16,12 +16,12 @@ from mien.evaluation.footage import Case, Frames, folder_digest
 from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, Predictions, System, Truth
 from mien.geometry import SquareCrop, local_patches
 from mien.jobs.options import AnimateOptions
-from mien.jobs.outputs import fit
+from mien.jobs.run.outputs import fit
 from mien.media import Clip, ClipInfo
 
 if TYPE_CHECKING:
-    from mien.jobs.driver import DriverTrack
-    from mien.jobs.portrait import Portrait
+    from mien.animation.driving import DriverTrack
+    from mien.animation.source import Portrait
 
 PREDICTIONS = "predictions"
 _FOLDER = re.compile(r"[^A-Za-z0-9_.+-]+")
@@ -134,9 +134,9 @@ class XPortrait:
 
     def animate(self, case: Case) -> Frames:
         """See `System.animate`; InputError if there is no face to be found."""
-        from mien.jobs.driver import place_driver, read_faces
-        from mien.jobs.portrait import find_portrait
-        from mien.jobs.progress import Silent
+        from mien.animation.driving import place_driver, read_faces
+        from mien.animation.source import find_portrait
+        from mien.jobs.run.progress import Silent
 
         name, clip = Path(f"the portrait of {case.id}"), CaseClip(case)
         portrait = find_portrait(name, case.source, self._reader, None).framed(self._pipe.crop_scale)
@@ -152,8 +152,8 @@ class XPortrait:
         return np.stack(list(self._frames(portrait, clip, track)))
 
     def _frames(self, portrait: Portrait, clip: CaseClip, track: DriverTrack) -> Iterator[np.ndarray]:
-        from mien.jobs.driver import control_frames
-        from mien.jobs.keypoints import driven_keypoints, portrait_keypoints
+        from mien.animation.driving import control_frames
+        from mien.animation.motion_transfer import driven_keypoints, portrait_keypoints
 
         pipe = self._pipe
         whole, local = control_frames(clip, track, pipe.image_size)
@@ -174,7 +174,7 @@ class XPortrait:
         """The pipeline's squares for control frames, put back into the portrait."""
         import torch
 
-        from mien.jobs.outputs import finished_frames
+        from mien.jobs.run.outputs import finished_frames
 
         options = self._options
         self._pipe.set_portrait([portrait.square(self._pipe.image_size)], keypoints=keypoints)
@@ -207,7 +207,7 @@ class Landmarks(XPortrait):
         super().__init__(spec)
 
     def _frames(self, portrait: Portrait, clip: CaseClip, track: DriverTrack) -> Iterator[np.ndarray]:
-        from mien.training.control_images import draw_landmarks
+        from mien.geometry.draw_landmarks import draw_landmarks
 
         side = self._pipe.image_size
         drawn, local = [], []
@@ -266,9 +266,9 @@ class DeX:
         """See `System.animate`; InputError if there is no face to be found."""
         import torch
 
+        from mien.animation.source import find_portrait
         from mien.geometry import driver_crop
-        from mien.jobs.outputs import finished_frames
-        from mien.jobs.portrait import find_portrait
+        from mien.jobs.run.outputs import finished_frames
 
         pipe, side = self._pipe, case.side
         portrait = find_portrait(Path(f"the portrait of {case.id}"), case.source, self._reader, None)
@@ -294,8 +294,8 @@ class DeX:
         return np.stack(list(finished_frames(squares, portrait, True)))
 
     def _landmarks(self, case: Case, frames: Frames) -> list[np.ndarray]:
-        from mien.jobs.driver import read_faces
-        from mien.jobs.progress import Silent
+        from mien.animation.driving import read_faces
+        from mien.jobs.run.progress import Silent
 
         faces, _ = read_faces(CaseClip(replace(case, driver=frames)), self._reader, Silent())
         found = [face.reading.landmarks for face in faces if face.reading is not None]
@@ -319,7 +319,7 @@ class FaceVid2Vid:
         if not Path(spec.model).is_dir():
             raise InputError(f"{spec.model} is no folder: give {spec.kind} one that mien train face-vid2vid exported")
         try:
-            from mien.training.face_vid2vid_stage import load_reenactor
+            from mien.pipelines.face_vid2vid import load_reenactor
         except ImportError as error:
             raise InputError("this version of mien has no face vid2vid: score its files with --predictions") from error
         self.name, self._kind, self._folder = spec.name, spec.kind, Path(spec.model)

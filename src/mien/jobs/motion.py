@@ -18,20 +18,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mien import __version__
+from mien.animation.driving import read_faces
 from mien.errors import InputError, OutputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.geometry import driver_crop
-from mien.jobs.driver import read_faces
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.options import checked_rate, parse_rate
-from mien.jobs.outputs import checked_place
-from mien.jobs.progress import Progress, Silent
+from mien.jobs.run.outputs import checked_place
+from mien.jobs.run.progress import Progress, Silent
 from mien.media import Clip, ClipInfo, open_clip
 from mien.media.files import readable_file, readable_name, utf8_path, whole_file
 from mien.models.dex_portrait import Motion
 from mien.models.dex_portrait.driving import steadied
 from mien.models.dex_portrait.pose import CODE
+from mien.version import __version__
 
 if TYPE_CHECKING:
     from mien.pipelines.dex_portrait import DeXPortraitPipeline

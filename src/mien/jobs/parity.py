@@ -23,7 +23,7 @@ from mien.interop.kit import ArrayResult, Arrays, Kit, compare, read_kit
 from mien.interop.parity_networks import Clip, build_clip, build_scheduler
 from mien.interop.watching import statistics
 from mien.interop.x_portrait import assemble, convert
-from mien.jobs.progress import Progress, Silent
+from mien.jobs.run.progress import Progress, Silent
 from mien.models.x_portrait import ReferenceBank, XPortraitNetworks
 from mien.pipelines.pictures import to_uint8
 from mien.pipelines.sampling import Front, Sampling

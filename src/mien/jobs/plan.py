@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mien.jobs.animate import AnimateReport
+    from mien.jobs.report import AnimateReport
 
 
 def describe_plan(report: AnimateReport) -> str:

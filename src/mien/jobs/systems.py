@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError
-from mien.jobs.animate import AnimateReport, animate
+from mien.jobs.animate import animate
 from mien.jobs.dex import DexOptions, animate_dex, dex_options
 from mien.jobs.options import AnimateOptions
-from mien.jobs.progress import Progress
+from mien.jobs.report import AnimateReport
+from mien.jobs.run.progress import Progress
 
 SYSTEMS = ("x", "dex")
 # what DeX-Portrait alone knows

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import InputError
-from mien.jobs.progress import Progress
-from mien.training.options import TrainOptions
+from mien.jobs.run.progress import Progress
+from mien.training.engine.config import TrainOptions
 
 if TYPE_CHECKING:
-    from mien.training.loop import Outcome
+    from mien.training.engine.trainer import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ class _Told:
         self._options, self._progress = options, progress
 
     def begin(self, total: int, done: int) -> None:
-        """See `mien.training.loop.Watcher`."""
+        """See `mien.training.engine.trainer.Watcher`."""
         self._progress.stage(self._options.stage, total)
         self._progress.reach(done)
 
     def reach(self, done: int) -> None:
-        """See `mien.training.loop.Watcher`."""
+        """See `mien.training.engine.trainer.Watcher`."""
         self._progress.reach(done)
 
 
@@ -46,10 +46,10 @@ def run_training(options: TrainOptions, progress: Progress, began: float | None 
     import torch
 
     try:
-        from mien.training.loop import train
+        from mien.training.engine.trainer import train
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install 'mien[train]'.") from error
-    from mien.training.stages import make_stage
+    from mien.training.registry import make_stage
 
     _check_run(options)
     if not torch.cuda.is_available():
@@ -70,8 +70,8 @@ def run_training(options: TrainOptions, progress: Progress, began: float | None 
 
 def write_export(options: TrainOptions, outcome: Outcome | None = None) -> Path:
     """Write RUN/export from the newest checkpoint: the averaged weights as inference loads them, and training.json."""
-    from mien.training import checkpoints
-    from mien.training.stages import make_stage
+    from mien.training.engine import checkpoints
+    from mien.training.registry import make_stage
 
     stage, found = make_stage(options), checkpoints.find(Path(options.out))
     model = stage.build()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,10 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien.models.x_portrait import XPortraitNetworks
-from mien.pipelines.sampling import Sampling
-
-if TYPE_CHECKING:
-    from mien.pipelines.x_portrait import XPortraitPipeline
+from mien.pipelines.sampling import SampledPipeline, Sampling
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def on_meta(networks: XPortraitNetworks) -> XPortraitNetworks:
     return replace(networks, **made)
 
 
-def estimate(pipe: XPortraitPipeline, sampling: Sampling, frames: int, decode_chunk_size: int) -> Cost:
+def estimate(pipe: SampledPipeline, sampling: Sampling, frames: int, decode_chunk_size: int) -> Cost:
     """Cost of animating `frames` frames with the pipeline's scheduler at the steps that are set."""
     nets, size, steps = on_meta(pipe.networks), pipe.image_size, len(pipe.scheduler.timesteps)
     channels = pipe.unet.config.out_channels
@@ -73,7 +70,7 @@ def estimate(pipe: XPortraitPipeline, sampling: Sampling, frames: int, decode_ch
 
 
 def _memory(
-    pipe: XPortraitPipeline, sampling: Sampling, tokens: dict[str, Any], hint: int, steps: int, frames: int, chunk: int
+    pipe: SampledPipeline, sampling: Sampling, tokens: dict[str, Any], hint: int, steps: int, frames: int, chunk: int
 ) -> int:
     """Weights, what is kept (reference tokens with keys and values of every step, hints of the frames in flight),
     and the larger of a window's activations and a decoder chunk's."""

@@ -24,8 +24,6 @@ from torch import Tensor
 
 from mien.diffusion import DenoisingFront, WindowPlan
 from mien.errors import WeightsError
-from mien.geometry import face_crop, masked_frame
-from mien.geometry.reach import Reach
 from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, drive_expression, drive_pose
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
 from mien.models.dex_portrait.driving import within_reach
@@ -34,9 +32,11 @@ from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.models.reenactor import Reenactor
-from mien.models.x_portrait.appearance_reference import AppearanceReference
-from mien.models.x_portrait.empty_prompt import EmptyPrompt
-from mien.models.x_portrait.temporal import TemporalModules
+from mien.models.sd_backbone.appearance_reference import AppearanceReference
+from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.temporal import TemporalModules
+from mien.motion.inputs import face_crop, masked_frame
+from mien.motion.motion_limits import Reach
 from mien.pipelines import loading
 from mien.pipelines.dex_sampling import DeXFront, DeXSampling, Driven, reenacted
 from mien.pipelines.finishing import Keeper, kept

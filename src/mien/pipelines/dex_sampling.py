@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.diffusion import FrontState, WindowPlan, expression_weight, noised, progressive_hybrid
-from mien.geometry.keypoint_motion import FaceMotion, KeypointMotion
-from mien.models.dex_portrait import Conditions, Pose
+from mien.models.dex_portrait import Conditions, DeXPortraitNetworks, Pose
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import ReferenceBank
+from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
 from mien.pipelines.reenactment import Reenacted, Reenactment, Start
-
-if TYPE_CHECKING:
-    from mien.pipelines.dex_portrait import DeXPortraitPipeline
 
 GUIDANCE = ("progressive", "plain")
 NULL_EXPRESSIONS = ("learned", "zeros", "source")
@@ -82,12 +79,27 @@ def reenacted(
         yield moving.start(keypoints.posed(driven.pose.head_pose(index), driven.expression[index].numpy()))
 
 
+class SampledDeXPipeline(Protocol):
+    """What sampling is computed from: `DeXPortraitPipeline`, which need not be imported for it."""
+
+    scheduler: Any
+    config: Any
+    _execution_device: torch.device
+
+    @property
+    def networks(self) -> DeXPortraitNetworks:
+        """All networks."""
+
+    def _encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Pictures [n, 3, h, w] in [-1, 1] to scaled latents."""
+
+
 class DeXFront:
     """The reference bank of the portrait and the guided prediction of a window."""
 
     def __init__(
         self,
-        pipe: DeXPortraitPipeline,
+        pipe: SampledDeXPipeline,
         sampling: DeXSampling,
         sources: Sequence[Tensor],
         driven: Driven,

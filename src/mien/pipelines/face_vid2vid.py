@@ -8,7 +8,7 @@ turned = pipe.animate(views=[(yaw, 0.0, 0.0) for yaw in range(-30, 31)]).frames
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from mien.errors import WeightsError
 from mien.models.face_vid2vid import FaceVid2Vid, Motion, Portrait
 from mien.pipelines import loading
 from mien.pipelines.pictures import Picture, as_output, batches, to_pixels, to_uint8
+from mien.typing import Reenact
 
 MOTIONS = ("absolute", "relative")
 # yaw, pitch and roll in degrees, as in `mien.geometry.HeadPose`; None: as the driver has it
@@ -218,3 +219,30 @@ def nearest(own: Tensor, driver: Tensor) -> int:
 
     target = normed(own)
     return int(np.argmin([float((normed(points) - target).square().sum()) for points in driver]))
+
+
+class _Reenactor:
+    """𝓕 as control images want it: absolute motion, so that the pair shows the driver's pose and place."""
+
+    def __init__(self, pipe: FaceVid2VidPipeline) -> None:
+        self._pipe = pipe
+
+    def __call__(self, portrait: NDArray[np.uint8], frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        # a forked worker cannot use its parent's GPU
+        if torch.utils.data.get_worker_info() is None and torch.cuda.is_available():
+            self._pipe.to("cuda")
+        self._pipe.set_portrait(portrait)
+        side = portrait.shape[0]
+        return [_at_side(frame, side) for frame in self._pipe.stream(frames)]
+
+
+def _at_side(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    have = picture.shape[0]
+    how = cv2.INTER_AREA if have > side else cv2.INTER_CUBIC
+    return picture if have == side else np.asarray(cv2.resize(picture, (side, side), interpolation=how), np.uint8)
+
+
+def load_reenactor(folder: Path) -> Reenact:
+    """𝓕 from a folder that `mien train face-vid2vid` exported: a portrait [s, s, 3] and driving frames to as many
+    pictures [s, s, 3]. On the GPU where there is one, but not in worker processes. Raises WeightsError."""
+    return _Reenactor(FaceVid2VidPipeline.from_pretrained(folder))

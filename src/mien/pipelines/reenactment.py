@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceReading, read_portrait
-from mien.geometry.keypoint_motion import FaceMotion, Floats, KeypointMotion
-from mien.geometry.measured_face import MeasuredFace
 from mien.models.reenactor import Reenactor
+from mien.motion.keypoint_motion import FaceMotion, Floats, KeypointMotion
+from mien.motion.landmark_residual import MeasuredFace
 from mien.pipelines.pictures import Picture, to_pixels, to_uint8
 
 _REACH = 1.3  # of the landmarks' box, how far around the face sampling may change a picture

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.diffusion import DenoisingFront, FrontState, WindowPlan, classifier_free, noised
-from mien.models.x_portrait import Hints, ReferenceBank
+from mien.models.x_portrait import Hints, ReferenceBank, XPortraitNetworks
 from mien.pipelines.finishing import Keeper, kept
 from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.reenactment import Reenacted, Start
-
-if TYPE_CHECKING:
-    from mien.pipelines.x_portrait import XPortraitPipeline
 
 MODES = ("control", "balance")
 
@@ -36,12 +33,33 @@ class Sampling:
             raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {self.guidance_mode!r}")
 
 
+class SampledPipeline(Protocol):
+    """What sampling and its costs are computed from: `XPortraitPipeline`, which need not be imported for it."""
+
+    unet: Any
+    vae: Any
+    scheduler: Any
+    _execution_device: torch.device
+    _sources: list[Tensor]
+
+    @property
+    def networks(self) -> XPortraitNetworks:
+        """All networks."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures, in pixels."""
+
+    def _encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Pictures [n, 3, h, w] in [-1, 1] to scaled latents."""
+
+
 class Front:
     """Hints of the frames in flight, reference banks of the timesteps, and the guided prediction of a window."""
 
     def __init__(
         self,
-        pipe: XPortraitPipeline,
+        pipe: SampledPipeline,
         sampling: Sampling,
         sources: Sequence[Tensor],
         count: int | None,

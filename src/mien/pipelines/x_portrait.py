@@ -23,15 +23,15 @@ from torch import Tensor
 
 from mien.diffusion import GatedDDIMScheduler, WindowPlan, XPortraitDDIMScheduler, denoise_ring
 from mien.faces import load_face_reader
-from mien.geometry.keypoint_motion import Floats
-from mien.geometry.reach import Reach
 from mien.models.reenactor import Reenactor
+from mien.models.sd_backbone.appearance_reference import AppearanceReference
+from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait import XPortraitNetworks
-from mien.models.x_portrait.appearance_reference import AppearanceReference
 from mien.models.x_portrait.denoiser import DenoisingUNet
-from mien.models.x_portrait.empty_prompt import EmptyPrompt
 from mien.models.x_portrait.motion_control import MotionControl
-from mien.models.x_portrait.temporal import TemporalModules
+from mien.motion.keypoint_motion import Floats
+from mien.motion.motion_limits import Reach
 from mien.pipelines import loading
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Keeper

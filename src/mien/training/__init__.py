@@ -1,4 +1,4 @@
-"""Training: one loop, one file a stage (`stage.py` says what a stage is, `stages.py` lists them).
+"""Training: one loop, one file a stage (`engine/stage.py` says what a stage is, `registry.py` lists them).
 
     one CPU      mien train x-portrait/motion --data avatars --vae runs/vae --out runs/motion --joint --time-limit 9m
     two cores    OMP_NUM_THREADS=1 accelerate launch --cpu --num_processes 2 --num_machines 1 --mixed_precision no \

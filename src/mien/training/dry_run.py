@@ -21,11 +21,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien.errors import InputError
-from mien.training.checkpoints import within
-from mien.training.options import TrainOptions
-from mien.training.presets import PAPER_DEVICES
-from mien.training.stage import Batch, Stage, Turn, trained_names
-from mien.training.stages import make_stage
+from mien.training.engine.checkpoints import within
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.stage import Batch, Stage, Turn, trained_names
+from mien.training.registry import make_stage
+from mien.training.x_portrait.recipes import PAPER_DEVICES
 
 CARDS = (24, 40, 80)  # GB
 _A100 = 312e12  # FLOP/s in bf16, NVIDIA's data sheet

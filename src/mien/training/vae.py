@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from mien.models.x_portrait import NANO
 from mien.models.x_portrait.config import VaeConfig
-from mien.training.options import TrainOptions
-from mien.training.picture_pools import PicturePools
-from mien.training.portrait_model import take_vae
-from mien.training.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.data.image_folders import PicturePools
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.x_portrait.model import take_vae
 
 # luma and two colour differences; colour counts double, for otherwise a small autoencoder spends nothing on it
 OPPONENT = torch.tensor([[0.30, 0.59, 0.11], [1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mien import __version__
+from mien.version import __version__
 from mien.web.options import ServeOptions
 from mien.weights import HERE
 

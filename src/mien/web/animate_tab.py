@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from mien.jobs.animate import AnimateReport
 from mien.jobs.demo import FOLDER
 from mien.jobs.options import AnimateOptions
+from mien.jobs.report import AnimateReport
 from mien.jobs.systems import options_of
 from mien.web import style
 from mien.web.running import Watch

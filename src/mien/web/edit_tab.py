@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from mien.animation.face_edit import FaceChange
+from mien.animation.image_edit import StillOptions, still_options
 from mien.errors import MienError
-from mien.jobs.animate import AnimateReport
 from mien.jobs.demo import FOLDER
 from mien.jobs.edit import EditOptions, edit_options
-from mien.jobs.face_change import FaceChange
-from mien.jobs.still import StillOptions, still_options
+from mien.jobs.report import AnimateReport
 from mien.web import style
 from mien.web.animate_tab import SYSTEM_NAMES
 from mien.web.running import Watch

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.animation.face_edit import FaceChange
+from mien.animation.image_edit import StillEditor, StillOptions, edit_still
+from mien.animation.source import find_portrait, read_portrait_image
 from mien.errors import InputError, MienError
 from mien.faces import FaceReader, load_face_reader
-from mien.jobs.animate import AnimateReport
 from mien.jobs.dex import DexOptions
 from mien.jobs.edit import EditOptions, edit
-from mien.jobs.face_change import FaceChange
 from mien.jobs.models import load_dex_pipeline, load_pipeline
 from mien.jobs.options import AnimateOptions
-from mien.jobs.portrait import find_portrait, read_portrait_image
-from mien.jobs.still import StillEditor, StillOptions, edit_still
+from mien.jobs.report import AnimateReport
 from mien.jobs.systems import job_of
 from mien.media.files import readable_name, whole_file
 from mien.web.limits import check_driver, check_size

@@ -14,9 +14,9 @@ from torch import Tensor
 from mien.models.dex_portrait.expression_attention import ExpressionAttention
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
 from mien.models.dex_portrait.reference_warp import WarpingAttention
-from mien.models.x_portrait import backbone
-from mien.models.x_portrait.reference_attention import ReferenceBank, install
-from mien.models.x_portrait.temporal import TemporalModules
+from mien.models.sd_backbone import backbone
+from mien.models.sd_backbone.reference_attention import ReferenceBank, install
+from mien.models.sd_backbone.temporal import TemporalModules
 
 
 @dataclass(frozen=True)

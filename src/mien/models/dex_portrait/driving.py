@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mien.geometry.reach import Reach
 from mien.models.dex_portrait.pose import Pose, rotation_matrices, rotation_vectors
+from mien.motion.motion_limits import Reach
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class _PatchAttention(nn.Module):
 
 
 class ExpressionEncoder(ModelMixin, ConfigMixin):
-    """[b, 3, size, size] in [-1, 1], cut out by `mien.geometry.motion_inputs.face_crop`, to codes [b, code]."""
+    """[b, 3, size, size] in [-1, 1], cut out by `mien.motion.inputs.face_crop`, to codes [b, code]."""
 
     @register_to_config
     def __init__(

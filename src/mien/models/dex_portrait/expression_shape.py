@@ -1,6 +1,6 @@
 """From the latent expression to where keypoints go: what lets the nano size start from a reenactor's picture.
 
-A linear reading of the code, so that a code has the part that scores have in `mien.geometry.keypoint_motion`:
+A linear reading of the code, so that a code has the part that scores have in `mien.motion.keypoint_motion`:
 
     motion = KeypointMotion(shape.basis(), FaceMotion(landmarks, pose.head_pose(), scores=code))
 """
@@ -12,8 +12,8 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from mien.geometry.keypoint_motion import FaceBasis
 from mien.models.reenactor.config import KEYPOINTS
+from mien.motion.keypoint_motion import FaceBasis
 
 
 class ExpressionShape(ModelMixin, ConfigMixin):  # type: ignore[misc]

@@ -17,10 +17,10 @@ from mien.models.dex_portrait.pose import Pose
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.models.dex_portrait.ray_map import ray_map
 from mien.models.dex_portrait.reference_warp import PosedBank
-from mien.models.x_portrait.appearance_reference import AppearanceReference
-from mien.models.x_portrait.empty_prompt import EmptyPrompt
-from mien.models.x_portrait.reference_attention import ReferenceBank, ReferenceRecorder
-from mien.models.x_portrait.temporal import TemporalModules
+from mien.models.sd_backbone.appearance_reference import AppearanceReference
+from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.reference_attention import ReferenceBank, ReferenceRecorder
+from mien.models.sd_backbone.temporal import TemporalModules
 
 
 @dataclass(frozen=True)

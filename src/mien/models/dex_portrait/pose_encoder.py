@@ -1,6 +1,6 @@
 """Pose encoder (DeX-Portrait, Section 3.1): a whole picture with eyes and mouth blanked to P = [sR | t].
 
-The backbone is ConvNeXt V2 (Woo et al. 2023). What it is shown is made by `mien.geometry.motion_inputs.masked_frame`:
+The backbone is ConvNeXt V2 (Woo et al. 2023). What it is shown is made by `mien.motion.inputs.masked_frame`:
 the full frame, never a crop, which would take translation and scale away.
 """
 

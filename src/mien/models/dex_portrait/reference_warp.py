@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from mien.models.dex_portrait.pose import Pose, backward_matrix, sampling_grid, warp
-from mien.models.x_portrait.reference_attention import ReferenceAttention, ReferenceBank
+from mien.models.sd_backbone.reference_attention import ReferenceAttention, ReferenceBank
 
 
 def to_volume(tokens: Tensor, side: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KEYPOINTS = 70  # landmarks and pupils, see `mien.geometry.keypoint_motion`
+KEYPOINTS = 70  # landmarks and pupils, see `mien.motion.keypoint_motion`
 SCORES = 52  # of an expression, see `mien.faces.EXPRESSION_NAMES`
 
 

@@ -15,12 +15,12 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from mien.geometry.keypoint_motion import FaceBasis
 from mien.models.reenactor.appearance import Appearance
 from mien.models.reenactor.config import KEYPOINTS, SCORES, ReenactorConfig
 from mien.models.reenactor.flow import places
 from mien.models.reenactor.generator import Generator
 from mien.models.reenactor.motion_field import Motion, MotionField
+from mien.motion.keypoint_motion import FaceBasis
 
 Features = tuple[Tensor, Tensor, Tensor]
 
@@ -35,7 +35,7 @@ class Rendered:
 
 
 class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Appearance, motion field, generator; and the linear basis of `mien.geometry.keypoint_motion` as buffers.
+    """Appearance, motion field, generator; and the linear basis of `mien.motion.keypoint_motion` as buffers.
 
     Configuration: the fields of `ReenactorConfig`.
     """

@@ -1,8 +1,8 @@
 """X-Portrait (SIGGRAPH 2024): networks over diffusers' blocks."""
 
+from mien.models.sd_backbone.reference_attention import ReferenceBank
 from mien.models.x_portrait.config import NANO, PRESETS, SD15, VaeConfig, XPortraitConfig
 from mien.models.x_portrait.networks import Hints, XPortraitNetworks, build
-from mien.models.x_portrait.reference_attention import ReferenceBank
 
 __all__ = [
     "NANO",

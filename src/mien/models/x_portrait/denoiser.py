@@ -9,9 +9,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from mien.models.x_portrait import backbone
-from mien.models.x_portrait.reference_attention import ReferenceBank, install
-from mien.models.x_portrait.temporal import TemporalModules
+from mien.models.sd_backbone import backbone
+from mien.models.sd_backbone.reference_attention import ReferenceBank, install
+from mien.models.sd_backbone.temporal import TemporalModules
 
 
 class DenoisingUNet(UNet2DConditionModel):

@@ -9,8 +9,8 @@ from diffusers import ControlNetModel
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
-from mien.models.x_portrait import backbone
-from mien.models.x_portrait.reference_attention import install
+from mien.models.sd_backbone import backbone
+from mien.models.sd_backbone.reference_attention import install
 
 
 class MotionControl(ControlNetModel):

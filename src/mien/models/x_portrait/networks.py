@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from mien.models.x_portrait import backbone
-from mien.models.x_portrait.appearance_reference import AppearanceReference
+from mien.models.sd_backbone import backbone
+from mien.models.sd_backbone.appearance_reference import AppearanceReference
+from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.reference_attention import ReferenceBank, ReferenceRecorder
+from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait.config import XPortraitConfig
 from mien.models.x_portrait.denoiser import DenoisingUNet
-from mien.models.x_portrait.empty_prompt import EmptyPrompt
 from mien.models.x_portrait.motion_control import MotionControl
-from mien.models.x_portrait.reference_attention import ReferenceBank, ReferenceRecorder
-from mien.models.x_portrait.temporal import TemporalModules
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,192 @@
+"""The driver of a run: one pass that reads its faces, one that cuts, aligns and patches its frames for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import tee
+from pathlib import Path
+
+import numpy as np
+
+from mien.animation.source import Portrait
+from mien.errors import InputError
+from mien.faces import FaceReader, FaceReading, FaceTracker, TrackedFace, TrackReport, fill_start
+from mien.geometry import SquareCrop, align_frame, driver_alignment, driver_crop, local_patches
+from mien.geometry.crops import DRIVER_SCALE
+from mien.jobs.options import AnimateOptions
+from mien.jobs.run.progress import Progress
+from mien.media import Clip, open_clip, part_of
+from mien.motion.motion_limits import Reach
+from mien.motion.reference_frame import choose_best_frame
+
+# Frames are cut out this many times larger than the model's picture where they have the pixels, so that an alignment
+# which enlarges them does not blur.
+_OVERSAMPLE = 2
+
+
+@dataclass(frozen=True)
+class DriverTrack:
+    """A driver's faces, a reading for each frame. best_frame: the frame that was laid over the portrait.
+
+    anchor: the portrait's landmarks in the square; reach: how far from them the head may go; None: anywhere.
+    """
+
+    faces: list[TrackedFace]
+    report: TrackReport
+    best_frame: int | None
+    crop: SquareCrop
+    matrix: np.ndarray | None
+    anchor: np.ndarray | None = None
+    reach: Reach | None = None
+
+    def placement(self, landmarks: np.ndarray | None) -> np.ndarray | None:
+        """The map [2, 3] for a frame with these landmarks in the crop: the track's, softly held within reach."""
+        if self.matrix is None or self.reach is None or self.anchor is None or landmarks is None:
+            return self.matrix
+        placed = landmarks @ self.matrix[:, :2].T + self.matrix[:, 2]
+        shift, zoom = self.reach.shift, self.reach.zoom
+        grown = np.log(_spread(placed) / _spread(self.anchor))
+        scale = np.exp(zoom * np.tanh(grown / zoom) - grown)
+        away = placed.mean(0) - self.anchor.mean(0)
+        centre = self.anchor.mean(0) + shift * np.tanh(away / shift)
+        # x -> centre + scale (matrix x - placed centre)
+        return np.c_[scale * self.matrix[:, :2], centre + scale * (self.matrix[:, 2] - placed.mean(0))]
+
+
+def _spread(landmarks: np.ndarray) -> float:
+    """Size of a face by its brows, nose and eyes, which no expression moves far."""
+    rigid = landmarks[17:48]
+    return float(np.sqrt(((rigid - rigid.mean(0)) ** 2).sum(1).mean()))
+
+
+def motion_of(driver: Path) -> tuple[Path, str | None] | None:
+    """The motion library and the track that LIBRARY.safetensors#TRACK names, the track None if it names none.
+
+    None for a driver that is something else, such as a video.
+    """
+    if driver.suffix.lower() == ".safetensors":
+        return driver, None
+    path, _, name = str(driver).rpartition("#")
+    return (Path(path), name or None) if Path(path).suffix.lower() == ".safetensors" else None
+
+
+def open_driver(options: AnimateOptions) -> Clip:
+    """The driver from `start` to `end`, at the rate of the result; InputError if it cannot be read."""
+    motion = motion_of(options.driver)
+    clip = open_clip(options.driver, fps=options.fps) if motion is None else _open_motion(*motion)
+    start, end = (None if second is None else Fraction(str(second)) for second in (options.start, options.end))
+    return part_of(clip, start, end, options.fps if clip.info.kind == "video" else None)
+
+
+def _open_motion(library: Path, name: str | None) -> Clip:
+    try:
+        from mien.avatars.head_model import installed_pack, load_head_model
+        from mien.avatars.motion_clip import MotionClip, choose_track
+    except ImportError as error:
+        raise InputError(
+            f"{library} is a motion library, which is rendered: that needs the package {error.name},"
+            " pip install 'mien[train]'"
+        ) from error
+    track = choose_track(library, name)
+    return MotionClip(library, track, load_head_model(installed_pack()))
+
+
+def read_faces(
+    clip: Clip,
+    reader: FaceReader,
+    progress: Progress,
+    *,
+    start: FaceReading | None = None,
+    stage: str = "Reading the driver's face",
+) -> tuple[list[TrackedFace], TrackReport]:
+    """One pass over the clip that keeps readings only; every frame has one unless the clip shows no face at all.
+
+    start: a reading near which the face is looked for at first, to choose one of several people.
+    """
+    tracker = FaceTracker(reader, start=start)
+    faces: list[TrackedFace] = []
+    progress.stage(stage, clip.info.frames)
+    for image in clip:
+        faces += tracker.push(image)
+        progress.reach(len(faces))
+    faces += tracker.finish()
+    return fill_start(faces), tracker.report
+
+
+def place_driver(
+    faces: list[TrackedFace],
+    report: TrackReport,
+    clip: Clip,
+    portrait: Portrait,
+    *,
+    best_frame: int | str,
+    align: bool,
+    scale: float = DRIVER_SCALE,
+    reach: Reach | None = None,
+) -> DriverTrack:
+    """Choose the square, the frame that is most like the portrait, and the map that lays its face over the portrait's.
+
+    scale: how large the square is around the face where nothing is aligned (see `driver_crop`). reach: how far the head
+    may wander in the square, for models that know heads near the middle only.
+    Raises InputError if no frame shows a face and alignment was wanted, or if best_frame is not a frame of the clip.
+    """
+    landmarks = (face.reading.landmarks if face.reading else None for face in faces)
+    crop = driver_crop(landmarks, clip.info.width, clip.info.height, scale)
+    if not align:
+        return DriverTrack(faces, report, None, crop, None)
+    if report.found == 0:
+        raise InputError(
+            f"no face was found in any frame of {clip.info.path}: use a driver that shows one face, or --no-align to"
+            " take the middle of its picture as it is"
+        )
+    chosen = _best_frame(faces, clip, portrait, best_frame)
+    reading = faces[chosen].reading
+    assert reading is not None  # where one face was found, `fill_start` has left no frame without a reading
+    crop = _seen_square(crop, driver_alignment(portrait.landmarks, crop.points_in(reading.landmarks, 1)))
+    matrix = driver_alignment(portrait.landmarks, crop.points_in(reading.landmarks, 1))
+    return DriverTrack(faces, report, chosen, crop, matrix, portrait.landmarks, reach)
+
+
+def _seen_square(crop: SquareCrop, matrix: np.ndarray) -> SquareCrop:
+    """The square of the driver's picture that holds all that the aligned square will show.
+
+    The crop around the faces may be smaller: pixels beside it would be lost although the picture has them.
+    """
+    low, high = (crop.points_out((corner - matrix[:, 2]) / np.diag(matrix[:, :2]), 1) for corner in (0.0, 1.0))
+    size = float((high - low).max())
+    x, y = (low + high - size) / 2
+    return SquareCrop(float(x), float(y), size)
+
+
+def _best_frame(faces: list[TrackedFace], clip: Clip, portrait: Portrait, wanted: int | str) -> int:
+    if isinstance(wanted, int):
+        if wanted >= len(faces):
+            raise InputError(f"--best-frame is {wanted}, but {clip.info.path} has {len(faces)} frames, counted from 0")
+        return wanted
+    # Only readings that were seen: a held or interpolated one belongs to a picture that nobody could read.
+    return choose_best_frame(portrait.reading, (f.reading if f.state == "found" else None for f in faces))
+
+
+def control_frames(clip: Clip, track: DriverTrack, side: int) -> tuple[Iterator[np.ndarray], Iterator[np.ndarray]]:
+    """What the model sees of the driver: aligned squares, and the same with all but eyes and mouth blank.
+
+    Both uint8 [side, side, 3], a stream each; frames are held only between the two being asked for them.
+    """
+    whole, local = tee(_control_pairs(clip, track, side))
+    return (pair[0] for pair in whole), (pair[1] for pair in local)
+
+
+def _control_pairs(clip: Clip, track: DriverTrack, side: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    native = round(track.crop.size)
+    cut = side if track.matrix is None else min(max(native, side), _OVERSAMPLE * side)
+    for face, image in zip(track.faces, clip, strict=True):
+        square = track.crop.extract(image, cut)
+        landmarks = None if face.reading is None else track.crop.points_in(face.reading.landmarks, 1)
+        matrix = track.placement(landmarks)
+        if matrix is not None:
+            square = align_frame(square, matrix, side)
+            if landmarks is not None:
+                landmarks = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        yield square, local_patches(square, None if landmarks is None else landmarks * side)

@@ -1,0 +1,129 @@
+"""Where the portrait's keypoints go in every frame of a driver: what a model with a reenactor starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from mien.animation.driving import DriverTrack
+from mien.animation.source import Portrait, is_video
+from mien.errors import InputError
+from mien.faces import EXPRESSION_NAMES, FaceReading
+from mien.geometry import SquareCrop
+from mien.jobs.options import GAINS, AnimateOptions
+from mien.motion.gains import MotionGains, gained
+from mien.motion.keypoint_motion import (
+    LANDMARKS,
+    FaceBasis,
+    FaceMotion,
+    Floats,
+    KeypointMotion,
+    closed_lips,
+    smoothed_motion,
+)
+from mien.motion.landmark_residual import MeasuredFace
+from mien.motion.motion_limits import held_turns
+from mien.motion.one_euro import steadied
+
+
+@dataclass(frozen=True)
+class MotionControl:
+    """What is done to a driver's read motion before a portrait takes it over. rate: frames a second."""
+
+    gains: MotionGains = MotionGains()
+    smooth: float = 0.0
+    rate: Fraction = Fraction(25)
+
+    @classmethod
+    def of(cls, options: AnimateOptions, rate: Fraction) -> MotionControl:
+        """As the options say."""
+        gains = {name.removesuffix("_gain"): float(getattr(options, name)) for name in GAINS}
+        return cls(MotionGains(**gains, relative=options.relative), options.smooth, rate)
+
+
+def check_control(options: AnimateOptions) -> None:
+    """Raise InputError if anything is asked for that only read motion can be given."""
+    asked = {f"--{name.replace('_', '-')}": getattr(options, name) != 1 for name in GAINS}
+    asked |= {"--smooth": options.smooth > 0, "--relative": options.relative}
+    asked |= {f"the video {path} as a source": is_video(path) for path in options.portraits}
+    for name, given in asked.items():
+        if given:
+            raise InputError(
+                f"{name} needs a model that moves by read landmarks, such as nano, but {options.model} looks at the"
+                " driver's pixels: leave it out, or use --system dex for gains"
+            )
+
+
+def square_motion(reading: FaceReading, crop: SquareCrop) -> FaceMotion:
+    """A reading of a picture as the motion of the face in a square of it."""
+    pupils = None if reading.pupils is None else crop.points_in(reading.pupils, 1)
+    return FaceMotion.read(crop.points_in(reading.landmarks, 1), reading.pose.rotation, reading.expression, pupils)
+
+
+def portrait_motion(portrait: Portrait) -> FaceMotion:
+    """The portrait's own face in its square."""
+    return square_motion(portrait.reading, portrait.crop)
+
+
+def driver_motions(portrait: Portrait, track: DriverTrack) -> list[FaceMotion]:
+    """The driver's face in every aligned square; a frame without one keeps the motion of the frame before."""
+    last, motions = portrait_motion(portrait), []
+    for face in track.faces:
+        reading = face.reading
+        if reading is not None:
+            landmarks = track.crop.points_in(reading.landmarks, 1)
+            pupils = None if reading.pupils is None else track.crop.points_in(reading.pupils, 1)
+            matrix = track.placement(landmarks)
+            if matrix is not None:
+                landmarks = landmarks @ matrix[:, :2].T + matrix[:, 2]
+                pupils = None if pupils is None else pupils @ matrix[:, :2].T + matrix[:, 2]
+            last = FaceMotion.read(landmarks, reading.pose.rotation, reading.expression, pupils)
+        motions.append(last)
+    return motions
+
+
+def portrait_keypoints(portrait: Portrait, basis: FaceBasis) -> Floats:
+    """The portrait's own keypoints [70, 2], half sides of its square."""
+    return KeypointMotion(basis, portrait_motion(portrait)).keypoints
+
+
+def own_face(keypoints: KeypointMotion) -> FaceMotion:
+    """A source's own face, with the extra displacement by which it looks as in its picture (see `posed`)."""
+    source, measured = keypoints.source, MeasuredFace(keypoints.basis)
+    measured.learn([source])
+    extra = keypoints.canonical - closed_lips(keypoints.canonical)
+    seen = measured.of(source).extra
+    if seen is not None:
+        extra[LANDMARKS:] = seen[LANDMARKS:]
+    return replace(source, extra=extra)
+
+
+def driven_keypoints(
+    portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl = MotionControl()
+) -> list[Floats]:
+    """The portrait's keypoints [70, 2], half sides of its square, in the driver's every pose and expression."""
+    source = portrait_motion(portrait)
+    keypoints = KeypointMotion(basis, source)
+    motions, reference = taken_over(portrait, track, basis, control, own_face(keypoints))
+    return [keypoints.driven(motion, reference) for motion in motions]
+
+
+def taken_over(
+    portrait: Portrait,
+    track: DriverTrack,
+    basis: FaceBasis,
+    control: MotionControl,
+    source: FaceMotion | Sequence[FaceMotion],
+) -> tuple[list[FaceMotion], FaceMotion | None]:
+    """The driver's motions as the source, one face or one a frame, takes them over, and the reference frame's."""
+    motions = smoothed_motion(driver_motions(portrait, track))
+    measured = MeasuredFace(basis)
+    measured.learn(motions)
+    motions = steadied([measured.of(motion) for motion in motions], control.rate, control.smooth)
+    reference = None if track.best_frame is None or track.matrix is None else motions[track.best_frame]
+    source = source if isinstance(source, FaceMotion) else source[: len(motions)]
+    if reference is not None and track.reach is not None and not control.gains.relative:
+        portrait_face = source if isinstance(source, FaceMotion) else source[0]
+        motions = held_turns(motions, portrait_face, reference, track.reach.turn)
+    return gained(motions, source, reference, control.gains, EXPRESSION_NAMES), reference

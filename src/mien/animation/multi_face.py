@@ -1,0 +1,54 @@
+"""Every face of one picture, each animated on its own and laid back into the picture with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from mien.animation.source import Portrait
+from mien.errors import InputError
+from mien.faces import FaceReader
+from mien.geometry import portrait_crop
+from mien.geometry.shares import face_shares, paste_shared
+
+
+def find_people(path: Path, image: np.ndarray, reader: FaceReader) -> list[Portrait]:
+    """A portrait for every face of the picture, the largest first; InputError if there is none."""
+    height, width = image.shape[:2]
+    readings = reader.read_all(image)
+    if not readings:
+        raise InputError(
+            f"no face was found in {path}: use a picture in which eyes and mouth can be seen, or crop it closer"
+        )
+    return [Portrait(path, image, reading, portrait_crop(reading.landmarks, width, height)) for reading in readings]
+
+
+def begun(stream: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same stream after its first frame was made: from then on it depends on no portrait set after it."""
+    first = next(stream, None)
+    return iter(()) if first is None else chain([first], stream)
+
+
+def shared_reach(reach: Callable[[float], None], count: int) -> list[Callable[[float], None]]:
+    """A report of progress for each of `count` streams that run together: the mean of theirs is passed on."""
+    done = [0.0] * count
+
+    def part(index: int) -> Callable[[float], None]:
+        def say(share: float) -> None:
+            done[index] = share
+            reach(sum(done) / count)
+
+        return say
+
+    return [part(index) for index in range(count)]
+
+
+def composed(people: Sequence[Portrait], streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+    """Frames of the whole picture in which everybody moves; one frame of each stream is held."""
+    image, crops = people[0].image, [person.crop for person in people]
+    shares = face_shares([person.reading.landmarks for person in people], *people[0].size)
+    for squares in zip(*streams, strict=True):
+        yield paste_shared(image, crops, squares, shares)

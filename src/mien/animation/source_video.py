@@ -1,0 +1,154 @@
+"""A video as the source: every frame of it is animated, and background and body stay its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from statistics import fmean
+
+import cv2
+import numpy as np
+
+from mien.animation.driving import DriverTrack, read_faces
+from mien.animation.motion_transfer import MotionControl, square_motion, taken_over
+from mien.animation.source import Portrait, is_video
+from mien.errors import InputError
+from mien.faces import FaceReader, TrackReport
+from mien.geometry import SquareCrop, paste_back, portrait_crop
+from mien.jobs.options import AnimateOptions
+from mien.jobs.run.progress import Progress
+from mien.media import Clip, open_clip, part_of
+from mien.models.reenactor import Reenactor
+from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
+from mien.motion.landmark_residual import MeasuredFace
+from mien.pipelines.pictures import to_pixels
+from mien.pipelines.reenactment import Reenacted, Reenactment
+
+_CALM = 0.2  # seconds; deviation of the Gaussian over the way of the square
+_SAMPLES = 200  # frames at most of which the person's own shape is the mean
+
+
+def open_source(options: AnimateOptions, driver: Clip) -> tuple[Clip | None, Clip, tuple[str, ...]]:
+    """The source video, if there is one, the driver that matches it, and what is to be said about their lengths.
+
+    Raises InputError if it cannot be read, or for options that a video has no use for.
+    """
+    path = next((path for path in options.portraits if is_video(path)), None)
+    if path is None:
+        return None, driver, ()
+    for name, given in {
+        "another portrait": len(options.portraits) > 1,
+        "--start-from": options.start_from is not None,
+        "--face all": options.face == "all",
+    }.items():
+        if given:
+            raise InputError(f"{path} is a video and goes alone: leave {name} out")
+    return matched(open_clip(path), driver)
+
+
+def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
+    """Source and driver frame for frame, at the driver's rate and as long as the shorter one, which a sentence says."""
+    rate = driver.info.rate
+    if driver.info.kind == "image":
+        raise InputError(
+            f"the source {source.info.path} is a video, but the driver {driver.info.path} is a picture, which does not"
+            " move: if they were swapped, give the picture with -s and the video with -d"
+        )
+    source, driver = part_of(source, rate=rate), part_of(driver, rate=rate)
+    frames = min(source.count(), driver.count())
+    said: tuple[str, ...] = ()
+    if source.count() != driver.count():
+        shorter, longer = sorted((source, driver), key=lambda clip: clip.count())
+        said = (
+            f"{shorter.info.path} ends after {float(frames / rate):.2f} seconds, {longer.info.path} after"
+            f" {float(longer.count() / rate):.2f}: the result is as long as the shorter one",
+        )
+    return part_of(source, end=frames / rate), part_of(driver, end=frames / rate), said
+
+
+def first_portrait(clip: Clip, reader: FaceReader, face: int | None) -> Portrait:
+    """The first frame that shows the face (its number `face`, or the clearest one), as the portrait."""
+    for image in clip:
+        if face is None:
+            reading = reader.read(image)
+        else:
+            faces = reader.read_all(image)
+            reading = faces[face] if face < len(faces) else None
+        if reading is not None:
+            crop = portrait_crop(reading.landmarks, clip.info.width, clip.info.height)
+            return Portrait(clip.info.path, image, reading, crop)
+    wanted = "no face" if face is None else f"no face {face} (they count from 0, the largest first)"
+    raise InputError(f"{wanted} was found in any frame of {clip.info.path}: use a video that shows one, or a picture")
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """The person in a video. crops: the square of every frame; motions: the face in it; nothing else is held.
+
+    The driver may be shorter, not longer.
+    """
+
+    clip: Clip
+    crops: list[SquareCrop]
+    motions: list[FaceMotion]
+    report: TrackReport
+
+    @classmethod
+    def read(cls, clip: Clip, portrait: Portrait, reader: FaceReader, scale: float, progress: Progress) -> SourceVideo:
+        """One pass over the clip. scale: how large the square is around the face, see `portrait_crop`."""
+        faces, report = read_faces(clip, reader, progress, start=portrait.reading, stage="Reading the source's face")
+        readings = [face.reading or portrait.reading for face in faces]
+        crops = calm_crops([reading.landmarks for reading in readings], clip, scale)
+        motions = [square_motion(reading, crop) for crop, reading in zip(crops, readings, strict=True)]
+        return cls(clip, crops, smoothed_motion(motions), report)
+
+    def reenacted(
+        self, reenactor: Reenactor, portrait: Portrait, track: DriverTrack, control: MotionControl
+    ) -> Iterator[Reenacted]:
+        """Every frame's square with the driver's pose and expression in place of its own."""
+        basis, side = reenactor.basis(), int(reenactor.config.image_size)
+        measured = MeasuredFace(basis)
+        measured.learn(self.motions)
+        own_faces = [measured.of(motion) for motion in self.motions]
+        motions, reference = taken_over(portrait, track, basis, control, own_faces)
+        canonical, eye_gains = self._shape(basis)
+        for image, crop, own, motion in zip(self.clip, self.crops, self.motions, motions, strict=False):
+            keypoints = KeypointMotion(basis, own)
+            seen: Floats = keypoints.keypoints
+            # one shape for the whole clip: what is left unexplained differs from frame to frame, the person does not
+            keypoints.canonical, keypoints.eye_gains = canonical, eye_gains
+            square = to_pixels([crop.extract(image, side)], side)
+            yield Reenactment(reenactor, square, seen).start(keypoints.driven(motion, reference))
+
+    def finished(self, squares: Iterable[np.ndarray], paste: bool) -> Iterator[np.ndarray]:
+        """The frames to write: pasted back into the video's frames, or bare squares."""
+        if not paste:
+            yield from squares
+            return
+        # the squares come first: they are late by a window, and no frame must be held for them
+        for square, image, crop in zip(squares, self.clip, self.crops, strict=False):
+            yield paste_back(image, crop, square)
+
+    def _shape(self, basis: FaceBasis) -> tuple[Floats, tuple[float, float]]:
+        step = max(1, len(self.motions) // _SAMPLES)
+        shapes = [KeypointMotion(basis, motion) for motion in self.motions[::step]]
+        left, right = (fmean(shape.eye_gains[eye] for shape in shapes) for eye in (0, 1))
+        return np.mean([shape.canonical for shape in shapes], 0), (left, right)
+
+
+def calm_crops(landmarks: list[np.ndarray], clip: Clip, scale: float) -> list[SquareCrop]:
+    """A square of one size for every frame that follows the face softly, so that neither pumps nor trembles."""
+    width, height = clip.info.width, clip.info.height
+    crops = [portrait_crop(points, width, height, scale=scale) for points in landmarks]
+    size = float(np.median([crop.size for crop in crops]))
+    middles = np.array([[crop.x + crop.size / 2, crop.y + crop.size / 2] for crop in crops], np.float64)
+    deviation = max(_CALM * float(clip.info.rate), 1e-3)
+    calm = cv2.GaussianBlur(
+        middles, (1, 2 * round(3 * deviation) + 1), 1, sigmaY=deviation, borderType=cv2.BORDER_REPLICATE
+    )
+    corners = calm - size / 2
+    inside = [
+        np.clip(corners[:, axis], 0, length - size) if size <= length else corners[:, axis]
+        for axis, length in ((0, width), (1, height))
+    ]
+    return [SquareCrop(float(x), float(y), size) for x, y in zip(*inside, strict=True)]

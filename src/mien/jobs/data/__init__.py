@@ -1,0 +1,1 @@
+"""Jobs that make and look at training data: avatars, prepared clips and contact sheets."""

@@ -1,0 +1,1 @@
+"""What surrounds any job: the output's lock, frame checkpoints, records, progress, fallbacks and workers."""

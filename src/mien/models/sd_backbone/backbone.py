@@ -1,0 +1,105 @@
+"""One walk through the blocks of Stable Diffusion's U-Net, shared by the denoiser, the reference R and the controls.
+
+diffusers' own forward runs a block at a time; X-Portrait needs a hand between the layers of a block (temporal modules),
+before the skips (control residuals) and inside self-attention (reference tokens).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, Union
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor
+
+from mien.models.sd_backbone.reference_attention import ReferenceBank
+from mien.models.sd_backbone.temporal import TemporalModules
+
+Backbone: TypeAlias = Union[UNet2DConditionModel, ControlNetModel]  # noqa: UP007 - evaluated at run time
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What a motion control adds: one tensor for every skip connection, in order, and one for the middle block."""
+
+    skips: list[Tensor]
+    middle: Tensor
+
+    def __add__(self, other: Residuals) -> Residuals:
+        """Both controls together (the official model adds them)."""
+        return Residuals([a + b for a, b in zip(self.skips, other.skips, strict=True)], self.middle + other.middle)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What every layer on the way needs: time embedding [b, e], context, reference tokens, temporal modules."""
+
+    time: Tensor
+    context: Tensor
+    reference: ReferenceBank | None = None
+    temporal: TemporalModules | None = None
+    num_frames: int = 1
+
+    def attend(self, transformer: torch.nn.Module, hidden: Tensor) -> Tensor:
+        """One spatial transformer block on [b, c, h, w]."""
+        result: Tensor = transformer(
+            hidden,
+            encoder_hidden_states=self.context,
+            cross_attention_kwargs={"reference": self.reference},
+            return_dict=False,
+        )[0]
+        return result
+
+    def along_time(self, hidden: Tensor, path: str, index: int) -> Tensor:
+        """The temporal module of this place, where there is one."""
+        return hidden if self.temporal is None else self.temporal(hidden, self.num_frames, path, index)
+
+
+def embed_time(network: Backbone, timestep: Tensor, like: Tensor) -> Tensor:
+    """Timestep (scalar or [b]) to the embedding [b, e] in the sample's dtype."""
+    steps = timestep.to(like.device).reshape(-1).expand(len(like))
+    embedding: Tensor = network.time_embedding(network.time_proj(steps).to(like.dtype))
+    return embedding
+
+
+def down(network: Backbone, hidden: Tensor, walk: Walk) -> tuple[Tensor, list[Tensor]]:
+    """The contracting path after the first convolution: the last features and all skip connections, `hidden` first."""
+    skips, place = [hidden], 0
+    for block in network.down_blocks:
+        attentions = getattr(block, "attentions", [None] * len(block.resnets))
+        for resnet, attention in zip(block.resnets, attentions, strict=True):
+            hidden = resnet(hidden, walk.time)
+            hidden = hidden if attention is None else walk.attend(attention, hidden)
+            hidden = walk.along_time(hidden, "down", place)
+            skips.append(hidden)
+            place += 1
+        for downsample in block.downsamplers or ():
+            hidden = downsample(hidden)
+            skips.append(hidden)
+    return hidden, skips
+
+
+def middle(network: Backbone, hidden: Tensor, walk: Walk) -> Tensor:
+    """The middle block; it has no temporal module."""
+    block = network.mid_block
+    hidden = block.resnets[0](hidden, walk.time)
+    for attention, resnet in zip(block.attentions, block.resnets[1:], strict=True):
+        hidden = resnet(walk.attend(attention, hidden), walk.time)
+    return hidden
+
+
+def up(network: UNet2DConditionModel, hidden: Tensor, skips: list[Tensor], walk: Walk) -> Tensor:
+    """The expanding path; the temporal module comes after the upsampler where the block ends with one."""
+    waiting, place = list(skips), 0
+    for block in network.up_blocks:
+        attentions = getattr(block, "attentions", [None] * len(block.resnets))
+        for layer, (resnet, attention) in enumerate(zip(block.resnets, attentions, strict=True)):
+            hidden = resnet(torch.cat([hidden, waiting.pop()], dim=1), walk.time)
+            hidden = hidden if attention is None else walk.attend(attention, hidden)
+            if layer == len(block.resnets) - 1:
+                for upsample in block.upsamplers or ():
+                    hidden = upsample(hidden)
+            hidden = walk.along_time(hidden, "up", place)
+            place += 1
+    return hidden

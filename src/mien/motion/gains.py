@@ -1,0 +1,107 @@
+"""How much of a driver's motion a portrait takes over, in each region of the face.
+
+Everything counts from the portrait's own pose and expression: with gain 0 a region stays as it is in the portrait, with
+1 it does what the driver's does, beyond that it exaggerates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
+from mien.motion.keypoint_motion import FaceMotion, Floats
+
+_EYE_ROWS = (*range(36, 48), 68, 69)  # of the keypoints: lids and pupils
+_MOST_SCORE = 1.5  # a score of 1 is as far as faces go; caricature may go on a little
+_MOST_EXTRA = 0.5  # half face heights
+
+
+@dataclass(frozen=True)
+class MotionGains:
+    """Gains by region, and where the driver's motion is measured from.
+
+    eyes: lids and gaze. brows. mouth: all other expression (lips, jaw, cheeks, nose, tongue). head: turn, place, size.
+    relative: the portrait adds what has changed in the driver's face since its reference frame to its own pose and
+    expression; else it takes the driver's on. Place and size are always measured from the reference frame, if any.
+    """
+
+    eyes: float = 1.0
+    mouth: float = 1.0
+    brows: float = 1.0
+    head: float = 1.0
+    relative: bool = False
+
+    def of_scores(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """The gain of every score [n], by its ARKit name."""
+        regions = {"eye": self.eyes, "bro": self.brows}
+        return np.array([regions.get(name[:3], self.mouth) for name in names])
+
+    @property
+    def plain(self) -> bool:
+        """Whether the driver's motion is taken over as it is."""
+        return self == MotionGains()
+
+
+def gained(
+    motions: list[FaceMotion],
+    source: FaceMotion | Sequence[FaceMotion],
+    reference: FaceMotion | None,
+    gains: MotionGains,
+    names: Sequence[str],
+) -> list[FaceMotion]:
+    """The driver's motions, changed so that `KeypointMotion.driven` with `reference` moves the source by `gains`.
+
+    source: the portrait's own face, or its face in each frame, with its own `extra` if the driver's is measured.
+    reference: the driver's in the frame that was laid over the portrait; None: places and sizes are absolute. names: of
+    the scores. Raises ValueError for relative motion without a reference.
+    """
+    if gains.plain:
+        return motions
+    if gains.relative and reference is None:
+        raise ValueError("relative motion is measured from a reference frame")
+    weights = gains.of_scores(names)
+    own = [source] * len(motions) if isinstance(source, FaceMotion) else source
+    return [
+        replace(
+            motion,
+            pose=_pose(motion, face, reference, gains),
+            scores=_scores(motion, face, reference if gains.relative else None, weights),
+            extra=_extra(motion, face, reference if gains.relative else None, gains),
+        )
+        for motion, face in zip(motions, own, strict=True)
+    ]
+
+
+def _pose(motion: FaceMotion, source: FaceMotion, reference: FaceMotion | None, gains: MotionGains) -> HeadPose:
+    at_rest = reference if gains.relative and reference is not None else source
+    turn = rotation_vector(rotation_matrix(motion.pose.rotation) @ rotation_matrix(at_rest.pose.rotation).T)
+    rotation = rotation_vector(rotation_matrix(gains.head * turn) @ rotation_matrix(source.pose.rotation))
+    placed = (source if reference is None else reference).pose
+    way = motion.pose.translation - placed.translation
+    scale = placed.scale * (motion.pose.scale / placed.scale) ** gains.head
+    return HeadPose(rotation, placed.translation + gains.head * way, scale)
+
+
+def _scores(motion: FaceMotion, source: FaceMotion, reference: FaceMotion | None, weights: Floats) -> Floats:
+    change = motion.scores - (source if reference is None else reference).scores
+    own = np.asarray(source.scores, np.float64)
+    # the driver's own scores are never cut, nor are the portrait's
+    most = np.maximum(_MOST_SCORE, np.maximum(own, motion.scores))
+    return np.asarray(np.clip(own + weights * change, np.minimum(0, own), most))
+
+
+def _extra(motion: FaceMotion, source: FaceMotion, reference: FaceMotion | None, gains: MotionGains) -> Floats | None:
+    if motion.extra is None:
+        return None
+    own, at_rest = (
+        np.zeros_like(motion.extra) if face.extra is None else face.extra
+        for face in (source, source if reference is None else reference)
+    )
+    each = np.full((len(own), 1), gains.mouth)
+    each[list(_EYE_ROWS)] = gains.eyes
+    most = np.maximum(_MOST_EXTRA, np.maximum(np.abs(own), np.abs(motion.extra)))
+    return np.asarray(np.clip(own + each * (motion.extra - at_rest), -most, most))

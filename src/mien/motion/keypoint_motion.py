@@ -1,0 +1,187 @@
+"""From readings of two faces to where the first one's keypoints go when it moves like the second.
+
+Keypoints are the 68 landmarks and two pupils, the one of the eye 36 to 41 first. Where a reader does not see pupils
+they are placed by the scores of gaze, between the person's own lids.
+
+As in Face Vid2Vid (Wang, Mallya, Liu, CVPR 2021, equation 1), keypoints are x_k = R x_c,k + t + delta_k with canonical
+keypoints x_c from the source alone; delta is here a linear function of the 52 expression scores, and a scale s is kept
+apart: x_k = s (R (x_c,k + sum_j e_j E_j,k))_xy + t. Identity stays the source's by construction.
+
+Lengths: half face heights in the head's frame, half sides of the square in the picture (see `mien.geometry.pose`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.geometry.eye_squares import EYES
+from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
+
+Floats = NDArray[np.floating]
+
+LANDMARKS = 68  # of the keypoints, the others are pupils
+
+# Upper and lower rim of both eyes' openings and of the inner lips (iBUG 68): pairs that may meet and never cross.
+EYE_RIMS = (((37, 41), (38, 40)), ((43, 47), (44, 46)))
+_LIPS = ((61, 67), (62, 66), (63, 65))
+_OUTER_LIPS = ((50, 58), (51, 57), (52, 56))  # what goes with them
+_OPENNESS = (0.6, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceBasis:
+    """mean [70, 3]: keypoints of a neutral mean head, its frame; shapes [52, 70, 3]: what each score moves by."""
+
+    mean: Floats
+    shapes: Floats
+
+    def moved(self, scores: Floats) -> NDArray[np.float64]:
+        """Displacement [70, 3] by expression scores [52]."""
+        moved: NDArray[np.float64] = np.tensordot(np.asarray(scores, np.float64), self.shapes, 1)
+        return moved
+
+
+@dataclass(frozen=True, eq=False)
+class FaceMotion:
+    """One face in one square picture: landmarks [68, 2] in half sides, pose (scale and place of the same picture),
+    scores [52]; extra [70, 3]: displacement of keypoints beyond the scores', see `mien.motion.landmark_residual`;
+    pupils [2, 2], half sides, where they were seen."""
+
+    landmarks: Floats
+    pose: HeadPose
+    scores: Floats
+    extra: Floats | None = None
+    pupils: Floats | None = None
+
+    @classmethod
+    def read(
+        cls, landmarks: Floats, rotation: Floats, scores: Floats, pupils: Floats | None = None
+    ) -> FaceMotion:
+        """From landmarks [68, 2] and pupils [2, 2] in the square, 0 to 1, rotation (axis-angle [3]) and scores [52]."""
+        places = np.asarray(landmarks, np.float64)
+        pose, looking = HeadPose.from_landmarks(rotation, places, 1, 1), None
+        if pupils is not None:
+            looking = np.asarray(pupils, np.float64) * 2 - 1
+        return cls(places * 2 - 1, pose, np.asarray(scores, np.float64), pupils=looking)
+
+
+class KeypointMotion:
+    """A source face, ready to be driven."""
+
+    def __init__(self, basis: FaceBasis, source: FaceMotion) -> None:
+        self.basis, self.source = basis, source
+        pose = source.pose
+        neutral = basis.mean + basis.moved(source.scores)
+        expected = (pose.scale * (neutral @ pose.matrix().T)[:, :2] + pose.translation)[:LANDMARKS]
+        # what the mean head leaves unexplained is this person's shape, as far as the picture shows it
+        away = (source.landmarks - expected) / pose.scale
+        away = np.concatenate([away, [away[list(eye)].mean(0) for eye in EYES]])  # pupils go with their eyes
+        self.canonical = basis.mean + np.column_stack([away, np.zeros(len(away))]) @ pose.matrix()
+        self.eye_gains = _eye_gains(basis.mean, self.canonical)
+
+    @property
+    def keypoints(self) -> NDArray[np.float32]:
+        """The source's own keypoints [70, 2], half sides."""
+        own = self.posed(self.source.pose, self.source.scores)
+        own[:LANDMARKS] = self.source.landmarks
+        if self.source.pupils is not None:
+            own[LANDMARKS:] = self.source.pupils
+        return own
+
+    def driven(self, driver: FaceMotion, reference: FaceMotion | None = None) -> NDArray[np.float32]:
+        """The source's keypoints [70, 2], half sides, in the driver's pose and expression.
+
+        reference: the driver's face in the frame that was laid over the source: place and size then count from there,
+        because two heads that overlay each other need not have one origin. None: the driver's own place and size.
+        """
+        place, scale = driver.pose.translation, driver.pose.scale
+        if reference is not None:
+            zoom = self.source.pose.scale / reference.pose.scale
+            place = self.source.pose.translation + (place - reference.pose.translation) * zoom
+            scale = scale * zoom
+        return self.posed(HeadPose(driver.pose.rotation, place, scale), driver.scores, driver.extra)
+
+    def posed(self, pose: HeadPose, scores: Floats, extra: Floats | None = None) -> NDArray[np.float32]:
+        """The source's keypoints [70, 2], half sides, in a pose, with scores [52] and an extra displacement [70, 3].
+
+        Measured lips open from closed ones: with `extra` the source's own are shut first, however it shows them.
+        """
+        own, moved = self.canonical, self.basis.moved(scores)
+        if extra is not None:
+            own, moved = closed_lips(own), moved + extra
+        for eye, gain in zip(EYES, self.eye_gains, strict=True):
+            moved[list(eye)] *= gain
+        head = _uncrossed(own + moved)
+        seen = pose.scale * (head @ pose.matrix().T)[:, :2] + pose.translation
+        return seen.astype(np.float32)
+
+
+def _gap(points: Floats, pairs: tuple[tuple[int, int], ...]) -> float:
+    """Mean height between rims of points [70, 3]; y points down."""
+    return float(np.mean([points[low, 1] - points[high, 1] for high, low in pairs]))
+
+
+def _eye_gains(mean: Floats, canonical: Floats) -> tuple[float, float]:
+    """How much more open than the mean the person's eyes are: lids must travel as much further to meet."""
+    left, right = (np.clip(_gap(canonical, pairs) / max(_gap(mean, pairs), 1e-6), *_OPENNESS) for pairs in EYE_RIMS)
+    return float(left), float(right)
+
+
+def closed_lips(points: Floats) -> NDArray[np.float64]:
+    """Keypoints [70, 3] whose lips meet: each inner pair half way, the outer rims with them."""
+    shut = np.array(points, np.float64)
+    for inner, outer in zip(_LIPS, _OUTER_LIPS, strict=True):
+        half = (shut[inner[1], 1] - shut[inner[0], 1]) / 2
+        for high, low in (inner, outer):
+            shut[high, 1] += half
+            shut[low, 1] -= half
+    return shut
+
+
+def _uncrossed(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points [70, 3] whose upper rims do not lie below the lower ones."""
+    for high, low in (*EYE_RIMS[0], *EYE_RIMS[1], *_LIPS):
+        if points[high, 1] > points[low, 1]:
+            points[[high, low]] = points[[high, low]].mean(0)
+    return points
+
+
+def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[FaceMotion]:
+    """The same motions with everything that was read filtered over time against a reader's jitter.
+
+    deviation: of the Gaussian, frames; no delay. Rotations are averaged as matrices and made rotations again.
+    """
+    if deviation <= 0 or len(motions) < 2:
+        return motions
+    reach = int(np.ceil(3 * deviation))
+    offsets = np.arange(-reach, reach + 1)
+    kernel = np.exp(-(offsets**2) / (2 * deviation**2))
+    turns = np.stack([rotation_matrix(motion.pose.rotation).ravel() for motion in motions])
+    rows = np.column_stack(
+        [
+            turns,
+            np.stack([motion.pose.translation for motion in motions]),
+            np.log([motion.pose.scale for motion in motions]),
+            np.stack([motion.scores for motion in motions]),
+            np.stack([_seen(motion).ravel() for motion in motions]),
+        ]
+    )
+    at = np.clip(np.arange(len(motions))[:, None] + offsets, 0, len(motions) - 1)  # the ends are held
+    even = np.einsum("no,nod->nd", np.tile(kernel / kernel.sum(), (len(motions), 1)), rows[at])
+    made = []
+    for motion, row in zip(motions, even, strict=True):
+        pose = HeadPose(rotation_vector(row[:9].reshape(3, 3)), row[9:11], float(np.exp(row[11])))
+        scores = row[12 : 12 + len(motion.scores)]
+        seen = row[12 + len(scores) :].reshape(-1, 2)
+        pupils = None if motion.pupils is None else seen[LANDMARKS:]
+        made.append(FaceMotion(seen[:LANDMARKS], pose, scores, pupils=pupils))
+    return made
+
+
+def _seen(motion: FaceMotion) -> Floats:
+    """Landmarks and pupils [70, 2]; unseen pupils, which nobody reads afterwards, amid their eyes."""
+    amid = np.stack([motion.landmarks[list(eye)].mean(0) for eye in EYES])
+    return np.concatenate([motion.landmarks, amid if motion.pupils is None else motion.pupils])

@@ -1,0 +1,54 @@
+"""How far from its own place, size and turn a portrait's head may be taken by a model that fills in only so much.
+
+Every limit is soft: what is asked for, x, becomes limit tanh(x / limit), which leaves small motions as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
+from mien.motion.keypoint_motion import FaceMotion
+
+NANO_REACH = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their pictures do not show well
+
+
+@dataclass(frozen=True)
+class Reach:
+    """shift: way from the portrait's place, sides of the square. zoom: natural logarithm of how much larger or smaller.
+    turn: radians between the portrait and the driver's reference frame; what the driver turns from there on is free."""
+
+    shift: float
+    zoom: float
+    turn: float = math.inf
+
+    @classmethod
+    def of(cls, values: Sequence[float] | None) -> Reach | None:
+        """From a model's configuration: [shift, zoom] or [shift, zoom, turn]; None: anything is within reach."""
+        return None if values is None else cls(*map(float, values))
+
+
+def held_turns(
+    motions: Sequence[FaceMotion], source: FaceMotion, reference: FaceMotion, most: float
+) -> list[FaceMotion]:
+    """The driver's motions [f] with the turn from the portrait's face `source` to the driver's at `reference` held.
+
+    With R_i = D_i O R_s, where O R_s is the driver's turn in its reference frame: O is held, D_i is left as it is. So a
+    portrait that looks aside is not turned by all of that to the front, where its picture has nothing to show.
+    """
+    own, there = rotation_matrix(source.pose.rotation), rotation_matrix(reference.pose.rotation)
+    offset = rotation_vector(there @ own.T)
+    angle = float(np.linalg.norm(offset))
+    if not math.isfinite(most) or angle < 1e-6:
+        return list(motions)
+    start = rotation_matrix(offset * (most * math.tanh(angle / most) / angle)) @ own
+    return [replace(motion, pose=_turned(motion.pose, there, start)) for motion in motions]
+
+
+def _turned(pose: HeadPose, before: NDArray[np.float64], after: NDArray[np.float64]) -> HeadPose:
+    return replace(pose, rotation=rotation_vector(rotation_matrix(pose.rotation) @ before.T @ after))

@@ -1,0 +1,102 @@
+"""Control images for training (X-Portrait, Sections 3.2 to 3.4): what the motion controls see instead of the target.
+
+Where they come from (`--control-source`):
+
+- avatars: a rendered frame of another person in the target's motion, exact.
+- face-vid2vid: the paper's way, F(another person's frame -> target), by a network.
+- self: the target itself (the paper's ablation a: nothing forces the controls to leave the identity alone).
+
+And what they show (`--control`): the picture, or its 68 landmarks drawn (the MagicDance-type baseline). All are scaled
+by random factors, apart for x and y (Section 3.4; off: ablation c), and roughened as the world does (colour, blur,
+noise), so that only their motion is worth reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError
+from mien.typing import Picture, Reenact
+
+
+@dataclass(frozen=True)
+class ControlKind:
+    """source: avatars, face-vid2vid or self. landmarks: draw them instead of the picture. scaling: heterogeneous.
+    reenact: F, where it is the source."""
+
+    source: str = "avatars"
+    landmarks: bool = False
+    scaling: bool = True
+    reenact: Reenact | None = None
+
+    def factors(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Random factors for x and y in [0.9, 1.1] (Section 3.4), or none."""
+        x, y = rng.uniform(0.9, 1.1, 2)
+        return (float(x), float(y)) if self.scaling else (1.0, 1.0)
+
+
+def face_vid2vid(folder: str | None) -> Reenact:
+    """F from a folder that `mien train face-vid2vid` exported. Raises InputError where there is none."""
+    if folder is None:
+        raise InputError("--control-source face-vid2vid needs --f: the folder that `mien train face-vid2vid` exported.")
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder} does not exist: give --f the folder that `mien train face-vid2vid` exported.")
+    from mien.pipelines.face_vid2vid import load_reenactor
+
+    return load_reenactor(Path(folder))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """x -> centre_out + scale * (x - centre_in), per axis, in pixels: how a driver is laid over a portrait."""
+
+    centre_in: NDArray[np.float32]
+    centre_out: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    @classmethod
+    def align(
+        cls, driver: NDArray[np.float32], portrait: NDArray[np.float32], heterogeneous: Sequence[float]
+    ) -> Placement:
+        """Lay the box of the driver's landmarks [n, 2] over the portrait's (Section 3.4; spec, section 5).
+
+        `heterogeneous` are the random factors for x and y, in [0.9, 1.1] (Section 3.4). Without the alignment a control
+        image leaves open where the target's face is, and a model can only blur; inference aligns in the same way.
+        """
+        half_in, half_out = np.ptp(driver, axis=0) / 2, np.ptp(portrait, axis=0) / 2
+        scale = half_out / half_in * np.asarray(heterogeneous)
+        return cls(driver.mean(0), portrait.mean(0), scale.astype(np.float32))
+
+    def image(self, picture: Picture) -> Picture:
+        """The picture moved, its border repeated outwards."""
+        shift = self.centre_out - self.scale * self.centre_in
+        matrix = np.array([[self.scale[0], 0, shift[0]], [0, self.scale[1], shift[1]]], np.float32)
+        size = (picture.shape[1], picture.shape[0])
+        return cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Where points [n, 2] go."""
+        return (self.centre_out + self.scale * (points - self.centre_in)).astype(np.float32)
+
+
+def roughen(image: Picture, rng: np.random.Generator) -> Picture:
+    """Colour, brightness, grey, blur and noise at random: what a driving video's camera may do."""
+    x: NDArray[np.floating] = image.astype(np.float32)
+    if rng.random() < 0.8:
+        x = x * rng.uniform(0.7, 1.3, 3) + rng.uniform(-25, 25, 3)
+    if rng.random() < 0.5:
+        mean = x.mean()
+        x = (x - mean) * rng.uniform(0.6, 1.4) + mean
+    if rng.random() < 0.15:
+        x = np.repeat(x.mean(2, keepdims=True), 3, axis=2)
+    if rng.random() < 0.3:
+        x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.5, 1.5)))
+    if rng.random() < 0.3:
+        x = x + rng.normal(0, rng.uniform(2, 10), x.shape)
+    return np.clip(x, 0, 255).astype(np.uint8)

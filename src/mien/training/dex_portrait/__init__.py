@@ -1,0 +1,1 @@
+"""Stages that train DeX-Portrait, with their data, losses and scores."""

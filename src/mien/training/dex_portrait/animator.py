@@ -1,0 +1,326 @@
+"""Stage `dex/animator`: DeX-Portrait's diffusion animator on single pictures (Section 3.2, stage B).
+
+    mien train dex/animator --data AVATARS --start runs/dex-motion --out runs/dex-animator --size nano
+
+The encoders and the autoencoder are frozen; both U-Nets and everything that is injected learn. Presets name the
+ablations of the paper's Table 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mien.errors import InputError
+from mien.models.dex_portrait import FULL, NANO, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Motion, Pose
+from mien.pipelines.pictures import to_uint8
+from mien.training.dex_portrait.data import DRIVERS, Augmentation, SceneBatches, SceneData, open_scenes
+from mien.training.dex_portrait.model import (
+    AnimatorModel,
+    as_pipeline,
+    fresh,
+    measure_scale,
+    scheduler_of,
+    take_backbone,
+    take_reenactor,
+    take_start,
+    take_vae,
+)
+from mien.training.dex_portrait.sheets import grid
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.reenactor.stage import render
+
+PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
+LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection")
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Chances with which conditions are left out, one source with all its drivers at a time (spec 4.4): everything, the
+    expression (which the sampler's first steps do without), the pose."""
+
+    everything: float = 0.10
+    expression: float = 0.10
+    pose: float = 0.05
+
+
+# a start shows the motion, and one step without guidance adds to it: what is left out is hardly asked for
+STARTED = Dropout(0.05, 0.05, 0.05)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Which sources [r] lose what."""
+
+    everything: Tensor
+    expression: Tensor
+    pose: Tensor
+
+    @classmethod
+    def draw(cls, sources: int, chances: Dropout, generator: torch.Generator) -> Dropped:
+        """Independent draws. Never all sources lose everything: then nothing would be learned of the reference."""
+        chance = torch.rand(3, sources, generator=generator)
+        everything = chance[0] < chances.everything
+        if bool(everything.all()):
+            everything[int(chance[0].argmax())] = False
+        return cls(everything, chance[1] < chances.expression, chance[2] < chances.pose)
+
+
+class DexAnimator(Stage):
+    """One turn: predict the noise (full size) or the clean latents (nano) of one source's four drivers."""
+
+    name = "dex/animator"
+    drivers, clips, temporal = DRIVERS, False, False
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        data: Sequence[tuple[SceneData, float]] | None = None,
+        config: DeXPortraitConfig | None = None,
+        dropout: Dropout | None = None,
+    ) -> None:
+        """data, config, dropout: in place of what the options say.
+
+        Options: `size`; `start`: a run of dex/motion, of this stage, or a pipeline folder; `vae`: a run of the stage
+        vae (by default the bundled one, at nano size); `backbone`: Stable Diffusion 1.5, at full size; `preset`:
+        "paper" or an ablation; `reenactor`: whose pictures are started from and added to, in the source's place.
+        """
+        self.preset = options.preset or "paper"
+        if self.preset not in PRESETS:
+            raise InputError(f"--preset is {self.preset}: give one of {', '.join(PRESETS)} for {self.name}.")
+        nano = options.size == "nano"
+        self.options, self.config = options, config or (NANO if nano else FULL)
+        self.starts = options.reenactor is not None
+        self.dropout = dropout or (STARTED if self.starts else Dropout())
+        self.steps, self.rows = (12_000, 2) if nano else (120_000, 12)
+        side = self.config.backbone.image_size
+        scenes = data if data is not None else open_scenes(options, side)
+        augmentation = Augmentation(off=self.preset == "no-augmentation")
+        self.batches = SceneBatches(scenes, self.config, side, augmentation, self.starts)
+        self.scheduler = scheduler_of(self.config)
+        self.turns = (self._turn(options.learning_rate or (6e-4 if nano else 1e-5)),)
+
+    def _turn(self, rate: float) -> Turn:
+        return Turn("denoiser", LEARNING, rate, self._loss)
+
+    @property
+    def ray_maps(self) -> bool:
+        """Whether the denoiser is shown ray maps."""
+        return self.preset != "no-ray-map"
+
+    @property
+    def warping(self) -> bool:
+        """Whether it is shown the warped reference."""
+        return self.preset != "no-warping"
+
+    def build(self) -> nn.Module:
+        """Random networks, then the backbone or the autoencoder, then what `--start` names (by `start`)."""
+        model = fresh(self.options.seed, self.config)
+        if self.options.reenactor is not None:
+            take_reenactor(model, Path(self.options.reenactor), self.config.expression.code)
+        if self.options.backbone is not None:
+            take_backbone(model, Path(self.options.backbone))
+        elif self.options.vae is not None or self.config.name == "nano":
+            take_vae(model, self.options.vae)
+            if not bool(model.latent_scale.isfinite()):
+                measure_scale(model, self.batches.draw(np.random.default_rng(0), 4)["target"])
+        return model
+
+    def start(self, model: nn.Module, place: Path) -> None:
+        """See `take_start`."""
+        assert isinstance(model, AnimatorModel)
+        take_start(model, place)
+
+    def at_step(self, step: int) -> None:
+        """Passed on to the data."""
+        for data, _ in self.batches.data:
+            data.at_step(step)
+
+    def refresh(self) -> None:
+        """Look for new groups."""
+        for data, _ in self.batches.data:
+            data.refresh()
+
+    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
+        """`rows` sources with their drivers; see `SceneBatches.draw`."""
+        return self.batches.draw(rng, rows, self.drivers, self.clips)
+
+    def images(self, batch: Batch) -> int:
+        """Targets that are noised."""
+        return len(batch["target"])
+
+    def block_types(self) -> tuple[type[nn.Module], ...]:
+        """The denoiser's blocks keep banks between them, so that nothing is computed again."""
+        return ()
+
+    # -- the loss --------------------------------------------------------------------------------------------------
+
+    def _loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        assert isinstance(model, AnimatorModel)
+        nets = model.networks(self.temporal)
+        source, clean = model.encode(batch["source"]), model.encode(batch["target"])
+        sources, frames = len(source), len(clean) // len(source)
+        device = clean.device
+        timestep = self._timesteps(sources, generator).to(device).repeat_interleave(frames)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        noisy = self.scheduler.add_noise(clean, noise, timestep)
+        noisy = self.scheduler.scale_model_input(noisy, timestep)
+        dropped = Dropped.draw(sources, self.dropout, generator)
+        given = self._given(nets, source, self._begun(model, batch), self._codes(nets, batch), dropped, frames)
+        got = self._predict(nets, noisy, timestep, given, dropped, frames)
+        wanted = noise if self.config.backbone.prediction_type == "epsilon" else clean
+        weight = self._weight(batch["mask"], clean.shape[-1])
+        return {"denoising": ((got.float() - wanted).square() * weight).mean()}
+
+    def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:
+        if self.config.backbone.prediction_type == "epsilon":
+            return torch.randint(0, 1000, (count,), generator=generator)
+        # high noise decides pose and expression, and few-step sampling lives there
+        return (999 - 850 * torch.rand(count, generator=generator) ** 4).long()
+
+    def _weight(self, mask: Tensor, side: int) -> Tensor:
+        """At nano size the face counts four times as much as the rest; the paper's loss is even."""
+        if self.config.backbone.prediction_type == "epsilon":
+            return torch.ones((), device=mask.device)
+        weight = 1 + 3 * functional.interpolate(mask, (side, side), mode="area")
+        return weight / weight.mean()
+
+    @torch.no_grad()
+    def _codes(self, nets: DeXPortraitNetworks, batch: Batch) -> tuple[Pose, Pose, Tensor]:
+        """Poses of sources and drivers, and the drivers' expressions, by the frozen encoders."""
+        nets.expression_encoder.eval()  # no dropout, no running statistics: it is frozen
+        own, driving = nets.pose_encoder.pose(batch["source_masked"]), nets.pose_encoder.pose(batch["masked"])
+        return own, driving, nets.expression_encoder(batch["crop"])
+
+    @torch.no_grad()
+    def _begun(self, model: AnimatorModel, batch: Batch) -> Tensor | None:
+        """Latents [n, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
+        if model.reenactor is None:
+            return None
+        asked = {"keypoints": batch["source_keypoints"], "driven": batch["keypoints"]}
+        asked |= {"source": batch["source"], "target": batch["target"], "corners": torch.zeros(len(batch["target"]), 2)}
+        return model.encode(render(model.reenactor, asked).picture.clamp(-1, 1))
+
+    def _given(
+        self,
+        nets: DeXPortraitNetworks,
+        source: Tensor,
+        begun: Tensor | None,
+        codes: tuple[Pose, Pose, Tensor],
+        dropped: Dropped,
+        frames: int,
+    ) -> Conditions:
+        """Of the sources that did not lose everything. source [r, c, h, w]; begun [n, c, h, w]."""
+        own, driving, expression = codes
+        kept, rows = _rows(~dropped.everything, frames, source.device)
+        without_expression, without_pose = (
+            lost.to(source.device)[kept].repeat_interleave(frames) for lost in (dropped.expression, dropped.pose)
+        )
+        return Conditions(
+            bank=nets.read_appearance([source[kept]]),
+            latents=source[kept] if begun is None else begun[rows],
+            source_pose=own[kept],
+            pose=driving[rows],
+            tokens=nets.injection.tokens(expression[rows], without_expression),
+            pose_absent=without_pose,
+            ray_maps=self.ray_maps,
+            warping=self.warping,
+        )
+
+    def _predict(
+        self,
+        nets: DeXPortraitNetworks,
+        noisy: Tensor,
+        timestep: Tensor,
+        given: Conditions,
+        dropped: Dropped,
+        frames: int,
+    ) -> Tensor:
+        """Predictions [n, c, h, w]: sources that lost everything run apart, for nothing is injected there."""
+        kept, rows = _rows(~dropped.everything, frames, noisy.device)
+        length = frames if self.temporal else 1
+        got = nets.predict(noisy[rows], timestep[rows], length, given)
+        if len(kept) == len(dropped.everything):
+            return got
+        _, rest = _rows(dropped.everything, frames, noisy.device)
+        nothing = Conditions(tokens=nets.injection.no_expression(len(rest)))
+        bare = nets.predict(noisy[rest], timestep[rest], length, nothing)
+        result = torch.empty_like(noisy).to(got.dtype)
+        return result.index_copy(0, rows, got).index_copy(0, rest, bare.to(got.dtype))
+
+    # -- what is looked at -------------------------------------------------------------------------------------------
+
+    def pictures(self, model: nn.Module) -> Picture:
+        """Rows of source, driver, both, the pose alone, the expression alone; sampled in a few steps."""
+        assert isinstance(model, AnimatorModel)
+        if model.reenactor is not None:
+            return self._started_pictures(model)
+        nets, device = model.networks(False), model.latent_scale.device
+        batch = self._shown(device)
+        own, driving, face = self._codes(nets, batch)
+        own_face = nets.expression_encoder(batch["source_crop"])
+        source = model.encode(batch["source"])
+        columns = [batch["source"], batch["target"]]
+        for pose, code in ((driving, face), (driving, own_face), (own, face)):
+            given = Conditions(nets.read_appearance([source]), source, own, pose, nets.injection.tokens(code))
+            given = replace(given, ray_maps=self.ray_maps, warping=self.warping)
+            columns.append(model.decode(self._sample(nets, source, given)))
+        return grid(columns)
+
+    def _shown(self, device: torch.device) -> Batch:
+        """Four sources with a driver each, nothing roughened."""
+        plain = SceneBatches(
+            self.batches.data,
+            self.config,
+            self.batches.side,
+            replace(self.batches.augmentation, rotated=0.0, other_view=0.0, jitter=0.0, tint=0.0),
+            self.starts,
+        )
+        return {name: value.to(device) for name, value in plain.draw(np.random.default_rng(0), 4, 1).items()}
+
+    def _started_pictures(self, model: AnimatorModel) -> Picture:
+        """The same rows by the pipeline itself: keypoints follow the codes, as they will."""
+        batch = self._shown(model.latent_scale.device)
+        pipe = as_pipeline(model, self.config, self.temporal, self.ray_maps, self.warping)
+        pipe.set_progress_bar_config(disable=True)
+        poses = pipe.pose_encoder(batch["masked"]).cpu()
+        faces = pipe.expression_encoder(batch["crop"]).cpu()
+        rows = []
+        for row, (picture, target) in enumerate(zip(batch["source"], batch["target"], strict=True)):
+            pipe.set_portrait(picture, (batch["source_keypoints"][row, :68].cpu().numpy() + 1) / 2)
+            motion = Motion(poses[row : row + 1], faces[row : row + 1])
+            made = [
+                next(pipe.stream(*which, generator=torch.Generator().manual_seed(0)))
+                for which in ((motion, motion), (motion, None), (None, motion))
+            ]
+            rows.append(np.concatenate([*to_uint8(torch.stack([picture, target])), *made], 1))
+        return np.concatenate(rows, 0)
+
+    def _sample(self, nets: DeXPortraitNetworks, source: Tensor, given: Conditions, steps: int = 4) -> Tensor:
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps)
+        noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0)).to(source.device)
+        latents = scheduler.add_noise(source, noise, scheduler.timesteps[:1])
+        for timestep in scheduler.timesteps.to(source.device):
+            got = nets.predict(scheduler.scale_model_input(latents, timestep), timestep, 1, given)
+            latents = scheduler.step(got.float(), timestep, latents, return_dict=False)[0]
+        return latents
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """The folder that `DeXPortraitPipeline.from_pretrained` takes."""
+        assert isinstance(model, AnimatorModel)
+        made = as_pipeline(model, self.config, self.temporal, self.ray_maps, self.warping)
+        made.save_pretrained(folder)
+
+
+def _rows(chosen: Tensor, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Numbers of the chosen sources, from a mask [r], and of all their frames."""
+    sources = torch.nonzero(chosen).flatten().to(device)
+    return sources, (sources[:, None] * frames + torch.arange(frames, device=device)).flatten()

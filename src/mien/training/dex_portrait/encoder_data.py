@@ -1,0 +1,250 @@
+"""Batches for the supervised training of DeX-Portrait nano's encoders: pictures, exact poses, exact displacements.
+
+Data: folders of groups (`mien.avatars.groups`). Where an expression is there under two poses (`mien data avatars
+--paired`), the second view of a moment is the other pose; where a pose is there with two expressions, the pose encoder
+is shown both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.errors import InputError
+from mien.geometry.mirror import MIRROR
+from mien.geometry.pose import rotation_matrix, rotation_vector
+from mien.models.dex_portrait.pose import codes_of_head_poses
+from mien.motion.inputs import face_crop, masked_frame
+from mien.motion.keypoint_motion import closed_lips
+from mien.training.engine.stage import Batch
+from mien.training.reenactor.keypoint_basis import fit_basis, head_shapes
+
+Floats = NDArray[np.floating]
+Pixels = NDArray[np.uint8]
+
+_RIDGE = 0.1
+_KEYPOINT_MIRROR = np.append(MIRROR, [len(MIRROR) + 1, len(MIRROR)])
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderGroup:
+    """One group: frames [p, m, s, s, 3] as on disk, landmarks [p, m, 68, 2], codes of poses [p, m, 6], displacement of
+    keypoints from the person's neutral [p, m, 70, 3]; other [m], twin [m]: the motion with the same expression, and the
+    one with the same pose, -1: none."""
+
+    frames: Pixels
+    landmarks: Floats
+    codes: Floats
+    moved: Floats
+    other: NDArray[np.int64]
+    twin: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Roughness:
+    """How pictures are changed. zoom: factors of the whole picture; shift: half sides; roll, degrees: either way, of
+    the picture and of the crops; jitter: of a crop's box; tint: of colours; poor: chance of blur, noise and JPEG.
+    other_view: a moment is also shown under another pose."""
+
+    zoom: tuple[float, float] = (0.75, 1.3)
+    shift: float = 0.2
+    roll: float = 25.0
+    degrees: float = 45.0
+    jitter: float = 0.08
+    tint: float = 0.15
+    poor: float = 0.4
+    other_view: bool = True
+
+    @classmethod
+    def none(cls) -> Roughness:
+        """Pictures as they are: the paper's ablation without augmentation."""
+        return cls((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, other_view=False)
+
+
+class EncoderData:
+    """Draws moments from groups of one or more folders."""
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        hold_out: int = 0,
+        only_held_out: bool = False,
+        shares: Mapping[Path, float] | None = None,
+    ) -> None:
+        """hold_out, only_held_out: as of `GroupScenes`. shares: of the draws by folder, None: as many as they hold.
+        Raises InputError where nothing fits."""
+        metas = [path for path in complete_groups(folders) if _held_out(path, hold_out) == only_held_out]
+        if not metas:
+            raise InputError(f"{folders[0]} holds no groups of avatars to train on: make them by mien data avatars.")
+        read = [dict(np.load(path)) for path in metas]
+        if any("pupils" not in meta or "depths" not in meta for meta in read):
+            raise InputError(f"{folders[0]} was made by an older version: make it anew by mien data avatars.")
+        shapes = [head_shapes(meta) for meta in read]
+        self.mean, neutrals = _neutrals(shapes, [meta["expression"] for meta in read])
+        self.groups = [
+            EncoderGroup(
+                np.load(str(path).replace("_meta.npz", "_frames.npy"), mmap_mode="r"),
+                meta["landmarks"],
+                codes_of_head_poses(meta["head_pose"].reshape(-1, 6)).reshape(meta["head_pose"].shape),
+                (shape - neutral[:, None]).astype(np.float32),
+                partners(meta["expression"]),
+                partners(np.column_stack([meta["rotation"].reshape(-1, 9), meta["shift_scale"]])),
+            )
+            for path, meta, shape, neutral in zip(metas, read, shapes, neutrals, strict=True)
+        ]
+        odds = np.array([len(group.frames) for group in self.groups], np.float64)
+        for folder, share in (shares or {}).items():
+            of_folder = np.array([path.parent == folder for path in metas])
+            odds[of_folder] *= share / max(odds[of_folder].sum(), 1)
+        self._odds = odds / odds.sum()
+
+    def draw(self, rng: np.random.Generator, rows: int, sides: tuple[int, int], rough: Roughness) -> Batch:
+        """masked [n, 3, sides[0], ...] with pose [n, 6]; crop, again [n, 3, sides[1], ...] with moved [n, 70, 3].
+
+        twins [k, 3, sides[0], ...]: of some rows, `twin_of` [k], the same person in the same pose with another
+        expression, changed as the row's picture is.
+        """
+        masked, poses, crops, again, moved, twins, twin_of = [], [], [], [], [], [], []
+        for row in range(rows):
+            group = self.groups[int(rng.choice(len(self.groups), p=self._odds))]
+            person, motion = int(rng.integers(len(group.frames))), int(rng.integers(len(group.other)))
+            flip = bool(rng.random() < 0.5)
+            picture, marks = _flipped(group.frames[person, motion], group.landmarks[person, motion], flip)
+            code, twin = _mirrored_code(group.codes[person, motion], flip), int(group.twin[motion])
+            if twin >= 0 and rough.other_view:
+                seen = _flipped(group.frames[person, twin], group.landmarks[person, twin], flip)
+                twins.append(_turned(*seen, code, sides[0], rough, deepcopy(rng))[0])
+                twin_of.append(row)
+            shown, code = _turned(picture, marks, code, sides[0], rough, rng)
+            masked.append(shown)
+            poses.append(code)
+            crops.append(_crop(picture, marks, sides[1], rough, rng))
+            view = int(group.other[motion])
+            if view >= 0 and rough.other_view:
+                picture, marks = _flipped(group.frames[person, view], group.landmarks[person, view], flip)
+            again.append(_crop(picture, marks, sides[1], rough, rng))
+            shape = group.moved[person, motion]
+            moved.append(shape[_KEYPOINT_MIRROR] * np.array([-1, 1, 1], np.float32) if flip else shape)
+        pictures = {"masked": masked, "crop": crops, "again": again}
+        numbers = {"pose": poses, "moved": moved}
+        if twins:
+            pictures["twins"], numbers["twin_of"] = twins, twin_of
+        return {
+            **{name: _tensor(column) for name, column in pictures.items()},
+            **{name: torch.from_numpy(np.stack(column).astype(np.float32)) for name, column in numbers.items()},
+        }
+
+
+def complete_groups(folders: Sequence[Path]) -> list[Path]:
+    """Truths of all groups that have been written to their end."""
+    found = [path for folder in folders for path in sorted(folder.glob("group_*_meta.npz"))]
+    return [path for path in found if path.with_name(path.name.replace("_meta.npz", "_people.json")).is_file()]
+
+
+def partners(expression: Floats) -> NDArray[np.int64]:
+    """For each of the motions [m, e] another one with the very same expression, -1: there is none."""
+    same = (expression[:, None] == expression[None]).all(-1)
+    np.fill_diagonal(same, False)
+    return np.where(same.any(1), same.argmax(1), -1)
+
+
+def _held_out(path: Path, hold_out: int) -> bool:
+    if hold_out:
+        return int(path.name[6:9]) >= hold_out
+    with np.load(path) as meta:
+        return bool(meta["validation"]) if "validation" in meta else False
+
+
+def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> tuple[NDArray[np.float32], list[Floats]]:
+    """The mean neutral head [70, 3], and every group's people's neutral ones [p, 70, 3], lips closed.
+
+    Displacements are linear in the commanded expression up to what each person adds: a ridge with common weights and an
+    intercept for each person.
+    """
+    rows = [shape.reshape(-1, 70, 3) for shape in shapes]
+    scores = [np.tile(e, (len(shape), 1)) for e, shape in zip(expressions, shapes, strict=True)]
+    counts = [len(shape) for shape in shapes]
+    person = np.repeat(np.arange(sum(counts)), np.repeat([len(e) for e in expressions], counts))
+    _, weights = fit_basis(np.concatenate(scores), np.concatenate(rows), person, _RIDGE)
+    neutrals = []
+    for shape, expression in zip(shapes, expressions, strict=True):
+        mean = shape.mean(1) - np.tensordot(expression.mean(0), weights, 1)
+        neutrals.append(np.stack([closed_lips(own) for own in mean]))
+    common: NDArray[np.float32] = np.concatenate(neutrals).mean(0).astype(np.float32)
+    return common, [neutral.astype(np.float32) for neutral in neutrals]
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def _flipped(picture: Pixels, marks: Floats, flip: bool) -> tuple[Pixels, Floats]:
+    if not flip:
+        return np.asarray(picture), marks
+    return np.ascontiguousarray(picture[:, ::-1]), marks[MIRROR] * [-1, 1] + [picture.shape[1], 0]
+
+
+def _mirrored_code(code: Floats, flip: bool) -> Floats:
+    """A turn's vector keeps its part across the mirror and loses the sign of the others."""
+    return code * [1, -1, -1, -1, 1, 1] if flip else code
+
+
+def _turned(
+    picture: Pixels, marks: Floats, code: Floats, size: int, rough: Roughness, rng: np.random.Generator
+) -> tuple[Pixels, Floats]:
+    """The masked picture under a random similarity, at `size`, and its pose code."""
+    angle, zoom = np.deg2rad(rng.uniform(-rough.roll, rough.roll)), np.exp(rng.uniform(*np.log(rough.zoom)))
+    shift = rng.uniform(-rough.shift, rough.shift, 2)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    small = _coloured(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), rough, rng)
+    masked = masked_frame(small, marks * (size / picture.shape[0]))
+    half = size / 2
+    linear = zoom * turn
+    centre = np.full(2, half - 0.5)  # the picture's middle, from the first pixel's centre
+    matrix = np.column_stack([linear, centre + shift * half - linear @ centre])
+    border = (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT, cv2.BORDER_CONSTANT)[int(rng.integers(3))]
+    colour = [int(c) for c in rng.integers(0, 256, 3)]
+    shown = cv2.warpAffine(masked, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=colour)
+    whole = np.eye(3)
+    whole[:2, :2] = turn
+    vector = rotation_vector(whole @ rotation_matrix(code[:3]))
+    return np.asarray(shown, np.uint8), np.array([*vector, *(linear @ code[3:5] + shift), code[5] + np.log(zoom)])
+
+
+def _crop(picture: Pixels, marks: Floats, size: int, rough: Roughness, rng: np.random.Generator) -> Pixels:
+    """The face as `face_crop` cuts it from landmarks that are not quite right."""
+    extent = float(np.ptp(marks, axis=0).max())
+    places = marks + rng.normal(size=marks.shape) * 0.006 * extent + rng.normal(size=2) * rough.jitter / 2 * extent
+    scale = 1.1 * rng.uniform(1 - rough.jitter, 1 + rough.jitter)
+    degrees = rng.uniform(-rough.degrees, rough.degrees) if rng.random() < 0.7 else 0.0
+    return _coloured(face_crop(picture, places, size, degrees, scale), rough, rng)
+
+
+def _coloured(picture: Pixels, rough: Roughness, rng: np.random.Generator) -> Pixels:
+    """Tinted, sometimes grey, sometimes as a poor camera shows it; as it is where nothing is to be rough."""
+    if rough.tint == 0 and rough.poor == 0:
+        return picture
+    shown = picture.astype(np.float32)
+    if rng.random() < 0.1:
+        shown = np.repeat(shown.mean(2, keepdims=True), 3, 2)
+    shown = shown * rng.uniform(1 - rough.tint, 1 + rough.tint, 3).astype(np.float32)
+    shown = (shown - 128) * np.float32(rng.uniform(0.7, 1.25)) + 128 + np.float32(rng.uniform(-25, 25))
+    if rng.random() < rough.poor:
+        shown = cv2.GaussianBlur(shown, (0, 0), rng.uniform(0.3, 1.3))
+        shown = shown + rng.normal(0, rng.uniform(1, 8), shown.shape).astype(np.float32)
+    made = np.clip(shown, 0, 255).astype(np.uint8)
+    if rng.random() < rough.poor / 2:
+        _, code = cv2.imencode(".jpg", made, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])
+        made = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+    return made
+
+
+def _tensor(pictures: Sequence[Pixels]) -> torch.Tensor:
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return stacked.contiguous(memory_format=torch.channels_last)

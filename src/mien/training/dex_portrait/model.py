@@ -1,0 +1,214 @@
+"""DeX-Portrait's networks as stages B and C train them: under one roof, with frozen encoders and autoencoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mien.diffusion import GatedDDIMScheduler
+from mien.errors import InputError, WeightsError
+from mien.models.dex_portrait import DeXPortraitConfig, DeXPortraitNetworks, build
+from mien.models.dex_portrait.expression_shape import ExpressionShape
+from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
+from mien.models.reenactor import Reenactor
+from mien.motion.motion_limits import NANO_REACH
+from mien.pipelines import loading
+from mien.pipelines.dex_portrait import ENCODERS, PARTS, DeXPortraitPipeline, paper_scheduler
+from mien.training.engine import checkpoints
+from mien.weights import bundled
+
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
+_SHAPE = "expression_shape"
+
+
+class AnimatorModel(nn.Module):
+    """All parts; `latent_scale` is the VAE's. reenactor, expression_shape: None, or what sampling starts from."""
+
+    latent_scale: Tensor
+    reenactor: Reenactor | None
+    expression_shape: ExpressionShape | None
+
+    def __init__(self, networks: DeXPortraitNetworks) -> None:
+        super().__init__()
+        self.reenactor, self.expression_shape = None, None
+        for part in PARTS:
+            setattr(self, part, getattr(networks, part))
+        self.register_buffer("latent_scale", torch.tensor(float(networks.vae.config.scaling_factor)))
+
+    def networks(self, temporal: bool) -> DeXPortraitNetworks:
+        """The networks, with the temporal modules or without."""
+        parts = {part: getattr(self, part) for part in PARTS}
+        return DeXPortraitNetworks(**{**parts, "temporal": parts["temporal"] if temporal else None})
+
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures [n, 3, h, w] in [-1, 1] to scaled latents: the posterior's mean, in float32."""
+        vae: Any = self.vae
+        latents = [vae.encode(piece.to(vae.dtype)).latent_dist.mean.float() for piece in pictures.split(8)]
+        return torch.cat(latents) * self.latent_scale
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents to pictures in [-1, 1]."""
+        vae: Any = self.vae
+        pieces = (latents / self.latent_scale).to(vae.dtype).split(8)
+        return torch.cat([vae.decode(piece).sample.float() for piece in pieces]).clamp(-1, 1)
+
+
+def fresh(seed: int, config: DeXPortraitConfig) -> AnimatorModel:
+    """Random networks. Where the backbone starts from nothing too there is nothing that zero convolutions protect, and
+    they only delay the gradient: at nano size they get small weights, and the source is copied at first."""
+    torch.manual_seed(seed)
+    model = AnimatorModel(build(config))
+    if config.backbone.source_in_sample:
+        injection, unet = model.injection, model.unet
+        assert isinstance(injection, nn.Module) and isinstance(unet, nn.Module)
+        for name, parameter in injection.named_parameters():
+            if name.endswith(("conv.weight", "proj_out.weight")) and parameter.abs().max() == 0:
+                nn.init.normal_(parameter, std=0.5 / parameter[0].numel() ** 0.5)
+        with torch.no_grad():
+            conv_in, conv_out = unet.get_submodule("conv_in"), unet.get_submodule("conv_out")
+            rays = conv_in.get_parameter("weight")[:, -2 * RAY_CHANNELS :]
+            nn.init.normal_(rays, std=0.5 / rays[0].numel() ** 0.5)
+            nn.init.normal_(conv_out.get_parameter("weight"), std=1e-3)
+        nn.init.normal_(model.get_parameter("empty_prompt.context"), std=0.1)
+    return model
+
+
+def take_reenactor(model: AnimatorModel, folder: Path, code: int) -> None:
+    """Let sampling start from the reenactor that `mien train reenactor` exported; its keypoints are moved by expression
+    codes of length `code`, the weights for which come with `take_start`. Raises WeightsError."""
+    model.reenactor = loading.load_part(Reenactor, folder).requires_grad_(False)
+    model.expression_shape = ExpressionShape(code).requires_grad_(False)
+
+
+def scheduler_of(config: DeXPortraitConfig) -> DDIMScheduler:
+    """The paper's sampler for eps, the gated one for x0 (nano)."""
+    kind = config.backbone.prediction_type
+    if kind == "epsilon":
+        return paper_scheduler()
+    return GatedDDIMScheduler(
+        1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, set_alpha_to_one=False, prediction_type=kind,
+        timestep_spacing="trailing",
+    )  # fmt: skip
+
+
+def take_start(model: AnimatorModel, place: Path) -> None:
+    """Take over a run of `dex/motion` (the encoders alone), a run of a later stage, or a pipeline folder; strict.
+
+    Where sampling starts from a reenactor, keypoints must be known to follow the codes: the motion trainer's GAN does
+    not teach that, its preset `supervised` does.
+
+    Raises InputError, or WeightsError if something does not fit.
+    """
+    if (place / "model_index.json").is_file():
+        shared = loading.read_json(place / "model_index.json").get("shares", ())
+        homes = {part: bundled("nano") if part in shared else place for part in (*PARTS, _SHAPE)}
+        for part in PARTS if model.reenactor is None else (*PARTS, _SHAPE):
+            file = homes[part] / part / _WEIGHTS
+            if file.is_file():
+                checkpoints.fill(model.get_submodule(part), {n: v.float() for n, v in load_file(file).items()})
+            elif part != "temporal":
+                raise InputError(f"{place} has no {part}: give a whole pipeline folder, or a run.")
+        model.latent_scale.fill_(_scale_of(homes["vae"] / "vae"))
+        return
+    weights = checkpoints.find(place).averaged_weights()
+    if not any(name.startswith("unet.") for name in weights):
+        if model.reenactor is not None and f"{_SHAPE}.mean" not in weights:
+            raise InputError(f"{place} knows no keypoints: train dex/motion --preset supervised for --reenactor.")
+        for part in ENCODERS if model.reenactor is None else (*ENCODERS, _SHAPE):
+            checkpoints.fill(model.get_submodule(part), _within(weights, part))
+    else:
+        checkpoints.fill(model, weights)
+
+
+def take_vae(model: AnimatorModel, place: str | None) -> None:
+    """The autoencoder of a run of the stage `vae` or of a diffusers folder; None: the one bundled with X-Portrait.
+
+    A run does not know the latents' scale: it is left for `measure_scale`. Raises InputError, WeightsError.
+    """
+    folder = bundled("nano") if place is None else Path(place)
+    vae = model.get_submodule("vae")
+    for candidate in (folder / "vae", folder):
+        if (candidate / _WEIGHTS).is_file():
+            try:
+                checkpoints.fill(
+                    vae, {name: tensor.float() for name, tensor in load_file(candidate / _WEIGHTS).items()}
+                )
+            except WeightsError as error:
+                raise WeightsError(f"{candidate} does not fit this size's VAE: give another with --vae.") from error
+            model.latent_scale.fill_(_scale_of(candidate))
+            return
+    checkpoints.fill(vae, checkpoints.find(folder).averaged_weights())
+    model.latent_scale.fill_(float("nan"))
+
+
+@torch.no_grad()
+def measure_scale(model: AnimatorModel, pictures: Tensor) -> None:
+    """Latents' scale: one over their standard deviation on some pictures."""
+    model.latent_scale.fill_(1.0)
+    model.latent_scale.fill_(round(1 / float(model.encode(pictures).std()), 4))
+
+
+def take_backbone(model: AnimatorModel, folder: Path) -> None:
+    """Stable Diffusion 1.5 (or its image variations) from a local diffusers folder, into both U-Nets and the VAE.
+
+    The ray maps' input channels, and everything else of ours, stay as they are. Raises InputError, WeightsError.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from mien.training.x_portrait.model import _context, _load  # the same backbone, read the same way
+
+    unet = _load(UNet2DConditionModel, folder / "unet")
+    own = model.get_submodule("unet").state_dict()
+    wide = own["conv_in.weight"].clone()
+    wide[:, : unet["conv_in.weight"].shape[1]] = unet["conv_in.weight"]
+    checkpoints.fill(model.get_submodule("unet"), {**unet, "conv_in.weight": wide})
+    kept = model.get_submodule("appearance_reference").state_dict()
+    checkpoints.fill(model.get_submodule("appearance_reference"), {n: v for n, v in unet.items() if n in kept})
+    checkpoints.fill(model.get_submodule("vae"), _load(AutoencoderKL, folder / "vae"))
+    checkpoints.fill(model.get_submodule("empty_prompt"), {"context": _context(folder)})
+
+
+def as_pipeline(
+    model: AnimatorModel, config: DeXPortraitConfig, temporal: bool, ray_maps: bool = True, warping: bool = True
+) -> DeXPortraitPipeline:
+    """The pipeline that inference loads; ray_maps, warping: what it was trained with."""
+    networks = model.networks(temporal)
+    networks.vae.register_to_config(scaling_factor=float(model.latent_scale))
+    nano = config.backbone.source_in_sample
+    few: dict[str, Any] = {
+        "num_inference_steps": 6, "guidance_scale": 1.5, "window": 24 if temporal else 8, "overlap": 4
+    }  # fmt: skip
+    if model.reenactor is not None:  # the start shows the motion already, and frames are repaired one by one
+        few |= {"num_inference_steps": 1, "guidance_scale": 1.0}
+        few |= {} if temporal else {"overlap": 0}
+    return DeXPortraitPipeline(
+        **{part: getattr(networks, part) for part in PARTS},
+        scheduler=scheduler_of(config),
+        reenactor=model.reenactor,
+        expression_shape=model.expression_shape,
+        image_size=config.backbone.image_size,
+        defaults=few if nano else {},
+        ray_maps=ray_maps,
+        warping=warping,
+        reach=NANO_REACH if nano else None,
+    )
+
+
+def _within(weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name[len(part) + 1 :]: value for name, value in weights.items() if name.startswith(f"{part}.")}
+
+
+def _scale_of(folder: Path) -> float:
+    try:
+        return float(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("scaling_factor", 0.18215))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / 'config.json'} cannot be read: fetch or export the model again.") from error

@@ -1,0 +1,1 @@
+"""What every training stage runs on: configuration, trainer, data loading, checkpoints, averaging, logging."""

@@ -1,0 +1,145 @@
+"""What a stage of training is, for the one loop that runs them all (`mien.training.engine.trainer`).
+
+A stage says which networks there are (`build`), who learns in which turn (`turns`), what a batch is (`batch`), and
+what to look at (`pictures`, `clip`). It knows nothing of devices, processes, precision, checkpoints or time. A stage
+with one loss has one turn; a GAN has two, generator and discriminator:
+
+    class MyStage(Stage):
+        name = "my-stage"
+
+        def __init__(self, options: TrainOptions) -> None:
+            self.turns = (
+                Turn("generator", ("generator",), 2e-4, self.generator_loss, betas=(0.5, 0.999)),
+                Turn("discriminator", ("discriminator",), 2e-4, self.discriminator_loss, betas=(0.5, 0.999)),
+            )
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+Terms = dict[str, Tensor]  # the loss is their sum; each is a curve of its own
+Picture = NDArray[np.uint8]  # [h, w, 3] RGB
+Loss = Callable[[nn.Module, Batch, torch.Generator], Terms]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One optimiser step within a step of the loop.
+
+    parts: names of submodules or parameters of the model ("unet", "controls.local") that learn in this turn; everything
+    else is frozen while it lasts, though gradients flow through it. loss(model, batch, generator) draws from the
+    generator only, which is a CPU one whatever the device; it may leave detached tensors in the batch for the turns
+    that follow. rates: factors of the learning rate for some of the parts. every: take the turn at every so many steps.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    learning_rate: float
+    loss: Loss
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    rates: Mapping[str, float] = field(default_factory=dict)
+    every: int = 1
+
+
+class Stage(ABC):
+    """One stage. `steps`, `rows` and `accumulate` are what the loop takes where the options leave them open: steps in
+    all, rows of a micro-batch on one device, micro-batches of a step on one device; so are the others."""
+
+    name: str
+    turns: Sequence[Turn]
+    steps: int = 1000
+    rows: int = 4
+    accumulate: int = 1
+    warmup: int = 100  # steps
+    clip_norm: float = 1.0
+    ema: float = 0.995
+    checkpointing: bool = False
+
+    def check(self) -> None:
+        """Called before anything is built or written: InputError where the options or the data do not suffice."""
+        return None
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """All networks under one roof, on the CPU, with their weights at the start of the stage: drawn from a seed, or
+        loaded. What no turn trains stays as it is, byte for byte."""
+
+    @abstractmethod
+    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
+        """A micro-batch of `rows` rows, CPU tensors. Everything random comes from `rng`, so that a run that was stopped
+        draws what one that was not would have drawn. Called in worker processes where there are any."""
+
+    def at_step(self, step: int) -> None:
+        """Told before each batch which step it is for, wherever it is made: for data that move on slowly."""
+        return None
+
+    @abstractmethod
+    def pictures(self, model: nn.Module) -> Picture:
+        """A grid to judge by eye, always of the same inputs and seeds. The model holds the averaged weights and is in
+        eval mode; gradients are off."""
+
+    def clip(self, model: nn.Module) -> list[Picture] | None:
+        """Frames of a short clip of fixed inputs, for what a grid does not show; None: there is none."""
+        return None
+
+    def images(self, batch: Batch) -> int:
+        """How many images a batch is, for images per second: the rows of its first tensor, unless told otherwise."""
+        return len(next(iter(batch.values())))
+
+    def outside(self) -> tuple[str, ...]:
+        """Parts that checkpoints leave out because `build` loads them anew (a frozen backbone from elsewhere)."""
+        return ()
+
+    def start(self, model: nn.Module, place: Path) -> None:
+        """Take over another run's averaged weights (`--start`); strict. InputError, or WeightsError if they do not
+        fit."""
+        from mien.training.engine import checkpoints
+
+        checkpoints.fill(model, checkpoints.find(place).averaged_weights(), self.outside())
+
+    def sketch(self) -> tuple[nn.Module, Batch] | None:
+        """The networks and one micro-batch on the meta device, for `--dry-run`; None: there is nothing to count."""
+        return None
+
+    def block_types(self) -> tuple[type[nn.Module], ...]:
+        """The modules whose insides gradient checkpointing computes again instead of keeping."""
+        return ()
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Called when a step is done, before its checkpoint: a teacher that follows its student, say."""
+        return None
+
+    def refresh(self) -> None:
+        """Called now and then: look for data that has come in since."""
+        return None
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """Write what inference loads. The model holds the averaged weights."""
+        raise NotImplementedError(f"the stage {self.name} has nothing of its own to export")
+
+
+def part_parameters(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
+    """The parameters of a part by their full names. KeyError if the model has no such part."""
+    found = {
+        name: parameter for name, parameter in model.named_parameters() if name == part or name.startswith(f"{part}.")
+    }
+    if not found:
+        raise KeyError(f"the model has no part {part} with parameters")
+    return found
+
+
+def trained_names(model: nn.Module, turns: Sequence[Turn]) -> list[str]:
+    """Full names of all parameters that some turn trains, in the model's order."""
+    wanted = {name for turn in turns for part in turn.parts for name in part_parameters(model, part)}
+    return [name for name, _ in model.named_parameters() if name in wanted]

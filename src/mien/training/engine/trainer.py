@@ -1,0 +1,397 @@
+"""The one loop that runs every stage: on one CPU, one GPU, a node or many, as `accelerate launch` starts it.
+
+A step is: for every turn of the stage, gradients over the micro-batches, averaged over the processes, clipped, one
+optimiser step; then the moving average. What happens at a step depends on the seed and the step's number, so a run that
+was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mien.errors import MienError
+from mien.training.engine import checkpoints
+from mien.training.engine.activation_checkpointing import recompute_blocks
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.dataloader import micro_batches, numbers, to_device
+from mien.training.engine.distributed import Processes
+from mien.training.engine.ema import Average
+from mien.training.engine.logging import Journal
+from mien.training.engine.stage import Batch, Stage, Terms, Turn, part_parameters, trained_names
+
+logger = logging.getLogger(__name__)
+
+_SMOOTH = 0.98  # of the losses that are reported
+_MOST_BROKEN = 20  # steps in a row without a finite gradient, after which a run is given up
+_DISK = 150e6  # bytes a second, until the first checkpoint has been timed
+_REFRESH = 250  # steps between looks for new data
+
+
+Value = TypeVar("Value", int, float)
+
+
+class TrainingError(MienError):
+    """The training cannot go on; the text says why and what to change."""
+
+
+class Watcher(Protocol):
+    """Who is told how far the run is."""
+
+    def begin(self, total: int, done: int) -> None:
+        """The run has `total` steps, `done` of which lie behind."""
+
+    def reach(self, done: int) -> None:
+        """So many steps are done."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a slice ended: steps done in all and in this slice, whether all are done, the smoothed loss terms, images per
+    second over all processes, seconds, peak memory of this process in bytes, the checkpoint, and whether this is the
+    main process, which writes."""
+
+    step: int
+    steps_here: int
+    finished: bool
+    terms: dict[str, float]
+    images_per_second: float
+    seconds: float
+    peak_bytes: int
+    checkpoint: Path
+    main: bool
+
+
+def train(stage: Stage, options: TrainOptions, watcher: Watcher | None = None, began: float | None = None) -> Outcome:
+    """Run a stage until its steps or its time are over; the same call goes on where the last one stopped.
+
+    began: `time.monotonic()` from which the time limit counts; None: now. Raises InputError for unusable options,
+    WeightsError where weights do not fit, TrainingError where the loss is not a number for many steps.
+    """
+    return _Run(stage, options, time.monotonic() if began is None else began).go(watcher)
+
+
+class _Run:
+    """One slice of a run in one process."""
+
+    def __init__(self, stage: Stage, options: TrainOptions, began: float) -> None:
+        open_ones = ("steps", "rows", "accumulate", "warmup", "clip_norm", "ema", "checkpointing")
+        resolved = {name: getattr(stage, name) for name in open_ones if getattr(options, name) is None}
+        self.stage, self.options, self.began = stage, replace(options, **resolved), began
+        self.processes = Processes()
+        self.total, self.accumulate = _known(self.options.steps), _known(self.options.accumulate)
+        self.folder = Path(options.out)
+        self.step = self.first = 0
+        self.started = began
+        self.terms: dict[str, float] = {}
+        self.broken: dict[str, int] = {}
+        self.images = 0
+        self.stopped = False
+        self.last: Path | None = None
+        self._build()
+        self._saving = sum(p.numel() * p.element_size() for p in self.model.state_dict().values()) / _DISK
+        self._showing = 0.0
+
+    def _build(self) -> None:
+        options, stage = self.options, self.stage
+        stage.check()
+        torch.manual_seed(options.seed)
+        model = stage.build()
+        self.names = trained_names(model, stage.turns)
+        found = self._resume_from()
+        if found is not None:
+            checkpoints.fill(model, found.weights(), stage.outside())
+            self.step, self.last = found.step, found.path
+        elif options.start is not None:
+            stage.start(model, Path(options.start))
+        if options.checkpointing:
+            recompute_blocks(model, stage.block_types())
+        model.requires_grad_(False)
+        self.model = model.to(self.processes.device)
+        self.average = Average(self.model, self.names, _known(options.ema))
+        self.optimizers = {turn.name: self._optimizer(turn) for turn in stage.turns}
+        if found is not None:
+            self.average.load(found.average())
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(found.optimizer(name))
+            logger.info("%s goes on at step %d", stage.name, self.step)
+        self.processes.copy_from_main(self.model.state_dict().values())
+        self._modes()
+
+    def _resume_from(self) -> checkpoints.Checkpoint | None:
+        """All processes go on from the checkpoint that the main one chooses; the run's folder must be shared."""
+        chosen = checkpoints.newest(self.folder) if self.processes.main else None
+        name = self.processes.from_main(None if chosen is None else str(chosen.path.resolve()))
+        return None if name is None else chosen or checkpoints.find(Path(name))
+
+    def _modes(self) -> None:
+        """What learns is in training mode, the rest in eval mode: batch norms of frozen networks must not move."""
+        self.model.eval()
+        for turn in self.stage.turns:
+            for part in turn.parts:
+                module: Any = self.model
+                for piece in part.split("."):
+                    module = getattr(module, piece)
+                if isinstance(module, nn.Module):
+                    module.train()
+
+    def _optimizer(self, turn: Turn) -> torch.optim.Optimizer:
+        groups = []
+        taken: set[str] = set()
+        for part in turn.parts:
+            chosen = {name: p for name, p in part_parameters(self.model, part).items() if name not in taken}
+            taken |= set(chosen)
+            groups.append({"params": list(chosen.values()), "factor": turn.rates.get(part, 1.0)})
+        return torch.optim.AdamW(groups, lr=turn.learning_rate, betas=turn.betas, weight_decay=turn.weight_decay)
+
+    def go(self, watcher: Watcher | None) -> Outcome:
+        processes, options = self.processes, self.options
+        if processes.main:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            options.save(self.folder / "options.json", {"processes": processes.count})
+        processes.wait()
+        journal = Journal(self.folder, self.step) if processes.main else None
+        if watcher is not None and processes.main:
+            watcher.begin(self.total, self.step)
+        self.first, self.started = self.step, time.monotonic()
+        saved = -1 if self.last is None else self.step
+        feed = self._feed()
+        with _saves_when_told(self):
+            while self.step < self.total and not self._over():
+                self._take_step(feed)
+                if self.step % options.log_every == 0 or self.step == self.total:
+                    self._tell(journal)
+                if self.step % _REFRESH == 0:
+                    self.stage.refresh()
+                if self._due(options.save_every) and self.step < self.total:
+                    self._save()
+                    saved = self.step
+                if self._due(options.show_every) and self.step < self.total:
+                    self._show(journal)
+                if watcher is not None and processes.main:
+                    watcher.reach(self.step)
+        if saved != self.step:
+            self._save()
+        if self.step >= self.total and self.step > self.first:
+            self._show(journal)
+        if journal is not None:
+            journal.close()
+        return self._outcome()
+
+    def _feed(self) -> Iterator[Batch]:
+        per_step = self.accumulate * self.processes.count
+        mine = range(self.processes.rank * self.accumulate, (self.processes.rank + 1) * self.accumulate)
+        steps, pinned = range(self.step, self.total), self.processes.device.type == "cuda"
+        workers = self.options.workers
+        return micro_batches(
+            self.stage, _known(self.options.rows), self.options.seed, steps, mine, per_step, workers, pinned
+        )
+
+    def _due(self, every: int) -> bool:
+        """At every so many steps; under local averaging at the next meeting of the processes."""
+        meet = max(1, self.options.average_every)
+        every = -(-every // meet) * meet
+        return every > 0 and self.step % every == 0
+
+    def _over(self) -> bool:
+        """Whether time is up: what is left must do for one more step, a picture, and the last checkpoint."""
+        meet = self.options.average_every
+        if meet and self.step % meet:
+            return False
+        limit, over = self.options.time_limit, self.stopped
+        if limit is not None:
+            spent = time.monotonic() - self.began
+            left = 1.5 * self._saving + 1.5 * self._seconds_a_step() * max(1, meet) + self._showing_due()
+            over = over or spent + left > limit
+        return self.processes.any(over)
+
+    def _seconds_a_step(self) -> float:
+        return (time.monotonic() - self.started) / (self.step - self.first) if self.step > self.first else 0.0
+
+    def _showing_due(self) -> float:
+        return 1.2 * self._showing if self._due(self.options.show_every) else 0.0
+
+    def _take_step(self, feed: Iterator[Batch]) -> None:
+        batches = [to_device(next(feed), self.processes.device) for _ in range(self.accumulate)]
+        self.images += sum(self.stage.images(batch) for batch in batches)
+        for index, turn in enumerate(self.stage.turns):
+            if self.step % turn.every == 0:
+                self._take_turn(turn, index, batches)
+        self.average.update(self.model, self.step)
+        self.step += 1
+        if self.options.average_every and self.step % self.options.average_every == 0:
+            self._meet()
+        self.stage.after_step(self.model, self.step)
+
+    def _take_turn(self, turn: Turn, index: int, batches: list[Batch]) -> None:
+        optimizer = self.optimizers[turn.name]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        share = self.accumulate * (1 if self.options.average_every else self.processes.count)
+        generator, seen = torch.Generator(), []
+        for place, batch in enumerate(batches, self.processes.rank * self.accumulate):
+            seed = numbers(self.options.seed, self.step, place, index)
+            generator.manual_seed(seed)
+            torch.manual_seed(seed)  # for dropout and the like
+            with self._precision():
+                terms = turn.loss(self.model, batch, generator)
+            loss = torch.stack([value.float() for value in terms.values()]).sum()
+            (loss / share).backward()  # type: ignore[no-untyped-call]
+            seen.append({name: value.detach() for name, value in terms.items()})
+        self._note(turn, seen)
+        gradients = [p.grad if p.grad is not None else _no_gradient(p) for p in parameters]
+        if not self.options.average_every:
+            self.processes.sum(gradients)
+        self._descend(turn, optimizer, parameters)
+        optimizer.zero_grad(set_to_none=True)
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+
+    def _descend(self, turn: Turn, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+        norm = float(nn.utils.clip_grad_norm_(parameters, _known(self.options.clip_norm)))
+        if not math.isfinite(norm):
+            self.broken[turn.name] = self.broken.get(turn.name, 0) + 1
+            logger.warning("step %d: the gradient of %s is not a number; it is left out", self.step, turn.name)
+            if self.broken[turn.name] >= _MOST_BROKEN:
+                raise TrainingError(
+                    f"{self.stage.name}: no finite gradient in {_MOST_BROKEN} steps; "
+                    "start again from an older run with a lower --learning-rate."
+                )
+            return
+        self.broken[turn.name] = 0
+        wanted = self.options.learning_rate
+        base = turn.learning_rate * (1.0 if wanted is None else wanted / self.stage.turns[0].learning_rate)
+        for group in optimizer.param_groups:
+            group["lr"] = base * group["factor"] * rate_factor(self.step, self.total, self.options)
+        optimizer.step()
+
+    def _precision(self) -> Any:
+        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.options.precision == "bf16")
+
+    def _note(self, turn: Turn, seen: list[Terms]) -> None:
+        """Smooth the turn's loss terms, each the mean of this step's micro-batches."""
+        prefix = f"{turn.name}/" if len(self.stage.turns) > 1 else ""
+        for name in seen[0]:
+            now, key = sum(float(terms[name].detach()) for terms in seen) / len(seen), prefix + name
+            self.terms[key] = _SMOOTH * self.terms.get(key, now) + (1 - _SMOOTH) * now
+
+    def _shared_terms(self) -> dict[str, float]:
+        """The smoothed terms, averaged over the processes."""
+        values = torch.tensor(list(self.terms.values()), device=self.processes.device)
+        self.processes.average([values])
+        return dict(zip(self.terms, values.tolist(), strict=True))
+
+    def _meet(self) -> None:
+        """Local SGD: the mean of all processes' weights and moments, so that one checkpoint is all of them."""
+        moments: list[Tensor] = []
+        for optimizer in self.optimizers.values():
+            for state in optimizer.state.values():
+                moments += [state["exp_avg"], state["exp_avg_sq"]]
+        parameters = dict(self.model.named_parameters())
+        self.processes.average([parameters[name].data for name in self.names] + moments)
+
+    def _save(self) -> None:
+        began = time.monotonic()
+        self.processes.copy_from_main(b for b in self.model.buffers() if b.numel())  # running means differ a little
+        if self.processes.main:
+            outside = self.stage.outside()
+            state = self.model.state_dict()
+            weights = {name: value for name, value in state.items() if not checkpoints.within(name, outside)}
+            optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+            self.last = checkpoints.save(self.folder, self.step, weights, self.average.weights, optimizers).path
+        else:
+            self.last = checkpoints.folder_of(self.folder, self.step)
+        self.processes.wait()
+        self._saving = time.monotonic() - began
+
+    def _show(self, journal: Journal | None) -> None:
+        if journal is None or self.options.show_every <= 0:
+            return
+        began = time.monotonic()
+        with self.average.shown(self.model), self._precision():
+            journal.pictures(self.stage, self.model, self.step)
+        self._showing = time.monotonic() - began
+
+    def _tell(self, journal: Journal | None) -> None:
+        pace, terms = self._pace(), self._shared_terms()
+        values = {f"loss/{name}": value for name, value in terms.items()}
+        factor = rate_factor(self.step - 1, self.total, self.options)
+        values |= {"learning_rate_factor": factor, "images_per_second": pace, "peak_gib": peak_memory() / 2**30}
+        shown = " ".join(f"{name} {value:.4f}" for name, value in terms.items())
+        left = self._seconds_a_step() * (self.total - self.step)
+        if journal is not None:
+            journal.scalars(self.step, values)
+            logger.info(
+                "%s step %d of %d: %s, %.1f images/s, peak %.2f GiB, %.0f min left",
+                self.stage.name, self.step, self.total, shown, pace, values["peak_gib"], left / 60,
+            )  # fmt: skip
+
+    def _pace(self) -> float:
+        return self.images * self.processes.count / max(1e-9, time.monotonic() - self.started)
+
+    def _outcome(self) -> Outcome:
+        seconds = time.monotonic() - self.began
+        assert self.last is not None  # it has just been written
+        return Outcome(
+            self.step, self.step - self.first, self.step >= self.total, self._shared_terms(), self._pace(), seconds,
+            peak_memory(), self.last, self.processes.main,
+        )  # fmt: skip
+
+
+def rate_factor(step: int, total: int, options: TrainOptions) -> float:
+    """Warm-up over `warmup` steps, then half a cosine from 1 down to `floor`."""
+    warm = min(1.0, (step + 1) / max(1, _known(options.warmup)))
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
+    return warm * (options.floor + (1 - options.floor) * fall)
+
+
+def peak_memory() -> int:
+    """Bytes: of the GPU where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _known(value: Value | None) -> Value:
+    """What the stage has filled in where the options left it open."""
+    assert value is not None
+    return value
+
+
+def _no_gradient(parameter: nn.Parameter) -> Tensor:
+    """Zeros in the gradient's place, so that every process sends as many."""
+    parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
+
+
+@contextmanager
+def _saves_when_told(run: _Run) -> Iterator[None]:
+    """While it lasts, SIGTERM (a cluster that wants its node back) makes the run save and leave."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        run.stopped = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

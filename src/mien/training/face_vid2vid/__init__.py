@@ -1,0 +1,1 @@
+"""Stages that train Face Vid2Vid, with their data and losses."""

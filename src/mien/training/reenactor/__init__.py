@@ -1,0 +1,1 @@
+"""The stage that trains nano's one-pass reenactor, with its data and keypoint basis."""

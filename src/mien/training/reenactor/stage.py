@@ -1,0 +1,198 @@
+"""Stage `reenactor`: nano's 𝓕, trained on avatars by reconstruction.
+
+A person in one motion and the keypoints of another are given; the person in that other motion is the truth. Loss: L1
+over a Laplacian pyramid, eyes and mouth counting most, of the picture and of the source that is merely moved, so that
+the flow learns first. With `--preset sharp` a patch critic is asked as well: L1 alone makes of teeth and lashes a mean
+of all that could be there. The linear part, how keypoints follow expression scores, is fitted by `keypoint_basis`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mien.errors import InputError, WeightsError
+from mien.models.reenactor import Reenactor, ReenactorConfig, Rendered
+from mien.models.reenactor.critic import Critic, feature_distance, hinge
+from mien.training.engine import checkpoints
+from mien.training.engine.config import TrainOptions
+from mien.training.engine.stage import Batch, Picture, Stage, Terms, Turn
+from mien.training.reenactor.data import ReenactorData
+from mien.training.vae import OPPONENT
+
+_MOVED = 0.4  # weight of the loss on the moved source
+_NOISE = 0.7  # pixels by which landmarks are off
+_SHOWN = 6  # rows of the picture grid
+_WINDOW = 128  # pixels
+PRESETS = ("plain", "sharp")
+_TRUE, _FEATURES = 0.05, 2.0  # weights of the critic's verdict and of its features
+
+
+class SharpReenactor(nn.Module):
+    """The reenactor and its critic under one roof."""
+
+    def __init__(self, reenactor: Reenactor) -> None:
+        super().__init__()
+        self.reenactor = reenactor
+        self.critic = Critic()
+
+
+class ReenactorStage(Stage):
+    """Appearance, motion field and generator together; windows of the target first (`--window 128`), then whole."""
+
+    name = "reenactor"
+    steps, rows = 3000, 4
+
+    def __init__(self, options: TrainOptions, config: ReenactorConfig | None = None) -> None:
+        self.options, self.config = options, config or ReenactorConfig()
+        self.window, self.targets = options.window or _WINDOW, options.frames or 4
+        preset = options.preset or PRESETS[0]
+        if preset not in PRESETS:
+            raise InputError(f"--preset is {preset}: give {' or '.join(PRESETS)} for the stage reenactor.")
+        self.sharp = preset == "sharp"
+        parts: tuple[str, ...] = ("appearance", "motion_field", "generator")
+        rate = options.learning_rate or 6e-4
+        self.turns: tuple[Turn, ...] = (Turn("reenactor", parts, rate, self.loss),)
+        if self.sharp:
+            parts, betas = tuple(f"reenactor.{part}" for part in parts), (0.5, 0.99)
+            self.turns = (
+                Turn("reenactor", parts, rate, self.sharp_loss, betas),
+                Turn("critic", ("critic",), 1e-3, self.critic_loss, betas, weight_decay=0.0),
+            )
+        self._data: ReenactorData | None = None
+
+    def build(self) -> nn.Module:
+        """Fresh networks; the basis is taken from a file basis.safetensors in a data folder, where there is one."""
+        torch.manual_seed(self.options.seed)
+        model = Reenactor.of(self.config)
+        for path, _ in self.options.sources():
+            basis = path / "basis.safetensors"
+            if basis.is_file():
+                tensors = load_file(basis)
+                model.mean.copy_(tensors["mean"])
+                model.shapes.copy_(tensors["shapes"])
+        whole = SharpReenactor(model) if self.sharp else model
+        return whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def start(self, model: nn.Module, place: Path) -> None:
+        """From a folder as `export` writes it, or from a run of this stage, with a critic or without."""
+        if (place / "config.json").is_file():
+            weights = Reenactor.from_pretrained(place).state_dict()
+        else:
+            whole = checkpoints.find(place).averaged_weights()
+            weights = {name.removeprefix("reenactor."): part for name, part in whole.items() if "critic." not in name}
+        try:
+            reenactor_of(model).load_state_dict(weights)
+        except RuntimeError as error:
+            raise WeightsError(f"{place} does not fit the reenactor: {error}") from error
+
+    def batch(self, rng: np.random.Generator, rows: int) -> Batch:
+        """`rows` sources with `targets` targets each, see `ReenactorData.draw`; of windows every other time smaller
+        ones, at eyes and mouth, and twice as many."""
+        if self.window == _WINDOW and rng.random() < 0.5:
+            return self._source().draw(rng, rows, 2 * self.targets, self.window // 2, _NOISE)
+        return self._source().draw(rng, rows, self.targets, self.window, _NOISE)
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        """L1 of the picture and of the moved source."""
+        rendered = render(model, batch)
+        return {
+            "picture": weighted_pyramid(rendered.picture, batch["target"], batch["weight"]),
+            "moved": _MOVED * weighted_pyramid(rendered.moved, batch["target"], batch["weight"]),
+        }
+
+    def sharp_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        """The same and the critic's; leaves the picture for its turn."""
+        assert isinstance(model, SharpReenactor)
+        rendered = render(model.reenactor, batch)
+        batch["rendered"] = rendered.picture.detach()
+        score, features = model.critic(rendered.picture)
+        with torch.no_grad():
+            _, wanted = model.critic(batch["target"])
+        return {
+            "picture": weighted_pyramid(rendered.picture, batch["target"], batch["weight"]),
+            "moved": _MOVED * weighted_pyramid(rendered.moved, batch["target"], batch["weight"]),
+            "true": -_TRUE * (score.float() * _patches(batch["weight"], score)).mean(),
+            "features": _FEATURES * feature_distance(features, wanted),
+        }
+
+    def critic_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        """Hinge; eyes and mouth count most here too."""
+        assert isinstance(model, SharpReenactor)
+        true, false = model.critic(batch["target"])[0], model.critic(batch["rendered"])[0]
+        return {"critic": hinge(true, false, _patches(batch["weight"], true))}
+
+    def pictures(self, model: nn.Module) -> Picture:
+        """Rows of source, moved source, picture, truth; people who are not trained on, where there are any."""
+        data, rng = self._source(held_out=True), np.random.default_rng(101)
+        rows = []
+        for _ in range(_SHOWN):
+            batch = data.draw(rng, 1, 1, self.config.image_size, 0.0)
+            device = next(model.parameters()).device
+            rendered = render(reenactor_of(model), {name: value.to(device) for name, value in batch.items()})
+            columns = (batch["source"], rendered.moved, rendered.picture, batch["target"])
+            rows.append(torch.cat([column.float().cpu() for column in columns], 3)[0])
+        grid = torch.cat(rows, 1).clamp(-1, 1)
+        return ((grid + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+    def refresh(self) -> None:
+        """Look for new groups."""
+        if self._data is not None:
+            self._data.clips.refresh()
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """A folder as `XPortraitPipeline` loads it: config.json and weights, float16."""
+        reenactor_of(model).to(torch.float16).save_pretrained(folder)
+
+    def _source(self, held_out: bool = False) -> ReenactorData:
+        folders = [path for path, _ in self.options.sources() if path.is_dir()]
+        if len(folders) != 1:
+            raise InputError("the stage reenactor needs --data with one folder of `mien data avatars`.")
+        if held_out:
+            data = ReenactorData(folders[0], self.options.hold_out, True)
+            if data.clips.groups:
+                return data
+        if self._data is None:
+            self._data = ReenactorData(folders[0], self.options.hold_out)
+        return self._data
+
+
+def reenactor_of(model: nn.Module) -> Reenactor:
+    """The reenactor of what the stage trains."""
+    inner = model.reenactor if isinstance(model, SharpReenactor) else model
+    assert isinstance(inner, Reenactor)
+    return inner
+
+
+def _patches(weight: Tensor, score: Tensor) -> Tensor:
+    """A weight for each of the critic's patches, mean 1."""
+    coarse = functional.adaptive_avg_pool2d(weight, (score.shape[-2], score.shape[-1]))
+    return coarse / coarse.mean()
+
+
+def render(model: nn.Module, batch: Batch) -> Rendered:
+    """A batch's targets as the model sees them."""
+    assert isinstance(model, Reenactor)
+    each = len(batch["target"]) // len(batch["source"])
+    features, keypoints = model.appearance(batch["source"]), batch["keypoints"].repeat_interleave(each, 0)
+    window = batch["target"].shape[-1]
+    rendered: Rendered = model(batch["source"], features, keypoints, batch["driven"], batch["corners"], window)
+    return rendered
+
+
+def weighted_pyramid(got: Tensor, want: Tensor, weight: Tensor, levels: int = 4) -> Tensor:
+    """`vae.pyramid_l1` of [b, 3, h, w] with a weight for every pixel, [b, 1, h, w], of any scale."""
+    error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), (got - want).float())
+    weight = weight / weight.mean()
+    loss = (error.abs() * weight).mean()
+    for _ in range(levels):
+        low = functional.avg_pool2d(error, 2)
+        band = error - functional.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
+        loss = loss + (band.abs() * weight).mean()
+        error, weight = low, functional.avg_pool2d(weight, 2)
+    return loss + 2 * (error.abs() * weight).mean()

@@ -1,0 +1,1 @@
+"""Stages that train X-Portrait, with their losses, recipes and export."""

@@ -1,0 +1,161 @@
+"""What X-Portrait's stages compute: conditions, a noised target, the loss; and a short sampling to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import DDIMScheduler
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+from mien.diffusion import GatedDDIMScheduler, XPortraitDDIMScheduler, classifier_free
+from mien.models.sd_backbone.backbone import Residuals
+from mien.models.sd_backbone.reference_attention import ReferenceRecorder
+from mien.models.x_portrait import ReferenceBank, XPortraitNetworks
+from mien.training.data.collate import Draw
+from mien.training.x_portrait.model import PortraitModel
+from mien.training.x_portrait.motion_supervision import region_loss
+
+_BETAS = (1000, 0.00085, 0.012, "scaled_linear")
+
+
+class _FirstTokens(ReferenceRecorder):
+    """Keeps what it is given first: where a layer is computed again for its gradient, its tokens come twice."""
+
+    def add(self, layer: str, tokens: Tensor) -> None:
+        self.tokens.setdefault(layer, tokens)
+
+
+class _Unkept(ReferenceBank):
+    """Projects the tokens anew each time: a kept projection would be missing where a layer is computed again."""
+
+    def keys_values(self, layer: str, attention: Attention, batch: int) -> tuple[Tensor, Tensor]:
+        self._projected.clear()
+        return super().keys_values(layer, attention, batch)
+
+
+def scheduler_for(prediction_type: str) -> DDIMScheduler:
+    """The sampler that goes with what a model predicts: the published one for eps, the gated one for x0."""
+    if prediction_type == "epsilon":
+        return XPortraitDDIMScheduler(*_BETAS, clip_sample=False, set_alpha_to_one=False)
+    return GatedDDIMScheduler(
+        *_BETAS, clip_sample=False, set_alpha_to_one=False, prediction_type=prediction_type,
+        timestep_spacing="trailing",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a prediction depends on besides the noisy latents. beside: what a network that reads its start is shown: the
+    source latents [r, c, h, w], or a reenactor's [r * frames, c, h, w]. frames: of each source."""
+
+    bank: ReferenceBank
+    residuals: Residuals | None
+    beside: Tensor
+    frames: int
+
+
+def read_appearance(nets: XPortraitNetworks, source: Tensor, timestep: Tensor, learning: bool) -> ReferenceBank:
+    """R's tokens for source latents [r, c, h, w]; with gradients where R learns."""
+    recorder, bank = _FirstTokens(), _Unkept()
+    with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
+        nets.appearance_reference(source, timestep, nets.empty_prompt(), recorder)
+    bank.tokens = recorder.tokens
+    return bank
+
+
+def residuals_of(
+    nets: XPortraitNetworks, draw: Draw, noisy: Tensor, timestep: Tensor, present: Sequence[str]
+) -> Residuals | None:
+    """What the motion controls add; None before they exist."""
+    if "motion_control" not in present:
+        return None
+    hints = nets.read_motion(draw.control, draw.patches if nets.local_control is not None else None)
+    return nets.control(noisy, timestep, hints)
+
+
+def predict_clean(
+    nets: XPortraitNetworks, scheduler: DDIMScheduler, noisy: Tensor, timestep: Tensor, given: Conditions | None
+) -> tuple[Tensor, Tensor]:
+    """x_0 and eps that the networks see in noisy latents at [n] timesteps; given: None: the unconditional branch."""
+    shown = scheduler.scale_model_input(noisy, timestep)
+    frames = 1 if given is None or nets.temporal is None else given.frames
+    if given is None:
+        out = nets.denoise(shown, timestep, frames)
+    else:
+        out = nets.denoise(shown, timestep, frames, given.bank, given.residuals, given.beside)
+    out = out.float()
+    alpha = scheduler.alphas_cumprod.to(noisy.device)[timestep].view(-1, 1, 1, 1)
+    if scheduler.config.prediction_type == "epsilon":
+        return (noisy - (1 - alpha).sqrt() * out) / alpha.sqrt(), out
+    return out, (noisy - alpha.sqrt() * out) / (1 - alpha).sqrt()
+
+
+def draw_timesteps(count: int, power: float | None, generator: torch.Generator) -> Tensor:
+    """Timesteps [count]: uniform over all, or preferring high noise, the more the higher `power`.
+
+    High noise decides pose and expression, and few-step sampling lives there: with a power the lowest is never drawn.
+    """
+    if power is None:
+        return torch.randint(0, 1000, (count,), generator=generator)
+    return (999 - 850 * torch.rand(count, generator=generator) ** power).long()
+
+
+def teaching_loss(
+    model: PortraitModel, nets: XPortraitNetworks, draw: Draw, scheduler: DDIMScheduler, generator: torch.Generator
+) -> Tensor:
+    """The motion supervision alone: C reads the driver under pure noise, and nothing else runs."""
+    rows, cells = len(draw.control), draw.control.shape[-1] // 8
+    shape = (rows, int(model.vae.config.latent_channels), cells, cells)
+    noise = torch.randn(shape, generator=generator).to(draw.control.device)
+    timestep = torch.randint(500, 1000, (rows,), generator=generator).to(noise.device)
+    hints = nets.read_motion(draw.control, None)
+    residuals = nets.control(scheduler.scale_model_input(noise, timestep), timestep, hints)
+    return region_loss(model.motion_head(residuals), draw.regions)
+
+
+@torch.no_grad()
+def start_latents(model: PortraitModel, draw: Draw) -> Tensor | None:
+    """Latents [r * f, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
+    reenactor = model.reenactor
+    if reenactor is None:
+        return None
+    if draw.whole is None or draw.keypoints is None or draw.driven is None or draw.corner is None:
+        raise ValueError("the batch was drawn without what a reenactor needs")
+    frames, features = len(draw.driven) // len(draw.whole), reenactor.appearance(draw.whole)
+    keypoints, corners = draw.keypoints.repeat_interleave(frames, 0), draw.corner.repeat_interleave(frames, 0)
+    shown = reenactor(draw.whole, features, keypoints, draw.driven, corners, draw.target.shape[-1]).picture
+    return model.encode(shown.clamp(-1, 1))
+
+
+@torch.no_grad()
+def sample(
+    model: PortraitModel, present: Sequence[str], draw: Draw, steps: int, scale: float, scheduler: DDIMScheduler
+) -> Tensor:
+    """Pictures [r * f, 3, h, w] in [-1, 1] for the sources and controls of a draw, from seed 0. scale: of guidance."""
+    nets, frames = model.networks(present), len(draw.target) // len(draw.source)
+    source = model.encode(draw.source)
+    shape = (len(draw.target), *source.shape[1:])
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(source.device)
+    scheduler.set_timesteps(steps)
+    times = scheduler.timesteps.to(source.device)
+    start = start_latents(model, draw)
+    beside = source if start is None else start
+    start = source.repeat_interleave(frames, 0) if start is None else start  # noise from the source (Section 4.1)
+    latents = scheduler.add_noise(start, noise, times[:1].expand(len(noise)))
+    for time in times:
+        per_frame = time.expand(len(noise))
+        bank = read_appearance(nets, source, time.expand(len(source)), learning=False)
+        shown = scheduler.scale_model_input(latents, per_frame)
+        given = Conditions(bank, residuals_of(nets, draw, shown, per_frame, present), beside, frames)
+        clean, eps = predict_clean(nets, scheduler, latents, per_frame, given)
+        if scale != 1:
+            _, plain = predict_clean(nets, scheduler, latents, per_frame, None)
+            eps = classifier_free(plain, eps, scale)
+            alpha = scheduler.alphas_cumprod[time]
+            clean = (latents - (1 - alpha).sqrt() * eps) / alpha.sqrt()
+        out = eps if scheduler.config.prediction_type == "epsilon" else clean
+        latents = scheduler.step(out, int(time), latents, return_dict=False)[0]
+    return model.decode(latents)

@@ -1,0 +1,7 @@
+"""Faces for tests of motion."""
+
+from __future__ import annotations
+
+from faces_drawn import face
+
+__all__ = ["face"]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mien.geometry import HeadPose
+from mien.motion.keypoint_motion import FaceBasis, FaceMotion, KeypointMotion, smoothed_motion
+
+RNG = np.random.default_rng(0)
+# The real order of a face matters here: rims of eyes and lips must lie above each other.
+MEAN = RNG.normal(size=(70, 3)) * [0.5, 0.5, 0.2]
+for HIGH, LOW in ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)):
+    MEAN[HIGH, 1], MEAN[LOW, 1] = -0.1, 0.1
+SHAPES = RNG.normal(size=(52, 70, 3)) * 0.005
+BASIS = FaceBasis(MEAN, SHAPES)
+
+
+def seen(head: np.ndarray, pose: HeadPose) -> np.ndarray:
+    return pose.scale * (head @ pose.matrix().T)[:, :2] + pose.translation
+
+
+def face(pose: HeadPose, scores: np.ndarray, shape: np.ndarray | float = 0.0) -> FaceMotion:
+    return FaceMotion(seen(MEAN + shape + np.tensordot(scores, SHAPES, 1), pose)[:68], pose, scores)
+
+
+def test_a_face_driven_by_itself_keeps_its_landmarks() -> None:
+    pose, shape = HeadPose.from_euler(10, -5, 3, (0.1, -0.05), 0.4), RNG.normal(size=(70, 3)) * 0.01
+    source = face(pose, RNG.uniform(0, 0.5, 52), shape)
+    keypoints = KeypointMotion(BASIS, source)
+    np.testing.assert_allclose(keypoints.driven(source)[:68], source.landmarks, atol=0.01)
+    np.testing.assert_allclose(keypoints.driven(source)[68:], keypoints.keypoints[68:], atol=0.01)
+
+
+def test_identity_stays_when_another_face_drives() -> None:
+    shape = RNG.normal(size=(70, 3)) * [0.02, 0.02, 0]
+    source = face(HeadPose.from_euler(0, 0, 0, (0, 0), 0.4), np.zeros(52), shape)
+    scores = RNG.uniform(0, 0.5, 52)
+    driver = face(HeadPose.from_euler(20, 5, -8, (0.05, 0.02), 0.42), scores, RNG.normal(size=(70, 3)) * 0.02)
+    expected = face(driver.pose, scores, shape).landmarks
+    # what differs is what a single frontal picture cannot show: the shape's depth, and eyes of another openness
+    np.testing.assert_allclose(KeypointMotion(BASIS, source).driven(driver)[:68], expected, atol=0.012)
+
+
+def test_a_reference_frame_takes_place_and_size_off() -> None:
+    source = face(HeadPose.from_euler(0, 0, 0, (0.1, 0.1), 0.4), np.zeros(52))
+    at_rest = face(HeadPose.from_euler(0, 0, 0, (-0.2, 0.0), 0.8), np.zeros(52))
+    nearer = face(HeadPose.from_euler(0, 0, 0, (0.0, 0.0), 0.88), np.zeros(52))
+    keypoints = KeypointMotion(BASIS, source)
+    np.testing.assert_allclose(keypoints.driven(at_rest, at_rest)[:68], source.landmarks, atol=1e-5)
+    moved = keypoints.driven(nearer, at_rest)[:68]
+    assert np.ptp(moved, axis=0) == pytest.approx(np.ptp(source.landmarks, axis=0) * 1.1, rel=1e-3)
+
+
+def test_lids_and_lips_meet_and_do_not_cross() -> None:
+    shut = np.zeros((52, 70, 3))
+    shut[0, [37, 38, 43, 44, 61, 62, 63], 1] = 5.0
+    source = face(HeadPose.from_euler(0, 0, 0, (0, 0), 0.5), np.zeros(52))
+    closed = KeypointMotion(FaceBasis(MEAN, shut), source).posed(source.pose, np.eye(52)[0])
+    for high, low in ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)):
+        assert closed[high, 1] == pytest.approx(closed[low, 1], abs=1e-5)
+
+
+def test_wider_eyes_close_further() -> None:
+    shut = np.zeros((52, 70, 3))
+    shut[0, [37, 38], 1] = 0.1
+    wide = np.zeros((70, 3))
+    wide[[37, 38], 1], wide[[41, 40], 1] = -0.05, 0.05
+    pose = HeadPose.from_euler(0, 0, 0, (0, 0), 0.5)
+    plain, large = (KeypointMotion(FaceBasis(MEAN, shut), face(pose, np.zeros(52), shape)) for shape in (0.0, wide))
+    travel = [k.posed(pose, np.eye(52)[0])[37, 1] - k.posed(pose, np.zeros(52))[37, 1] for k in (plain, large)]
+    assert travel[1] == pytest.approx(travel[0] * 1.5, rel=1e-3)
+
+
+def test_smoothing_takes_jitter_and_leaves_what_is_still() -> None:
+    poses = [HeadPose.from_euler(10 + noise, 0, 0, (0.1, noise / 100), 0.4) for noise in RNG.normal(size=40)]
+    motions = [face(pose, np.full(52, 0.3)) for pose in poses]
+    even = smoothed_motion(motions, 1.0)
+    before, after = ([motion.pose.yaw for motion in some] for some in (motions, even))
+    assert np.abs(np.diff(after)).mean() < 0.5 * np.abs(np.diff(before)).mean()
+    assert even[20].scores == pytest.approx(motions[20].scores) and even[20].pose.scale == pytest.approx(0.4)
+    assert smoothed_motion(motions, 0.0) is motions

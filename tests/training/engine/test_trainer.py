@@ -1,0 +1,190 @@
+"""The loop: resume, frozen parts, several processes, time, damage, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import PartialState
+
+from mien.errors import InputError, WeightsError
+from mien.training.engine import checkpoints
+from mien.training.engine.stage import Stage, part_parameters, trained_names
+from mien.training.engine.trainer import TrainingError, rate_factor, train
+from toy_stage import Toy, ToyModel, toy_options
+
+
+def state(run: Path) -> dict[str, torch.Tensor]:
+    found = checkpoints.newest(run)
+    assert found is not None
+    return {**found.weights(), **{f"average.{k}": v for k, v in found.average().items()}}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+class Stopping(Toy):
+    """Stops as a time limit or a SIGTERM would, after so many steps of this slice."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def after_step(self, model: torch.nn.Module, step: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("average_every", [0, 2])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, average_every: int) -> None:
+    more = {"accumulate": 2, "average_every": average_every}
+    whole = train(Toy(), toy_options(tmp_path / "whole", **more))
+    first = train(Stopping(3), toy_options(tmp_path / "parts", **more))
+    second = train(Toy(), toy_options(tmp_path / "parts", **more))
+    assert (whole.step, whole.steps_here, whole.finished) == (6, 6, True)
+    assert (first.step, first.finished) == ((3, False) if not average_every else (4, False))
+    assert (second.step, second.steps_here, second.finished) == (6, 6 - first.step, True)
+    assert same(state(tmp_path / "whole"), state(tmp_path / "parts"))
+    a, b = (checkpoints.find(tmp_path / run).optimizer("critic")["state"] for run in ("whole", "parts"))
+    assert all(torch.equal(a[i][m], b[i][m]) for i in a for m in ("exp_avg", "exp_avg_sq", "step"))
+
+
+def test_frozen_parts_keep_their_bytes_and_the_others_do_not(tmp_path: Path) -> None:
+    train(Toy(), toy_options(tmp_path))
+    start, end = Toy().build().state_dict(), checkpoints.find(tmp_path).weights()
+    frozen = [name for name in start if name.startswith("frozen.")]
+    assert any("running_mean" in name for name in frozen)
+    assert all(start[name].numpy().tobytes() == end[name].numpy().tobytes() for name in frozen)
+    assert all(not torch.equal(start[name], end[name]) for name in start if name not in frozen)
+
+
+def test_workers_draw_the_same_batches(tmp_path: Path) -> None:
+    train(Toy(), toy_options(tmp_path / "none", steps=3))
+    train(Toy(), toy_options(tmp_path / "one", steps=3, workers=1))
+    assert same(state(tmp_path / "none"), state(tmp_path / "one"))
+
+
+def _process(rank: int, count: int, port: int, out: Path, more: dict[str, object]) -> None:
+    """What a process is that `accelerate launch` starts."""
+    os.environ |= {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+    os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{count}", "LOCAL_WORLD_SIZE": f"{count}"}
+    PartialState._reset_state()  # the parent's, in which the tests before have run
+    terms = train(Toy(), toy_options(out, **more)).terms
+    (out / f"terms_{rank}.json").write_text(json.dumps(terms))
+
+
+def launched(out: Path, count: int, **more: object) -> list[dict[str, float]]:
+    """The toy run by so many processes; the loss terms that each one saw."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")  # a fresh interpreter would spend its time on importing torch
+    started = [context.Process(target=_process, args=(rank, count, port, out, more)) for rank in range(count)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(timeout=120)
+    assert [process.exitcode for process in started] == [0] * count
+    return [json.loads((out / f"terms_{rank}.json").read_text()) for rank in range(count)]
+
+
+def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path) -> None:
+    alone = train(Toy(), toy_options(tmp_path / "one", steps=4, accumulate=2))
+    seen = launched(tmp_path / "two", 2, steps=4, accumulate=1)
+    one, two = state(tmp_path / "one"), state(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(value, two[name], atol=1e-6) for name, value in one.items())
+    assert not torch.equal(one["generator.0.weight"], Toy().build().state_dict()["generator.0.weight"])
+    for name, value in alone.terms.items():
+        assert value == pytest.approx(seen[0][name], abs=1e-5)
+    assert json.loads((tmp_path / "two" / "options.json").read_text())["processes"] == 2
+
+
+def test_the_time_limit_holds_and_saves(tmp_path: Path) -> None:
+    began = time.monotonic()
+    outcome = train(Toy(nap=0.05), toy_options(tmp_path, steps=1000, time_limit=2.0))
+    assert time.monotonic() - began < 2.5  # what is over is the machine's: tests share it
+    assert 3 < outcome.step < 1000 and not outcome.finished
+    assert checkpoints.find(tmp_path).step == outcome.step
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(Toy(), toy_options(tmp_path, save_every=2))
+    folders = sorted((tmp_path / "checkpoints").iterdir())
+    assert [folder.name for folder in folders] == ["step_00000004", "step_00000006"]
+    whole = {name: value.clone() for name, value in state(tmp_path).items()}  # files are mapped, not read
+    with (folders[1] / "weights.safetensors").open("r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        file.write(b"\xff")
+    again = train(Toy(), toy_options(tmp_path))
+    assert "step_00000006 is damaged (weights.safetensors has changed" in caplog.text
+    assert (again.step, again.steps_here) == (6, 2)
+    assert same(whole, state(tmp_path))
+
+
+def test_an_interrupted_save_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(Toy(), toy_options(tmp_path, steps=2))
+
+    def fails(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoints.os, "replace", fails)
+    with pytest.raises(OSError, match="no space"):
+        train(Toy(), toy_options(tmp_path, steps=4))
+    assert checkpoints.find(tmp_path).step == 2
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000002"]
+
+
+def test_pictures_a_clip_and_curves_are_left(tmp_path: Path) -> None:
+    outcome = train(Toy(), toy_options(tmp_path, steps=4, show_every=2, log_every=1))
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} >= {"step_00000002.jpg", "step_00000004.mp4"}
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert {"loss/generator/near", "loss/critic/gap", "images_per_second", "peak_gib"} <= lines[-1].keys()
+    assert outcome.images_per_second > 0 and outcome.peak_bytes > 1e7
+
+
+def test_another_run_gives_the_start(tmp_path: Path) -> None:
+    train(Toy(), toy_options(tmp_path / "first"))
+    averaged = checkpoints.find(tmp_path / "first").averaged_weights()
+    train(Toy(), toy_options(tmp_path / "second", steps=1, start=str(tmp_path / "first"), learning_rate=1e-9))
+    end = checkpoints.find(tmp_path / "second").weights()
+    assert all(torch.allclose(value, averaged[name], atol=1e-6) for name, value in end.items())
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        train(Toy(), toy_options(tmp_path / "third", start=str(tmp_path)))
+
+
+def test_weights_that_do_not_fit_are_named() -> None:
+    weights = ToyModel().state_dict()
+    with pytest.raises(WeightsError, match="1 missing, such as critic.bias"):
+        checkpoints.fill(ToyModel(), {k: v for k, v in weights.items() if k != "critic.bias"})
+    with pytest.raises(WeightsError, match=r"critic.bias is \[2\], not \[1\]"):
+        checkpoints.fill(ToyModel(), {**weights, "critic.bias": torch.zeros(2)})
+    checkpoints.fill(ToyModel(), {k: v for k, v in weights.items() if "critic" not in k}, left_out=("critic",))
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="lower --learning-rate"):
+        train(Toy(poison=1), toy_options(tmp_path, steps=40))
+
+
+def test_parts_and_rates() -> None:
+    model, stage = ToyModel(), Toy()
+    assert list(part_parameters(model, "critic")) == ["critic.weight", "critic.bias"]
+    with pytest.raises(KeyError, match="no part nobody"):
+        part_parameters(model, "nobody")
+    assert all(not name.startswith("frozen") for name in trained_names(model, stage.turns))
+    options = toy_options(Path("."), warmup=10, floor=0.1)
+    assert rate_factor(0, 100, options) == pytest.approx(0.1)
+    assert rate_factor(100, 100, options) == pytest.approx(0.1)
+    assert 0.5 < rate_factor(50, 100, options) < 0.6
+    assert isinstance(stage, Stage)
