@@ -255,6 +255,10 @@ class _AnimationClip(Clip):
     def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
         yield from zip(animation_frames(self.info.path), self._times, strict=True)
 
+    def moments(self) -> list[Fraction]:
+        """The times that `timed()` gives."""
+        return list(self._times)
+
     def count(self) -> int:
         return len(self._times)
 
