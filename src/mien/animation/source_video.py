@@ -33,9 +33,9 @@ def open_source(options: AnimateOptions, driver: Clip) -> tuple[Clip | None, Cli
 
     Raises InputError if it cannot be read, or for options that a video has no use for.
     """
-    if not any(is_video(path) for path in options.portraits):
+    path = next((path for path in options.portraits if is_video(path)), None)
+    if path is None:
         return None, driver, ()
-    path = options.portraits[0]
     for name, given in {
         "another portrait": len(options.portraits) > 1,
         "--start-from": options.start_from is not None,
@@ -51,7 +51,8 @@ def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
     rate = driver.info.rate
     if driver.info.kind == "image":
         raise InputError(
-            f"{source.info.path} is a video, which needs a driver that moves, but {driver.info.path} is one"
+            f"the source {source.info.path} is a video, but the driver {driver.info.path} is a picture, which does not"
+            " move: if they were swapped, give the picture with -s and the video with -d"
         )
     source, driver = evened(source, rate), evened(driver)
     frames = min(source.count(), driver.count())

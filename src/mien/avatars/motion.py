@@ -21,7 +21,7 @@ from mien.avatars.head_model import HeadModel
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceTracker
 from mien.media import evened, open_clip
-from mien.media.files import whole_file
+from mien.media.files import utf8_path, whole_file
 
 FORMAT = "mien motion 1"
 _LIVELY = 6  # tries to find a stretch of a track in which something happens
@@ -168,7 +168,7 @@ def load_tracks(path: Path) -> list[Track]:
     if not path.is_file():
         raise InputError(f"the motion library {path} does not exist: make one with `mien data motion`")
     try:
-        with safe_open(path, "np") as file:
+        with utf8_path(path) as found, safe_open(found, "np") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise InputError(f"{path} is no motion library: make one with `mien data motion`")

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.errors import WeightsError
+from mien.media.files import utf8_path
 
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
@@ -31,7 +32,8 @@ def load_strictly(weights: Path, config: Path, kind: type[Config], network: Call
     try:
         settings: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
         made = network(kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}))
-        tensors = load_file(weights)
+        with utf8_path(weights) as found:
+            tensors = load_file(found)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise WeightsError(f"{weights} and {config.name} cannot be read by the face reader: {error}") from error
     _check_keys(weights, made.state_dict(), tensors)

@@ -19,7 +19,7 @@ import torch
 from mien.animation.driving import DriverTrack, control_frames, open_driver, place_driver, read_faces
 from mien.animation.motion_transfer import MotionControl, check_control, driven_keypoints, portrait_keypoints
 from mien.animation.multi_face import begun, composed, find_people, shared_reach
-from mien.animation.source import Portrait, find_portrait, read_portrait_image
+from mien.animation.source import Portrait, find_portrait, portrait_notes, read_portrait_image
 from mien.animation.source_video import SourceVideo, first_portrait, open_source
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackedFace, TrackReport, load_face_reader
@@ -131,6 +131,7 @@ def _prepare(
     clip = open_driver(options)
     output = resolve_output(options, clip.info.kind == "image")
     source, clip, notes = open_source(options, clip)
+    notes += portrait_notes(options.portraits)
     images = [] if source else [read_portrait_image(path) for path in options.portraits]
     start = None if options.start_from is None else open_clip(options.start_from)
     if reader is None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mien.animation.driving import open_driver
-from mien.animation.source import Portrait, find_portrait, read_portrait_image
+from mien.animation.source import Portrait, find_portrait, portrait_notes, read_portrait_image
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.jobs.animate import resolve_options
@@ -222,7 +222,8 @@ def _prepare(
         for index, (path, image) in enumerate(zip(options.portraits, images, strict=True))
     ]
     provenance = Provenance.of(options, request_digest(options))
-    return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources, provenance)
+    told = list(portrait_notes(options.portraits))
+    return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources, provenance, told)
 
 
 def _load(options: DexOptions) -> DeXPortraitPipeline:

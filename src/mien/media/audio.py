@@ -13,7 +13,7 @@ import numpy as np
 from av.container import OutputContainer
 
 from mien.media import probe
-from mien.media.files import IMAGE_SUFFIXES
+from mien.media.kind import kind_of
 from mien.media.sound_scan import scan_sound
 
 # What each container holds in a way that common players understand; everything else is encoded anew.
@@ -47,7 +47,7 @@ class Sound:
         self._waiting: av.Packet | None = None
         self._last_dts: int | None = None
         self._shift = Fraction(0)
-        if source.is_dir() or source.suffix.lower() in IMAGE_SUFFIXES or muxer not in _ENCODER:
+        if source.is_dir() or kind_of(source) in ("image", "animation") or muxer not in _ENCODER:
             return
         container = self._open.enter_context(probe.opened(source))
         stream = probe.sound_stream(container)

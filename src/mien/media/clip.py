@@ -15,10 +15,13 @@ from av.video.stream import VideoStream
 
 from mien.errors import InputError
 from mien.media import probe
+from mien.media.animated import animation_frames, animation_timing
 from mien.media.clock import is_uneven, joins_of, lasting, steady
-from mien.media.colour import ToRGB
-from mien.media.files import IMAGE_SUFFIXES, readable_file, unreadable
+from mien.media.colour import ToRGB, matrix_and_range
+from mien.media.files import readable_file, unreadable
+from mien.media.hdr import ColourSpace, exposed, space_of
 from mien.media.image import image_size, read_image
+from mien.media.kind import is_gif, kind_of
 from mien.media.probe import ClipInfo
 
 _STILL_RATE = Fraction(25)
@@ -65,9 +68,10 @@ class Clip:
 
 
 def open_clip(path: str | Path, *, fps: Fraction | None = None) -> Clip:
-    """Open a video (MP4, MOV, WebM, MKV, animated GIF, ...), an image, or a folder of images in natural order.
+    """Open a video (MP4, MOV, WebM, MKV, ...), an image, an animated one (GIF, WebP, PNG), or a folder of images.
 
-    fps: frames per second of an image or a folder (25 by default); a video keeps its own rate.
+    What a file is, its content says, not its name. The images of a folder are taken in natural order.
+    fps: frames per second of an image or a folder (25 by default); what moves keeps its own rate.
     Raises InputError if nothing there can be read.
     """
     path = Path(path)
@@ -81,12 +85,10 @@ def open_clip(path: str | Path, *, fps: Fraction | None = None) -> Clip:
     if is_folder:
         return _FolderClip(path, rate)
     readable_file(path, "video or image")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    kind = kind_of(path)
+    if kind == "image":
         return _ImageClip(path, rate)
-    clip = _VideoClip(path)
-    if path.suffix.lower() == ".gif" and clip.count() == 1:
-        return _ImageClip(path, rate)
-    return clip
+    return _AnimationClip(path) if kind == "animation" and not is_gif(path) else _VideoClip(path)
 
 
 def read_video(path: str | Path) -> Clip:
@@ -105,6 +107,8 @@ class _VideoClip(Clip):
             self._aspect = Fraction(self._stored_size[0], first.width)
             self._turns, self._mirrored = probe.orientation(first)
             has_audio = probe.sound_stream(container) is not None
+            self._space, self._scaling = space_of(first, stream), matrix_and_range(first)
+            self._exposed: ColourSpace | None = None
         # A second opening, because the first has read ahead and not every container can go back.
         with probe.opened(path) as container:
             self._timing = timing = probe.timing(container, probe.video_stream(container, path), path)
@@ -128,7 +132,7 @@ class _VideoClip(Clip):
         self._damaged = False
 
     def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
-        to_rgb = ToRGB()
+        to_rgb = ToRGB(self._mapped_space())
         for frame, time in self._frames():
             yield probe.upright(self._fitted(frame, to_rgb), self._turns, self._mirrored), time
 
@@ -137,6 +141,14 @@ class _VideoClip(Clip):
             for _ in self._frames():
                 pass
         return self._timing.frames if self._times is None else len(self._times)
+
+    def _mapped_space(self) -> ColourSpace | None:
+        """The clip's colour space, exposed for its brightness, if it is not that of plain video."""
+        if self._space is not None and self._exposed is None:
+            with probe.opened(self.info.path) as container:
+                stream = probe.video_stream(container, self.info.path)
+                self._exposed = exposed(self._space, container, stream, self._scaling)
+        return self._exposed
 
     def moments(self) -> list[Fraction]:
         frames = self.count()
@@ -254,6 +266,26 @@ class _ImageClip(Clip):
         return 1
 
 
+class _AnimationClip(Clip):
+    """An animated WebP, PNG or AVIF. `kind` is "video", for that is how it is shown."""
+
+    def __init__(self, path: Path) -> None:
+        (width, height), timing = image_size(path), animation_timing(path)
+        self._times = timing.times
+        info = ClipInfo(path, "video", width, height, timing.rate, len(timing.times), timing.length)
+        super().__init__(replace(info, variable_rate=not timing.even))
+
+    def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
+        yield from zip(animation_frames(self.info.path), self._times, strict=True)
+
+    def moments(self) -> list[Fraction]:
+        """The times that `timed()` gives."""
+        return list(self._times)
+
+    def count(self) -> int:
+        return len(self._times)
+
+
 class _FolderClip(Clip):
     def __init__(self, path: Path, rate: Fraction) -> None:
         try:
@@ -290,7 +322,7 @@ class _FolderClip(Clip):
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return not path.name.startswith(".") and path.is_file() and kind_of(path) in ("image", "animation")
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.media.clock import Seconds, even_rate, is_uneven, joins_of, lasting, steady
 from mien.media.files import readable_file, unreadable
+from mien.media.kind import stream_format
 
 # Only real media containers: playlists and scripts (hls, concat, ...) would let a file name other files or addresses.
 _CONTAINERS = (
@@ -96,6 +97,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
         container = av.open(
             # Absolute, because FFmpeg reads "a:b.mp4" as an address.
             str(path.absolute()),
+            format=stream_format(path),
             container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
             metadata_errors="replace",
         )
