@@ -44,6 +44,7 @@ class MediaPipeReader:
 
     def __init__(self, model: Path | None = None, least_confidence: float = 0.3) -> None:
         """model: face_landmarker.task; None: see `obtain_model`. Raises InputError if it or mediapipe is missing."""
+        _check_package()  # before 4 MB are fetched for it
         self._model = obtain_model(model)
         self._least = least_confidence
         self._single: Any = _landmarker(self._model, 1, least_confidence)
@@ -128,12 +129,16 @@ def mediapipe_is_installed() -> bool:
     return True
 
 
-def _landmarker(model: Path, faces: int, least: float) -> Any:
+def _check_package() -> None:
+    """Raise InputError unless mediapipe can be imported."""
     if not mediapipe_is_installed():
         raise InputError(
             "the mediapipe face reader needs the package mediapipe and the system libraries libEGL and libGLESv2:"
             " pip install 'mien[mediapipe]', or use the nano reader"
         )
+
+
+def _landmarker(model: Path, faces: int, least: float) -> Any:
     from mediapipe.tasks.python import BaseOptions, vision
 
     options = vision.FaceLandmarkerOptions(
