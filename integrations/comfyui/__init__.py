@@ -11,7 +11,9 @@ WEB_DIRECTORY = "./web"  # help pages of the nodes, and what a fresh Edit node d
 def _check_surroundings() -> None:
     """Raise ModuleNotFoundError, in one sentence that says what to do, where a package is missing or broken."""
     if find_spec("mien") is None:
-        raise ModuleNotFoundError("Mien is not installed in the Python that runs ComfyUI: see the node pack's README.md")
+        raise ModuleNotFoundError(
+            "Mien is not installed in the Python that runs ComfyUI: see the node pack's README.md"
+        )
     if find_spec("comfy_api") is None or find_spec("comfy_api.latest") is None:
         raise ModuleNotFoundError("Mien's nodes need ComfyUI 0.3.48 or later: update ComfyUI")
     opencv = find_spec("cv2")

@@ -102,10 +102,12 @@ class ManagedModel:
         self._patcher: Any = ModelPatcher(self._parts, where, model_management.unet_offload_device())
 
     def ready(self) -> None:
-        """Have all networks on the device; ComfyUI makes the room they need."""
+        """Have all networks on the device; ComfyUI makes room for them, and as much again for what they compute."""
         from comfy import model_management
 
-        model_management.load_models_gpu([self._patcher], force_full_load=True)
+        size = self._patcher.model_size()
+        # whole, for unlike ComfyUI's own networks these cannot run with some of their weights elsewhere
+        model_management.load_models_gpu([self._patcher], memory_required=size, force_full_load=True)
         self._parts.to(self._where)  # where ComfyUI was told to keep as little there as it can
 
 

@@ -63,7 +63,8 @@ def animate(
     if subject.model.dex is not None:
         only_plain(control)
         return animate_apart(subject, driver, driver, sampling, Gains(relative=True), best_frame, "driver")
-    pipe, progress = subject.model.pipe, NodeProgress(_READING_FACES, _ANIMATING)
+    pipe: Any = subject.model.pipe
+    progress = NodeProgress(_READING_FACES, _ANIMATING)
     if pipe.reenactor is None:
         only_plain(control)
     clip = BatchClip(driver, "driver")
@@ -126,7 +127,9 @@ def animate_apart(
         pose = replace(pose, reference=first if best_frame == "auto" else _frame(best_frame, len(pose)))
     moving = [len(motion) for motion in (pose, expression) if motion is not None and len(motion) > 1]
     if len(set(moving)) > 1:
-        host.tell(f"pose_from and expression_from differ in length: the result has the shorter one's {min(moving)} frames")
+        host.tell(
+            f"pose_from and expression_from differ in length: the result has {min(moving)} frames, as the shorter"
+        )
     return _streamed(pipe, pose, expression, min(moving, default=1), gains, sampling, progress)
 
 

@@ -216,7 +216,7 @@ class MienKeyframe(io.ComfyNode):  # type: ignore[misc]
                 *face_inputs(),
                 KEYFRAMES.Input("keyframes", optional=True, tooltip="The other keyframes, from another Keyframe node"),
             ],
-            outputs=[KEYFRAMES.Output(display_name="keyframes", tooltip="All keyframes of the chain, this one included")],
+            outputs=[KEYFRAMES.Output(display_name="keyframes", tooltip="All keyframes of the chain")],
         )
 
     @classmethod
@@ -238,8 +238,8 @@ class MienAnimateKeyframes(io.ComfyNode):  # type: ignore[misc]
             node_id="MienAnimateKeyframes",
             display_name="Mien: Animate by Keyframes",
             category="Mien",
-            description="Moves the portrait's head and expression from keyframe to keyframe, without a driver; it begins"
-            " with the portrait as it is, unless a keyframe stands at frame 0.",
+            description="Moves the portrait's head and expression from keyframe to keyframe, without a driver; it"
+            " begins with the portrait as it is, unless a keyframe stands at frame 0.",
             inputs=[
                 PORTRAIT.Input("portrait", tooltip=_PORTRAIT_TIP),
                 KEYFRAMES.Input("keyframes", tooltip="From Keyframe"),
@@ -282,8 +282,8 @@ class MienAnimateVideo(io.ComfyNode):  # type: ignore[misc]
             node_id="MienAnimateVideo",
             display_name="Mien: Animate a Video",
             category="Mien",
-            description="Moves the face in a video as the face in a driving video does, frame for frame; everything else"
-            " stays the video's own. Needs nano, or another model that moves by read landmarks.",
+            description="Moves the face in a video as the face in a driving video does, frame for frame; everything"
+            " else stays the video's own. Needs nano, or another model that moves by read landmarks.",
             inputs=[
                 MODEL.Input("model", tooltip="From Load Model"),
                 io.Image.Input("source", tooltip="Frames of the video whose face is moved"),
@@ -294,9 +294,7 @@ class MienAnimateVideo(io.ComfyNode):  # type: ignore[misc]
                 CONTROL.Input("control", optional=True, tooltip=_CONTROL_TIP),
                 watermark_input(),
             ],
-            outputs=[
-                io.Image.Output(display_name="images", tooltip="Whole frames, as many as the shorter video has")
-            ],
+            outputs=[io.Image.Output(display_name="images", tooltip="Whole frames, as many as the shorter video has")],
         )
 
     @classmethod

@@ -38,7 +38,10 @@ class MienLoadModel(io.ComfyNode):  # type: ignore[misc]
                     " Others: folders in ComfyUI/models/mien",
                 ),
                 io.Combo.Input(
-                    "precision", options=list(DTYPES), default="auto", tooltip="Of the weights; auto: as the device likes"
+                    "precision",
+                    options=list(DTYPES),
+                    default="auto",
+                    tooltip="Of the weights; auto: what suits the device",
                 ),
                 io.Combo.Input(
                     "reader", options=list(READER_NAMES), default="auto", tooltip="What reads faces; nano is bundled"
@@ -72,7 +75,8 @@ class MienSetPortrait(io.ComfyNode):  # type: ignore[misc]
             node_id="MienSetPortrait",
             display_name="Mien: Set Portrait",
             category="Mien",
-            description="Finds the portrait's face. In a batch the first picture moves; the others show the same person.",
+            description="Finds the portrait's face. In a batch the first picture moves; the others show the same"
+            " person.",
             inputs=[
                 MODEL.Input("model", tooltip="From Load Model"),
                 io.Image.Input(
@@ -110,7 +114,8 @@ class MienPasteBack(io.ComfyNode):  # type: ignore[misc]
             node_id="MienPasteBack",
             display_name="Mien: Paste Back",
             category="Mien",
-            description="Puts squares back into the portrait: soft edge, matched colours, the picture's own resolution.",
+            description="Puts squares back into the portrait: soft edge, matched colours, the picture's own"
+            " resolution.",
             inputs=[
                 PORTRAIT.Input("portrait", tooltip="The one that the squares were made of"),
                 io.Image.Input("squares", tooltip="From Animate, Edit and their like; scaled ones fit as well"),
@@ -118,7 +123,7 @@ class MienPasteBack(io.ComfyNode):  # type: ignore[misc]
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where the picture may change (white), of the portrait's shape: one, or one for each square",
+                    tooltip="Where the picture may change (white), of the portrait's shape: one, or one a square",
                 ),
                 watermark_input(),
             ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,8 +108,10 @@ def load_model(name: str, precision: str, reader: str, offload: bool) -> Model:
         return Model(pipe, found)
     parts = {part: network for part, network in pipe.components.items() if isinstance(network, torch.nn.Module)}
     if offload:
+        if find_spec("accelerate") is None:
+            raise InputError("offload needs the package accelerate: pip install accelerate, or switch offload off")
         pipe.enable_model_cpu_offload(device=where)
-        return Model(pipe, found, room=max(map(_size, parts.values())))
+        return Model(pipe, found, room=2 * max(map(_size, parts.values())))  # as much again for what is computed
     return Model(pipe, found, host.ManagedModel(parts, where))
 
 

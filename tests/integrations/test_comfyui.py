@@ -1,4 +1,4 @@
-"""The node pack in a stand-in for ComfyUI: its signatures are the frozen ones, its examples run, its results are right."""
+"""The node pack in a stand-in for ComfyUI: frozen signatures hold, examples run, results are right."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comfyui_host import FRAMES, PACK, Host, Interrupted, bundled_example, example
+from comfyui_host import FRAMES, PACK, Host, Interrupted, example
 
 from mien.errors import InputError
 from mien.media import open_clip, read_image
 
 FROZEN = Path(__file__).with_name("comfyui_signatures.json")
 BUNDLED = ["nano", "dex-nano"]
+
 
 def test_no_frozen_signature_is_broken(host: Host) -> None:
     """Graphs that people saved depend on them: never change that file's lines, only add optional inputs and nodes."""

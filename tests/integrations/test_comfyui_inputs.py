@@ -1,4 +1,4 @@
-"""The nodes with inputs that people really connect: each is done right, or refused in a sentence that names the input."""
+"""The nodes with what people really connect: each is done right, or refused in a sentence that names the input."""
 
 from __future__ import annotations
 
@@ -362,7 +362,9 @@ def test_every_run_asks_for_the_model_anew(host: Host, animated: dict[str, Any])
 def test_the_model_is_in_the_care_of_comfyui(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[tuple[Any, dict[str, Any]]] = []
     patchers = types.ModuleType("comfy.model_patcher")
-    patchers.ModelPatcher = lambda *given: types.SimpleNamespace(given=given)  # type: ignore[attr-defined]
+    patchers.ModelPatcher = lambda *given: types.SimpleNamespace(  # type: ignore[attr-defined]
+        given=given, model_size=lambda: 24
+    )
     monkeypatch.setitem(sys.modules, "comfy.model_patcher", patchers)
     management: Any = sys.modules["comfy.model_management"]
     management.unet_offload_device = lambda: torch.device("cpu")
@@ -373,7 +375,7 @@ def test_the_model_is_in_the_care_of_comfyui(host: Host, monkeypatch: pytest.Mon
     ((patcher,), more), _ = loaded
     module, device, offload_device = patcher.given
     assert list(module.parameters()) == list(layer.parameters()) and (device, offload_device) == (where, where)
-    assert more == {"force_full_load": True}  # its networks cannot run with some weights elsewhere
+    assert more == {"force_full_load": True, "memory_required": 24}
 
 
 def test_a_missing_or_broken_package_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_no_node_of_a_template_hides_another(name: str) -> None:
 
 
 def test_every_template_has_a_thumbnail() -> None:
-    assert EXAMPLES == sorted(path.stem for path in (PACK / "example_workflows").glob("*.json"))
+    assert sorted(path.stem for path in (PACK / "example_workflows").glob("*.json")) == EXAMPLES
     for name in EXAMPLES:
         picture = read_image(PACK / "example_workflows" / f"{name}.jpg")
         assert min(picture.shape[:2]) >= 200 and picture.std() > 20, name

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError
-from mien.faces.model_file import obtain_model
+from mien.faces.model_file import find_model, obtain_model
 from mien.faces.reading import EXPRESSION_NAMES, FaceReading, box_overlap, distinct_faces, landmark_bounds
 from mien.geometry import HeadPose, SquareCrop
 
@@ -44,8 +44,9 @@ class MediaPipeReader:
 
     def __init__(self, model: Path | None = None, least_confidence: float = 0.3) -> None:
         """model: face_landmarker.task; None: see `obtain_model`. Raises InputError if it or mediapipe is missing."""
+        found = find_model(model)
         _check_package()  # before 4 MB are fetched for it
-        self._model = obtain_model(model)
+        self._model = found or obtain_model()
         self._least = least_confidence
         self._single: Any = _landmarker(self._model, 1, least_confidence)
         self._several: Any = None
