@@ -192,7 +192,7 @@ class MienEdit(io.ComfyNode):  # type: ignore[misc]
         steps: int,
         guidance: float,
         expression_from: Tensor | None = None,
-        **moves: float,
+        **moves: Any,
     ) -> Any:
         from mien.animation.face_edit import FaceChange
 
@@ -221,7 +221,7 @@ class MienKeyframe(io.ComfyNode):  # type: ignore[misc]
 
     @classmethod
     @node_messages
-    def execute(cls, frame: int, keyframes: tuple[Keyframe, ...] = (), **moves: float) -> Any:
+    def execute(cls, frame: int, keyframes: tuple[Keyframe, ...] = (), **moves: Any) -> Any:
         from mien.animation.face_edit import FaceChange
 
         from .keyframes import Keyframe, joined
