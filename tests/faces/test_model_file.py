@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mien.errors import InputError
+from mien.faces import load_face_reader
 from mien.faces.model_file import CACHE_VARIABLE, MODEL_VARIABLE, cached_model, find_model, obtain_model
 
 
@@ -75,3 +76,12 @@ def test_named_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.task").write_text("hello")
     with pytest.raises(InputError, match="no MediaPipe face landmarker"):
         find_model(tmp_path / "text.task")
+
+
+def test_nothing_is_fetched_for_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr("mien.faces.model_file._fetch", lambda url, target: fetched.append(url))
+    monkeypatch.setattr("mien.faces.mediapipe_reader.mediapipe_is_installed", lambda: False)
+    with pytest.raises(InputError, match="needs the package mediapipe"):
+        load_face_reader("mediapipe")
+    assert not fetched

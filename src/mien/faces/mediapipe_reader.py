@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError
-from mien.faces.model_file import obtain_model
+from mien.faces.model_file import find_model, obtain_model
 from mien.faces.reading import EXPRESSION_NAMES, FaceReading, box_overlap, distinct_faces, landmark_bounds
 from mien.geometry import HeadPose, SquareCrop
 
@@ -44,7 +44,9 @@ class MediaPipeReader:
 
     def __init__(self, model: Path | None = None, least_confidence: float = 0.3) -> None:
         """model: face_landmarker.task; None: see `obtain_model`. Raises InputError if it or mediapipe is missing."""
-        self._model = obtain_model(model)
+        found = find_model(model)
+        _check_package()  # before 4 MB are fetched for it
+        self._model = found or obtain_model()
         self._least = least_confidence
         self._single: Any = _landmarker(self._model, 1, least_confidence)
         self._several: Any = None
@@ -128,12 +130,16 @@ def mediapipe_is_installed() -> bool:
     return True
 
 
-def _landmarker(model: Path, faces: int, least: float) -> Any:
+def _check_package() -> None:
+    """Raise InputError unless mediapipe can be imported."""
     if not mediapipe_is_installed():
         raise InputError(
             "the mediapipe face reader needs the package mediapipe and the system libraries libEGL and libGLESv2:"
             " pip install 'mien[mediapipe]', or use the nano reader"
         )
+
+
+def _landmarker(model: Path, faces: int, least: float) -> Any:
     from mediapipe.tasks.python import BaseOptions, vision
 
     options = vision.FaceLandmarkerOptions(
