@@ -188,7 +188,8 @@ def timing(container: InputContainer, stream: VideoStream, path: Path) -> Timing
         ticks = ((None, int(at) * tick) for at in stamps)
         moments = np.array([at for _, at in steady(ticks, 1 / (stated or [_UNSTATED])[0])], np.float64)
         moments -= moments[0]
-    measured = Fraction((len(moments) - 1) / float(moments[-1])) if len(moments) > 1 else _UNSTATED
+    unmeasured = (stated or [_UNSTATED])[0]  # of a single frame there is nothing to measure
+    measured = Fraction((len(moments) - 1) / float(moments[-1])) if len(moments) > 1 else unmeasured
     rate = even_rate(moments, stated, tick)
     if rate is None:
         rate = stated[0] if stated and measured < _FASTER * stated[0] else measured.limit_denominator(1001) or _UNSTATED
