@@ -209,3 +209,9 @@ def test_absolute_motion_is_brought_as_near_as_reach_allows() -> None:
     assert float(yaw[0]) == pytest.approx(-0.4, abs=1e-3) and float(yaw[1] - yaw[0]) == pytest.approx(0.3, abs=1e-3)
     free = Pose.from_code(brought_within_reach(source, Motion(codes, codes), Reach(0.1, 0.15)).pose)
     assert torch.allclose(free.rotation, Pose.from_code(codes).rotation, atol=1e-4)
+
+
+def test_no_turn_at_all_has_a_finite_gradient() -> None:
+    rotation = torch.eye(3)[None].requires_grad_()
+    rotation_vectors(rotation).sum().backward()
+    assert rotation.grad is not None and bool(rotation.grad.isfinite().all())

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mien.errors import WeightsError
 from mien.models.reenactor import Reenactor, ReenactorConfig
 from mien.models.reenactor.flow import global_flow, landmark_maps, local_flow, places, similar_flow, warp
+from mien.models.reenactor.openings import face as face_mask
 from mien.models.reenactor.openings import openings
 from mien.models.reenactor.surroundings import goes_with_head, surroundings_flow
 from mien.pipelines.loading import load_part
@@ -175,3 +177,12 @@ def test_hair_tilts_with_the_head() -> None:
     upright, lying = goes_with_head(face(), grid)[0, ..., 0], goes_with_head(face() @ turn, grid)[0, ..., 0]
     assert torch.allclose(lying, upright.T.flip(0), atol=1e-4) or torch.allclose(lying, upright.T.flip(1), atol=1e-4)
     assert not torch.allclose(lying, upright, atol=1e-2)
+
+
+def test_places_on_an_outline_have_a_finite_gradient() -> None:
+    """A landmark's own place lies at distance 0 from the outline; the root of 0 must not make gradients NaN."""
+    marks = torch.from_numpy(np.random.default_rng(0).uniform(-0.5, 0.5, (1, 70, 2)).astype(np.float32))
+    grid = marks[:, [36, 39, 60, 64]].reshape(1, 2, 2, 2).clone().requires_grad_()
+    openings(marks, grid).sum().backward()
+    face_mask(marks, grid).sum().backward()
+    assert grid.grad is not None and bool(grid.grad.isfinite().all())

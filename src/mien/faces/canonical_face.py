@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from mien.errors import WeightsError
+from mien.media.files import utf8_path
 
 WEIGHTS = "canonical_face.safetensors"
 _POINTS = 468  # of the canonical face: without the irises
@@ -29,7 +30,8 @@ class CanonicalFace:
         if not path.is_file():
             raise WeightsError(f"the canonical face {path} does not exist: reinstall mien or give its folder")
         try:
-            parts = load_file(path)
+            with utf8_path(path) as found:
+                parts = load_file(found)
             points, weights = parts["points"], parts["weights"]
         except (OSError, KeyError, SafetensorError) as error:
             raise WeightsError(f"{path} cannot be read as a canonical face: {error}") from error

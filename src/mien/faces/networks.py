@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mien.errors import WeightsError
+from mien.media.files import utf8_path
 
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
@@ -42,7 +43,8 @@ def load_weights(network: Network, weights: Path) -> Network:
     if not weights.is_file():
         raise WeightsError(f"the face reader's weights {weights} do not exist: reinstall mien or give their folder")
     try:
-        tensors = load_file(weights)
+        with utf8_path(weights) as found:
+            tensors = load_file(found)
     except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(f"{weights} cannot be read by the face reader: {error}") from error
     _check_keys(weights, network.state_dict(), tensors)

@@ -155,15 +155,17 @@ def read_portrait(reader: FaceReader, image: np.ndarray, name: str, face: int | 
 
     face: which one, counted from 0 with the largest first; None: the most prominent.
     """
+    nothing = InputError(
+        f"no face was found in {name}: use a picture in which both eyes and the mouth can be seen, or crop it closer"
+    )
     if face is None:
         reading = reader.read(image)
         if reading is None:
-            raise InputError(
-                f"no face was found in {name}: use a picture in which both eyes and the mouth can be seen,"
-                " or crop it closer"
-            )
+            raise nothing
         return reading
     faces = reader.read_all(image)
+    if not faces:
+        raise nothing
     if not 0 <= face < len(faces):
         raise InputError(
             f"face {face} was asked for, but {name} shows {len(faces)} (they count from 0, the largest first)"

@@ -17,9 +17,9 @@ from typing import Any
 from mien.errors import InputError
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
-from mien.media.files import IMAGE_SUFFIXES, whole_file
+from mien.media.files import missing, whole_file
+from mien.media.kind import Kind, files_of_kind
 
-_VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"})
 _REASON = ".reason.json"
 _MARKED = "initiative-sh/artflow-portraits"  # the repository whose pictures carry artflow.ai's mark
 
@@ -107,7 +107,7 @@ def _pictures(options: CastOptions) -> list[dict[str, Any]]:
     if index.is_file():
         found = list(_indexed(options.photos, json.loads(index.read_text(encoding="utf-8"))))
     else:
-        paths = sorted(path for path in options.photos.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        paths = files_of_kind(options.photos, ("image", "animation"))
         found = [{"path": path, "id": path.stem, "mark": options.mark, "details": {}} for path in paths]
         names = [path.stem for path in paths]
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -162,7 +162,10 @@ def measure_motion(
     from mien.avatars.motion import measure_track, save_tracks
     from mien.faces import load_face_reader
 
-    files = [clips] if clips.is_file() else sorted(p for p in clips.glob("*") if p.suffix.lower() in _VIDEO_SUFFIXES)
+    if not clips.is_file() and not clips.is_dir():
+        raise missing(clips, "clip or a folder of clips")
+    videos: tuple[Kind, ...] = ("video",)
+    files = [clips] if clips.is_file() else files_of_kind(clips, videos)
     if not files:
         raise InputError(f"{clips} holds no video: give a clip or a folder of clips")
     model, outcome, tracks = load_head_model(head), Outcome(), []

@@ -122,7 +122,7 @@ def rotation_vectors(rotation: Tensor) -> Tensor:
         ],
         dim=1,
     )
-    sine = skew.square().sum(1).sqrt() / 2
+    sine = skew.square().sum(1).clamp_min(1e-24).sqrt() / 2  # the root of 0 has no finite gradient
     cosine = (rotation.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
     angle = torch.atan2(sine, cosine)
     # near zero the angle over its sine is 1

@@ -11,6 +11,7 @@ _SOFT = 1 / 64  # half sides over which an edge goes from outside to inside: 2 p
 _IRIS = 1 / 40  # half sides, deviation of a pupil's spot
 _PUPILS = (68, 69)
 _EDGE = 1 / 32  # half sides over which the face goes over into what surrounds it
+_ON_EDGE = 1e-16  # squared half sides
 OPENINGS = len(_RIMS) + 1
 
 
@@ -47,5 +48,7 @@ def _within(polygon: Tensor, places: Tensor, soft: float = _SOFT) -> Tensor:
         nearest = distance if nearest is None else torch.minimum(nearest, distance)
         inside = crossed if inside is None else inside ^ crossed
     assert nearest is not None and inside is not None
-    signed = torch.where(inside, nearest.sqrt(), -nearest.sqrt())
-    return torch.tanh(signed / soft)
+    # A place on the outline itself: the root of 0 has no finite gradient, which would make weights, and the places that
+    # they move, NaN (on some processors torch's `grid_sample` then crashes in the backward pass).
+    length = nearest.clamp_min(_ON_EDGE).sqrt()
+    return torch.tanh(torch.where(inside, length, -length) / soft)
