@@ -1,6 +1,6 @@
-"""Labels pictures for the stage `face-reader` by MediaPipe: avatars, portraits and clips; see `face_reader.labels`.
+"""Labels pictures for the stage `face-reader` by the mesh reader: avatars, portraits, clips; see `face_reader.labels`.
 
-    python scripts/label_faces.py --out data/face_labels --teacher face_landmarker.task --avatars data/avatars \\
+    python scripts/label_faces.py --out data/face_labels --avatars data/avatars \\
         --portraits data/portraits --clips data/clips
 """
 
@@ -75,13 +75,12 @@ def main() -> None:
     """Label whatever of the given folders is not labelled yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--teacher", type=Path, help="MediaPipe's face_landmarker.task")
     parser.add_argument("--avatars", type=Path)
     parser.add_argument("--portraits", type=Path)
     parser.add_argument("--clips", type=Path)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    reader = load_face_reader("mediapipe", options.teacher)
+    reader = load_face_reader("mesh")
     for name, folder, pictures in (
         ("portraits", options.portraits, portrait_pictures),
         ("clips", options.clips, clip_pictures),

@@ -23,12 +23,3 @@ def pack(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def model(pack: Path) -> HeadModel:
     return load_head_model(pack)
-
-
-@pytest.fixture(scope="session")
-def detector_model(shared: Path) -> Path:
-    pytest.importorskip("mediapipe", reason="needs mediapipe")
-    path = shared / "data/mediapipe/face_landmarker_v2_with_blendshapes.task"
-    if not path.is_file():
-        pytest.skip("needs MediaPipe's model in ../shared/data/mediapipe")
-    return path

@@ -25,12 +25,12 @@ def random_people(model: HeadModel) -> list[Actor]:
 
 
 @pytest.fixture(scope="module")
-def photo_people(model: HeadModel, shared: Path, detector_model: Path) -> list[Actor]:
+def photo_people(model: HeadModel, shared: Path) -> list[Actor]:
     files = [shared / f"data/portraits/{name}.jpg" for name in ("052", "011")]
     if not all(file.is_file() for file in files):
         pytest.skip("needs ../shared/data/portraits")
     people: list[Actor] = []
-    with Detector(detector_model) as detector:
+    with Detector() as detector:
         for number, file in enumerate(files):
             photo, face, _ = detector.crop(read_image(file), 256)
             # different amplitudes, as every member of a cast has its own

@@ -17,11 +17,11 @@ from mien.media import read_image
 
 
 @pytest.fixture(scope="module")
-def avatar(model: HeadModel, shared: Path, detector_model: Path) -> PhotoAvatar:
+def avatar(model: HeadModel, shared: Path) -> PhotoAvatar:
     path = shared / "data/portraits/052.jpg"
     if not path.is_file():
         pytest.skip("needs ../shared/data/portraits")
-    with Detector(detector_model) as detector:
+    with Detector() as detector:
         photo, face, _ = detector.crop(read_image(path), 256)
     return PhotoAvatar(model, photo, face, atlas=512)
 
@@ -94,9 +94,9 @@ def test_the_frame_stands_still(model: HeadModel, avatar: PhotoAvatar) -> None:
     assert np.abs(first - second).mean(2)[border].mean() < 2
 
 
-def test_a_picture_without_a_face_is_refused(detector_model: Path) -> None:
+def test_a_picture_without_a_face_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
-    with Detector(detector_model) as detector, pytest.raises(InputError, match="no face found"):
+    with Detector() as detector, pytest.raises(InputError, match="no face found"):
         detector.crop(noise)
 
 

@@ -14,7 +14,6 @@ from mien.evaluation.benchmark import Medium, Pair, read_benchmark
 from mien.evaluation.footage import Footage, load_footage
 from mien.evaluation.scoring import ScoreOptions, Scorer
 from mien.evaluation.systems import CopyDriver, CopySource, answer
-from mien.faces.mediapipe_reader import mediapipe_is_installed
 from mien.jobs.evaluation_systems import (
     KINDS,
     SystemSpec,
@@ -99,8 +98,6 @@ def test_systems_are_named_as_one_likes(tmp_path: Path) -> None:
 
 def test_both_ends_on_real_faces(shared: Path) -> None:
     """`copy-source` has identity about 1 and no motion, `copy-driver` the reverse."""
-    if not mediapipe_is_installed():
-        pytest.skip("needs mediapipe")
     real = shared / "data" / "real"
     driver = Medium(real / "driving" / "d12_woman_laughing.mp4", 20, 8, 8)
     pair = Pair("x", "cross", Medium(real / "portraits" / "p26_astronaut.jpg"), driver)

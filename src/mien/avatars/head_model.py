@@ -20,7 +20,7 @@ from mien.avatars.camera import Floats
 from mien.avatars.tongue import tongue_out
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
-from mien.faces.model_file import cache_folder
+from mien.media.cache import cache_folder
 
 PACK_VARIABLE = "MIEN_HEAD_MODEL"
 FACE, HEAD, SOCKET, EYE_SOCKETS, GUMS, TEETH, EYEBALLS = 0, 1, 2, (3, 4), 5, 6, (7, 8)
@@ -227,8 +227,10 @@ def assemble(pack: Mapping[str, NDArray]) -> HeadModel:
 def _with_tongue(
     pack: Mapping[str, NDArray], triangles: NDArray[np.int32]
 ) -> tuple[tuple[str, ...], NDArray[np.float16]]:
-    """Names and shapes of a pack, with tongueOut at `TONGUE`; triangles: of gums and tongue."""
+    """Names and shapes of a pack, with tongueOut at `TONGUE` if it has that many; triangles: of gums and tongue."""
     names, shapes = [str(name) for name in pack["expression_names"]], np.array(pack["expression_deltas"])
+    if len(names) <= TONGUE:
+        return tuple(names), shapes
     names[TONGUE] = "tongueOut"
     shapes[TONGUE] = tongue_out(pack["vertices_neutral"].astype(np.float32), triangles)
     return tuple(names), shapes
