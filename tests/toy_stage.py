@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mien.training.engine.config import StageConfig
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
+from mien.typing import Picture
 
 
 class ToyModel(nn.Module):

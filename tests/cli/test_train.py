@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 from mien.cli.app import app
 from mien.errors import InputError
-from mien.training.engine.config import options_of, parse_seconds
-from mien.training.registry import STAGES, config_class, configure, resumed
+from mien.training.engine.config import StageConfig, option, options_of, parse_seconds
+from mien.training.registry import STAGES, Registered, config_class, configure, resumed
+from toy_stage import Toy
 
 runner = CliRunner()
 
@@ -132,3 +136,35 @@ def test_help_shows_a_stages_own_options_only() -> None:
     assert "--joint" not in shown.output and "--vgg" not in shown.output
     listed = runner.invoke(app, ["train", "--help"])
     assert all(name in listed.output for name in STAGES)
+
+
+@dataclass(frozen=True)
+class AddedConfig(StageConfig):
+    """What only the added stage knows."""
+
+    stiffness: float = option(0.5, "Of the toy.", unit="N/m", above=0)
+
+
+class AddedStage(Toy):
+    """The toy stage, as a file of somebody's would define it."""
+
+    def __init__(self, options: AddedConfig) -> None:
+        super().__init__()
+        self.options = options
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "stiffness.txt").write_text(str(self.options.stiffness))
+
+
+def test_a_new_stage_is_a_file_and_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mien.training.added", sys.modules[__name__])
+    monkeypatch.setitem(STAGES, "added", Registered("a toy", "added", "AddedStage", "AddedConfig"))
+    shown = runner.invoke(app, ["train", "added", "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0 and "--stiffness" in shown.output and "Of the toy. (N/m, above 0)" in shown.output
+    command = ["train", "added", "--out", str(tmp_path / "run"), "--steps", "2", "--show-every", "0"]
+    result = runner.invoke(app, [*command, "--stiffness", "2.5"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "export" / "stiffness.txt").read_text() == "2.5"
+    refused = runner.invoke(app, ["train", "vae", "--stiffness", "1"])
+    assert refused.exit_code == 2 and "--stiffness is an option of added, and not of vae" in refused.stderr

@@ -22,8 +22,9 @@ from mien.training.data.image_folders import PicturePools
 from mien.training.data.pictures import to_tensor
 from mien.training.engine import checkpoints
 from mien.training.engine.config import StageConfig, option
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
 from mien.training.latent_diffusion import read_vae
+from mien.typing import Picture
 
 # luma and two colour differences; colour counts double, for otherwise a small autoencoder spends nothing on it
 OPPONENT = torch.tensor([[0.30, 0.59, 0.11], [1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]])

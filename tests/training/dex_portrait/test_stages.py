@@ -19,8 +19,6 @@ from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSampl
 from mien.training.dex_portrait.animator import DexAnimator, Dropout, Dropped
 from mien.training.dex_portrait.collate import Augmentation, Collate
 from mien.training.dex_portrait.losses import (
-    PyramidPerceptual,
-    VGGPerceptual,
     anchor_distance,
     gradient_penalty,
     perceptual_distances,
@@ -30,6 +28,7 @@ from mien.training.dex_portrait.motion_trainer import DexMotion, MotionModel, Mo
 from mien.training.dex_portrait.temporal import DexTemporal
 from mien.training.engine.config import StageConfig
 from mien.training.engine.trainer import train
+from mien.training.perceptual import PyramidPerceptual, VGGPerceptual
 from mien.training.registry import configure, make_stage
 from mien.weights import bundled
 from samples import _TEMPLATE, draw_face

@@ -21,15 +21,12 @@ from mien.pipelines.face_vid2vid import FaceVid2VidPipeline, load_reenactor
 from mien.training.data.samples import FaceFrame, SampleSpec
 from mien.training.data.stage import open_data, open_held_out
 from mien.training.data.video_clips import VideoClips
-from mien.training.dex_portrait.losses import PyramidPerceptual
 from mien.training.engine import checkpoints
 from mien.training.engine.trainer import train
 from mien.training.face_vid2vid.collate import angles_of, draw_batch
 from mien.training.face_vid2vid.losses import (
     Deformation,
     FaceVid2VidWeights,
-    VGG19Perceptual,
-    choose_perceptual,
     cut_patches,
     deformation_prior,
     equivariance,
@@ -42,6 +39,7 @@ from mien.training.face_vid2vid.losses import (
     pixel_l1,
 )
 from mien.training.face_vid2vid.stage import FaceVid2VidModel, FaceVid2VidStage, FaceVid2VidStageConfig
+from mien.training.perceptual import PyramidPerceptual, VGG19Perceptual, choose_perceptual
 from mien.training.registry import configure, make_stage
 from mien.training.x_portrait.control_images import face_vid2vid
 from samples import _TEMPLATE, draw_face

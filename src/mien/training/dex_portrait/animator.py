@@ -31,9 +31,10 @@ from mien.training.dex_portrait.model import (
     take_start,
 )
 from mien.training.engine.config import SIZES, StageConfig, option
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture
+from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.latent_diffusion import scheduler_of, sheet
 from mien.training.reenactor.stage import render
+from mien.typing import Picture
 from mien.weights import bundled
 
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")

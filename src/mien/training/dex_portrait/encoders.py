@@ -29,7 +29,8 @@ from mien.training.dex_portrait.encoder_data import EncoderAugmentation, Encoder
 from mien.training.dex_portrait.losses import anchor_distance
 from mien.training.dex_portrait.motion_trainer import PRESETS, DexMotion, MotionConfig
 from mien.training.engine import checkpoints
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
+from mien.typing import Picture
 
 PRESET, ABLATION = "supervised", "supervised-no-augmentation"
 _SHOWN = 8  # rows of the picture grid

@@ -8,13 +8,12 @@ encoders.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mien.models.dex_portrait import FULL, NANO, DeXPortraitConfig, Pose
 from mien.models.dex_portrait.discriminator import Discriminator
@@ -25,9 +24,6 @@ from mien.training.data.samples import SampleSource
 from mien.training.data.stage import SampleStage
 from mien.training.dex_portrait.collate import Augmentation, Collate
 from mien.training.dex_portrait.losses import (
-    Perceptual,
-    PyramidPerceptual,
-    VGGPerceptual,
     anchor_distance,
     discriminator_adversarial,
     generator_adversarial,
@@ -35,10 +31,10 @@ from mien.training.dex_portrait.losses import (
     perceptual_distances,
 )
 from mien.training.engine.config import SIZES, StageConfig, check_preset, option
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture
+from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.latent_diffusion import sheet
-
-logger = logging.getLogger(__name__)
+from mien.training.perceptual import Perceptual, choose_perceptual, on_device
+from mien.typing import Picture
 
 PRESETS = ("paper", "no-augmentation")
 
@@ -154,7 +150,7 @@ class DexMotion(SampleStage):
         expression = model.expression_encoder(batch["crop"])
         made = model.generator(batch["source"], Pose.from_code(source_code), Pose.from_code(code), expression).float()
         batch["made"] = made.detach()
-        whole, face = perceptual_distances(self.perceptual_on(made), made, target, batch["mask"])
+        whole, face = perceptual_distances(on_device(self.perceptual, made), made, target, batch["mask"])
         ground_truth = torch.cat([batch["source_pose"], batch["pose"]])
         losses = {
             "l1": w.l1 * (made - target).abs().mean(),
@@ -186,12 +182,6 @@ class DexMotion(SampleStage):
         w = self.weights
         return max(w.anchor_floor, w.anchor - (w.anchor - w.anchor_floor) * step / max(w.anchor_steps, 1))
 
-    def perceptual_on(self, like: Tensor) -> Perceptual:
-        """The perceptual distance on a tensor's device."""
-        if isinstance(self.perceptual, nn.Module):
-            self.perceptual.to(like.device)
-        return self.perceptual
-
     def pictures(self, model: nn.Module) -> Picture:
         """Rows of source, driver, result, driven by the pose alone, driven by the expression alone."""
         assert isinstance(model, MotionModel)
@@ -212,11 +202,3 @@ class DexMotion(SampleStage):
         assert isinstance(model, MotionModel)
         model.pose_encoder.save_pretrained(folder / "pose_encoder")
         model.expression_encoder.save_pretrained(folder / "expression_encoder")
-
-
-def choose_perceptual(weights: str | None) -> Perceptual:
-    """VGG16's features from a file; without one the pyramid, told by name in the log and in the losses' names."""
-    if weights is not None:
-        return VGGPerceptual(Path(weights))
-    logger.warning("no VGG16 weights were given: the perceptual losses are those of the pyramid, not LPIPS")
-    return PyramidPerceptual()

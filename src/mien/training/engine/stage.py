@@ -23,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from mien.typing import Picture
 
 Batch = dict[str, Tensor]
 Losses = dict[str, Tensor]  # the loss is their sum; each is a curve of its own
-Picture = NDArray[np.uint8]  # [h, w, 3] RGB
 Loss = Callable[[nn.Module, Batch, torch.Generator], Losses]
 
 

@@ -26,7 +26,8 @@ from mien.geometry.turned import TurnedSquare
 from mien.models.eye_reader import EyeReader, EyeReaderConfig
 from mien.training.data.pictures import augment, to_tensor
 from mien.training.engine.config import StageConfig
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
+from mien.typing import Picture
 
 _LIDS = ((1, 5), (2, 4))  # upper and lower rim within the eye's seven points
 _OPENING = 2.0  # weight of the opening

@@ -24,7 +24,7 @@ from mien.media.files import whole_file
 from mien.models.face_reader import FaceReaderNetwork, Finder
 from mien.training.data.pictures import to_tensor
 from mien.training.engine.config import StageConfig
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
 from mien.training.face_reader.augmentation import (
     VIEW,
     CropSample,
@@ -36,6 +36,7 @@ from mien.training.face_reader.augmentation import (
     texture,
 )
 from mien.training.face_reader.losses import FaceDraw, finding_loss, reading_loss
+from mien.typing import Picture
 
 _STEPS, _BATCH = 13_000, 32
 _FACELESS = 0.2  # share of the crops

@@ -13,22 +13,16 @@ feature matching is 10 a layer in the usual code. What the paper leaves open is 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from mien.errors import WeightsError
 from mien.models.face_vid2vid import Motion
 from mien.models.face_vid2vid.motion import cells
-from mien.training.dex_portrait.losses import Perceptual, PyramidPerceptual, VGGPerceptual
-
-logger = logging.getLogger(__name__)
+from mien.training.perceptual import Perceptual, VGGPerceptual
 
 _SCALES = 4  # 1, 1/2, 1/4, 1/8
 _APART = 0.1  # D_t: squared distance that keypoints are to keep
@@ -53,42 +47,6 @@ class FaceVid2VidWeights:
     deformation: float = 5.0
     local_l1: float = 0.0
     local_perceptual: float = 0.0
-
-
-class VGG19Perceptual(VGGPerceptual):
-    """VGG19's features after the first convolution of each of its five groups (relu1_1 ... relu5_1), as they are.
-
-    weights: a .safetensors file with torchvision's names of VGG19.
-    """
-
-    name = "vgg19"
-    _GROUPS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
-
-    def features(self, pictures: Tensor) -> list[Tensor]:
-        """See `Perceptual.features`."""
-        x, found = ((pictures.float() + 1) / 2 - self.mean) / self.deviation, []
-        for index, group in enumerate(self.groups):
-            first, rest = group[:2], group[2:]  # type: ignore[index]
-            found.append(first(functional.max_pool2d(x, 2) if index else x))
-            if index < len(self.groups) - 1:
-                x = rest(found[-1])
-        return found
-
-
-def choose_perceptual(weights: str | None) -> Perceptual:
-    """VGG19's or VGG16's features from a file; without one the pyramid. The log names which."""
-    if weights is None:
-        logger.warning("no VGG weights were given: the perceptual losses are those of the pyramid, with L1 beside it")
-        return PyramidPerceptual()
-    try:
-        with safe_open(weights, "pt") as file:
-            deeper = "features.34.weight" in file.keys()  # noqa: SIM118 - not a dictionary
-    except (SafetensorError, OSError) as error:
-        why = type(error).__name__
-        raise WeightsError(f"{weights} cannot be read as safetensors ({why}): name another.") from error
-    chosen = VGG19Perceptual(Path(weights)) if deeper else VGGPerceptual(Path(weights))
-    logger.info("the perceptual losses are those of %s", chosen.name)
-    return chosen
 
 
 def perceptual_l1(perceptual: Perceptual, made: Tensor, wanted: Tensor) -> Tensor:

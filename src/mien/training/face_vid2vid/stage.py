@@ -23,15 +23,13 @@ from mien.models.face_vid2vid.layers import Conv3d, Res2d, Res3d
 from mien.pipelines.face_vid2vid import FaceVid2VidPipeline
 from mien.training.data.samples import SampleSource, SampleSpec
 from mien.training.data.stage import SampleStage, open_held_out
-from mien.training.dex_portrait.losses import Perceptual, VGGPerceptual
 from mien.training.engine import checkpoints
 from mien.training.engine.config import SIZES, StageConfig, option
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture
+from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.face_vid2vid.collate import draw_batch
 from mien.training.face_vid2vid.losses import (
     Deformation,
     FaceVid2VidWeights,
-    choose_perceptual,
     deformation_prior,
     equivariance,
     feature_matching,
@@ -43,6 +41,8 @@ from mien.training.face_vid2vid.losses import (
     pixel_l1,
 )
 from mien.training.latent_diffusion import sheet, side_by_side
+from mien.training.perceptual import Perceptual, VGGPerceptual, choose_perceptual, on_device
+from mien.typing import Picture
 
 PARTS = ("appearance", "keypoint_detector", "head_pose", "motion_field", "generator")
 _SHOWN = 6  # rows of the picture grid
@@ -207,7 +207,7 @@ class FaceVid2VidStage(SampleStage):
             "deformation": w.deformation * deformation_prior(motion),
         }
         if self.plus:
-            l1, seen = local_losses(self._perceptual_on(made), made, target, batch["corners"])
+            l1, seen = local_losses(on_device(self.perceptual, made), made, target, batch["corners"])
             losses |= {"local_l1": w.local_l1 * l1, f"local_{self.perceptual.name}": w.local_perceptual * seen}
         if int(batch["step"]) >= w.adversarial_from:
             logits, fake = model.discriminator(made)
@@ -218,7 +218,7 @@ class FaceVid2VidStage(SampleStage):
         return losses
 
     def _picture_terms(self, made: Tensor, target: Tensor) -> Losses:
-        perceptual = self._perceptual_on(made)
+        perceptual = on_device(self.perceptual, made)
         losses = {perceptual.name: self.weights.perceptual * perceptual_l1(perceptual, made, target)}
         if not isinstance(perceptual, VGGPerceptual):
             losses["pixel"] = self.weights.pixel * pixel_l1(made, target)
@@ -231,11 +231,6 @@ class FaceVid2VidStage(SampleStage):
             return {"waiting": 0 * torch.stack([p.sum() for p in model.discriminator.parameters()]).sum()}
         real, fake = (model.discriminator(batch[name])[0] for name in ("target", "made"))
         return {"discriminator": hinge_discriminator(real, fake)}
-
-    def _perceptual_on(self, like: Tensor) -> Perceptual:
-        if isinstance(self.perceptual, nn.Module):
-            self.perceptual.to(like.device)
-        return self.perceptual
 
     # -- to look at ----------------------------------------------------------------------------------------------------
 

@@ -24,9 +24,10 @@ from mien.models.reenactor import Reenactor, ReenactorConfig, Rendered
 from mien.models.reenactor.discriminator import Discriminator, feature_distance, hinge
 from mien.training.engine import checkpoints
 from mien.training.engine.config import StageConfig, option
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture, Stage
+from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
 from mien.training.reenactor.collate import BatchSpec, draw_batch
 from mien.training.vae import OPPONENT
+from mien.typing import Picture
 
 _MOVED = 0.4  # weight of the loss on the moved source
 _NOISE = 0.7  # pixels by which landmarks are off

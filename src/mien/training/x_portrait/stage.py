@@ -22,7 +22,7 @@ from mien.training.data.samples import SampleSource
 from mien.training.data.stage import SampleStage
 from mien.training.engine.checkpoints import fill
 from mien.training.engine.config import SIZES, Checked, StageConfig, component, option
-from mien.training.engine.stage import Batch, Losses, OptimizerStep, Picture
+from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.latent_diffusion import side_by_side
 from mien.training.x_portrait import model as portrait_model
 from mien.training.x_portrait.collate import BatchSpec, TrainingBatch, draw_batch
@@ -41,6 +41,7 @@ from mien.training.x_portrait.losses import (
 from mien.training.x_portrait.model import BACKBONE, PortraitModel
 from mien.training.x_portrait.motion_supervision import REGIONS, region_loss
 from mien.training.x_portrait.recipes import PAPER_LOOP, PRESET_OF_SIZE, PRESETS, StageRecipe, recipe_for
+from mien.typing import Picture
 
 _LOOK_STEPS = {"sample": 2, "epsilon": 20}  # denoising steps of the pictures to look at
 _LOOK_SCALE = {"sample": 1.0, "epsilon": 5.0}  # guidance, where there is an unconditional branch to guide from
