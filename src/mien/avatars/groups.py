@@ -75,7 +75,16 @@ class Role:
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """Who is in a group; seed: of its motions; paired, distinct: see `make_performance`; side: of its pictures."""
+    """Who is in a group.
+
+    Attributes:
+        number: of the group.
+        roles: of its people.
+        validation: whether it is kept out of training.
+        seed: of its motions.
+        paired, distinct: see `make_performance`.
+        side: of its pictures, pixels.
+    """
 
     number: int
     roles: tuple[Role, ...]

@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 
 from mien.errors import InputError, WeightsError
 from mien.training.engine import checkpoints
+from mien.training.engine.config import rate_factor
 from mien.training.engine.stage import Stage, part_parameters, trained_names
-from mien.training.engine.trainer import TrainingError, rate_factor, train
+from mien.training.engine.trainer import TrainingError, train
 from toy_stage import Toy, ToyModel, toy_options
 
 

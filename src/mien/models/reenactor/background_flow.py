@@ -22,7 +22,15 @@ _BORDER = 0.2  # half sides in which everything comes to rest: what is pasted ba
 
 
 def background_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
-    """Keypoints driven and source [b, 70, 2], grid [b or 1, h, w, 2], half sides: places in the source [b, h, w, 2]."""
+    """Where in the source hair and background come from.
+
+    Args:
+        driven, source: keypoints [b, 70, 2], half sides.
+        grid: places [b or 1, h, w, 2], half sides.
+
+    Returns:
+        Places in the source [b, h, w, 2].
+    """
     head = similar_flow(driven[:, list(_RIGID)], source[:, list(_RIGID)], grid)
     return torch.lerp(grid.expand_as(head), head, goes_with_head(driven, grid))
 

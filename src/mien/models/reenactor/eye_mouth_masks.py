@@ -16,9 +16,15 @@ MASKS = len(_RIMS) + 1
 
 
 def eye_mouth_masks(points: Tensor, places: Tensor) -> Tensor:
-    """Keypoints [b, 70, 2] and places [b or 1, h, w, 2], all in half sides: [b, 4, h, w].
+    """Where eyes and mouth are open, and where pupils are.
 
-    Right eye, left eye, mouth: from -1 (shut, or outside) to 1 (inside); the pupils as spots in [0, 1].
+    Args:
+        points: keypoints [b, 70, 2], half sides.
+        places: [b or 1, h, w, 2], half sides.
+
+    Returns:
+        [b, 4, h, w]: right eye, left eye, mouth, from -1 (shut, or outside) to 1 (inside); the pupils as spots in
+        [0, 1].
     """
     inside = [_within(points[:, rim], places) for rim in _RIMS]
     pupils = [

@@ -21,8 +21,14 @@ CANDIDATES = 3
 
 @dataclass(frozen=True)
 class Motion:
-    """At a quarter of the picture: flow [b, h, w, 2], places in the source, on grid [b or 1, h, w, 2]; visible
-    [b, 1, h, w] in [0, 1]; maps [b, c, h, w] of the driven landmarks."""
+    """At a quarter of the picture.
+
+    Attributes:
+        flow: places in the source [b, h, w, 2], half sides.
+        grid: where they are wanted [b or 1, h, w, 2].
+        visible: [b, 1, h, w] in [0, 1].
+        maps: of the driven landmarks [b, c, h, w].
+    """
 
     flow: Tensor
     grid: Tensor

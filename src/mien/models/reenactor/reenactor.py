@@ -83,11 +83,18 @@ class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         corners: Tensor | None = None,
         window: int | None = None,
     ) -> Rendered:
-        """source [b, 3, s, s] in [-1, 1] with its `appearance` features and landmarks [b, 70, 2]; driven [b, 70, 2].
+        """The source in the driven motion.
 
-        Landmarks are in half sides, see `flow`. corners [b, 2] (x, y, multiples of 4) and side, pixels, of the window
-        of the driven picture that is wanted; None: all of it. The rows of everything belong together; a row of source
-        and features may serve several of the rest.
+        The rows of everything belong together; a row of source and features may serve several of the rest.
+
+        Args:
+            source: [b, 3, s, s] in [-1, 1].
+            features: its `appearance` features.
+            landmarks: its keypoints [b, 70, 2], half sides, see `flow`.
+            driven: the driven keypoints [b, 70, 2].
+            corners: [b, 2] (x, y, multiples of 4), pixels, of the window of the driven picture that is wanted; None:
+                all of it.
+            window: its side, pixels.
         """
         side = source.shape[-1]
         window = window or side

@@ -37,9 +37,16 @@ _KEYPOINT_MIRROR = np.append(MIRROR, [len(MIRROR) + 1, len(MIRROR)])
 
 @dataclass(frozen=True, eq=False)
 class EncoderGroup:
-    """One group: frames [p, m, s, s, 3] as on disk, landmarks [p, m, 68, 2], codes of poses [p, m, 6], displacement of
-    keypoints from the person's neutral [p, m, 70, 3]; other [m], twin [m]: the motion with the same expression, and the
-    one with the same pose, -1: none."""
+    """One group.
+
+    Attributes:
+        frames: [p, m, s, s, 3] as on disk.
+        landmarks: [p, m, 68, 2], pixels.
+        codes: of poses [p, m, 6].
+        moved: displacement of keypoints from the person's neutral [p, m, 70, 3], half face heights.
+        other: [m], the motion with the same expression; -1: none.
+        twin: [m], the motion with the same pose; -1: none.
+    """
 
     frames: Pixels
     landmarks: Floats
@@ -51,10 +58,18 @@ class EncoderGroup:
 
 @dataclass(frozen=True)
 class EncoderAugmentation:
-    """How pictures are changed. zoom: factors of the whole picture; shift: half sides; roll, degrees: either way, of
-    the picture and of the crops; jitter: of a crop's box; color_jitter: of colours; poor: chance of blur, noise and
-    JPEG.
-    other_view: a frame is also shown under another pose."""
+    """How pictures are changed.
+
+    Attributes:
+        zoom: factors of the whole picture.
+        shift: of the picture, half sides, either way.
+        roll: of the picture, degrees, either way.
+        degrees: of the crops, either way.
+        jitter: of a crop's box, a part of it.
+        color_jitter: of colours, a part of them.
+        poor: chance of blur, noise and JPEG.
+        other_view: whether a frame is also shown under another pose.
+    """
 
     zoom: tuple[float, float] = (0.75, 1.3)
     shift: float = 0.2

@@ -38,9 +38,16 @@ _SHOWN = 8  # rows of the picture grid
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """Weights of the losses. moved: L1 of the keypoints' displacement, half face heights. agreement: 1 - cosine of the
-    codes of two views of one expression. apart: how far different expressions' cosine exceeds `alike`. steady: L1 of
-    the turns, radians, that are read from one pose with two expressions."""
+    """Weights of the losses.
+
+    Attributes:
+        anchor: of the pose's distance to the exact one.
+        moved: L1 of the keypoints' displacement, half face heights.
+        agreement: 1 - cosine of the codes of two views of one expression.
+        apart: how far different expressions' cosine exceeds `alike`.
+        alike: see apart.
+        steady: L1 of the turns, radians, that are read from one pose with two expressions.
+    """
 
     anchor: float = 1.0
     moved: float = 25.0

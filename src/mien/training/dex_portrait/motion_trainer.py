@@ -43,8 +43,12 @@ PRESETS = ("paper", "no-augmentation")
 class MotionWeights:
     """Weights of the losses; the first four are the paper's (supplement, Eq. 5), the rest ours.
 
-    adversarial_from: the step at which D begins to count; r1, r1_every: its lazy regulariser. anchor: falls to
-    anchor_floor over anchor_steps. agreement: 1 - cosine of the codes of two augmented crops of one expression.
+    Attributes:
+        l1, perceptual, face, adversarial: of pictures, features, features of the face, and the discriminator's verdict.
+        adversarial_from: the step at which the discriminator begins to count.
+        r1, r1_every: its lazy regulariser, and how often it is taken.
+        anchor, anchor_floor, anchor_steps: of the pose's distance to the exact one, which falls to the floor.
+        agreement: of 1 - cosine of the codes of two augmented crops of one expression.
     """
 
     l1: float = 10.0

@@ -14,6 +14,7 @@ called by their plain names whatever component they belong to, so a name must st
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
@@ -215,6 +216,13 @@ def saved_options(run: Path) -> dict[str, Any]:
         flat.pop("time_limit", None)
         return {OLD_NAMES.get(str(key), str(key)): value for key, value in flat.items()}
     return {}
+
+
+def rate_factor(step: int, total: int, options: LoopConfig) -> float:
+    """Of the learning rate: warm-up over `warmup` steps, then half a cosine from 1 down to `floor`."""
+    warm = min(1.0, (step + 1) / max(1, options.warmup or 0))
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
+    return warm * (options.floor + (1 - options.floor) * fall)
 
 
 def parse_seconds(text: str) -> float:

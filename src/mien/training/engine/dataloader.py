@@ -35,9 +35,22 @@ class _Batches(Dataset[Batch]):
 def micro_batches(
     stage: Stage, batch_size: int, seed: int, steps: range, mine: range, per_step: int, workers: int, pinned: bool
 ) -> Iterator[Batch]:
-    """The micro-batches `mine` of all `per_step` ones, for every step of `steps`. workers: 0: drawn in this process.
+    """The micro-batches of a process, in order.
 
     Where there are workers they see the data as it was when they began: `Stage.refresh` does not reach them.
+
+    Args:
+        stage: whose they are.
+        batch_size: sources of each.
+        seed: of the run.
+        steps: of the run, for which they are.
+        mine: which of a step's micro-batches are this process's.
+        per_step: how many a step has in all processes.
+        workers: processes that draw them; 0: this one.
+        pinned: whether they lie in memory that a GPU can read from.
+
+    Yields:
+        Batches on the CPU.
     """
     batches = _Batches(stage, batch_size, seed, per_step)
     order = [step * per_step + micro for step in steps for micro in mine]

@@ -24,7 +24,14 @@ _BUCKET = 1 << 25  # elements that travel together
 
 
 class Processes:
-    """The processes of a run and this one's device."""
+    """The processes of a run and this one's device.
+
+    Attributes:
+        device: of this process.
+        rank: its number.
+        count: how many there are.
+        main: whether it is the one that writes.
+    """
 
     def __init__(self) -> None:
         forced = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")

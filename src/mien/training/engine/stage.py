@@ -34,12 +34,17 @@ Loss = Callable[[nn.Module, Batch, torch.Generator], Losses]
 
 @dataclass(frozen=True)
 class OptimizerStep:
-    """One optimiser step within a step of the loop.
+    """One optimizer step within a step of the loop.
 
-    parts: names of submodules or parameters of the model ("unet", "controls.local") that learn in it; everything
-    else is frozen while it lasts, though gradients flow through it. loss(model, batch, generator) draws from the
-    generator only, which is a CPU one whatever the device; it may leave detached tensors in the batch for the turns
-    that follow. rates: factors of the learning rate for some of the parts. every: take it at every so many steps.
+    Attributes:
+        name: of its curves and its file in a checkpoint.
+        parts: names of submodules or parameters of the model ("unet", "controls.local") that learn in it; everything
+            else is frozen while it lasts, though gradients flow through it.
+        learning_rate: of AdamW, as are betas and weight_decay.
+        loss: loss(model, batch, generator) draws from the generator only, which is a CPU one whatever the device; it
+            may leave detached tensors in the batch for the optimizer steps that follow.
+        rates: factors of the learning rate for some of the parts.
+        every: take it at every so many steps.
     """
 
     name: str

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mien.errors import MienError
 from mien.training.engine import checkpoints
 from mien.training.engine.activation_checkpointing import recompute_blocks
-from mien.training.engine.config import LoopConfig, StageConfig
+from mien.training.engine.config import StageConfig, rate_factor
 from mien.training.engine.dataloader import micro_batches, numbers, to_device
 from mien.training.engine.distributed import Processes, stop_when_told
 from mien.training.engine.ema import Average
@@ -55,9 +55,19 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a slice ended: steps done in all and in this slice, whether all are done, the smoothed losses, images per
-    second over all processes, seconds, peak memory of this process in bytes, the checkpoint, and whether this is the
-    main process, which writes."""
+    """How a slice of a run ended.
+
+    Attributes:
+        step: steps done in all.
+        steps_here: steps done in this slice.
+        finished: whether all are done.
+        losses: smoothed, by name.
+        images_per_second: over all processes.
+        seconds: of the slice.
+        peak_bytes: of memory, of this process.
+        checkpoint: the folder of the last one.
+        main: whether this is the main process, which writes.
+    """
 
     step: int
     steps_here: int
@@ -73,8 +83,19 @@ class Outcome:
 def train(stage: Stage, config: StageConfig, watcher: Watcher | None = None, began: float | None = None) -> Outcome:
     """Run a stage until its steps or its time are over; the same call goes on where the last one stopped.
 
-    began: `time.monotonic()` from which the time limit counts; None: now. Raises InputError for unusable options,
-    WeightsError where weights do not fit, TrainingError where the loss is not a number for many steps.
+    Args:
+        stage: what is trained.
+        config: of the stage.
+        watcher: who is told how far the run is.
+        began: `time.monotonic()` from which the time limit counts; None: now.
+
+    Returns:
+        How the slice ended.
+
+    Raises:
+        InputError: the options or the data do not do.
+        WeightsError: weights do not fit.
+        TrainingError: the loss is not a number for many steps.
     """
     return _Run(stage, config, time.monotonic() if began is None else began).go(watcher)
 
@@ -367,13 +388,6 @@ class _Run:
             self.step, self.step - self.first, self.step >= self.total, self._shared_losses(), self._pace(), seconds,
             peak_memory(), self.last, self.processes.main,
         )  # fmt: skip
-
-
-def rate_factor(step: int, total: int, options: LoopConfig) -> float:
-    """Warm-up over `warmup` steps, then half a cosine from 1 down to `floor`."""
-    warm = min(1.0, (step + 1) / max(1, _known(options.warmup)))
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
-    return warm * (options.floor + (1 - options.floor) * fall)
 
 
 def _known(value: Value | None) -> Value:

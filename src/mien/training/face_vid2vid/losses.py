@@ -33,8 +33,14 @@ _POINTS = 5  # of its thin plate, each way
 
 @dataclass(frozen=True)
 class FaceVid2VidWeights:
-    """Of the losses. pixel: only where the perceptual distance is not VGG's. adversarial_from: the step from which the
-    discriminator counts. local_l1, local_perceptual: on the patches of eyes and mouth (𝓕 Plus)."""
+    """Weights of the losses.
+
+    Attributes:
+        perceptual, adversarial, matching, equivariance, prior, pose, deformation: see this module's head.
+        pixel: only where the perceptual distance is not VGG's.
+        adversarial_from: the step from which the discriminator counts.
+        local_l1, local_perceptual: on the patches of eyes and mouth (𝓕 Plus).
+    """
 
     perceptual: float = 10.0
     pixel: float = 20.0

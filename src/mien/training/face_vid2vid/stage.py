@@ -52,8 +52,15 @@ _TURN = 20.0  # degrees, of the free view in the grid
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the sizes differ in. steps, batch_size: see `Stage`; plus_steps: an eighth of the steps, as the spec
-    advises."""
+    """What the sizes differ in.
+
+    Attributes:
+        config: of the networks.
+        steps, batch_size: see `Stage`.
+        plus_steps: of F Plus, an eighth of the steps.
+        learning_rate: of both optimizer steps.
+        weights: of the losses.
+    """
 
     config: FaceVid2VidConfig
     steps: int

@@ -42,8 +42,15 @@ def scheduler_for(prediction_type: str) -> DDIMScheduler:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a prediction depends on besides the noisy latents. beside: what a network that reads its start is shown: the
-    source latents [r, c, h, w], or a reenactor's [r * frames, c, h, w]. frames: of each source."""
+    """What a prediction depends on besides the noisy latents.
+
+    Attributes:
+        bank: the source's features.
+        residuals: of the motion controls; None: there are none.
+        beside: what a network that reads its start is shown: the source latents [r, c, h, w], or a reenactor's
+            [r frames, c, h, w].
+        frames: of each source.
+    """
 
     bank: ReferenceBank
     residuals: Residuals | None

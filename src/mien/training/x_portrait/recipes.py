@@ -29,9 +29,19 @@ _ALL = (*_CONTROLS, "temporal")
 class StageRecipe:
     """What one stage trains and on what.
 
-    trained, present: parts. size: side of the windows cut from the pictures, None: whole pictures. batch_size: sources
-    of a micro-batch on a device; frames: targets of each; clip: consecutive ones. noise_power: see `draw_timesteps`.
-    motion_supervision_weight: weight of the motion supervision. face_weight: whether eyes and mouth count more.
+    Attributes:
+        trained, present: parts.
+        size: side of the windows cut from the pictures, pixels; None: whole pictures.
+        batch_size: sources of a micro-batch on a device.
+        frames: targets of each.
+        learning_rate, betas: of AdamW.
+        steps: in all.
+        clip: whether the targets are consecutive.
+        noise_power: see `draw_timesteps`.
+        motion_supervision_weight: see `motion_supervision`.
+        face_weight: whether eyes and mouth count more.
+        only_motion_supervision: nothing but it.
+        accumulate: micro-batches of a step.
     """
 
     trained: tuple[str, ...]
