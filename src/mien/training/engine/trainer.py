@@ -189,7 +189,7 @@ class _Run:
         self.first, self.started = self.step, time.monotonic()
         saved = -1 if self.last is None else self.step
         feed = self._feed()
-        with stop_when_told(self._stop):
+        with stop_when_told(lambda: setattr(self, "stopped", True)):
             while self.step < self.total and not self._over():
                 self._take_step(feed)
                 if self.step % options.log_every == 0 or self.step == self.total:
@@ -210,9 +210,6 @@ class _Run:
         if journal is not None:
             journal.close()
         return self._outcome()
-
-    def _stop(self) -> None:
-        self.stopped = True
 
     def _feed(self) -> Iterator[Batch]:
         per_step = self.accumulate * self.processes.count
