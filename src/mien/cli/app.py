@@ -27,7 +27,6 @@ from mien.cli.doctor import doctor
 from mien.cli.edit import edit
 from mien.cli.evaluate import evaluate
 from mien.cli.motion import motion
-from mien.cli.parity import parity
 from mien.cli.provenance import provenance
 from mien.cli.serve import serve
 from mien.cli.train import train
@@ -109,7 +108,7 @@ def options(
     """Make a still portrait move as the face in a video does."""
 
 
-for command in (animate, batch, edit, motion, demo, serve, doctor, parity, provenance, train):
+for command in (animate, batch, edit, motion, demo, serve, doctor, provenance, train):
     app.command()(command)
 app.add_typer(data)
 app.add_typer(evaluate)
