@@ -1,4 +1,4 @@
-"""What the tests of avatars share: the head model, where ../shared has it."""
+"""What the tests of avatars share: the head model, read once."""
 
 from __future__ import annotations
 
@@ -13,22 +13,5 @@ from mien.avatars.head_model import HeadModel, load_head_model
 
 
 @pytest.fixture(scope="session")
-def pack(shared: Path) -> Path:
-    path = shared / "data/ict_facekit/ict_facekit.npz"
-    if not path.is_file():
-        pytest.skip("needs the head model in ../shared/data/ict_facekit")
-    return path
-
-
-@pytest.fixture(scope="session")
 def model(pack: Path) -> HeadModel:
     return load_head_model(pack)
-
-
-@pytest.fixture(scope="session")
-def detector_model(shared: Path) -> Path:
-    pytest.importorskip("mediapipe", reason="needs mediapipe")
-    path = shared / "data/mediapipe/face_landmarker_v2_with_blendshapes.task"
-    if not path.is_file():
-        pytest.skip("needs MediaPipe's model in ../shared/data/mediapipe")
-    return path

@@ -13,16 +13,14 @@ from mien.avatars.head_model import HeadModel
 from mien.avatars.photo import PhotoAvatar
 from mien.avatars.texture import push_pull
 from mien.errors import InputError
+from mien.jobs.demo import FOLDER
 from mien.media import read_image
 
 
 @pytest.fixture(scope="module")
-def avatar(model: HeadModel, shared: Path, detector_model: Path) -> PhotoAvatar:
-    path = shared / "data/portraits/052.jpg"
-    if not path.is_file():
-        pytest.skip("needs ../shared/data/portraits")
+def avatar(model: HeadModel, detector_model: Path) -> PhotoAvatar:
     with Detector(detector_model) as detector:
-        photo, face, _ = detector.crop(read_image(path), 256)
+        photo, face, _ = detector.crop(read_image(FOLDER / "portrait_1.png"), 256)
     return PhotoAvatar(model, photo, face, atlas=512)
 
 

@@ -58,9 +58,7 @@ def test_it_learns_the_eyes_of_a_fixed_batch(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match="groups"):
-        EyeReaderStage(TrainOptions("face-reader/eyes", (str(empty),), "out"), SMALL).batch(
-            np.random.default_rng(0), 1
-        )
+        EyeReaderStage(TrainOptions("face-reader/eyes", (str(empty),), "out"), SMALL).batch(np.random.default_rng(0), 1)
 
 
 def test_what_is_saved_is_read_again_and_what_is_damaged_is_named(tmp_path: Path) -> None:

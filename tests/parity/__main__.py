@@ -1,7 +1,7 @@
 """Compare this code with golden arrays of the published code: `python tests/parity [KIT]`.
 
-Without KIT it takes the kit beside this file. Prints a line for each array: how far ours is from it, and how far it may be. Exit code 1 if one is beyond its
-tolerance, 2 for a folder that is no kit.
+Without KIT it takes the kit beside this file. Prints a line for each array: how far ours is from it, and how far it may
+be. Exit code 1 if one is beyond its tolerance, 2 for a folder that is no kit.
 """
 
 from __future__ import annotations

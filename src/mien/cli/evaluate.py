@@ -30,7 +30,7 @@ TableOut = Annotated[Path | None, typer.Option("-o", "--output", help="A folder 
 
 @build.command("real")
 def build_real(
-    data: Annotated[Path, typer.Argument(help="A folder like ../shared/data, with real/.")],
+    data: Annotated[Path, typer.Argument(help="A folder with real/index.json: portraits and driving videos.")],
     out: Out,
     pairs: Pairs = 8,
     frames: Frames = 48,

@@ -35,7 +35,7 @@ def landmark_error(truth: FaceReading, result: FaceReading) -> float:
 
 
 def apd(driver: FaceReading, result: FaceReading) -> float:
-    """Average pose distance: (geodesic angle in radians + |dt|_1 + |d log s|) / 3, as the spec defines it (7.1)."""
+    """Average pose distance: (geodesic angle in radians + |dt|_1 + |d log s|) / 3; our own definition."""
     one, two = driver.pose, result.pose
     turn = float(np.linalg.norm(rotation_vector(one.matrix().T @ two.matrix())))
     shift = float(np.abs(np.asarray(one.translation) - np.asarray(two.translation)).sum())

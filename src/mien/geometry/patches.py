@@ -1,4 +1,4 @@
-"""The local control image: a picture that is blank but for both eyes and the mouth (X-Portrait, spec section 4)."""
+"""The local control image: a picture that is blank but for both eyes and the mouth (X-Portrait, Section 3.3)."""
 
 from __future__ import annotations
 

@@ -23,10 +23,7 @@ NAMES = ("a", "b", "c")
 
 
 @pytest.fixture(scope="module")
-def videos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pack = shared / "data/ict_facekit/ict_facekit.npz"
-    if not pack.is_file():
-        pytest.skip("needs the head model in ../shared/data/ict_facekit")
+def videos(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, model = tmp_path_factory.mktemp("videos"), load_head_model(pack)
     track = generated_track(model, np.random.default_rng(1), 26, 25.0, 8.0)
     person = RandomPerson(model, 7018)
@@ -37,23 +34,23 @@ def videos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def prepare(videos: Path, out: Path, shared: Path, workers: int) -> subprocess.Popen:
+def prepare(videos: Path, out: Path, detector_model: Path, workers: int) -> subprocess.Popen:
     code = "import sys; from mien.cli.app import app; app(sys.argv[1:])"
     arguments = ["--side", "64", "--reader", "mediapipe", "--workers", str(workers)]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "MIEN_MEDIAPIPE_MODEL": str(shared / "data/mediapipe/face_landmarker_v2_with_blendshapes.task"),
+        "MIEN_MEDIAPIPE_MODEL": str(detector_model),
     }
     line = [sys.executable, "-c", code, "data", "prepare", str(videos), str(out), *arguments]
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def test_a_killed_run_and_two_workers_give_the_same_clips(videos: Path, shared: Path, tmp_path: Path) -> None:
+def test_a_killed_run_and_two_workers_give_the_same_clips(videos: Path, detector_model: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    told, _ = prepare(videos, whole, shared, 1).communicate()
+    told, _ = prepare(videos, whole, detector_model, 1).communicate()
     assert "3 videos made, 1 left out" in told
-    run = prepare(videos, killed, shared, 1)
+    run = prepare(videos, killed, detector_model, 1)
     try:
         patience = time.monotonic() + 300
         while not (killed / "a.json").is_file() and run.poll() is None and time.monotonic() < patience:
@@ -63,7 +60,7 @@ def test_a_killed_run_and_two_workers_give_the_same_clips(videos: Path, shared: 
         run.communicate()
     assert (killed / "a.json").is_file() and not (killed / "c.json").exists(), "killed half way"
     (killed / ".b_000.0123456789ab.part.mp4").write_bytes(b"half a video, as a killed run leaves it")
-    told, _ = prepare(videos, killed, shared, 2).communicate()
+    told, _ = prepare(videos, killed, detector_model, 2).communicate()
     assert "were there already" in told and told.count("1 left out") == 1
     names = sorted(path.name for path in whole.iterdir())
     assert sorted(path.name for path in killed.iterdir()) == names

@@ -17,7 +17,7 @@ class Generator(nn.Module):
     """A small U-Net; what it paints is added to the moved source, at first nothing.
 
     (A mask that chooses between the moved source and painted colours was tried: the source is better at first, so that
-    the mask soon trusts it everywhere, and what is painted is never learned; see docs/training-log.md.) It is told
+    the mask soon trusts it everywhere, and what is painted is never learned.) It is told
     where eyes and mouth are to be open and where the moved source shows them open: it paints what differs. It
     paints within the face only: what it learned of hair and shoulders on rendered people it does to nobody's portrait.
     """

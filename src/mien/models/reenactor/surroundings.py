@@ -1,7 +1,7 @@
 """What lies around the face: skull, hair and ears, which go with the head, and the background, which stays.
 
 No landmark tells of hair. A network that has seen rendered heads leaves that of photographs behind in wide motion: it
-bends, and its old outline stays above the head (docs/training-log.md, row 42). So hair is given the head's own motion,
+bends, and its old outline stays above the head. So hair is given the head's own motion,
 which eases to rest towards the background.
 """
 

@@ -43,7 +43,7 @@ LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection")
 
 @dataclass(frozen=True)
 class Dropout:
-    """Chances with which conditions are left out, one source with all its drivers at a time (spec 4.4): everything, the
+    """Chances with which conditions are left out, one source with all its drivers at a time: everything, the
     expression (which the sampler's first steps do without), the pose."""
 
     everything: float = 0.10

@@ -197,7 +197,7 @@ def open_scenes(options: TrainOptions, side: int) -> list[tuple[SceneData, float
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How the expression encoder's crops are roughened (paper, Figure 3; ranges are ours, spec 3.6).
+    """How the expression encoder's crops are roughened (DeX-Portrait, Figure 3; the ranges are ours).
 
     rotated, other_view: chances. degrees: either way. jitter: of the box's size. tint: of the colours. `off` leaves the
     crop as it is and shows the pose encoder eyes and mouth: the paper's ablation.

@@ -106,7 +106,7 @@ def perceptual_distances(perceptual: Perceptual, made: Tensor, wanted: Tensor, m
     """Squared feature distances, meaned over each full map and summed over the layers: whole, and within the face.
 
     mask: [b, 1, h, w], resized by area to each layer (Eq. 3). Means over the full map, not over the mask, are what make
-    the paper's weight of 100 sane (spec 3.5).
+    the paper's weight of 100 sane.
     """
     whole = inside = made.new_zeros(())
     with torch.no_grad():
@@ -138,7 +138,7 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
 
 
 def anchor_distance(codes: Tensor, truth: Tensor) -> Tensor:
-    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, meaned over the rows (spec 2).
+    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, averaged over the rows.
 
     The warp alone leaves the canonical pose open, and lets it drift with identity; the avatars' exact poses fix it.
     """

@@ -5,7 +5,7 @@ A label set is two files in one folder: `NAME.npz` with index [m] (rows of the p
 [n, 256, 256, 3], either `NAME_images.npy` or a file elsewhere that `pictures` in the npz names.
 
     python -m mien.training.face_reader.labels --out data/face_labels --teacher face_landmarker.task \
-        --avatars data/avatars --portraits shared/data/portraits --clips shared/data/clips
+        --avatars data/avatars --portraits PORTRAITS --clips CLIPS
 """
 
 from __future__ import annotations
@@ -94,14 +94,14 @@ def _write(target: Path, save: Callable[[Any], None]) -> None:
 
 
 def portrait_pictures(folder: Path) -> np.ndarray:
-    """The portraits of shared/data/portraits that may be trained on, [n, 256, 256, 3]."""
+    """The portraits of a folder that its index.json allows to be trained on (`train_ok`), [n, 256, 256, 3]."""
     index = json.loads((folder / "index.json").read_text())
     entries = [entry for entries in index.values() for entry in entries if entry["train_ok"]]
     return np.stack([_picture(folder / entry["file"]) for entry in entries])
 
 
 def clip_pictures(folder: Path, step: int = 2) -> np.ndarray:
-    """Every second frame of the clips of shared/data/clips that may be trained on, [n, 256, 256, 3]."""
+    """Every second frame of the clips of a folder that its index.json allows to be trained on, [n, 256, 256, 3]."""
     entries = json.loads((folder / "index.json").read_text())
     entries = entries["clips"] if isinstance(entries, dict) else entries
     frames: list[np.ndarray] = []

@@ -1,6 +1,6 @@
 """How well a face reader agrees with a teacher on portraits and clips that neither was trained on.
 
-    python -m mien.training.face_reader.scores --teacher face_landmarker.task --data shared/data/real --out runs/scores
+    python -m mien.training.face_reader.scores --teacher face_landmarker.task --data FOLDER --out runs/scores
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def table(rows: list[Agreement]) -> str:
 
 
 def main() -> None:
-    """Score the nano reader against MediaPipe on a folder like shared/data/real."""
+    """Score the nano reader against MediaPipe on a folder with an index.json of portraits and driving videos."""
     parser = argparse.ArgumentParser(description="Compare the nano face reader with MediaPipe.")
     parser.add_argument("--teacher", type=Path)
     parser.add_argument("--weights", type=Path)
