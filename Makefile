@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?=
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 
-.PHONY: demo test lint parity docs lock install clean
+.PHONY: demo test lint types parity docs lock install clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.installed
@@ -22,10 +22,12 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(TESTS)
 
-lint: $(VENV)/.installed
+lint: types
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
+
+types: $(VENV)/.installed
+	$(BIN)/python -m mypy
 
 parity: $(VENV)/.installed
 	$(BIN)/python tests/parity

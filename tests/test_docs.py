@@ -30,6 +30,8 @@ from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face, inputs, job_pipeline, talking_frames
 from tiny_dex import tiny_dex_pipeline
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["dex_model", "inputs"]  # fixtures
 
 DEMO = ROOT / "src" / "mien" / "demo"

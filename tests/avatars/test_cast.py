@@ -19,6 +19,8 @@ from mien.jobs.demo import FOLDER
 from mien.jobs.run.progress import Silent
 from mien.media import read_image, write_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,6 +16,8 @@ from mien.interop.x_portrait import TEXT_ENCODER
 from mien.models.x_portrait import SD15
 from parity.official_model import OFFICIAL, official_shapes
 
+pytestmark = pytest.mark.parity
+
 HINT_BLOCK = "appearance_control_model.input_hint_block."
 
 

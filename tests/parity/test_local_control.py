@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mien.geometry import local_patches
+
+pytestmark = pytest.mark.parity
 
 KIT = Path(__file__).parent / "kit" / "inputs.npz"
 

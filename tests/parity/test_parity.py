@@ -18,6 +18,8 @@ from parity.kit_files import compare, read_kit
 from parity.official_model import write_kit
 from parity.runs import run_parity
 
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
+
 
 @pytest.fixture(scope="module")
 def home_made(tmp_path_factory: pytest.TempPathFactory) -> Path:

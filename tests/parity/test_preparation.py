@@ -10,6 +10,8 @@ import pytest
 from mien.errors import InputError
 from parity import preparation as official
 
+pytestmark = pytest.mark.parity
+
 KIT = Path(__file__).parent / "kit"
 
 

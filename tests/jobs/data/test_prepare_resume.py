@@ -19,6 +19,8 @@ from mien.avatars.motion import generated_track
 from mien.avatars.people import RandomPerson
 from mien.media import open_clip, write_video
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("a", "b", "c")
 
 

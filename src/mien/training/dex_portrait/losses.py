@@ -103,7 +103,7 @@ class VGGPerceptual(nn.Module):
 
 
 def perceptual_distances(perceptual: Perceptual, made: Tensor, wanted: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared feature distances, meaned over each full map and summed over the layers: whole, and within the face.
+    """Squared feature distances, averaged over each full map and summed over the layers: whole, and within the face.
 
     mask: [b, 1, h, w], resized by area to each layer (Eq. 3). Means over the full map, not over the mask, are what make
     the paper's weight of 100 sane.
