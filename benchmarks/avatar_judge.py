@@ -19,7 +19,6 @@ from mien.avatars.cast import CastRules, cast_files, load_details, load_member
 from mien.avatars.head_model import HeadModel, load_head_model
 from mien.avatars.motion import Track, load_tracks, measure_track, save_tracks
 from mien.faces import load_face_reader
-from mien.faces.model_file import find_model
 from mien.media import VideoWriter, open_clip, write_image
 
 AVATARS, SEED, SIDE = 10, 7, 384
@@ -30,8 +29,7 @@ CLIPS = ("real/driving/*.mp4", "clips/c0[46789]*.mp4")  # of real people
 def measured(model: HeadModel, clips: list[Path], shared: Path, library: Path, frames: int) -> dict[str, Track]:
     """The clips' motion, read once and kept in a library."""
     if not library.is_file():
-        task = find_model(next((shared / "data/mediapipe").glob("face_landmarker*.task")))
-        reader = load_face_reader("mediapipe", task)
+        reader = load_face_reader("mesh")
         save_tracks(library, [measure_track(model, reader, clip, frames) for clip in clips], model.names)
         reader.close()
     return {track.name: track for track in load_tracks(library)}

@@ -28,10 +28,3 @@ def assets() -> Path:
 def pack() -> Path:
     """A head model: ICT-FaceKit with 60 of its 100 identities, rounded to a hundredth of a centimetre."""
     return ASSETS / "head_model" / "head_model.npz"
-
-
-@pytest.fixture(scope="session")
-def detector_model() -> Path:
-    """MediaPipe's face landmarker; tests that take it are skipped without the package."""
-    pytest.importorskip("mediapipe", reason="needs mediapipe, an extra")
-    return ASSETS / "mediapipe" / "face_landmarker.task"

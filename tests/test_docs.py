@@ -149,7 +149,6 @@ def desk(request: pytest.FixtureRequest, dex_model: Path, tmp_path: Path, monkey
         "from_pretrained",
         classmethod(lambda cls, name, **more: nano if str(name) == "nano" else load(cls, name, **more)),
     )
-    monkeypatch.delenv("MIEN_MEDIAPIPE_MODEL", raising=False)
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     small = tmp_path / "demo"
     small.mkdir()

@@ -1,10 +1,9 @@
-"""Moving a portrait: by a driver, by two of them, or by hand."""
+"""Moving a portrait: by a driver, by two of them, by keyframes, or by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,21 @@ from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import StillEditor
 from mien.animation.motion_transfer import MotionControl, driven_keypoints
 from mien.errors import InputError
-from mien.faces import read_portrait
-from mien.jobs.edit import edit_options, turned_pose
+from mien.faces import TrackReport, read_portrait
 from mien.jobs.motion import read_clip_motion
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import nearest_pose
+from mien.models.dex_portrait.pose import code_of_head_pose
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 
+from . import host
 from .host import NodeProgress
-from .images import BatchClip, batch_of, frame_of
+from .images import BatchClip, batch_of, check_image, frame_of
+from .keyframes import Keyframe, changes_over_time
 from .session import Subject
+
+# how long the stages take, compared with one another
+_READING_FACES, _READING_MOTION, _ANIMATING = 0.15, 0.1, 0.8
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,15 @@ def animate(
     """The portrait's square, moved by every frame of the driver: [frames, s, s, 3]. InputError without a face."""
     control = control or MotionControl()
     if subject.model.dex is not None:
-        _only_plain(control)
-        return animate_apart(subject, driver, driver, sampling, Gains(relative=True), best_frame)
-    pipe, progress = subject.model.pipe, NodeProgress()
+        only_plain(control)
+        return animate_apart(subject, driver, driver, sampling, Gains(relative=True), best_frame, "driver")
+    pipe: Any = subject.model.pipe
+    progress = NodeProgress(_READING_FACES, _ANIMATING)
     if pipe.reenactor is None:
-        _only_plain(control)
-    clip = BatchClip(driver, "the driver")
+        only_plain(control)
+    clip = BatchClip(driver, "driver")
     faces, report = read_faces(clip, subject.model.reader, progress)
+    tell_faceless(report, "driver")
     track = place_driver(
         faces,
         report,
@@ -85,9 +91,10 @@ def animate(
         else driven_keypoints(subject.portrait, track, pipe.reenactor.basis(), control),
         count=clip.count(),
         progress=progress.reach,
+        note=progress.note,
         **sampling.arguments(),
     )
-    return batch_of(frames, clip.count())
+    return batch_of(progress.frames(frames, clip.count()), clip.count())
 
 
 def animate_apart(
@@ -97,27 +104,33 @@ def animate_apart(
     sampling: Sampling,
     gains: Gains,
     best_frame: int | str = "auto",
+    name: str | None = None,
 ) -> Tensor:
     """The same with head pose and expression from drivers of their own; None keeps the portrait's.
 
-    A driver of one frame is held; of two clips the shorter one ends the result.
+    A driver of one frame is held; of two clips the shorter one ends the result. name: of the input, if both are one.
     """
-    pipe = _dex(subject)
+    pipe = dex_pipeline(subject)
     if pose_from is None and expression_from is None:
         raise InputError("nothing drives the portrait: connect pose_from, expression_from or both")
+    inputs = [(pose_from, name or "pose_from")]
+    if expression_from is not pose_from:
+        inputs.append((expression_from, name or "expression_from"))
+    clips = [None if driver is None else BatchClip(driver, called) for driver, called in inputs]
+    readings = sum(clip is not None for clip in clips)
+    progress = NodeProgress(*[_READING_FACES, _READING_MOTION] * readings, _ANIMATING)
     subject.encode()
-    progress = NodeProgress()
-    pose, expression = _read(subject, pose_from, progress), None
-    if expression_from is not None:
-        expression = pose if expression_from is pose_from else _read(subject, expression_from, progress)
+    motions = [None if clip is None else _read(subject, clip, progress) for clip in clips]
+    pose, expression = motions[0], motions[-1]
     if pose is not None:
         first = nearest_pose(Pose.from_code(pipe.portrait.pose), Pose.from_code(pose.pose))
         pose = replace(pose, reference=first if best_frame == "auto" else _frame(best_frame, len(pose)))
     moving = [len(motion) for motion in (pose, expression) if motion is not None and len(motion) > 1]
-    count = min(moving, default=1)
-    progress.stage("Animating", 1.0)
-    frames = pipe.stream(pose, expression, frames=count, gains=gains, progress=progress.reach, **sampling.arguments())
-    return batch_of(frames, count)
+    if len(set(moving)) > 1:
+        host.tell(
+            f"pose_from and expression_from differ in length: the result has {min(moving)} frames, as the shorter"
+        )
+    return _streamed(pipe, pose, expression, min(moving, default=1), gains, sampling, progress)
 
 
 def edit(subject: Subject, change: FaceChange, expression_from: Tensor | None, sampling: Sampling) -> Tensor:
@@ -125,55 +138,121 @@ def edit(subject: Subject, change: FaceChange, expression_from: Tensor | None, s
 
     expression_from: a face whose expression is taken over first. sampling: for DeX-Portrait, which denoises.
     """
+    if expression_from is not None:
+        check_image(expression_from, "expression_from")
+    if subject.model.dex is not None:
+        return _edited_by_codes(subject, change, expression_from, sampling)
     progress = NodeProgress(1)
     progress.stage("Editing", 1.0)
-    if subject.model.dex is not None:
-        return batch_of(_edited_by_codes(subject, change, expression_from, sampling, progress), 1)
+    subject.model.ready()
     editor = StillEditor(subject.model.pipe, subject.portrait)
     scores = None
     if expression_from is not None:
         scores = read_portrait(subject.model.reader, frame_of(expression_from, 0), "expression_from").expression
-    made = batch_of([editor.square(change, scores)], 1)
-    progress.reach(1.0)
-    return made
+    return batch_of(progress.frames([editor.square(change, scores)], 1, computed=False), 1)
 
 
 def _edited_by_codes(
-    subject: Subject,
-    change: FaceChange,
-    expression_from: Tensor | None,
+    subject: Subject, change: FaceChange, expression_from: Tensor | None, sampling: Sampling
+) -> Tensor:
+    pipe = dex_pipeline(subject)
+    _no_sliders(change)
+    readings = 0 if expression_from is None else 1
+    progress = NodeProgress(*[_READING_FACES, _READING_MOTION] * readings, _ANIMATING)
+    subject.encode()
+    expression = None
+    if expression_from is not None:
+        expression = _read(subject, BatchClip(expression_from[:1], "expression_from"), progress)
+    return _streamed(pipe, _posed(pipe, [change]), expression, 1, Gains(), sampling, progress)
+
+
+def animate_keyframes(
+    subject: Subject, keyframes: tuple[Keyframe, ...], frames: int, smooth: bool, sampling: Sampling
+) -> Tensor:
+    """The portrait's square moved from keyframe to keyframe: [frames, s, s, 3].
+
+    frames: how many; 0: up to the last keyframe. smooth: slow at the keyframes, else at an even speed.
+    sampling: for DeX-Portrait, which denoises.
+    """
+    changes = changes_over_time(keyframes, frames, smooth)
+    progress = NodeProgress(1)
+    if subject.model.dex is not None:
+        for change in changes:
+            _no_sliders(change)
+        subject.encode()
+        pipe = dex_pipeline(subject)
+        return _streamed(pipe, _posed(pipe, changes), None, len(changes), Gains(), sampling, progress)
+    progress.stage("Animating", len(changes))
+    subject.model.ready()
+    editor = StillEditor(subject.model.pipe, subject.portrait)
+    squares = (editor.square(change) for change in changes)
+    return batch_of(progress.frames(squares, len(changes), computed=False), len(changes))
+
+
+def _streamed(
+    pipe: DeXPortraitPipeline,
+    pose: Motion | None,
+    expression: Motion | None,
+    count: int,
+    gains: Gains,
     sampling: Sampling,
     progress: NodeProgress,
-) -> Iterator[NDArray[np.uint8]]:
-    pipe = _dex(subject)
-    subject.encode()
-    expression = None if expression_from is None else _read(subject, expression_from[:1], progress)
-    # the command's own options check what this system knows
-    options = edit_options(
-        portrait=Path("portrait"),
-        output=Path("edited.png"),
-        expression_from=None if expression is None else Path("expression"),
-        change=change,
+) -> Tensor:
+    progress.stage("Animating", 1.0)
+    frames: Iterator[NDArray[np.uint8]] = pipe.stream(
+        pose,
+        expression,
+        frames=count,
+        gains=gains,
+        progress=progress.reach,
+        note=progress.note,
+        **sampling.arguments(),
     )
-    pose = turned_pose(pipe.portrait, options) if options.moves else None
-    return pipe.stream(pose, expression, frames=1, gains=options.gains, progress=progress.reach, **sampling.arguments())
+    return batch_of(progress.frames(frames, count), count)
 
 
-def _only_plain(control: MotionControl) -> None:
+def _posed(pipe: DeXPortraitPipeline, changes: list[FaceChange]) -> Motion:
+    """The portrait's own motion with its pose changed, a frame for every change."""
+    own = pipe.portrait
+    head = Pose.from_code(own.pose).head_pose()
+    # without a change of its own the pose stays the very same numbers, so that the warp changes nothing
+    codes = [torch.from_numpy(code_of_head_pose(c.moved(head)))[None] if c.moves else own.pose for c in changes]
+    return Motion(torch.cat(codes), own.expression.expand(len(changes), -1))
+
+
+def only_plain(control: MotionControl) -> None:
+    """Raise InputError for gains that a model without read landmarks does not know."""
     if control != MotionControl(rate=control.rate):
         raise InputError("control is for models that move by read landmarks, such as nano: disconnect it")
 
 
-def _dex(subject: Subject) -> DeXPortraitPipeline:
+def tell_faceless(report: TrackReport, name: str) -> None:
+    """Say how many frames of an input showed no face, if any."""
+    without = report.frames - report.found
+    if without:
+        host.tell(
+            f"no face was found in {without} of {report.frames} frames of {name}: there the portrait keeps or"
+            " interpolates the motion of the frames around"
+        )
+
+
+def _no_sliders(change: FaceChange) -> None:
+    if change.expresses:
+        raise InputError(
+            "the sliders of the expression, from smile to gaze_y, are for nano: set them to 0, or load nano"
+        )
+
+
+def dex_pipeline(subject: Subject) -> DeXPortraitPipeline:
+    """The subject's pipeline; InputError unless it keeps pose and expression apart."""
     if subject.model.dex is None:
-        raise InputError("this model takes pose and expression together: load a DeX-Portrait model to part them")
+        raise InputError("this model takes pose and expression together: load dex-nano, or another DeX-Portrait model")
     return subject.model.dex
 
 
-def _read(subject: Subject, driver: Tensor | None, progress: NodeProgress) -> Motion | None:
-    if driver is None:
-        return None
-    motion, _ = read_clip_motion(BatchClip(driver, "the driver"), subject.model.reader, _dex(subject), progress)
+def _read(subject: Subject, clip: BatchClip, progress: NodeProgress) -> Motion:
+    motion, report = read_clip_motion(clip, subject.model.reader, dex_pipeline(subject), progress)
+    tell_faceless(report, clip.info.path.name)
     return motion
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,21 +22,35 @@ from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.pipelines.loading import read_json
 
 from . import host
-from .images import frame_of
+from .images import check_image, frame_of
 
 if TYPE_CHECKING:
     from mien.pipelines.x_portrait import XPortraitPipeline
 
 _LEAST_DEX_SIDE = 256  # DeX-Portrait's encoders read the portrait at this size at least
+_LEAST_SIDE = 32  # pixels; below that there is no face to be seen
 
 
 @dataclass(eq=False)
 class Model:
-    """A pipeline with its face reader (MIEN_MODEL). now: the portrait whose encoding the pipeline holds."""
+    """A pipeline with its face reader (MIEN_MODEL). now: the portrait whose encoding the pipeline holds.
+
+    managed: its networks where ComfyUI moves them; None: they stay where they are, or diffusers moves them.
+    room: bytes to have ComfyUI free before every run, for networks that ComfyUI does not move.
+    """
 
     pipe: XPortraitPipeline | DeXPortraitPipeline
     reader: FaceReader
+    managed: host.ManagedModel | None = field(default=None, repr=False)
+    room: int = 0
     now: Subject | None = field(default=None, repr=False)
+
+    def ready(self) -> None:
+        """Have the networks where they run: to be called before every run, for ComfyUI may have moved them."""
+        if self.managed is not None:
+            self.managed.ready()
+        elif self.room > 0:
+            host.make_room(self.room, host.device())
 
     @property
     def dex(self) -> DeXPortraitPipeline | None:
@@ -61,7 +76,8 @@ class Subject:
         return square
 
     def encode(self) -> None:
-        """Give the portrait to the pipeline, unless it is the one it holds already."""
+        """Make the model ready and give it the portrait, unless it is the one it holds already."""
+        self.model.ready()
         if self.model.now is self:
             return
         self.model.now = None  # should the encoding fail, the pipeline holds neither portrait
@@ -82,22 +98,34 @@ def load_model(name: str, precision: str, reader: str, offload: bool) -> Model:
 
     offload: keep parts in main memory until they are needed. Raises WeightsError or InputError.
     """
-    folder, where = host.model_folder(name), host.device()
+    where = host.device()
     if where.type not in DEVICES:
-        raise InputError(f"ComfyUI runs on {where}, which Mien cannot use: start ComfyUI with --cpu")
-    index = Path(folder) / "model_index.json"
-    dex = index.is_file() and read_json(index).get("_class_name") == DeXPortraitPipeline.__name__
-    pipe: XPortraitPipeline | DeXPortraitPipeline
-    if dex:
-        pipe = load_dex_pipeline(folder, "cpu", _precision(precision, where))
-    else:
-        named = AnimateOptions((Path("portrait"),), Path("driver"), Path("out.mp4"), model=folder, device="cpu")
-        pipe = load_pipeline(AnimateOptions(**{**vars(named), "dtype": _precision(precision, where)}))
+        raise InputError(f"ComfyUI runs on {where}, which Mien cannot use: start ComfyUI with its option for the CPU")
+    found = load_face_reader(reader)
+    pipe = _load_pipeline(name, _precision(precision, where))
     pipe.set_progress_bar_config(disable=True)  # ComfyUI shows its own
-    if where.type != "cpu":
-        host.make_room(_size(pipe), where)
-        pipe.enable_model_cpu_offload(device=where) if offload else pipe.to(where)
-    return Model(pipe, load_face_reader(reader))
+    if where.type == "cpu":
+        return Model(pipe, found)
+    parts = {part: network for part, network in pipe.components.items() if isinstance(network, torch.nn.Module)}
+    if offload:
+        if find_spec("accelerate") is None:
+            raise InputError("offload needs the package accelerate: pip install accelerate, or switch offload off")
+        pipe.enable_model_cpu_offload(device=where)
+        return Model(pipe, found, room=2 * max(map(_size, parts.values())))  # as much again for what is computed
+    return Model(pipe, found, host.ManagedModel(parts, where))
+
+
+def _load_pipeline(name: str, dtype: str) -> XPortraitPipeline | DeXPortraitPipeline:
+    if name == "dex-nano":
+        return load_dex_pipeline("nano", "cpu", dtype)
+    folder = name if name in host.BUNDLED else host.model_folder(name)
+    index = Path(folder) / "model_index.json"
+    if index.is_file() and read_json(index).get("_class_name") == DeXPortraitPipeline.__name__:
+        return load_dex_pipeline(folder, "cpu", dtype)
+    options = AnimateOptions(
+        (Path("portrait"),), Path("driver"), Path("out.mp4"), model=folder, device="cpu", dtype=dtype
+    )
+    return load_pipeline(options)
 
 
 def set_portrait(model: Model, image: Tensor, face: int) -> Subject:
@@ -105,6 +133,10 @@ def set_portrait(model: Model, image: Tensor, face: int) -> Subject:
 
     face: which one of the first picture, the largest is 0. Raises InputError if there is no face.
     """
+    check_image(image, "image")
+    height, width = image.shape[1:3]
+    if min(height, width) < _LEAST_SIDE:
+        raise InputError(f"image has {width} x {height} pixels, too few to show a face: connect a larger picture")
     portraits = []
     for index in range(len(image)):
         name = Path("the portrait" if index == 0 else f"picture {index + 1} of the portrait")
@@ -119,7 +151,6 @@ def _precision(name: str, where: torch.device) -> str:
     return str(choose_dtype(name, where)).removeprefix("torch.")
 
 
-def _size(pipe: XPortraitPipeline | DeXPortraitPipeline) -> int:
+def _size(network: torch.nn.Module) -> int:
     """Bytes of all weights."""
-    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-    return sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
+    return sum(weight.numel() * weight.element_size() for weight in network.parameters())

@@ -57,9 +57,9 @@ BAD = {
 
 
 @pytest.fixture(scope="module")
-def cast(photos: Path, pack: Path, detector_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cast(photos: Path, pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cast")
-    outcome = make_cast(CastOptions(photos, folder, pack, detector_model), Silent())
+    outcome = make_cast(CastOptions(photos, folder, pack), Silent())
     assert outcome.done == ["good"]
     assert set(outcome.failed) == set(BAD)
     for name, reason in BAD.items():
@@ -67,16 +67,14 @@ def cast(photos: Path, pack: Path, detector_model: Path, tmp_path_factory: pytes
     return folder
 
 
-def test_bad_photographs_cost_only_themselves(
-    cast: Path, photos: Path, pack: Path, detector_model: Path, tmp_path: Path
-) -> None:
-    again = make_cast(CastOptions(photos, cast, pack, detector_model), Silent())
+def test_bad_photographs_cost_only_themselves(cast: Path, photos: Path, pack: Path, tmp_path: Path) -> None:
+    again = make_cast(CastOptions(photos, cast, pack), Silent())
     assert again.kept == ["good"] and not again.done and set(again.failed) == set(BAD)
     assert again.summary("avatars") == "0 avatars made, 1 were there already, 10 left out"
 
 
-def test_a_cast_is_reported(cast: Path, pack: Path, detector_model: Path, tmp_path: Path) -> None:
-    written = look(cast, tmp_path, ReportOptions(1, pack, detector_model))
+def test_a_cast_is_reported(cast: Path, pack: Path, tmp_path: Path) -> None:
+    written = look(cast, tmp_path, ReportOptions(1, pack))
     assert [path.name for path in written] == ["cast.jpg", "cast.json", "statistics.md"]
     page = written[-1].read_text()
     assert "1 avatars, 10 photographs left out." in page and "| 2 | no face found" in page
@@ -88,8 +86,7 @@ def test_a_cast_is_reported(cast: Path, pack: Path, detector_model: Path, tmp_pa
     assert again["error"]["median"] < found["error_of_coefficients"]["median"] <= 1.2
 
 
-def test_a_cast_without_a_detector_is_counted(cast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MIEN_MEDIAPIPE_MODEL", raising=False)
+def test_a_cast_without_a_head_model_is_counted(cast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
     written = look(cast, tmp_path / "look")
     found = json.loads(written[1].read_text())

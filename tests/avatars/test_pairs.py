@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -26,10 +24,10 @@ def random_people(model: HeadModel) -> list[Actor]:
 
 
 @pytest.fixture(scope="module")
-def photo_people(model: HeadModel, detector_model: Path) -> list[Actor]:
+def photo_people(model: HeadModel) -> list[Actor]:
     files = [FOLDER / f"portrait_{number}.png" for number in (1, 2)]
     people: list[Actor] = []
-    with Detector(detector_model) as detector:
+    with Detector() as detector:
         for number, file in enumerate(files):
             photo, face, _ = detector.crop(read_image(file), 256)
             # different amplitudes, as every member of a cast has its own

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -64,11 +62,11 @@ def test_traits_vary(model: HeadModel) -> None:
     assert {t.hair_style for t in traits} >= {0, 1, 2, 3, 4}
 
 
-def test_mediapipe_reads_the_commanded_pose(model: HeadModel, person: RandomPerson, detector_model: Path) -> None:
+def test_the_reader_sees_the_commanded_pose(model: HeadModel, person: RandomPerson) -> None:
     from mien.avatars.detector import Detector
 
     motions = [HeadMotion(), HeadMotion(yaw=15), HeadMotion(yaw=-15), HeadMotion(pitch=10), HeadMotion(roll=12)]
-    with Detector(detector_model) as detector:
+    with Detector() as detector:
         faces = [detector.read(person.render(model.coefficients(), motion, 256).image) for motion in motions]
     angles = np.array([face.angles() for face in faces if face is not None])
     assert len(angles) == len(motions)

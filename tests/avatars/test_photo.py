@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -18,8 +16,8 @@ from mien.media import read_image
 
 
 @pytest.fixture(scope="module")
-def avatar(model: HeadModel, detector_model: Path) -> PhotoAvatar:
-    with Detector(detector_model) as detector:
+def avatar(model: HeadModel) -> PhotoAvatar:
+    with Detector() as detector:
         photo, face, _ = detector.crop(read_image(FOLDER / "portrait_1.png"), 256)
     return PhotoAvatar(model, photo, face, atlas=512)
 
@@ -92,9 +90,9 @@ def test_the_frame_stands_still(model: HeadModel, avatar: PhotoAvatar) -> None:
     assert np.abs(first - second).mean(2)[border].mean() < 2
 
 
-def test_a_picture_without_a_face_is_refused(detector_model: Path) -> None:
+def test_a_picture_without_a_face_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
-    with Detector(detector_model) as detector, pytest.raises(InputError, match="no face found"):
+    with Detector() as detector, pytest.raises(InputError, match="no face found"):
         detector.crop(noise)
 
 

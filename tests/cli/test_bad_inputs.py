@@ -170,13 +170,55 @@ CASES: dict[str, tuple[Callable[[Place], list[str]], str]] = {
         lambda p: p.good(**{"-s": p.inputs / "driver.mp4"}),
         "driver.mp4 as a source needs a model that moves by read landmarks",
     ),
+    "portrait and driver swapped": (
+        lambda p: p.good(**{"-s": p.inputs / "driver.mp4", "-d": p.inputs / "driver.png"}),
+        "driver.png is a picture, which does not move: if they were swapped, give the picture with -s",
+    ),
+    "portrait is an address": (
+        lambda p: p.good(**{"-s": "https://example.com/a/face.png?x=1"}),
+        "https://example.com/a/face.png?x=1 is an address, and nothing is fetched",
+    ),
+    "driver is an address": (
+        lambda p: p.good(**{"-d": "rtsp://camera.local/1"}),
+        "rtsp://camera.local/1 is an address, and nothing is fetched",
+    ),
+    "driver is a file's address": (
+        lambda p: p.good(**{"-d": "file:///tmp/driver.mp4"}),
+        "file:///tmp/driver.mp4 is an address, which is not read; give the path /tmp/driver.mp4",
+    ),
+    "driver has a name too long to be one": (
+        lambda p: p.good(**{"-d": f"{'d' * 300}.mp4"}),
+        f"mien: {'d' * 60}… cannot be read: its name is too long",
+    ),
+    "driver is standard input": (lambda p: p.good(**{"-d": "-"}), "- would be what another program writes"),
+    "driver is a HEIC picture": (
+        lambda p: p.good(**{"-d": p.file("driver.mov", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))}),
+        "driver.mov is a HEIC picture",
+    ),
+    "output is standard output": (lambda p: p.good(**{"-o": "-"}), "-o - would write to standard output"),
+    "output's folder is a file": (
+        lambda p: p.good(**{"-o": p.file("inway", b"x")}),
+        "inway is a file, so results cannot go into a folder of that name",
+    ),
+    "output is inside a file": (
+        lambda p: p.good(**{"-o": p.file("inway", b"x") / "a" / "out.mp4"}),
+        "inway is a file and no folder",
+    ),
+    "output's name is too long": (
+        lambda p: p.good(**{"-o": f"{'o' * 300}.mp4"}),
+        f"mien: {'o' * 60}… cannot be written: its name is too long",
+    ),
+    "portrait is a picture beside a video": (
+        lambda p: p.good(**{"-s": [p.inputs / "portrait.png", p.inputs / "driver.mp4"]}),
+        "driver.mp4 is a video and goes alone",
+    ),
     "portrait is a video beside a picture": (
         lambda p: p.good(**{"-s": [p.inputs / "driver.mp4", p.inputs / "portrait.png"]}),
         "goes alone",
     ),
     "video animated by a still": (
         lambda p: p.good(**{"-s": p.inputs / "driver.mp4", "-d": p.inputs / "driver.png", "-o": p.out / "out.png"}),
-        "needs a driver that moves",
+        "which does not move",
     ),
     "video without a face": (lambda p: p.good(**{"-s": p.inputs / "faceless.mp4"}), "no face was found in any frame"),
     "all faces without paste-back": (lambda p: p.good(face="all", no_paste_back=True), "leave --no-paste-back out"),
@@ -374,8 +416,9 @@ def test_bad_inputs(name: str, place: Place, monkeypatch: pytest.MonkeyPatch) ->
     ("changes", "named"),
     [
         ({"reader": "eyes"}, "'eyes'"),
-        ({"reader": "mediapipe", "reader_model": "gone.task"}, "gone.task does not exist"),
-        ({"reader": "mediapipe", "reader_model": __file__}, "no MediaPipe face landmarker"),
+        ({"reader": "mediapipe"}, "mesh"),
+        ({"reader": "mesh", "reader_model": "gone"}, "gone is no folder"),
+        ({"reader_model": __file__}, "is no folder"),
         ({"reader": "nano", "reader_model": "gone"}, "gone"),
     ],
 )

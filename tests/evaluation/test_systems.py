@@ -97,7 +97,7 @@ def test_systems_are_named_as_one_likes(tmp_path: Path) -> None:
         parse_predictions("mine=nowhere")
 
 
-def test_both_ends_on_real_faces(assets: Path, detector_model: Path) -> None:
+def test_both_ends_on_real_faces(assets: Path) -> None:
     """`copy-source` has identity about 1 and no motion, `copy-driver` the reverse."""
     driver = Medium(FOLDER / "driver.mp4", 4, 8, 8)
     pair = Pair("x", "cross", Medium(assets / "faces" / "astronaut.jpg"), driver)

@@ -15,12 +15,11 @@ from mien.evaluation.weights import NEEDS, Package, WeightFile, fetch, fetchable
 @pytest.fixture(autouse=True)
 def _nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("MIEN_MEDIAPIPE_MODEL", raising=False)
 
 
 def test_what_is_absent_is_missing_with_the_way_to_get_it(tmp_path: Path) -> None:
     lacking = unavailable(ScoreOptions(weights=(tmp_path,)))
-    assert {"lpips", "fvd", "identity_sface", "identity_retail", "aed"} <= set(lacking)
+    assert {"lpips", "fvd", "identity_sface", "identity_retail"} <= set(lacking) and "aed" not in lacking
     assert "alexnet-owt-7be5be79.pth" in lacking["lpips"] and "mien evaluate weights" in lacking["lpips"]
     assert lacking["identity_retail"].endswith("ONNX")
     assert Scorer(ScoreOptions(("lpips", "l1"), (tmp_path,))).wanted == ("l1",)
@@ -90,7 +89,7 @@ def test_fetching_checks_what_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_can_be_fetched_has_an_address() -> None:
-    assert {"alexnet", "inception", "i3d", "yunet", "sface", "mediapipe"} == set(fetchable())
+    assert {"alexnet", "inception", "i3d", "yunet", "sface"} == set(fetchable())
     for name in fetchable():
         need = NEEDS[name]
         assert isinstance(need, WeightFile) and str(need.url).startswith("https://") and need.licence

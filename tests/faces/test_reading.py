@@ -39,6 +39,8 @@ def test_portrait_without_a_face_is_a_clear_error() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(InputError, match="no face was found in wall.png"):
         read_portrait(Crowd([]), image, "wall.png")
+    with pytest.raises(InputError, match="no face was found in wall.png"):
+        read_portrait(Crowd([]), image, "wall.png", face=0)
     with pytest.raises(InputError, match="face 2 was asked for, but two.png shows 2"):
         read_portrait(Crowd([_reading(0, 50), _reading(90, 20)]), image, "two.png", face=2)
     assert read_portrait(Crowd([_reading(0, 50), _reading(90, 20)]), image, "two.png", face=1).box[0] > 80

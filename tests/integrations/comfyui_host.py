@@ -1,28 +1,35 @@
 """As much of ComfyUI as its nodes notice: how it loads a pack, checks a graph and runs it.
 
 The rules are those of ComfyUI's `nodes.load_custom_node`, `execution.validate_inputs` and of its frontend's
-`graphToPrompt`, written anew: a folder is imported by its path under a name that no package has; every input that is no
-link is cast and held against min, max and its list; links must join equal types; nodes run once, inputs first.
+`graphToPrompt`, written anew: a folder is imported by its path under a name that no package has, and its
+`comfy_entrypoint` gives its nodes; every input that is no link is cast and held against min, max and its options; links
+must join equal types; nodes run once, inputs first.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import inspect
+import json
 import sys
 import types
 from collections.abc import Callable
 from fractions import Fraction
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from comfyui_api import LATEST
 
 from mien.media import open_clip, read_image, write_image, write_video
 
 Graph = dict[str, dict[str, Any]]
+PACK = Path(__file__).resolve().parents[2] / "integrations" / "comfyui"
+FRAMES = 5  # of the driver and of the source video that the tests make
 _CASTS: dict[str, Callable[[Any], Any]] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
@@ -38,6 +45,9 @@ class Host:
         for path in (self.input, self.output, self.models):
             path.mkdir()
         self.shown: list[float] = []
+        self.bars: list[list[float]] = []
+        self.told: list[tuple[str, str]] = []
+        self.running = ""
         self.cancel_after: int | None = None
         self.nodes: dict[str, Any] = core_nodes(self)
         self._install(monkeypatch)
@@ -55,7 +65,16 @@ class Host:
         tools.ProgressBar = lambda total: _Bar(self, total)  # type: ignore[attr-defined]
         comfy = types.ModuleType("comfy")
         comfy.model_management, comfy.utils = management, tools  # type: ignore[attr-defined]
-        for module in (paths, comfy, management, tools):
+        api = types.ModuleType("comfy_api")
+        api.latest = LATEST  # type: ignore[attr-defined]
+        running = types.ModuleType("comfy_execution.utils")
+        running.get_executing_context = lambda: types.SimpleNamespace(node_id=self.running)  # type: ignore[attr-defined]
+        server = types.ModuleType("server")
+        page = types.SimpleNamespace(send_progress_text=lambda text, node: self.told.append((node, text)))
+        server.PromptServer = types.SimpleNamespace(instance=page)  # type: ignore[attr-defined]
+        packages = (comfy, api, types.ModuleType("comfy_execution"))
+        for module in (paths, management, tools, LATEST, running, server, *packages):
+            module.__spec__ = ModuleSpec(module.__name__, None, is_package=module in packages)
             monkeypatch.setitem(sys.modules, module.__name__, module)
 
     def _interrupt(self) -> None:
@@ -65,14 +84,19 @@ class Host:
     def load(self, folder: Path) -> types.ModuleType:
         """Import a node pack as ComfyUI does, and take its nodes in."""
         name = str(folder).replace(".", "_x_")
+        for loaded in [loaded for loaded in sys.modules if loaded.startswith(name)]:
+            del sys.modules[loaded]  # ComfyUI loads a pack once in its life
         spec = importlib.util.spec_from_file_location(name, folder / "__init__.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        for node, kind in module.NODE_CLASS_MAPPINGS.items():
-            check_class(node, kind)
-        self.nodes |= module.NODE_CLASS_MAPPINGS
+        extension = asyncio.run(module.comfy_entrypoint())
+        assert isinstance(extension, LATEST.ComfyExtension)  # type: ignore[attr-defined]
+        for kind in asyncio.run(extension.get_node_list()):
+            schema = kind.define_schema()
+            check_class(schema.node_id, kind)
+            self.nodes[schema.node_id] = kind
         return module
 
     def run(self, graph: Graph) -> dict[str, tuple[Any, ...]]:
@@ -107,8 +131,8 @@ class Host:
             origin, slot = value
             returned = self.nodes[graph[origin]["class_type"]].RETURN_TYPES
             return None if slot < len(returned) and returned[slot] == kind else f"is joined to {returned}[{slot}]"
-        if isinstance(kind, list):
-            return None if value in kind else f"is {value}, none of {kind}"
+        if kind == "COMBO":
+            return None if value in limits["options"] else f"is {value}, none of {limits['options']}"
         if kind not in _CASTS:
             return f"must be joined to a {kind}"
         value = given[name] = _CASTS[kind](value)
@@ -126,7 +150,7 @@ class Host:
                 self._run(graph, value[0], done)
                 value = done[value[0]][value[1]]
             arguments[name] = value
-        kind = self.nodes[node["class_type"]]
+        kind, self.running = self.nodes[node["class_type"]], number
         given = getattr(kind(), kind.FUNCTION)(**arguments)
         assert isinstance(given, tuple) and len(given) == len(kind.RETURN_TYPES), node["class_type"]
         for value, returned in zip(given, kind.RETURN_TYPES, strict=True):
@@ -138,26 +162,27 @@ def check_class(name: str, kind: Any) -> None:
     """What ComfyUI takes for granted of a node's class."""
     inputs = kind.INPUT_TYPES()
     assert set(inputs) <= {"required", "optional", "hidden"}, name
-    arguments = inspect.signature(getattr(kind, kind.FUNCTION)).parameters
+    arguments = inspect.signature(kind.execute).parameters
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in arguments.values())
     for group in ("required", "optional"):
         for given, (accepted, *limits) in inputs.get(group, {}).items():
-            assert isinstance(accepted, (str, list)) and given.isidentifier(), (name, given)
+            assert given.isidentifier(), (name, given)
             assert given in arguments or open_ended, (name, given)
-            options = limits[0] if limits else {}
+            (options,) = limits
             if accepted in ("INT", "FLOAT"):
                 assert options["min"] <= options["default"] <= options["max"], (name, given)
-            if isinstance(accepted, list):
-                assert options["default"] in accepted, (name, given)
+            if accepted == "COMBO":
+                assert options["default"] in options["options"], (name, given)
             if group == "optional":
-                assert arguments[given].default == options.get("default"), (name, given)
-    assert len(kind.RETURN_TYPES) == len(kind.RETURN_NAMES), name
-    assert kind.CATEGORY and kind.DESCRIPTION, name
+                assert (arguments[given].default or None) == options.get("default"), (name, given)
+    schema = kind.define_schema()
+    assert schema.node_id == kind.__name__ and schema.category and schema.description, name
 
 
 def check_value(value: Any, kind: str) -> None:
     """Pictures and masks as every other node expects them."""
     if kind in ("IMAGE", "MASK"):
+        value.mul_(1)  # other nodes may write into what they get
         assert value.dtype == torch.float32 and value.device.type == "cpu"
         assert value.ndim == (4 if kind == "IMAGE" else 3) and len(value)
         assert value.min() >= 0 and value.max() <= 1
@@ -171,7 +196,7 @@ def to_api(workflow: dict[str, Any], nodes: dict[str, Any]) -> Graph:
         declared = nodes[node["type"]].INPUT_TYPES()
         values, inputs = iter(node.get("widgets_values", [])), {}
         for name, (kind, *limits) in {**declared["required"], **declared.get("optional", {})}.items():
-            if isinstance(kind, list) or kind in _CASTS:
+            if kind == "COMBO" or kind in _CASTS:
                 inputs[name] = next(values)
                 if limits and limits[0].get("control_after_generate"):
                     assert next(values) in ("fixed", "increment", "decrement", "randomize")
@@ -182,15 +207,35 @@ def to_api(workflow: dict[str, Any], nodes: dict[str, Any]) -> Graph:
     return graph
 
 
+def bundled_example(name: str) -> Graph:
+    """An example graph in the API's format, as shipped."""
+    graph: Graph = json.loads((PACK / "api_examples" / f"{name}.json").read_text(encoding="utf-8"))
+    return graph
+
+
+def example(name: str, **inputs: Any) -> Graph:
+    """An example graph with a tiny model, and with some inputs of our nodes changed."""
+    graph, tiny = bundled_example(name), {"nano": "tiny", "dex-nano": "dex"}
+    for node in graph.values():
+        if node["class_type"] == "MienLoadModel":
+            node["inputs"]["model"] = tiny[node["inputs"]["model"]]
+        elif node["class_type"].startswith("Mien"):
+            node["inputs"] |= {key: value for key, value in inputs.items() if key in node["inputs"]}
+    return graph
+
+
 class _Bar:
     """comfy.utils.ProgressBar."""
 
     def __init__(self, host: Host, total: int) -> None:
         self._host, self._total = host, total
+        self._values: list[float] = []
+        host.bars.append(self._values)
 
     def update_absolute(self, value: int, total: int | None = None, preview: Any = None) -> None:
         assert 0 <= value <= (total or self._total)
-        self._host.shown.append(value / (total or self._total))
+        self._values.append(value / (total or self._total))
+        self._host.shown.append(self._values[-1])
 
 
 def core_nodes(host: Host) -> dict[str, Any]:
@@ -242,7 +287,12 @@ def core_nodes(host: Host) -> dict[str, Any]:
             optional={"audio": ("AUDIO",)},
         ),
         "SaveVideo": node(
-            {**video, "filename_prefix": text, "format": (["auto", "mp4"],), "codec": (["auto", "h264"],)},
+            {
+                **video,
+                "filename_prefix": text,
+                "format": ("COMBO", {"options": ["auto", "mp4"]}),
+                "codec": ("COMBO", {"options": ["auto", "h264"]}),
+            },
             (),
             save_video,
             OUTPUT_NODE=True,

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mien.cli.app import app
-from mien.errors import InputError
+from mien.errors import InputError, MienError
 from mien.jobs import batch
 from mien.jobs.batch import FAILURES, BatchOptions, batch_jobs, parse_common, run_batch
 from mien.jobs.run.progress import Silent
@@ -134,8 +134,8 @@ def test_the_command(folder: Path, tiny_model: Path, drawn_reader: DrawnFaceRead
         ({"portraits": "people"}, "either a table"),
         ({"jobs": "a.csv", "portraits": "people", "drivers": "drivers"}, "either a table"),
         ({"portraits": "gone", "drivers": "drivers"}, "gone does not exist"),
-        ({"portraits": "drivers/driver.mp4", "drivers": "drivers", "out": "people/portrait.png"}, "cannot be written"),
-        ({"portraits": ".", "drivers": "drivers"}, "holds none"),
+        ({"portraits": "drivers/driver.mp4", "drivers": "drivers", "out": "people/portrait.png"}, "is a file, but"),
+        ({"portraits": ".", "drivers": "drivers"}, "holds no pictures"),
         ({"jobs": "gone.csv"}, "gone.csv does not exist"),
         ({"jobs": "people"}, "no table of jobs"),
         ({"jobs": "a.csv", "workers": 0}, "--workers"),
@@ -146,6 +146,29 @@ def test_wishes_that_cannot_be_met(folder: Path, changes: dict[str, str], senten
     with pytest.raises(Exception, match=sentence):
         run_batch(BatchOptions(**{"out": folder / "out", **given}), Silent())  # type: ignore[arg-type]
     assert not (folder / "out").exists()
+
+
+def test_addresses_and_standard_output_are_no_folders(folder: Path) -> None:
+    for given, sentence in (
+        ({"portraits": Path("https://example.com/people")}, "--portraits: https://example.com/people is an address"),
+        ({"out": Path("-")}, "standard output"),
+    ):
+        options = {"out": folder / "out", "portraits": folder / "people", "drivers": folder / "drivers", **given}
+        with pytest.raises(MienError, match=sentence):
+            run_batch(BatchOptions(**options), Silent())
+
+
+def test_a_folder_s_files_are_known_by_their_content(folder: Path) -> None:
+    (folder / "people/portrait.png").rename(folder / "people/portrait.jpg_large")
+    (folder / "drivers/still.png").rename(folder / "drivers/still")
+    (folder / "people/list.txt").write_text("no portrait")
+    jobs = batch_jobs(BatchOptions(folder / "out", portraits=folder / "people", drivers=folder / "drivers"))
+    names = [job.options.output.name for job in jobs]
+    assert names == [
+        f"{person}--{driver}"
+        for person in ("no_face", "portrait", "portrait_2")
+        for driver in ("driver.mp4", "still.png")
+    ]
 
 
 def test_two_pictures_of_one_name_need_names(folder: Path) -> None:

@@ -13,18 +13,16 @@ def findings(diagnosis: doctor.Diagnosis) -> dict[str, doctor.Finding]:
 
 def test_versions_devices_and_weights_are_listed() -> None:
     found = findings(doctor.examine())
-    assert {"mien", "python", "torch", "diffusers", "cpu", "bundled nano", "mediapipe model"} <= set(found)
+    assert {"mien", "python", "torch", "diffusers", "cpu", "bundled nano", "bundled face-networks"} <= set(found)
 
 
 def test_missing_weights_are_named_with_a_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("mien.weights.HERE", tmp_path)
-    monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
-    monkeypatch.delenv("MIEN_MEDIAPIPE_MODEL", raising=False)
     diagnosis = doctor.examine()
     found = findings(diagnosis)
     assert not diagnosis.ready
     assert found["bundled nano"].mend is not None
-    assert str(tmp_path / "face_landmarker.task") in (found["mediapipe model"].mend or "")
+    assert found["bundled face-networks"].mend is not None
 
 
 def test_ready_once_the_bundled_models_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -39,12 +37,7 @@ def test_ready_once_the_bundled_models_are_there(monkeypatch: pytest.MonkeyPatch
     assert "(2.0 MB)" in findings(diagnosis)["bundled nano"].state
 
 
-def test_a_named_model_that_is_none_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MIEN_MEDIAPIPE_MODEL", str(tmp_path / "missing.task"))
-    assert "missing.task" in (findings(doctor.examine())["mediapipe model"].mend or "")
-
-
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     extras = doctor._extras()
-    assert {finding.mend for finding in extras} >= {'pip install "mien[mediapipe]"', 'pip install "mien[web]"'}
+    assert {finding.mend for finding in extras} >= {'pip install "mien[train]"', 'pip install "mien[web]"'}

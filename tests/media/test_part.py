@@ -25,7 +25,11 @@ def numbers(clip: Clip) -> list[int]:
     times = [time for _, time in found]
     assert times[0] == 0 and all(a < b for a, b in zip(times, times[1:], strict=False))
     assert len(found) == clip.count() == clip.info.frames
-    assert clip.info.duration == clip.count() / clip.info.rate
+    assert times == clip.moments()
+    if clip.info.variable_rate:
+        assert clip.info.duration is not None and times[-1] < clip.info.duration < times[-1] + Fraction(1, 5)
+    else:
+        assert clip.info.duration == clip.count() / clip.info.rate
     return [number_of(frame) for frame in clip]
 
 

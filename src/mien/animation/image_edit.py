@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.animation.face_edit import FaceChange
 from mien.animation.motion_transfer import own_face, portrait_motion
-from mien.animation.source import Portrait, find_portrait, read_portrait_image
+from mien.animation.source import Portrait, find_portrait, picture_info, portrait_notes, read_portrait_image
 from mien.errors import InputError
 from mien.faces import FaceReader, load_face_reader
 from mien.jobs.animate import resolve_options
@@ -24,7 +24,6 @@ from mien.jobs.run.progress import Progress, Silent, TimedProgress
 from mien.jobs.run.provenance import Provenance, write_signed_image
 from mien.jobs.run.record import write_record
 from mien.jobs.run.request_digest import request_digest
-from mien.media import open_clip
 from mien.models.reenactor import Reenactor
 from mien.motion.keypoint_motion import KeypointMotion
 from mien.pipelines.pictures import to_pixels, to_uint8
@@ -138,5 +137,6 @@ def edit_still(
     (frame,) = finished_frames([square], editor.portrait, options.paste_back)
     write_signed_image(output, frame, Provenance.of(options, request), options.watermark)
     timed.reach(1.0)
-    report = AnimateReport(options, output, None, None, 1, (frame.shape[1], frame.shape[0]), shares=timed.shares())
-    return replace(report, record=write_record(report, open_clip(path).info, request))
+    size, notes = (frame.shape[1], frame.shape[0]), portrait_notes(options.portraits)
+    report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares(), warnings=notes)
+    return replace(report, record=write_record(report, picture_info(path, image), request))

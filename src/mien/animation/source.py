@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,9 @@ import numpy as np
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.geometry import SquareCrop, portrait_crop
-from mien.media import read_image
+from mien.media import ClipInfo, read_image
+from mien.media.kind import kind_of
 
-_VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv"}
-)
 _LEAST_SIDE = 32  # pixels; below that there is no face to be seen
 
 
@@ -47,12 +47,29 @@ class Portrait:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a source is a video by its name."""
-    return path.suffix.lower() in _VIDEO_SUFFIXES
+    """Whether a source is a video, by its content; of an animated picture the first one is the portrait."""
+    return kind_of(path) == "video"
+
+
+def portrait_notes(paths: Iterable[Path]) -> tuple[str, ...]:
+    """What is to be said about the files of portraits."""
+    return tuple(
+        f"{path} is an animation, of which the first picture is the portrait; save it as MP4 to animate all of it"
+        for path in paths
+        if kind_of(path) == "animation"
+    )
+
+
+def picture_info(path: Path, image: np.ndarray) -> ClipInfo:
+    """What is told of a picture where clips are described."""
+    second = Fraction(1)
+    return ClipInfo(path, "image", image.shape[1], image.shape[0], rate=second, frames=1, duration=second)
 
 
 def read_portrait_image(path: Path) -> np.ndarray:
     """The picture, uint8 [H, W, 3]; InputError if it cannot be read or is too small to show a face."""
+    if is_video(path):
+        raise InputError(f"{path} is a video, but one picture is needed here: give a picture, such as a frame of it")
     image = read_image(path)
     height, width = image.shape[:2]
     if min(width, height) < _LEAST_SIDE:

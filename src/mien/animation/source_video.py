@@ -17,7 +17,7 @@ from mien.faces import FaceReader, TrackReport
 from mien.geometry import SquareCrop, paste_back, portrait_crop
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.progress import Progress
-from mien.media import Clip, open_clip, part_of
+from mien.media import Clip, evened, open_clip, part_of
 from mien.models.reenactor import Reenactor
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
 from mien.motion.landmark_residual import MeasuredFace
@@ -33,9 +33,9 @@ def open_source(options: AnimateOptions, driver: Clip) -> tuple[Clip | None, Cli
 
     Raises InputError if it cannot be read, or for options that a video has no use for.
     """
-    if not any(is_video(path) for path in options.portraits):
+    path = next((path for path in options.portraits if is_video(path)), None)
+    if path is None:
         return None, driver, ()
-    path = options.portraits[0]
     for name, given in {
         "another portrait": len(options.portraits) > 1,
         "--start-from": options.start_from is not None,
@@ -51,9 +51,10 @@ def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
     rate = driver.info.rate
     if driver.info.kind == "image":
         raise InputError(
-            f"{source.info.path} is a video, which needs a driver that moves, but {driver.info.path} is one"
+            f"the source {source.info.path} is a video, but the driver {driver.info.path} is a picture, which does not"
+            " move: if they were swapped, give the picture with -s and the video with -d"
         )
-    source, driver = part_of(source, rate=rate), part_of(driver, rate=rate)
+    source, driver = evened(source, rate), evened(driver)
     frames = min(source.count(), driver.count())
     said: tuple[str, ...] = ()
     if source.count() != driver.count():

@@ -24,7 +24,7 @@ from mien.avatars.fitting import Fit, fit_face
 from mien.avatars.head_model import HeadModel
 from mien.avatars.photo import PhotoAvatar
 from mien.errors import InputError
-from mien.media.files import whole_file
+from mien.media.files import utf8_path, whole_file
 
 FORMAT = "mien avatar 1"
 SUFFIX = ".safetensors"
@@ -255,7 +255,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     if not path.is_file():
         raise InputError(f"the avatar {path} does not exist: make it with `mien data avatar`")
     try:
-        with safe_open(path, "np") as file:
+        with utf8_path(path) as found, safe_open(found, "np") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise InputError(f"{path} is no avatar: make one with `mien data avatar`")

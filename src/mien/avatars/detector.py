@@ -1,16 +1,15 @@
-"""What building an avatar needs to know of a photograph: MediaPipe's 478 points, 52 scores and head rotation.
+"""What building an avatar needs to know of a photograph: 478 points, 52 scores and the head's rotation.
 
-The readers of `mien.faces` give 68 points, which fit a head worse (they overfit its identity), hence this one.
+68 points fit a head worse: they overfit its identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,8 +19,7 @@ from mien.avatars.camera import Doubles, Floats
 from mien.avatars.head_model import HeadModel
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
-from mien.faces.mediapipe_reader import mediapipe_is_installed
-from mien.faces.model_file import obtain_model
+from mien.faces.mesh_reader import MeshReader
 from mien.geometry import HeadPose
 
 # fmt: off
@@ -37,7 +35,6 @@ OVAL = np.array([
 IRISES = ((473, np.array([474, 475, 476, 477])), (468, np.array([469, 470, 471, 472])))
 BROW_TOP, CHIN = 10, 152
 _MESH_POINTS = 468  # the others are the irises
-_MANY = 4  # faces that are counted in a picture at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,28 +71,10 @@ class Cut(NamedTuple):
 
 
 class Detector:
-    """MediaPipe's face landmarker, one face a picture, on the CPU; a context manager."""
+    """The bundled mesh reader, for one face a picture, on the CPU; a context manager."""
 
-    def __init__(self, model: Path | None = None, least_confidence: float = 0.3) -> None:
-        """model: see `obtain_model`. Raises InputError if it or the package mediapipe is missing."""
-        path = obtain_model(model)
-        if not mediapipe_is_installed():
-            raise InputError("avatars from photographs need the package mediapipe: pip install 'mien[train]'")
-        self._path, self._least = path, least_confidence
-        self._landmarker: Any = self._made(1)
-        self._several: Any = None
-
-    def _made(self, faces: int) -> Any:
-        from mediapipe.tasks.python import BaseOptions, vision
-
-        options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(self._path)),
-            output_face_blendshapes=True,
-            output_facial_transformation_matrixes=True,
-            num_faces=faces,
-            min_face_detection_confidence=self._least,
-        )
-        return vision.FaceLandmarker.create_from_options(options)
+    def __init__(self) -> None:
+        self._reader = MeshReader()
 
     def __enter__(self) -> Detector:
         return self
@@ -106,31 +85,20 @@ class Detector:
         self.close()
 
     def close(self) -> None:
-        """Free what the landmarker holds."""
-        for landmarker in (self._landmarker, self._several):
-            if landmarker is not None:
-                landmarker.close()
-        self._landmarker = self._several = None
+        """Free what the reader holds."""
+        self._reader.close()
 
     def read(self, image: NDArray[np.uint8]) -> Face | None:
         """The face in uint8 [h, w, 3] RGB, None if there is none."""
-        found = _detect(self._landmarker, image)
-        if not found.face_landmarks:
+        found = self._reader.read(image)
+        if found is None or found.mesh is None:
             return None
-        height, width = image.shape[:2]
-        points = np.array([[point.x * width, point.y * height] for point in found.face_landmarks[0]])
-        named = {score.category_name: score.score for score in found.face_blendshapes[0]}
-        scores = np.array([named.get(name, 0.0) for name in EXPRESSION_NAMES], np.float32)
-        pose = HeadPose.from_matrix(np.asarray(found.facial_transformation_matrixes[0]))
-        return Face(points, np.clip(scores, 0, 1), pose.matrix())
+        return Face(found.mesh[:, :2].astype(np.float64), found.expression, found.pose.matrix())
 
     def heights(self, image: NDArray[np.uint8]) -> list[float]:
-        """The heights of all faces in a picture, pixels, at most four, the largest first."""
-        if self._several is None:
-            self._several = self._made(_MANY)
-        found = _detect(self._several, image).face_landmarks
-        heights = [np.ptp([point.y for point in points]) * image.shape[0] for points in found]
-        return sorted((float(height) for height in heights), reverse=True)
+        """The heights of all faces in a picture, pixels, the largest first."""
+        meshes = [found.mesh for found in self._reader.read_all(image) if found.mesh is not None]
+        return sorted((float(np.ptp(mesh[:, 1])) for mesh in meshes), reverse=True)
 
     def crop(self, image: NDArray[np.uint8], side: int = 512, margin: float = 1.8) -> Cut:
         """A square around the face and the face as read in it.
@@ -138,37 +106,18 @@ class Detector:
         The square is `margin` times the larger extent of the points, but stays inside the picture. Raises InputError if
         no face is found, or not found again in the square.
         """
-        for left, top, right, bottom in _windows(image.shape[1], image.shape[0]):
-            face = self.read(image[top:bottom, left:right])
-            if face is None:
-                continue
-            points = face.points + [left, top]
-            cut, zoom = _square(image, points, side, margin)
+        face = self.read(image)
+        if face is not None:
+            cut, zoom = _square(image, face.points, side, margin)
             again = self.read(cut)
-            if again is None:
-                continue
-            height = float(np.ptp(points[:, 1])) * zoom
-            centred = abs(float(again.points[:, 0].mean()) - side / 2) < 0.3 * side
-            if centred and 0.6 < float(np.ptp(again.points[:, 1])) / height < 1.6:
+            height = float(np.ptp(face.points[:, 1])) * zoom
+            if (
+                again is not None
+                and abs(float(again.points[:, 0].mean()) - side / 2) < 0.3 * side
+                and 0.6 < float(np.ptp(again.points[:, 1])) / height < 1.6
+            ):
                 return Cut(cut, again, zoom)
         raise InputError("no face found: use a picture in which both eyes and the mouth can be seen")
-
-
-def _detect(landmarker: Any, image: NDArray[np.uint8]) -> Any:
-    import mediapipe
-
-    return landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)))
-
-
-def _windows(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-    """Left, top, right, bottom: the whole picture, then squares that show small faces larger."""
-    yield 0, 0, width, height
-    for part in (1.0, 0.6, 0.4):
-        side = int(min(width, height) * part)
-        step = max(side // 2, 1)
-        for top in range(0, height - side + 1, step):
-            for left in range(0, width - side + 1, step):
-                yield left, top, left + side, top + side
 
 
 def _square(image: NDArray[np.uint8], points: Doubles, side: int, margin: float) -> tuple[NDArray[np.uint8], float]:

@@ -20,7 +20,7 @@ from mien.avatars.camera import Floats
 from mien.avatars.tongue import tongue_out
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
-from mien.faces.model_file import cache_folder
+from mien.media.cache import cache_folder
 
 PACK_VARIABLE = "MIEN_HEAD_MODEL"
 FACE, HEAD, SOCKET, EYE_SOCKETS, GUMS, TEETH, EYEBALLS = 0, 1, 2, (3, 4), 5, 6, (7, 8)

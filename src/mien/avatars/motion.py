@@ -20,8 +20,8 @@ from mien.avatars.expressions import NAMED, random_angles, random_place, talking
 from mien.avatars.head_model import HeadModel
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceTracker
-from mien.media import open_clip
-from mien.media.files import whole_file
+from mien.media import evened, open_clip
+from mien.media.files import utf8_path, whole_file
 
 FORMAT = "mien motion 1"
 _LIVELY = 6  # tries to find a stretch of a track in which something happens
@@ -83,7 +83,7 @@ def head_motion(angles: Floats, place: Floats) -> HeadMotion:
 
 def measure_track(model: HeadModel, reader: FaceReader, clip: Path, limit: int | None = None) -> Track:
     """Read a clip, at most `limit` frames of it. InputError if it cannot be read or shows no face."""
-    opened = open_clip(clip)
+    opened = evened(open_clip(clip))  # a track knows frames by number
     tracker = FaceTracker(reader)
     faces = [face for face in tracker.track(_first(opened, limit)) if face.reading is not None]
     if not faces:
@@ -168,7 +168,7 @@ def load_tracks(path: Path) -> list[Track]:
     if not path.is_file():
         raise InputError(f"the motion library {path} does not exist: make one with `mien data motion`")
     try:
-        with safe_open(path, "np") as file:
+        with utf8_path(path) as found, safe_open(found, "np") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise InputError(f"{path} is no motion library: make one with `mien data motion`")

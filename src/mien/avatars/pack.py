@@ -17,7 +17,7 @@ from mien.avatars.cast import Member, load_member, member_from, member_tensors
 from mien.avatars.head_model import HeadModel, assemble, pack_arrays
 from mien.avatars.motion import Track
 from mien.errors import InputError
-from mien.media.files import whole_file
+from mien.media.files import utf8_path, whole_file
 
 FORMAT = "mien cast 1"
 _IDENTITIES = 60  # what fits and random people use
@@ -72,7 +72,7 @@ def load_pack(path: Path) -> PackedCast:
     if not path.is_file():
         raise InputError(f"the cast {path} does not exist: make it with `mien data pack`")
     try:
-        with safe_open(path, "np") as file:
+        with utf8_path(path) as found, safe_open(found, "np") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise InputError(f"{path} is no packed cast: make one with `mien data pack`")

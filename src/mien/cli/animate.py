@@ -79,7 +79,7 @@ class MotionFlags:
         ),
     ] = None
     reader: Annotated[
-        str, typer.Option(help="What reads the faces: auto, nano or mediapipe.", rich_help_panel=_MOTION)
+        str, typer.Option(help="What reads the faces: auto, mesh or nano.", rich_help_panel=_MOTION)
     ] = "auto"
     reader_model: Annotated[
         Path | None, typer.Option(help="The reader's weights, if not its own.", rich_help_panel=_MOTION)

@@ -6,6 +6,8 @@ one sentence; 130 interrupted.
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from mien.cli.provenance import provenance
 from mien.cli.serve import serve
 from mien.cli.train import train
 from mien.errors import MienError
+from mien.media.files import readable_name
 from mien.version import __version__
 
 
@@ -47,6 +50,7 @@ class OneSentenceGroup(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run the command line `args`; leaves by SystemExit unless standalone_mode is off."""
+        _write_any_name()
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except KeyboardInterrupt:
@@ -72,12 +76,31 @@ def describe(error: Exception) -> tuple[int, str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return readable_name(" ".join(text.split()))
+
+
+def _write_any_name() -> None:
+    """Let what is printed hold any name a disk may give: its bytes on stdout, for scripts; an escape on stderr."""
+    codecs.register_error("mien.name", _encoded_name)
+    for stream, errors in ((sys.stdout, "mien.name"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def _encoded_name(error: UnicodeError) -> tuple[bytes, int]:
+    """An error handler of codecs: the byte that Python holds as a lone surrogate, or an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    parts = (
+        bytes([ord(one) - 0xDC00]) if "\udc80" <= one <= "\udcff" else one.encode("ascii", "backslashreplace")
+        for one in error.object[error.start : error.end]
+    )
+    return b"".join(parts), error.end
 
 
 def _log(error: Exception) -> Path:
     handle, name = tempfile.mkstemp(prefix="mien-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(f"mien {__version__}, Python {sys.version}\n{sys.argv}\n\n")
         file.writelines(traceback.format_exception(error))
     return Path(name)

@@ -44,10 +44,12 @@ def tell(report: BatchReport, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from mien.media.files import readable_name
+
     if report.failures is not None:
         table = Table("output", "reason", title=f"failed, see {report.failures}")
         for name, reason in sorted(report.outcome.failed.items()):
-            table.add_row(name, reason)
+            table.add_row(readable_name(name), readable_name(reason))
         Console(stderr=True, markup=False).print(table)
     typer.echo(f"{report.outcome.summary('results')}: {out}")
     if report.failures is not None:

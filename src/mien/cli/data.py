@@ -34,7 +34,6 @@ def avatar(
     photos: Annotated[Path, typer.Argument(help="A photograph or a painting of one face, or a folder of them.")],
     out: Annotated[Path, typer.Argument(help="The folder for the avatars.")],
     head: Head = None,
-    detector: Annotated[Path | None, typer.Option(help="MediaPipe's face_landmarker.task.")] = None,
     mark: Annotated[bool, typer.Option("--artflow-mark", help="Paint over artflow.ai's mark.")] = False,
     limit: Annotated[int | None, typer.Option(help="Take so many pictures at most.", min=1)] = None,
     workers: Workers = 1,
@@ -43,7 +42,7 @@ def avatar(
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.avatars import CastOptions, make_cast
 
-    options = CastOptions(photos, out, head, detector, mark, limit, workers)
+    options = CastOptions(photos, out, head, mark, limit, workers)
     with TerminalProgress() as progress:
         outcome = make_cast(options, progress)
     _tell(outcome, "avatars", out)
@@ -54,7 +53,7 @@ def motion(
     clips: Annotated[Path, typer.Argument(help="A video of one face, or a folder of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The motion library, .safetensors.")],
     head: Head = None,
-    reader: Annotated[str, typer.Option(help="Who reads the faces: mediapipe, nano or auto.")] = "auto",
+    reader: Annotated[str, typer.Option(help="Who reads the faces: auto, mesh or nano.")] = "auto",
     limit: Annotated[int | None, typer.Option(help="Read so many frames of a clip at most.", min=1)] = None,
 ) -> None:
     """Measure head poses and expressions in clips: numbers only, no picture is kept."""
@@ -135,7 +134,7 @@ def prepare(
     videos: Annotated[Path, typer.Argument(help="A video, or a folder of videos, of people who talk.")],
     out: Annotated[Path, typer.Argument(help="The folder for the clips.")],
     side: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side of the clips.")] = 512,
-    reader: Annotated[str, typer.Option(help="Who reads the faces: mediapipe, nano or auto.")] = "auto",
+    reader: Annotated[str, typer.Option(help="Who reads the faces: auto, mesh or nano.")] = "auto",
     workers: Workers = _CORES,
     ray: Annotated[
         bool, typer.Option("--ray", help="Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")
@@ -163,7 +162,6 @@ def look(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; else FOLDER/look.")] = None,
     responses: Annotated[int, typer.Option(min=0, help="Avatars that are rendered and read again; 0: none.")] = 40,
     head: Head = None,
-    detector: Annotated[Path | None, typer.Option(help="MediaPipe's face_landmarker.task.")] = None,
 ) -> None:
     """Draw contact sheets and write a page of statistics."""
     from mien.cli.progress import TerminalProgress
@@ -171,7 +169,7 @@ def look(
     from mien.jobs.data.look import look as make_sheets
 
     with TerminalProgress() as progress:
-        written = make_sheets(folder, output, ReportOptions(responses, head, detector), progress)
+        written = make_sheets(folder, output, ReportOptions(responses, head), progress)
     for path in written:
         typer.echo(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,7 +95,7 @@ class ResultFlags:
     """Which face is read by what, and how the result is written."""
 
     face: Annotated[int | None, typer.Option(help="Which face of the portrait: 0 is the largest.")] = None
-    reader: Annotated[str, typer.Option(help="What reads the faces: auto, nano or mediapipe.")] = "auto"
+    reader: Annotated[str, typer.Option(help="What reads the faces: auto, mesh or nano.")] = "auto"
     paste_back: Annotated[bool, typer.Option(help="Put the result back into the whole portrait.")] = True
     watermark: Annotated[bool, typer.Option(help="Mark the picture invisibly as synthetic.")] = True
 
@@ -125,12 +126,19 @@ def _run(system: str, change: FaceChange, **more: Any) -> AnimateReport:
         from mien.jobs.edit import edit_options
 
         options = edit_options(change=change, **more)
-        with TerminalProgress() as progress:
-            return job(options, progress)
+        return _told(lambda progress: job(options, progress))
     if system != "x":
         raise InputError(f"--system is {system!r}, but it must be one of x, dex")
     from mien.animation.image_edit import edit_still, still_options
 
     still = still_options(change=change, **more)
+    return _told(lambda progress: edit_still(still, progress))
+
+
+def _told(job: Callable[[TerminalProgress], AnimateReport]) -> AnimateReport:
+    """Run a job with progress on the terminal; what it warns of stands below."""
     with TerminalProgress() as progress:
-        return edit_still(still, progress)
+        report = job(progress)
+        for warning in report.warnings:
+            progress.note(warning)
+    return report

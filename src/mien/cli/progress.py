@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from mien.media.files import readable_name
+
 
 class TerminalProgress:
     """A `mien.jobs.run.progress.Progress` and a context manager.
@@ -32,7 +34,7 @@ class TerminalProgress:
         self._bars.stop()
         if error is None:  # after an error there is one sentence to read, and it is not one of these
             for text in self._notes:
-                sys.stderr.write(f"mien: {text}\n")
+                sys.stderr.write(f"mien: {readable_name(text)}\n")
 
     def stage(self, title: str, total: float | None) -> None:
         """See `Progress.stage`."""

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mien.errors import InputError
-from mien.media.files import readable_file, whole_file
+from mien.media.files import json_bytes, readable_file, whole_file
 
 FORMAT = "mien-benchmark/1"
 PROTOCOLS = ("self", "cross", "disentangled")
@@ -90,7 +90,7 @@ def read_benchmark(path: Path) -> Benchmark:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no JSON file ({error}): make one with mien evaluate build") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is no benchmark: its \"format\" must be {FORMAT}; make one with mien evaluate build")
+        raise InputError(f'{path} is no benchmark: its "format" must be {FORMAT}; make one with mien evaluate build')
     listed = content.get("pairs")
     if not isinstance(listed, list) or not listed:
         raise InputError(f"{path} lists no pairs: make it again with mien evaluate build")
@@ -121,7 +121,7 @@ def write_benchmark(path: Path, benchmark: Benchmark) -> Path:
         "pairs": [pair_content(pair, folder) for pair in benchmark.pairs],
     }
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(json_bytes(content, indent=1))
     return path
 
 

@@ -18,7 +18,7 @@ from mien.evaluation.registry import METRICS
 from mien.evaluation.runs import ClipRecord, Run
 from mien.evaluation.statistics import LEVEL, RESAMPLES, Figure
 from mien.evaluation.tables import ARROWS, Column, Table, cell_text
-from mien.media.files import whole_file
+from mien.media.files import readable_name, whole_file
 
 _LINES = ("identity_arcface", "identity_sface", "identity_retail", "aed", "pose", "l1", "lpips", "gaze")
 _WORST = ("l1", "lpips", "identity_arcface", "identity_sface", "identity_retail", "aed", "pose")
@@ -72,7 +72,7 @@ def write_page(path: Path, tables: Sequence[Table], runs: Sequence[Run]) -> Path
         "</body></html>\n",
     ]
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
+        temporary.write_text(readable_name("\n".join(parts)), encoding="utf-8")
     return path
 
 

@@ -66,20 +66,20 @@ _ALL = (
     Metric(
         "eyes_lpips", "LPIPS eyes", "LPIPS of the two eye patches (a quarter of the side each)",
         "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "truth",
-        ("torchmetrics", "alexnet", "mediapipe")
+        ("torchmetrics", "alexnet")
     ),
     Metric(
         "mouth_lpips", "LPIPS mouth", "LPIPS of the mouth patch (a quarter of the side)",
         "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "truth",
-        ("torchmetrics", "alexnet", "mediapipe")
+        ("torchmetrics", "alexnet")
     ),
     Metric(
         "eyes_l1", "L1 eyes", "L1 of the two eye patches", "patches and L1 of X-Portrait, Section 3.3", "lower",
-        (0, 1), "", "frame", "truth", ("mediapipe",)
+        (0, 1), "", "frame", "truth", ()
     ),
     Metric(
         "mouth_l1", "L1 mouth", "L1 of the mouth patch", "patches and L1 of X-Portrait, Section 3.3", "lower", (0, 1),
-        "", "frame", "truth", ("mediapipe",)
+        "", "frame", "truth", ()
     ),
     Metric(
         "tlp", "tLP", "|LPIPS of neighbouring frames, result - truth|",
@@ -121,57 +121,57 @@ _ALL = (
     Metric(
         "sharpness", "sharpness", "Laplacian variance of the face at 256 px, result over source",
         "Pech-Pacheco et al. 2000, on the landmarks' bounding box", "one", (0, None), "", "frame", "source",
-        ("mediapipe",)
+        ()
     ),
     Metric(
         "aed", "AED", "expression: mean absolute difference of the 52 ARKit blendshapes",
-        f"{_X} (there by ARKit); AED of {_DEX}", "lower", (0, 1), "", "frame", "driver", ("mediapipe",), 4
+        f"{_X} (there by ARKit); AED of {_DEX}", "lower", (0, 1), "", "frame", "driver", (), 4
     ),
     Metric(
         "blendshapes", "blendshapes", "AED against the truth instead of the driver", _X, "lower", (0, 1), "", "frame",
-        "truth", ("mediapipe",), 4
+        "truth", (), 4
     ),
     Metric(
         "landmarks", "landmarks", "mean distance of the 68 landmarks, outer eye corners' distance of the truth = 100 %",
         "normalised mean error of iBUG 300-W (Sagonas et al. 2013)", "lower", (0, None), "%", "frame", "truth",
-        ("mediapipe",), 2
+        (), 2
     ),
     Metric(
         "apd", "APD", "pose: (rotation, radians + |translation|_1 + |log scale|) / 3",
         "our definition; the DeX-Portrait paper does not state its own", "lower", (0, None), "",
-        "frame", "driver", ("mediapipe",)
+        "frame", "driver", ()
     ),
     Metric(
         "pose", "pose", "head pose: mean absolute difference of yaw, pitch and roll", f"{_X} (there by ARKit)",
-        "lower", (0, 180), "degrees", "frame", "driver", ("mediapipe",), 2
+        "lower", (0, 180), "degrees", "frame", "driver", (), 2
     ),
     Metric(
         "gaze", "gaze", "distance of gaze directions, in eyeLook blendshapes, mean of both eyes, open ones only",
         "blendshapes of ARKit, by MediaPipe, which gives no angle", "lower", (0, 2.83), "", "frame", "driver",
-        ("mediapipe",)
+        ()
     ),
     Metric(
         "pose_correlation", "pose corr.",
         "Pearson correlation of yaw, pitch and roll with the driver's, where those move", "our definition",
-        "higher", (-1, 1), "", "clip", "driver", ("mediapipe",)
+        "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
         "expression_correlation", "expr. corr.",
         "Pearson correlation of the blendshapes with the driver's, where those move", "our definition",
-        "higher", (-1, 1), "", "clip", "driver", ("mediapipe",)
+        "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
         "motion", "motion", "how much head and face move, result over driver: 0 is a still picture",
         "standard deviation over time of angles and blendshapes, averaged", "one", (0, None), "", "clip", "driver",
-        ("mediapipe",)
+        ()
     ),
     Metric(
         "jitter", "jitter", "second differences of landmarks in face widths, result over driver",
-        "our definition, on 68 landmarks", "one", (0, None), "", "clip", "driver", ("mediapipe",)
+        "our definition, on 68 landmarks", "one", (0, None), "", "clip", "driver", ()
     ),
     Metric(
         "found", "found", "part of the frames in which a face is found", "our definition", "higher", (0, 1),
-        "", "frame", "none", ("mediapipe",)
+        "", "frame", "none", ()
     ),
 )
 # fmt: on

@@ -27,7 +27,7 @@ from mien.evaluation.registry import METRICS
 from mien.evaluation.scoring import NO_TRUTH, ClipScore
 from mien.evaluation.statistics import Figure, Kind, clip_figure, set_figure
 from mien.media import write_image
-from mien.media.files import whole_file
+from mien.media.files import json_bytes, whole_file
 
 FORMAT = "mien-run/1"
 _DIGITS = 7  # of numbers in files: libraries differ in the last bits
@@ -207,4 +207,4 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(json_bytes(content, indent=1))

@@ -20,8 +20,8 @@ from mien.evaluation.registry import METRICS, chosen_metrics
 from mien.evaluation.weights import NEEDS, WeightFile, find_weights, missing
 from mien.faces import FaceReader, FaceReading
 
-REVISION = 2  # raised when a metric is computed in another way, so that kept scores are measured anew
-_PACKAGES = ("mediapipe", "torchmetrics", "pyiqa", "opencv-python-headless", "insightface")
+REVISION = 3  # raised when a metric is computed in another way, so that kept scores are measured anew
+_PACKAGES = ("torchmetrics", "pyiqa", "opencv-python-headless", "insightface")
 NO_TRUTH = "no truth exists for this pair"
 _TRUE_METRICS = {key for key, metric in METRICS.items() if metric.against == "truth"}
 Track = list[FaceReading | None]
@@ -67,14 +67,10 @@ class Scorer:
     """Measures clips; networks are loaded when first needed and kept."""
 
     def __init__(self, options: ScoreOptions, reader: FaceReader | None = None) -> None:
-        """reader: in place of MediaPipe's, for tests."""
+        """reader: in place of the mesh reader, for tests."""
         self.options = options
         self._given = reader
         self.unavailable = unavailable(options)
-        if reader is not None:
-            self.unavailable = {
-                key: why for key, why in self.unavailable.items() if METRICS[key].needs[-1] != "mediapipe"
-            }
         self.wanted = tuple(key for key in chosen_metrics(options.metrics) if key not in self.unavailable)
 
     @cached_property
@@ -111,10 +107,10 @@ class Scorer:
 
     @cached_property
     def reader(self) -> FaceReader:
-        """MediaPipe's, whatever the systems read faces with."""
-        from mien.faces.mediapipe_reader import MediaPipeReader
+        """MediaPipe's networks, whatever the systems read faces with."""
+        from mien.faces.mesh_reader import MeshReader
 
-        return self._given or MediaPipeReader(find_weights("mediapipe", self.options.weights))
+        return self._given or MeshReader()
 
     @cached_property
     def lpips(self) -> Any:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,7 +111,7 @@ class Predictions:
         path, sha = self.find(case.id), hashlib.sha256()
         for file in [path] if path.is_file() else sorted(path.iterdir()):
             if file.is_file():
-                sha.update(file.name.encode())
+                sha.update(os.fsencode(file.name))
                 sha.update(file.read_bytes())
         return sha.hexdigest()
 

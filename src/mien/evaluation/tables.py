@@ -13,7 +13,7 @@ from mien.evaluation import published
 from mien.evaluation.registry import IDENTITY, METRICS, QUALITY
 from mien.evaluation.runs import Run
 from mien.evaluation.statistics import LEVEL, Figure
-from mien.media.files import whole_file
+from mien.media.files import readable_name, whole_file
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→1"}
 
@@ -239,6 +239,6 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     for suffix, text in texts.items():
         path = folder / f"{table.layout.name}.{suffix}"
         with whole_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(readable_name(text), encoding="utf-8")
         paths.append(path)
     return paths

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mien.errors import InputError
-from mien.faces.model_file import MODEL_URL, MODEL_VARIABLE, cache_folder, cached_model
+from mien.media.cache import cache_folder
 from mien.media.files import whole_file
 
 _CHUNK = 1 << 20
@@ -112,14 +111,6 @@ NEEDS: dict[str, Package | WeightFile] = {
         how="it lies in tests/assets/face_id of Mien's source tree; or convert Open Model Zoo's OpenVINO file to ONNX",
         licence="Apache-2.0",
     ),
-    "mediapipe": WeightFile(
-        ("face_landmarker.task", "face_landmarker_v2_with_blendshapes.task"),
-        "MediaPipe's face landmarker with blendshapes",
-        MODEL_URL,
-        "",
-        4,
-        licence="Apache-2.0",
-    ),
 }
 
 
@@ -138,14 +129,7 @@ def find_weights(need: str, folders: Sequence[Path] = ()) -> Path | None:
             found = sorted(folder.rglob(pattern)) if folder.is_dir() else []
             if found:
                 return found[0]
-    return _landmarker() if need == "mediapipe" else None
-
-
-def _landmarker() -> Path | None:
-    """MediaPipe's model where `mien animate` finds it."""
-    named = os.environ.get(MODEL_VARIABLE)
-    path = Path(named).expanduser() if named else cached_model()
-    return path if path.is_file() else None
+    return None
 
 
 def missing(need: str, folders: Sequence[Path] = ()) -> str | None:
@@ -154,11 +138,6 @@ def missing(need: str, folders: Sequence[Path] = ()) -> str | None:
     if isinstance(wanted, Package):
         why = _unusable(wanted.module)
         return None if why is None else f"needs {need}{why}: {wanted.install}"
-    if need == "mediapipe":
-        from mien.faces.mediapipe_reader import mediapipe_is_installed
-
-        if not mediapipe_is_installed():
-            return "needs mediapipe and the system libraries libEGL and libGLESv2: pip install 'mien[mediapipe]'"
     if find_weights(need, folders) is not None:
         return None
     got = wanted.how or f"mien evaluate weights FOLDER --only {need}, or download {wanted.url}, and give --weights"

@@ -76,7 +76,9 @@ class FaceReading:
     box: [4] left, top, right, bottom of the landmarks, pixels. landmarks: [68, 2] float32, pixels, in iBUG order.
     pose: see `HeadPose`. expression: [52] in [0, 1], named by EXPRESSION_NAMES. confidence: in [0, 1]; 0 marks a
     reading that was not seen but held or interpolated. pupils: [2, 2] float32, pixels, the eye of landmarks 36 to 41
-    first; None from a reader that does not see them.
+    first; None from a reader that does not see them. mesh: [478, 3] float32, MediaPipe's face mesh with irises: x and
+    y in pixels, z in the same unit, > 0 away from the camera, 0 about the head's middle; None from a reader without it.
+    tongue: in [0, 1], that the tongue is out; None from a reader that does not tell.
     """
 
     box: np.ndarray
@@ -85,16 +87,22 @@ class FaceReading:
     expression: np.ndarray
     confidence: float
     pupils: np.ndarray | None = None
+    mesh: np.ndarray | None = None
+    tongue: float | None = None
 
     def interpolate(self, other: FaceReading, weight: float) -> FaceReading:
         """From this reading (weight 0) to `other` (weight 1); its confidence is 0, as nobody saw it."""
         landmarks = ((1 - weight) * self.landmarks + weight * other.landmarks).astype(np.float32)
         expression = ((1 - weight) * self.expression + weight * other.expression).astype(np.float32)
         pose = self.pose.interpolate(other.pose, weight)
-        pupils = None
-        if self.pupils is not None and other.pupils is not None:
-            pupils = ((1 - weight) * self.pupils + weight * other.pupils).astype(np.float32)
-        return FaceReading(landmark_bounds(landmarks), landmarks, pose, expression, 0.0, pupils)
+        pupils, mesh = _between(self.pupils, other.pupils, weight), _between(self.mesh, other.mesh, weight)
+        tongue = self.tongue if weight < 0.5 else other.tongue
+        return FaceReading(landmark_bounds(landmarks), landmarks, pose, expression, 0.0, pupils, mesh, tongue)
+
+
+def _between(own: np.ndarray | None, other: np.ndarray | None, weight: float) -> np.ndarray | None:
+    """What only some readers see: interpolated where both readings have it."""
+    return None if own is None or other is None else ((1 - weight) * own + weight * other).astype(np.float32)
 
 
 class FaceReader(Protocol):
@@ -147,15 +155,17 @@ def read_portrait(reader: FaceReader, image: np.ndarray, name: str, face: int | 
 
     face: which one, counted from 0 with the largest first; None: the most prominent.
     """
+    nothing = InputError(
+        f"no face was found in {name}: use a picture in which both eyes and the mouth can be seen, or crop it closer"
+    )
     if face is None:
         reading = reader.read(image)
         if reading is None:
-            raise InputError(
-                f"no face was found in {name}: use a picture in which both eyes and the mouth can be seen,"
-                " or crop it closer"
-            )
+            raise nothing
         return reading
     faces = reader.read_all(image)
+    if not faces:
+        raise nothing
     if not 0 <= face < len(faces):
         raise InputError(
             f"face {face} was asked for, but {name} shows {len(faces)} (they count from 0, the largest first)"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +19,7 @@ import torch
 from mien.animation.driving import DriverTrack, control_frames, open_driver, place_driver, read_faces
 from mien.animation.motion_transfer import MotionControl, check_control, driven_keypoints, portrait_keypoints
 from mien.animation.multi_face import begun, composed, find_people, shared_reach
-from mien.animation.source import Portrait, find_portrait, read_portrait_image
+from mien.animation.source import Portrait, find_portrait, portrait_notes, read_portrait_image
 from mien.animation.source_video import SourceVideo, first_portrait, open_source
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackedFace, TrackReport, load_face_reader
@@ -132,6 +131,7 @@ def _prepare(
     clip = open_driver(options)
     output = resolve_output(options, clip.info.kind == "image")
     source, clip, notes = open_source(options, clip)
+    notes += portrait_notes(options.portraits)
     images = [] if source else [read_portrait_image(path) for path in options.portraits]
     start = None if options.start_from is None else open_clip(options.start_from)
     if reader is None:
@@ -228,7 +228,7 @@ def _write_video(job: _Job, progress: Progress) -> AnimateReport:
         track = _track(job, job.portrait, *read_faces(job.clip, job.reader, progress))
         # a damaged clip may give fewer frames than its index promises
         job = replace(job, frames=len(track.faces))
-        times = _times(job.clip)
+        writer.timestamps, times = job.clip.info.variable_rate, _times(job.clip)
         side_by_side = None
         drivers = iter(job.clip)
         for frame in _frames(job, track, progress):
@@ -324,9 +324,9 @@ def _squares(
     return resumed(kept, squares)
 
 
-def _times(clip: Clip) -> Iterator[Fraction | None]:
-    """The frames' own times where they are uneven; None where the rate says it all."""
-    return (clip.start + time for _, time in clip.timed()) if clip.info.variable_rate else repeat(None)
+def _times(clip: Clip) -> Iterator[Fraction]:
+    """The frames' times on the clock of the file, once the clip was read: damage and lost frames leave gaps."""
+    return (clip.start + moment for moment in clip.moments())
 
 
 def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:

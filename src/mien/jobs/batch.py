@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError, MienError
+from mien.errors import InputError, MienError, OutputError
 from mien.jobs.models import load_pipeline
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.job_table import Job, column_names, make_jobs, read_jobs
 from mien.jobs.run.output_lock import tidy
-from mien.jobs.run.outputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mien.jobs.run.outputs import checked_place
 from mien.jobs.run.progress import Progress, Silent
 from mien.jobs.run.request_digest import is_finished, request_digest
 from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.jobs.systems import job_of
-from mien.media.files import remove_quietly, unreadable, unwritable, whole_file
+from mien.media.files import missing, readable_name, remove_quietly, unreadable, unwritable, whole_file
+from mien.media.kind import Kind, files_of_kind
 
 FAILURES = "failures.csv"
 
@@ -75,8 +76,8 @@ def batch_jobs(options: BatchOptions) -> list[Job]:
     if options.jobs is not None:
         return read_jobs(options.jobs, options.out, options.common)
     assert options.portraits is not None and options.drivers is not None  # as BatchOptions has it
-    pictures = _files(options.portraits, IMAGE_SUFFIXES, "portraits")
-    drivers = _files(options.drivers, (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES), "drivers")
+    pictures = _files(options.portraits, ("image", "animation"), "portraits", "pictures")
+    drivers = _files(options.drivers, ("image", "animation", "video"), "drivers", "videos or pictures")
     rows = [
         (f"{picture.name} by {driver.name}", {"portrait": [str(picture.absolute())], "driver": str(driver.absolute())})
         for picture in pictures
@@ -90,6 +91,8 @@ def run_batch(options: BatchOptions, progress: Progress) -> BatchReport:
 
     Raises InputError for a table that cannot be used, MienError if the work cannot go on.
     """
+    if checked_place(options.out).is_file():
+        raise OutputError(f"{options.out} is a file, but the results go into a folder: choose another name")
     jobs = batch_jobs(options)
     outcome = Outcome()
     todo: dict[str, Job] = {}
@@ -137,19 +140,18 @@ def _loaded(options: AnimateOptions) -> dict[str, Any]:
     return {"pipe": _PIPES[key]}
 
 
-def _files(place: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
-    """The files of one kind in a folder, or the one file. Raises InputError."""
+def _files(place: Path, kinds: tuple[Kind, ...], what: str, holds: str) -> list[Path]:
+    """The files of some kinds in a folder, or the one file. Raises InputError."""
     try:
         if place.is_file():
             return [place]
         if not place.is_dir():
-            raise InputError(f"--{what} {place} does not exist: give a file, or a folder of {what}")
-        inside = [p for p in place.iterdir() if not p.name.startswith(".")]
-        found = sorted(p for p in inside if p.suffix.lower() in suffixes and p.is_file())
+            raise InputError(f"--{what}: {missing(place, f'file or a folder of {what}')}")
+        found = files_of_kind(place, kinds)
     except OSError as error:
         raise unreadable(place, error) from error
     if not found:
-        raise InputError(f"--{what} {place} holds none: put files that end in {', '.join(suffixes)} there")
+        raise InputError(f"--{what} {place} holds no {holds}: put some there, or name another folder")
     return found
 
 
@@ -164,5 +166,6 @@ def _write_failures(path: Path, outcome: Outcome, jobs: dict[str, Job]) -> Path 
         for name, reason in sorted(outcome.failed.items()):
             job = jobs[name]
             portraits = ";".join(map(str, job.options.portraits))
-            lines.writerow([job.place, portraits, job.options.driver, name, reason])
+            cells = [job.place, portraits, job.options.driver, name, reason]
+            lines.writerow([readable_name(cell) for cell in cells])
     return path

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mien.errors import InputError
 from mien.jobs.options import AnimateOptions
+from mien.jobs.run.outputs import checked_place
 
 FOLDER = Path(__file__).resolve().parent.parent / "demo"
 
@@ -16,6 +17,5 @@ def demo_options(output: Path) -> AnimateOptions:
     for path in (portrait, driver):
         if not path.is_file():
             raise InputError(f"{path} is missing: this installation of mien is incomplete, install it again")
-    return AnimateOptions(
-        portraits=(portrait,), driver=driver, output=output / "demo.mp4", preview=True, reader="nano", device="cpu"
-    )
+    checked_place(output)
+    return AnimateOptions(portraits=(portrait,), driver=driver, output=output / "demo.mp4", preview=True, device="cpu")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mien.animation.driving import open_driver
-from mien.animation.source import Portrait, find_portrait, read_portrait_image
+from mien.animation.source import Portrait, find_portrait, portrait_notes, read_portrait_image
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.jobs.animate import resolve_options
@@ -31,7 +31,7 @@ from mien.jobs.run.progress import Progress, Silent, TimedProgress
 from mien.jobs.run.provenance import Provenance, write_signed_image
 from mien.jobs.run.record import write_record
 from mien.jobs.run.request_digest import request_digest
-from mien.media import Clip, ClipInfo, VideoWriter
+from mien.media import Clip, ClipInfo, VideoWriter, evened
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import brought_within_reach, nearest_pose
 from mien.motion.motion_limits import Reach
@@ -136,6 +136,11 @@ class _Job:
         return self.sources[self.options.driver]
 
     @property
+    def info(self) -> ClipInfo:
+        """What is known of the main driver by now: reading a clip makes it certain."""
+        return self.main.info if self.main.clip is None else self.main.clip.info
+
+    @property
     def size(self) -> tuple[int, int]:
         return self.portrait.size if self.options.paste_back else (self.pipe.image_size,) * 2
 
@@ -181,7 +186,7 @@ def animate_dex(
         load = _load if pipe is None else None
         report = within_means(write, job.options, job.pipe, load=load, note=job.told.append)
     report = replace(report, shares=timed.shares(), warnings=(*report.warnings, *job.told))
-    return replace(report, record=write_record(report, job.main.info, job.provenance.options))
+    return replace(report, record=write_record(report, job.info, job.provenance.options))
 
 
 def _prepare(
@@ -194,6 +199,8 @@ def _prepare(
     progress.stage("Loading", None)
     paths = list(dict.fromkeys(p for p in (options.pose_from, options.expression_from) if p is not None))
     clips = {path: open_driver(replace(options, driver=path)) for path in paths if not is_template(path)}
+    if len(paths) > 1:  # frames of two drivers are matched by their numbers
+        clips = {path: evened(clip) for path, clip in clips.items()}
     images = [read_portrait_image(path) for path in options.portraits]
     if options.preview and options.driver not in clips:
         raise InputError(f"--preview shows the driver, but {options.driver} holds motion only: leave it out")
@@ -215,7 +222,8 @@ def _prepare(
         for index, (path, image) in enumerate(zip(options.portraits, images, strict=True))
     ]
     provenance = Provenance.of(options, request_digest(options))
-    return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources, provenance)
+    told = list(portrait_notes(options.portraits))
+    return _Job(resolve_options(options, pipe, reader), output, portraits, reader, pipe, sources, provenance, told)
 
 
 def _load(options: DexOptions) -> DeXPortraitPipeline:
@@ -360,14 +368,12 @@ def _frames(job: _Job, driving: _Driving, progress: Progress) -> Iterator[np.nda
 
 
 def _times(clip: Clip | None) -> Iterator[Fraction | None]:
-    """The frames' own times where they are uneven; None where the rate says it all."""
-    if clip is None or not clip.info.variable_rate:
-        return repeat(None)
-    return (clip.start + time for _, time in clip.timed())
+    """The frames' times on the clock of the file, once the clip was read; None for motion that has only a rate."""
+    return repeat(None) if clip is None else (clip.start + moment for moment in clip.moments())
 
 
 def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
-    info = job.main.info
+    info = job.info
     return VideoWriter(
         path,
         rate=info.rate,

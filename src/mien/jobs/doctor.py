@@ -60,7 +60,6 @@ def _devices() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
-    from mien.faces.model_file import MODEL_VARIABLE, cached_model, find_model
     from mien.weights import FOLDERS, bundled
 
     found = []
@@ -70,20 +69,13 @@ def _weights() -> list[Finding]:
             found.append(Finding(f"bundled {name}", f"{folder} ({_megabytes(folder):.1f} MB)"))
         except MienError as error:
             found.append(Finding(f"bundled {name}", "missing", str(error)))
-    try:
-        model = find_model()
-    except MienError as error:
-        found.append(Finding("mediapipe model", "unusable", str(error)))
-    else:
-        mend = f"fetched into {cached_model()} on first use, or name a file by {MODEL_VARIABLE}"
-        found.append(Finding("mediapipe model", str(model)) if model else Finding("mediapipe model", "not here", mend))
     mend = "mien convert x-portrait CHECKPOINT.th FOLDER makes it of the published checkpoint; see docs/weights.md"
     found.append(Finding("full-size model", "given by --model FOLDER or --model OWNER/NAME", mend))
     return found
 
 
 def _extras() -> list[Finding]:
-    wanted = {"mediapipe": "mediapipe", "web": "gradio", "train": "accelerate", "eval": "onnxruntime", "scale": "peft"}
+    wanted = {"web": "gradio", "train": "accelerate", "eval": "onnxruntime", "scale": "peft"}
     found = []
     for extra, module in wanted.items():
         if importlib.util.find_spec(module) is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mien.animation.face_edit import FaceChange, HeadMove
-from mien.animation.source import find_portrait, read_portrait_image
+from mien.animation.source import find_portrait, picture_info, portrait_notes, read_portrait_image
 from mien.errors import InputError
 from mien.faces import FaceReader, load_face_reader
 from mien.jobs.animate import resolve_options
@@ -98,8 +98,9 @@ def edit(
     (frame,) = finished_frames([square], portrait, options.paste_back)
     write_signed_image(output, frame, Provenance.of(options, request), options.watermark)
     size = (frame.shape[1], frame.shape[0])
-    report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares())
-    return replace(report, record=write_record(report, open_clip(options.portraits[0]).info, request))
+    notes = portrait_notes(options.portraits)
+    report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares(), warnings=notes)
+    return replace(report, record=write_record(report, picture_info(options.portraits[0], image), request))
 
 
 def turned_pose(own: Motion, options: EditOptions) -> Motion:

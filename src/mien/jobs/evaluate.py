@@ -34,7 +34,7 @@ from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.version import __version__
 
 PACKAGES = (
-    *("torch", "diffusers", "numpy", "av", "opencv-python-headless", "mediapipe"),
+    *("torch", "diffusers", "numpy", "av", "opencv-python-headless"),
     *("torchmetrics", "pyiqa", "insightface"),
 )
 _PARTS = ("", "answers", "scores", "features", "looks")

@@ -24,9 +24,10 @@ from mien.faces import FaceReader, TrackReport, load_face_reader
 from mien.geometry import driver_crop
 from mien.jobs.models import load_dex_pipeline
 from mien.jobs.options import checked_rate, parse_rate
+from mien.jobs.run.outputs import checked_place
 from mien.jobs.run.progress import Progress, Silent
-from mien.media import Clip, ClipInfo, open_clip
-from mien.media.files import readable_file, whole_file
+from mien.media import Clip, ClipInfo, evened, open_clip
+from mien.media.files import readable_file, readable_name, utf8_path, whole_file
 from mien.models.dex_portrait import Motion
 from mien.models.dex_portrait.driving import steadied
 from mien.models.dex_portrait.pose import CODE
@@ -95,7 +96,7 @@ def extract_motion(
     output = _output(options)
     with ExitStack() as stack:
         progress.stage("Loading", None)
-        clip = open_clip(options.clip, fps=options.fps)
+        clip = evened(open_clip(options.clip, fps=options.fps))  # a template knows frames by number
         if pipe is None:
             pipe = load_dex_pipeline(options.model, options.device, options.dtype)
         if reader is None:
@@ -149,7 +150,7 @@ def is_template(path: Path) -> bool:
     if path.suffix.lower() != _SUFFIX or not path.is_file():
         return False
     try:
-        with safe_open(path, "pt") as file:
+        with utf8_path(path) as found, safe_open(found, "pt") as file:
             return (file.metadata() or {}).get("format") == FORMAT
     except (SafetensorError, OSError):
         return False
@@ -163,7 +164,7 @@ def save_template(template: MotionTemplate, source: str) -> None:
         "version": str(VERSION),
         "encoder": template.encoder,
         "rate": str(template.rate),
-        "source": source,
+        "source": readable_name(source),
         "mien": __version__,
     }
     with whole_file(template.path) as temporary:
@@ -177,7 +178,7 @@ def load_template(path: Path, encoder: str, width: int) -> MotionTemplate:
     """
     readable_file(path, "motion template")
     try:
-        with safe_open(path, "pt") as file:
+        with utf8_path(path) as found, safe_open(found, "pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
         template = MotionTemplate(
@@ -203,7 +204,7 @@ def load_template(path: Path, encoder: str, width: int) -> MotionTemplate:
 
 
 def _output(options: MotionOptions) -> Path:
-    output = options.output
+    output = checked_place(options.output)
     if output.is_dir():
         output = output / f"{options.clip.stem}{_SUFFIX}"
     if output.suffix.lower() != _SUFFIX:

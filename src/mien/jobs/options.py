@@ -31,7 +31,7 @@ class AnimateOptions:
     it, a .safetensors file, for models that were not made for few steps.
     best_frame: the driver's frame that is most like the portrait, counted from 0, or "auto". face: which face of the
     portrait, the largest is 0, or "all". start_from: a video of another reenactment to start the denoising from.
-    align: lay the driver's face over the portrait's. reader: "auto", "nano" or "mediapipe", reader_model: its file.
+    align: lay the driver's face over the portrait's. reader: "auto", "mesh" or "nano", reader_model: its folder.
     eyes_gain, mouth_gain, brows_gain, head_gain: how much of the driver's motion is taken over in each region, 1 as it
     is, 0 not at all, up to 4. relative: the portrait moves from its own pose and expression on, as the driver's changes
     since its best frame say; else it takes on the driver's. smooth: strength of the one-euro filter over time, 0 (off)

@@ -5,7 +5,7 @@ Readers give uint8 RGB arrays ``[height, width, 3]``, upright; writers take them
 
 from mien.media.clip import Clip, open_clip, read_video
 from mien.media.image import read_alpha, read_image, write_image
-from mien.media.part import part_of
+from mien.media.part import evened, part_of
 from mien.media.probe import ClipInfo
 from mien.media.writer import VideoWriter, write_video
 
@@ -13,6 +13,7 @@ __all__ = [
     "Clip",
     "ClipInfo",
     "VideoWriter",
+    "evened",
     "open_clip",
     "part_of",
     "read_alpha",

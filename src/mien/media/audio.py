@@ -13,7 +13,8 @@ import numpy as np
 from av.container import OutputContainer
 
 from mien.media import probe
-from mien.media.files import IMAGE_SUFFIXES
+from mien.media.kind import kind_of
+from mien.media.sound_scan import scan_sound
 
 # What each container holds in a way that common players understand; everything else is encoded anew.
 _COPIED = {
@@ -27,6 +28,8 @@ _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 4
 # MP4 hides what comes before time 0 with an edit list, and decoders need a little run-in there (AAC: 1024 samples).
 # Matroska would instead move the whole picture to a later time.
 _RUN_IN = {"mp4": Fraction(8, 100), "mov": Fraction(8, 100)}
+
+_HOLE = Fraction(2, 100)  # seconds by which sound may lie off its stamps, which many containers round
 
 
 class Sound:
@@ -44,7 +47,7 @@ class Sound:
         self._waiting: av.Packet | None = None
         self._last_dts: int | None = None
         self._shift = Fraction(0)
-        if source.is_dir() or source.suffix.lower() in IMAGE_SUFFIXES or muxer not in _ENCODER:
+        if source.is_dir() or kind_of(source) in ("image", "animation") or muxer not in _ENCODER:
             return
         container = self._open.enter_context(probe.opened(source))
         stream = probe.sound_stream(container)
@@ -52,17 +55,15 @@ class Sound:
             self.close()
             return
         self.present = True
-        self._container, self._stream = container, stream
-        self._copied = stream.codec_context.codec.canonical_name in _COPIED[muxer]
+        self._container, self._stream, self._scan = container, stream, scan_sound(source)
+        self._copied = self._scan.one_format and stream.codec_context.codec.canonical_name in _COPIED[muxer]
         self._target = self._copy_stream() if self._copied else self._encoded_stream()
         self._packets = self._read()
 
     def begin(self, start: Fraction) -> None:
         """Let the first written frame be the one at `start` seconds on the clock of the source's `Clip.timed()`."""
         if self.present:
-            pictures = probe.moving_streams(self._container)
-            started = pictures[0].start_time if pictures else None
-            self._shift = start + (started * (pictures[0].time_base or 0) if started is not None else 0)
+            self._shift = start + self._scan.origin
 
     def feed(self, end: Fraction) -> None:
         """Write the sound that starts before `end` seconds of the output."""
@@ -90,8 +91,9 @@ class Sound:
         opus = _ENCODER[self._muxer] == "libopus"
         rate = 48000 if opus or context.sample_rate not in _AAC_RATES else context.sample_rate
         stream: Any = self._output.add_stream(_ENCODER[self._muxer], rate=rate)
-        stream.codec_context.layout = "mono" if context.channels == 1 else "stereo"
-        stream.codec_context.bit_rate = (64_000 if opus else 96_000) * (1 if context.channels == 1 else 2)
+        mono = self._scan.channels == 1
+        stream.codec_context.layout = "mono" if mono else "stereo"
+        stream.codec_context.bit_rate = (64_000 if opus else 96_000) * (1 if mono else 2)
         return stream
 
     def _read(self) -> Iterator[av.Packet]:
@@ -106,57 +108,117 @@ class Sound:
             packet.stream = self._target
             yield packet
 
-    def _source_packets(self) -> Iterator[av.Packet]:
+    def _source_packets(self) -> Iterator[tuple[av.Packet, Fraction]]:
+        """Packets, the flushing one included, and the seconds to be taken off their stamps."""
+        shifts = iter(self._scan.shifts)
+        shift = Fraction(0)
         try:
-            yield from self._container.demux(self._stream)
+            for packet in self._container.demux(self._stream):
+                if packet.size and packet.time_base is not None:
+                    shift = next(shifts, shift)
+                yield packet, self._shift - shift
         except (av.error.FFmpegError, OSError):
             self.warnings.append(f"The sound of {self._source} is damaged or cut off; the rest of it is left out.")
 
     def _copied_packets(self) -> Iterator[av.Packet]:
         run_in = _RUN_IN.get(self._muxer)
-        for packet in self._source_packets():
-            if packet.size == 0 or packet.is_corrupt or packet.time_base is None:
-                continue
-            shift = round(self._shift / packet.time_base)
+        filler = _Filler(self._stream.codec_context) if self._muxer == "mov" else None
+        end: Fraction | None = None
+        for packet, offset in self._source_packets():
             start = packet.pts if packet.pts is not None else packet.dts
-            if start is None:
+            if packet.size == 0 or packet.is_corrupt or packet.time_base is None or start is None:
                 continue
-            early = -(start - shift) * packet.time_base  # seconds before the output starts
+            shift = round(offset / packet.time_base)
+            at = (start - shift) * packet.time_base  # seconds of the output
             length = (packet.duration or 0) * packet.time_base
-            if (early > 0) if run_in is None else (early - length > run_in):
+            if (at < 0) if run_in is None else (at + length < -run_in):
                 continue
+            if end is not None and end - at > length / 2 > 0:
+                continue  # two recordings overlap where they were joined
+            if filler is not None and end is not None:
+                yield from filler.until(at, end, packet.time_base)
+            end = at + length
             packet.pts = start - shift
             packet.dts = packet.dts - shift if packet.dts is not None else None
             yield packet
 
     def _encoded_packets(self) -> Iterator[av.Packet]:
-        for packet in self._source_packets():
+        track = _Track(self._target.codec_context)
+        for packet, offset in self._source_packets():
             try:
                 frames: list[Any] = packet.decode()
             except (av.error.FFmpegError, OSError):
                 continue
             for frame in frames:
-                if frame.pts is None or not frame.time_base:
-                    continue
-                early = self._shift - frame.pts * frame.time_base  # seconds before the output starts
-                skipped = max(0, round(early * frame.sample_rate))
-                if skipped >= frame.samples:
-                    continue
-                pts = 0 if skipped else frame.pts - round(self._shift / frame.time_base)
-                frame = _without_start(frame, skipped)
-                frame.pts = pts
-                yield from self._target.encode(frame)
+                at = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base - offset
+                for block in track.placed(frame, at):
+                    yield from self._target.encode(block)
         yield from self._target.encode(None)
 
 
-def _without_start(frame: Any, samples: int) -> Any:
-    """An audio frame less its first samples."""
-    if samples == 0:
-        return frame
-    values = frame.to_ndarray()  # [channels, samples], or [1, samples * channels] where channels alternate
-    each = 1 if frame.format.is_planar else len(frame.layout.channels)
-    rest = av.AudioFrame.from_ndarray(
-        np.ascontiguousarray(values[:, samples * each :]), format=frame.format.name, layout=frame.layout.name
-    )
-    rest.sample_rate, rest.time_base = frame.sample_rate, frame.time_base
-    return rest
+class _Filler:
+    """Silence for the holes of uncompressed sound: MOV has no place for the times of its samples."""
+
+    def __init__(self, context: Any) -> None:
+        self._rate = context.sample_rate
+        signed = context.codec.canonical_name in ("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be")
+        self._bytes = context.channels * (3 if "24" in context.codec.canonical_name else 2) if signed else 0
+
+    def until(self, at: Fraction, end: Fraction, step: Fraction) -> Iterator[av.Packet]:
+        """A packet from `end` up to `at`, in seconds, with stamps in ticks of `step`, if that is a hole."""
+        if not self._bytes or at - end < _HOLE:
+            return
+        while end < at:
+            length = min(at - end, Fraction(1))
+            packet = av.Packet(bytes(self._bytes * round(length * self._rate)))
+            packet.time_base = step
+            packet.pts = packet.dts = round(end / step)
+            packet.duration = round(length / step)
+            yield packet
+            end += length
+
+
+class _Track:
+    """Sound of any format laid sample by sample on the output's clock, from 0 on: silence in holes, overlaps cut."""
+
+    def __init__(self, context: Any) -> None:
+        self._rate, self._layout = context.sample_rate, context.layout.name
+        self._channels = len(context.layout.channels)
+        self._resampler: Any = None
+        self._format: tuple[Any, ...] = ()
+        self._position = 0  # samples given
+        self._begun = False
+
+    def placed(self, frame: Any, at: Fraction | None) -> Iterator[Any]:
+        """Frames for the encoder from one that begins at `at` seconds; None: right after the one before."""
+        found = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if found != self._format:
+            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            self._format = found
+        frame.pts = None
+        pieces = [piece.to_ndarray() for piece in self._resampler.resample(frame)]
+        if not pieces:
+            return
+        samples = np.concatenate(pieces, axis=1)
+        hole = 0 if at is None else round(at * self._rate) - self._position
+        if not self._begun or abs(hole) > _HOLE * self._rate:
+            if hole < 0:
+                samples = samples[:, -hole:]
+            for length in _lengths(max(0, hole), self._rate):
+                yield self._block(np.zeros((self._channels, length), np.float32))
+        self._begun = self._begun or samples.shape[1] > 0
+        if samples.shape[1]:
+            yield self._block(samples)
+
+    def _block(self, samples: np.ndarray) -> Any:
+        block = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=self._layout)
+        block.sample_rate, block.time_base, block.pts = self._rate, Fraction(1, self._rate), self._position
+        self._position += samples.shape[1]
+        return block
+
+
+def _lengths(total: int, most: int) -> Iterator[int]:
+    """Pieces of at most `most` that add up to `total`."""
+    while total > 0:
+        yield min(total, most)
+        total -= most

@@ -15,9 +15,13 @@ from av.video.stream import VideoStream
 
 from mien.errors import InputError
 from mien.media import probe
-from mien.media.colour import ToRGB
-from mien.media.files import IMAGE_SUFFIXES, readable_file, unreadable
+from mien.media.animated import animation_frames, animation_timing
+from mien.media.clock import is_uneven, joins_of, lasting, steady
+from mien.media.colour import ToRGB, matrix_and_range
+from mien.media.files import readable_file, unreadable
+from mien.media.hdr import ColourSpace, exposed, space_of
 from mien.media.image import image_size, read_image
+from mien.media.kind import is_gif, kind_of
 from mien.media.probe import ClipInfo
 
 _STILL_RATE = Fraction(25)
@@ -28,8 +32,10 @@ class Clip:
 
     info: what the container says (see ClipInfo). warnings: sentences about frames that could not be read, filled while
     iterating; damage costs the damaged frames, not the run. start: seconds of the file at which the first frame lies,
-    later than 0 only for a part of a clip.
+    later than 0 only for a part of a clip. tick: seconds to which the container rounds times.
     """
+
+    tick = Fraction(1, 1000)
 
     def __init__(self, info: ClipInfo) -> None:
         self.info = info
@@ -52,15 +58,20 @@ class Clip:
         """The exact number of frames that iterating gives; decodes the clip only if its container does not tell."""
         raise NotImplementedError
 
+    def moments(self) -> list[Fraction]:
+        """The times that `timed()` gives, on the grid of the rate if they are even; certain after one reading."""
+        return [index / self.info.rate for index in range(self.count())]
+
     def _warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
 
 def open_clip(path: str | Path, *, fps: Fraction | None = None) -> Clip:
-    """Open a video (MP4, MOV, WebM, MKV, animated GIF, ...), an image, or a folder of images in natural order.
+    """Open a video (MP4, MOV, WebM, MKV, ...), an image, an animated one (GIF, WebP, PNG), or a folder of images.
 
-    fps: frames per second of an image or a folder (25 by default); a video keeps its own rate.
+    What a file is, its content says, not its name. The images of a folder are taken in natural order.
+    fps: frames per second of an image or a folder (25 by default); what moves keeps its own rate.
     Raises InputError if nothing there can be read.
     """
     path = Path(path)
@@ -74,12 +85,10 @@ def open_clip(path: str | Path, *, fps: Fraction | None = None) -> Clip:
     if is_folder:
         return _FolderClip(path, rate)
     readable_file(path, "video or image")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    kind = kind_of(path)
+    if kind == "image":
         return _ImageClip(path, rate)
-    clip = _VideoClip(path)
-    if path.suffix.lower() == ".gif" and clip.count() == 1:
-        return _ImageClip(path, rate)
-    return clip
+    return _AnimationClip(path) if kind == "animation" and not is_gif(path) else _VideoClip(path)
 
 
 def read_video(path: str | Path) -> Clip:
@@ -91,17 +100,18 @@ class _VideoClip(Clip):
     def __init__(self, path: Path) -> None:
         with probe.opened(path) as container:
             stream = probe.video_stream(container, path)
-            first = _first_frame(container, stream)
+            first = probe.first_frame(container, stream)
             if first is None:
                 raise InputError(f"{path} has no frame that can be decoded; copy it again or convert it to MP4.")
             self._stored_size = probe.square_size(stream, first)
+            self._aspect = Fraction(self._stored_size[0], first.width)
             self._turns, self._mirrored = probe.orientation(first)
             has_audio = probe.sound_stream(container) is not None
+            self._space, self._scaling = space_of(first, stream), matrix_and_range(first)
+            self._exposed: ColourSpace | None = None
         # A second opening, because the first has read ahead and not every container can go back.
         with probe.opened(path) as container:
-            stream = probe.video_stream(container, path)
-            timing = probe.timing(container, stream, path)
-            tagged = probe.tagged_duration(stream)
+            self._timing = timing = probe.timing(container, probe.video_stream(container, path), path)
         width, height = self._stored_size[::-1] if self._turns % 2 else self._stored_size
         super().__init__(
             ClipInfo(
@@ -110,113 +120,138 @@ class _VideoClip(Clip):
                 width=width,
                 height=height,
                 rate=timing.rate,
-                frames=timing.frames,
+                frames=timing.frames or None,
                 duration=timing.duration,
                 has_audio=has_audio,
                 rotation=90 * self._turns,
                 variable_rate=timing.variable,
             )
         )
-        self._count = timing.frames if timing.counted else None
-        self._promised = tagged
+        self.tick = timing.tick
+        self._times: list[Fraction] | None = None  # known after a whole pass
         self._damaged = False
 
     def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
-        to_rgb, done = ToRGB(), 0
-        with probe.opened(self.info.path) as container:
-            stream = probe.video_stream(container, self.info.path)
-            stream.thread_type = "AUTO"
-            promised, clock = stream.frames, _Clock(self.info.rate, stream.time_base or Fraction(1, 1000))
-            hidden = 0
-            for packet in self._packets(container, stream):
-                hidden += bool(packet.size and packet.is_discard)
-                for frame in self._decoded(packet):
-                    pixels = to_rgb(frame, *self._stored_size)
-                    yield probe.upright(pixels, self._turns, self._mirrored), clock.time_of(frame)
-                    done += 1
-        if done == 0:
-            raise InputError(f"{self.info.path} has no frame that can be decoded; copy it again or convert it to MP4.")
-        self._settle(done, promised - hidden, clock.last)
+        to_rgb = ToRGB(self._mapped_space())
+        for frame, time in self._frames():
+            yield probe.upright(self._fitted(frame, to_rgb), self._turns, self._mirrored), time
 
     def count(self) -> int:
-        if self._count is None:
-            with probe.opened(self.info.path) as container:
-                self._count = probe.count_packets(container, probe.video_stream(container, self.info.path))
-            if self._count is None:
-                self._count = self._count_by_decoding()
-            self.info = replace(self.info, frames=self._count, duration=self._count / self.info.rate)
-        return self._count
+        if self._times is None and not self._timing.counted:
+            for _ in self._frames():
+                pass
+        return self._timing.frames if self._times is None else len(self._times)
 
-    def _count_by_decoding(self) -> int:
+    def _mapped_space(self) -> ColourSpace | None:
+        """The clip's colour space, exposed for its brightness, if it is not that of plain video."""
+        if self._space is not None and self._exposed is None:
+            with probe.opened(self.info.path) as container:
+                stream = probe.video_stream(container, self.info.path)
+                self._exposed = exposed(self._space, container, stream, self._scaling)
+        return self._exposed
+
+    def moments(self) -> list[Fraction]:
+        frames = self.count()
+        if not self.info.variable_rate:
+            return [index / self.info.rate for index in range(frames)]
+        return self._timing.moments() if self._times is None else self._times
+
+    def _frames(self) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+        """Decoded frames with their times; a whole pass settles what is known of the clip."""
+        times: list[Fraction] = []
+        origin = Fraction(0)
+        for frame, at in steady(self._stamped(), 1 / self.info.rate):
+            origin = origin if times else at
+            times.append(at - origin)
+            yield frame, times[-1]
+        if not times:
+            raise InputError(f"{self.info.path} has no frame that can be decoded; copy it again or convert it to MP4.")
+        self._settle(times)
+
+    def _stamped(self) -> Iterator[tuple[av.VideoFrame, Fraction | None]]:
         with probe.opened(self.info.path) as container:
             stream = probe.video_stream(container, self.info.path)
-            stream.thread_type = "AUTO"
-            return sum(len(self._decoded(packet)) for packet in self._packets(container, stream))
+            # With a thread a frame, errors come later than their packets, by whose order AVI's frames are timed.
+            stream.thread_type = "SLICE" if container.format.name == "avi" else "AUTO"
+            stamps, begun = probe.Stamps(container), False
+            for packet in self._packets(container, stream):
+                stamps.entered(packet)
+                for frame in self._decoded(packet, stamps, begun):
+                    begun = True
+                    yield frame, stamps.of(frame)
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-        """Packets to the end, or to where reading breaks; the flushing packet comes last in either case."""
+        """Packets to the end, or to where reading breaks; the flushing packet comes last in either case.
+
+        One that is marked as damaged is left out, but for transport streams that go on: there the mark only says that
+        the count of the next one does not fit, as where recordings were joined.
+        """
+        joins, broadcast = joins_of(stream, container), container.format.name == "mpegts"
+        doubtful: av.Packet | None = None
         try:
             for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    self._damaged = True
+                if probe.is_empty(packet):
                     continue
-                yield packet
+                if doubtful is not None and packet.size:
+                    yield doubtful
+                self._damaged = self._damaged or (doubtful is not None and not packet.size)
+                doubtful = packet if packet.is_corrupt and broadcast else None
+                packet = joins.moved(packet)
+                if not packet.is_corrupt:
+                    yield packet
+                self._damaged = self._damaged or (packet.is_corrupt and not broadcast)
         except (av.error.FFmpegError, OSError):
             self._damaged = True
             end = av.Packet()
             end.stream = stream
             yield end
 
-    def _decoded(self, packet: av.Packet) -> list[av.VideoFrame]:
+    def _decoded(self, packet: av.Packet, stamps: probe.Stamps, begun: bool) -> list[av.VideoFrame]:
         try:
             return packet.decode()  # type: ignore[return-value]  # a packet of a video stream gives video frames
         except (av.error.FFmpegError, OSError):
-            self._damaged = self._damaged or packet.size > 0
+            stamps.failed()
+            # a recording may begin between key frames: what comes before the first frame is not damage
+            self._damaged = self._damaged or (packet.size > 0 and begun)
             return []
 
-    def _looks_cut(self, last: Fraction) -> bool:
-        """Whether a Matroska file ends well before the duration it states (its demuxer ends without a word)."""
-        if self._promised is None:
-            return False
-        return last < self._promised * Fraction(9, 10) - 1 / self.info.rate
+    def _fitted(self, frame: av.VideoFrame, to_rgb: ToRGB) -> np.ndarray:
+        """The stored picture in the clip's size: one of another shape, later in the file, gets bars."""
+        width, height = self._stored_size
+        own = max(1, round(frame.width * self._aspect)), frame.height
+        if own == (width, height):
+            return to_rgb(frame, width, height)
+        self._warn(
+            f"{self.info.path} changes its picture's size from {self.info.width} x {self.info.height} on the way: "
+            "what follows is fitted into that size, with black bars where the shape differs."
+        )
+        scale = min(Fraction(width, own[0]), Fraction(height, own[1]))
+        inner = max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
+        canvas = np.zeros((height, width, 3), np.uint8)
+        x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
+        canvas[y : y + inner[1], x : x + inner[0]] = to_rgb(frame, *inner)
+        return canvas
 
-    def _settle(self, done: int, promised: int, last: Fraction) -> None:
-        """After a whole pass the count is known; say so if the container had promised more."""
-        if done < promised:
-            self._warn(f"{self.info.path} is damaged or cut off: {promised - done} of {promised} frames are missing.")
-        elif self._damaged:
-            self._warn(f"{self.info.path} is damaged or cut off: some of its frames could not be read.")
-        elif self._looks_cut(last):
-            self._warn(f"{self.info.path} is cut off: it ends before the duration it states.")
-        self._count = done
-        self.info = replace(self.info, frames=done, duration=done / self.info.rate)
-
-
-class _Clock:
-    """Presentation times counted from the first frame, kept strictly increasing.
-
-    A missing time is the previous one plus a frame; after a jump backwards (joined recordings) the clock runs on.
-    """
-
-    def __init__(self, rate: Fraction, step: Fraction) -> None:
-        self._frame, self._step = 1 / rate, step
-        self._origin: Fraction | None = None
-        self.last = -self._frame
-
-    def time_of(self, frame: av.VideoFrame) -> Fraction:
-        following = self.last + self._frame
-        if frame.pts is None:
-            time = following
-        else:
-            stamp = frame.pts * Fraction(frame.time_base or self._step)
-            if self._origin is None:
-                self._origin = stamp - following
-            time = stamp - self._origin
-            if time <= self.last:
-                time = following
-                self._origin = stamp - following
-        self.last = time
-        return time
+    def _settle(self, times: list[Fraction]) -> None:
+        """After a whole pass the times are known; say so if the container had promised more frames."""
+        done, promised, timing = len(times), self._timing.frames, self._timing
+        if self._damaged or timing.cut:
+            if done < promised:
+                missing = f"{promised - done} of {promised} frames are missing."
+                self._warn(f"{self.info.path} is damaged or cut off: {missing}")
+            elif timing.cut:
+                self._warn(f"{self.info.path} is cut off: it ends before the length that it states.")
+            elif not timing.counted:
+                self._warn(f"{self.info.path} is damaged or cut off: some of its frames could not be read.")
+        elif timing.late and done < promised:
+            self._warn(
+                f"{self.info.path} begins between two key frames: its first {min(timing.late, promised - done)} "
+                "frames cannot be decoded, so it begins with the one after them."
+            )
+        variable = is_uneven(times, self.info.rate, self.tick)
+        duration = lasting(times, 1 / self.info.rate) if variable else done / self.info.rate
+        self._times = times
+        self.info = replace(self.info, frames=done, duration=duration, variable_rate=variable)
 
 
 class _ImageClip(Clip):
@@ -229,6 +264,26 @@ class _ImageClip(Clip):
 
     def count(self) -> int:
         return 1
+
+
+class _AnimationClip(Clip):
+    """An animated WebP, PNG or AVIF. `kind` is "video", for that is how it is shown."""
+
+    def __init__(self, path: Path) -> None:
+        (width, height), timing = image_size(path), animation_timing(path)
+        self._times = timing.times
+        info = ClipInfo(path, "video", width, height, timing.rate, len(timing.times), timing.length)
+        super().__init__(replace(info, variable_rate=not timing.even))
+
+    def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
+        yield from zip(animation_frames(self.info.path), self._times, strict=True)
+
+    def moments(self) -> list[Fraction]:
+        """The times that `timed()` gives."""
+        return list(self._times)
+
+    def count(self) -> int:
+        return len(self._times)
 
 
 class _FolderClip(Clip):
@@ -267,24 +322,9 @@ class _FolderClip(Clip):
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return not path.name.startswith(".") and path.is_file() and kind_of(path) in ("image", "animation")
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sort key by which frame2 comes before frame10."""
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
-
-
-def _first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFrame | None:
-    """The first frame that decodes; packets before it that do not are passed over."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return None
-            if not packet.is_corrupt:
-                for frame in packet.decode():
-                    return frame  # type: ignore[return-value]  # a packet of a video stream gives video frames
-        except (av.error.FFmpegError, OSError):
-            continue  # if the demuxer broke, its generator is over and gives None next

@@ -2,8 +2,8 @@
 
 One rule in both directions: the matrix and the range are those the frame is tagged with; an untagged frame is BT.601,
 limited range, as FFmpeg, OpenCV and most Python readers take it. We write BT.601 and say so in the tags, so that
-readers which honour tags and readers which ignore them see the same colours. Primaries and transfer are left as they
-are (no tone mapping of HDR).
+readers which honour tags and readers which ignore them see the same colours. HDR and wide gamuts are mapped to BT.709
+(`mien.media.hdr`); among the primaries of plain video no difference is made.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+
+from mien.media.hdr import ColourSpace, ToBT709
 
 # ITU-T H.273, table 4 (matrix coefficients), to swscale's numbers for the same.
 _SCALER_BT601, _SCALER_BT709 = 5, 1
@@ -40,24 +42,40 @@ def over_white(rgba: np.ndarray) -> np.ndarray:
     return (mixed // 255).astype(np.uint8)
 
 
-class ToRGB:
-    """Turns decoded frames into RGB arrays of one size; holds the scaler, so use one for a whole stream."""
+def matrix_and_range(frame: av.VideoFrame) -> dict[str, Any]:
+    """What the scaler is told of a frame's matrix and range to make RGB of it."""
+    options: dict[str, Any] = {"interpolation": "BICUBIC"}
+    if not frame.format.is_rgb and frame.format.name != "pal8":
+        full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+        matrix = _MATRICES.get(int(frame.colorspace), _SCALER_BT601)
+        options["src_colorspace"] = matrix
+        # Means nothing for RGB, but PyAV 15 heeds the source's matrix and range only where the target's differ.
+        options["dst_colorspace"] = _SCALER_BT709 if matrix == _SCALER_BT601 else _SCALER_BT601
+        options["src_color_range"] = "JPEG" if full else "MPEG"
+        options["dst_color_range"] = "JPEG"
+    return options
 
-    def __init__(self) -> None:
+
+class ToRGB:
+    """Turns decoded frames into RGB arrays of one size; holds the scaler, so use one for a whole stream.
+
+    space: of HDR or wide-gamut video, which is mapped to BT.709; None for plain video.
+    """
+
+    def __init__(self, space: ColourSpace | None = None) -> None:
         self._scaler = VideoReformatter()
+        self._space = space
+        self._mapping: tuple[tuple[int, int], ToBT709] | None = None
 
     def __call__(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
         """Return uint8 RGB ``[height, width, 3]``; transparency is laid over white."""
         alpha = has_alpha(frame)
-        options: dict[str, Any] = {"interpolation": "BICUBIC"}
-        if not frame.format.is_rgb and frame.format.name != "pal8":
-            full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
-            matrix = _MATRICES.get(int(frame.colorspace), _SCALER_BT601)
-            options["src_colorspace"] = matrix
-            # Means nothing for RGB, but PyAV 15 heeds the source's matrix and range only where the target's differ.
-            options["dst_colorspace"] = _SCALER_BT709 if matrix == _SCALER_BT601 else _SCALER_BT601
-            options["src_color_range"] = "JPEG" if full else "MPEG"
-            options["dst_color_range"] = "JPEG"
+        options = matrix_and_range(frame)
+        if self._space is not None and not alpha:
+            wide = self._scaler.reformat(frame, width=width, height=height, format="rgb48le", **options)
+            if self._mapping is None or self._mapping[0] != (width, height):
+                self._mapping = (width, height), ToBT709(self._space, width, height)
+            return self._mapping[1](wide)
         layout = "rgba" if alpha else "rgb24"
         converted = self._scaler.reformat(frame, width=width, height=height, format=layout, **options)
         pixels = converted.to_ndarray()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from mien.errors import InputError, OutputError
 from mien.media.colour import over_white
 from mien.media.files import readable_file, unreadable, whole_file
+from mien.media.profiles import png_chunks, to_srgb
 
 _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     ".png": {"format": "PNG"},
@@ -26,6 +26,12 @@ _SAVE_OPTIONS: dict[str, dict[str, object]] = {
     ".tiff": {"format": "TIFF"},
 }
 _DESCRIPTION = 0x010E  # EXIF's tag
+# What Pillow is let open: pixels. Formats that hold programs or drawings (EPS, PDF, WMF) are not among them.
+_FORMATS = (
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA"),
+    *("ICO", "ICNS", "PCX", "SGI", "PSD", "QOI", "DDS"),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -35,25 +41,25 @@ def read_image(path: str | Path) -> np.ndarray:
     palette, 16-bit, floating-point (in [0, 1]) and CMYK images are converted. Of an animation the first picture
     is read. Raises InputError if the file is missing, no image, damaged, or beyond Pillow's limit for hostile files.
     """
-    with _opened(Path(path)) as image:
-        pixels = _upright_pixels(image)
+    with opened(Path(path)) as image:
+        pixels = upright_pixels(image, Path(path))
     return over_white(pixels) if pixels.shape[2] == 4 else pixels
 
 
 def read_alpha(path: str | Path) -> np.ndarray | None:
     """Read the opacity of an image as uint8 ``[height, width]`` (255 is opaque), upright; None if it stores none."""
-    with _opened(Path(path)) as image:
+    with opened(Path(path)) as image:
         if not _transparent(image):
             return None
-        return np.ascontiguousarray(_upright_pixels(image)[..., 3])
+        return np.ascontiguousarray(upright_pixels(image, Path(path))[..., 3])
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height of an image after EXIF orientation, from its header alone. Raises InputError."""
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         # Asked for EXIF, Pillow decodes a whole PNG to look behind the pixels; a folder may hold thousands.
-        tagged = image.format != "PNG" or _png_has_exif(path)
+        tagged = image.format != "PNG" or any(name == b"eXIf" for name, _ in png_chunks(path))
         turned = tagged and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (height, width) if turned else (width, height)
 
@@ -84,7 +90,7 @@ def write_image(path: str | Path, image: np.ndarray, comment: str | None = None)
 
 def read_comment(path: str | Path) -> str | None:
     """What `write_image` stored as a comment, or any image description; None if there is none. Raises InputError."""
-    with _opened(Path(path)) as image:
+    with opened(Path(path)) as image:
         text = image.info.get("Comment") or image.getexif().get(_DESCRIPTION)
     return text if isinstance(text, str) and text else None
 
@@ -103,18 +109,23 @@ def _comment_options(comment: str | None, kind: str) -> dict[str, object]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image and turn everything Pillow raises, now or while it decodes, into InputError."""
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image by its content; everything that Pillow raises, now or while it decodes, becomes InputError."""
     readable_file(path, "image file")
     try:
         with warnings.catch_warnings():
             # Large photographs are welcome; beyond twice this limit Pillow raises an error, and that stays.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=picture_formats()) as image:
                 yield image
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} has too many pixels to be read safely; scale it down first.") from error
     except UnidentifiedImageError as error:
+        if _is_heif(path):
+            raise InputError(
+                f"{path} is a HEIC picture, which this program cannot read: save it as JPEG or PNG (iPhones take JPEG"
+                " with Settings, Camera, Formats, Most Compatible)."
+            ) from error
         raise InputError(f"{path} is not an image this program can read; save it as PNG or JPEG.") from error
     except PermissionError as error:
         raise unreadable(path, error) from error
@@ -125,24 +136,31 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path} does not fit in memory; scale it down first.") from error
 
 
-def _png_has_exif(path: Path) -> bool:
-    """Walk the chunks of a PNG file (each: length, name, data, checksum) without reading their data."""
+def picture_formats() -> list[str]:
+    """The formats that are read, by Pillow's names."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def _is_heif(path: Path) -> bool:
+    """Whether the brands at the head of an ISO media file are those of pictures in H.265."""
     with path.open("rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
-            if head[4:] == b"eXIf":
-                return True
-            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
-    return False
+        head = file.read(64)
+    return head[4:8] == b"ftyp" and any(head[at : at + 4] in _HEIF_BRANDS for at in range(8, 64, 4))
 
 
 def _transparent(image: Image.Image) -> bool:
     return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 
-def _upright_pixels(image: Image.Image) -> np.ndarray:
-    """uint8 ``[h, w, 3]``, or ``[h, w, 4]`` (straight alpha) if the image stores transparency."""
+def upright_pixels(image: Image.Image, path: Path) -> np.ndarray:
+    """sRGB of an image that `opened` gives for `path`, upright.
+
+    uint8 ``[h, w, 3]``, or ``[h, w, 4]`` (straight alpha) if the image stores transparency.
+    """
+    name = image.format
     image = ImageOps.exif_transpose(image)
+    image.format = name
     if image.mode.startswith(("I", "F")):
         grey = _wide_grey(np.asarray(image))
         pixels = np.repeat(grey[..., None], 3, axis=2)
@@ -150,10 +168,10 @@ def _upright_pixels(image: Image.Image) -> np.ndarray:
             return pixels
         opaque = (np.asarray(image) != image.info["transparency"]).astype(np.uint8) * 255
         return np.dstack([pixels, opaque])
-    profiled = _to_srgb(image)
+    profiled = to_srgb(image, path)
     if image.mode in ("La", "RGBa"):  # premultiplied; Pillow converts these only to their own straight kind
         profiled = profiled.convert("RGBA" if image.mode == "RGBa" else "LA")
-    return np.array(profiled.convert("RGBA" if _transparent(image) else "RGB"))
+    return np.array(profiled.convert("RGBA" if _transparent(image) or profiled.mode == "RGBA" else "RGB"))
 
 
 def _wide_grey(values: np.ndarray) -> np.ndarray:
@@ -164,17 +182,3 @@ def _wide_grey(values: np.ndarray) -> np.ndarray:
     else:
         levels *= 255.0 / (65535 if levels.max(initial=0.0) <= 65535 else 2**31 - 1)
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Convert by the embedded colour profile (phones write Display P3, scanners CMYK); unusable ones are ignored."""
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK") or "transparency" in image.info:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = "RGB" if image.mode == "CMYK" else image.mode
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except (ImportError, OSError, ValueError, TypeError, ImageCms.PyCMSError):  # a Pillow without it: ImportError
-        return image
-    return image if converted is None else converted

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import count as counted
 
 import numpy as np
 
 from mien.errors import InputError
 from mien.media.clip import Clip
+from mien.media.clock import is_uneven, lasting, on_grid
 
 
 def part_of(
@@ -20,7 +20,7 @@ def part_of(
     """The frames of `clip` shown from `start` (inclusive) to `end` (exclusive) seconds, at `rate` frames a second.
 
     None: from its beginning, to its end, at its own rate. At another rate every new frame is the one that is nearest in
-    time, so a clip keeps its length to half a frame. Frames of a clip with an even rate lie at whole multiples of it,
+    time, so a clip keeps its length to half a frame. Frames of an even clip lie at whole multiples of a frame's length,
     whatever its container rounded them to. Raises InputError if nothing is left.
     """
     if rate == clip.info.rate and not clip.info.variable_rate:
@@ -31,39 +31,55 @@ def part_of(
     return cut if rate is None else _Resampled(cut, rate)
 
 
+def evened(clip: Clip, rate: Fraction | None = None) -> Clip:
+    """The clip at an even rate, its own by default: where frames are missing or late, the nearest stands in.
+
+    For all that knows frames by number and not by time. Frames that lie evenly are left as they are.
+    """
+    return _Resampled(clip, rate or clip.info.rate)
+
+
 class _Cut(Clip):
     """Frames between two times."""
 
     def __init__(self, clip: Clip, start: Fraction, end: Fraction | None) -> None:
         super().__init__(clip.info)
-        self._clip = clip
-        self.warnings = clip.warnings
-        self._first, self._after, begun = _range(clip, start, end)
-        if self._after <= self._first:
+        self._clip, self._from, self._to = clip, start, end
+        self.warnings, self.tick = clip.warnings, clip.tick
+        times = [time for time in clip.moments() if self._holds(time)]
+        if not times:
             wanted = f"from {float(start):g}" + (" seconds on" if end is None else f" to {float(end):g} seconds")
-            length = float(clip.count() / clip.info.rate)
+            length = float(clip.info.duration or clip.count() / clip.info.rate)
             raise InputError(f"{clip.info.path} lasts {length:g} seconds and has no frame {wanted}: choose other times")
-        self.start = clip.start + begun
-        self._settle(self._after - self._first)
+        self._settle(times)
 
     def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
-        origin, done = None, 0
-        for index, (frame, time) in enumerate(_even_times(self._clip)):
-            if index >= self._after:
+        times: list[Fraction] = []
+        for frame, time in _even_times(self._clip):
+            if self._to is not None and time >= self._to:
                 break
-            if index >= self._first:
-                origin = time if origin is None else origin
-                done += 1
-                yield frame, time - origin
-        if done == 0:
+            if self._holds(time):
+                times.append(time)
+                yield frame, time - times[0]
+        if not times:
             raise InputError(f"{self.info.path} is damaged: it ends before the part that was asked for")
-        self._settle(done)
+        self._settle(times)
 
     def count(self) -> int:
-        return self._after - self._first if self.info.frames is None else self.info.frames
+        return len(self._times)
 
-    def _settle(self, frames: int) -> None:
-        self.info = replace(self._clip.info, frames=frames, duration=frames / self._clip.info.rate)
+    def moments(self) -> list[Fraction]:
+        return [time - self._times[0] for time in self._times]
+
+    def _holds(self, time: Fraction) -> bool:
+        return time >= self._from and (self._to is None or time < self._to)
+
+    def _settle(self, times: list[Fraction]) -> None:
+        rate, self._times = self._clip.info.rate, times
+        variable = is_uneven(times, rate, self.tick)
+        length = lasting(times, 1 / rate) if variable else len(times) / rate
+        self.start = self._clip.start + times[0]
+        self.info = replace(self._clip.info, frames=len(times), duration=length, variable_rate=variable)
 
 
 class _Resampled(Clip):
@@ -72,50 +88,40 @@ class _Resampled(Clip):
     def __init__(self, clip: Clip, rate: Fraction) -> None:
         super().__init__(clip.info)
         self._clip, self._rate = clip, rate
-        self.warnings, self.start = clip.warnings, clip.start
-        self._settle(clip.count())
+        self.warnings = clip.warnings
+        self._settle()
 
     def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
         number = 0
         current: tuple[np.ndarray, Fraction] | None = None
-        shown = 0
         for frame, time in _even_times(self._clip):
             if current is not None:
                 middle = (current[1] + time) / 2
                 while number / self._rate < middle:
                     yield current[0], number / self._rate
                     number += 1
-            current, shown = (frame, time), shown + 1
-        frames = self._settle(shown)
+            current = (frame, time)
+        frames = self._settle()
         while current is not None and number < frames:
             yield current[0], number / self._rate
             number += 1
 
     def count(self) -> int:
-        return self._settle(self._clip.count())
+        return self._settle()
 
-    def _settle(self, frames: int) -> int:
-        """Note how many frames there are where the clip has `frames`; returns the number."""
-        made = max(1, math.floor(frames * self._rate / self._clip.info.rate + Fraction(1, 2)))
-        self.info = replace(
-            self._clip.info, rate=self._rate, frames=made, duration=made / self._rate, variable_rate=False
-        )
+    def _settle(self) -> int:
+        """Note how many frames there are for what is known of the clip now; returns the number."""
+        self.start = self._clip.start
+        frames, info = self._clip.count(), self._clip.info
+        made = max(1, math.floor((info.duration or frames / info.rate) * self._rate + Fraction(1, 2)))
+        self.info = replace(info, rate=self._rate, frames=made, duration=made / self._rate, variable_rate=False)
         return made
 
 
-def _even_times(clip: Clip) -> Iterable[tuple[np.ndarray, Fraction]]:
-    """Frames with their times: exact multiples of the frame's length where the rate is even."""
-    if clip.info.variable_rate:
-        return clip.timed()
-    return zip(clip, (index / clip.info.rate for index in counted()), strict=False)
-
-
-def _range(clip: Clip, start: Fraction, end: Fraction | None) -> tuple[int, int, Fraction]:
-    """First frame, the one after the last, and the time of the first. An uneven clip is read once to find them."""
-    if not clip.info.variable_rate:
-        rate, frames = clip.info.rate, clip.count()
-        first = math.ceil(start * rate)
-        return first, frames if end is None else min(frames, math.ceil(end * rate)), first / rate
-    times = [time for _, time in clip.timed()]
-    inside = [index for index, time in enumerate(times) if time >= start and (end is None or time < end)]
-    return (inside[0], inside[-1] + 1, times[inside[0]]) if inside else (0, 0, start)
+def _even_times(clip: Clip) -> Iterator[tuple[np.ndarray, Fraction]]:
+    """Frames with their times: exact multiples of the frame's length where they are even but for rounding."""
+    last = Fraction(-1)
+    for frame, time in clip.timed():
+        placed = time if clip.info.variable_rate else on_grid(time, clip.info.rate)
+        last = placed if placed > last else time
+        yield frame, last

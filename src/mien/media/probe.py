@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from mien.errors import InputError
+from mien.media.clock import Seconds, even_rate, is_uneven, joins_of, lasting, steady
 from mien.media.files import readable_file, unreadable
+from mien.media.kind import stream_format
 
 # Only real media containers: playlists and scripts (hls, concat, ...) would let a file name other files or addresses.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,gif,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,mxf,nut,ivf,h264,hevc,"
     "wav,w64,mp3,flac,aac,ac3,eac3,aiff,caf"
 )
-_SAMPLE = 400  # packets looked at where the container has no table of all frames; all of a GIF, which states no rate
 # A packet of these is a shown frame; VP8, for one, also stores frames that are never shown.
 _ONE_FRAME_A_PACKET = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "gif", "png", "ffv1", "qtrle"})
 _HIGHEST_RATE = 1000  # a container that states more means "unknown" (browsers' recordings do)
+_UNSTATED = Fraction(25)
+_MOST_WITHOUT_TIME = 1000  # frames
+_FASTER = Fraction(3, 2)  # times the stated rate; frames that come so much faster show that it is wrong
+_UNFINISHED_RIFF = 0xFFFFFF00  # what programs write that never came back to their header
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Matroska's first elements
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,10 @@ class ClipInfo:
     """What a driver is, before any of it is read.
 
     kind: "video", "image" or "folder". width, height: pixels as they are shown, after rotation and with square pixels.
-    rate: frames per second, the average that the container states. frames: exact where the container knows or finding
-    out is cheap, else an estimate; None if unknown. duration: seconds. rotation: degrees (0, 90, 180, 270) by which the
-    stored picture is turned clockwise to stand upright. variable_rate: frames do not come at even steps.
+    rate: frames per second; where they come unevenly, what the container states. frames: exact where the container
+    tells, else an estimate; None if unknown. duration: seconds to the end of the last frame. rotation: degrees (0, 90,
+    180, 270) by which the stored picture is turned clockwise to stand upright. variable_rate: frames do not come at
+    even steps. What `frames`, `duration` and `variable_rate` say is certain after one reading of the clip.
     """
 
     path: Path
@@ -53,13 +62,31 @@ class ClipInfo:
 
 @dataclass(frozen=True)
 class Timing:
-    """Frame times as far as they were looked at. `counted`: `frames` is exact, found without decoding."""
+    """Frame times as far as packets tell them.
+
+    stamps: of all frames in order, in ticks. counted: they are as many as decoding will give if nothing is damaged.
+    tick: the container's smallest step, in seconds. late: frames before the first key frame, which cannot be decoded.
+    cut: the file ends before its container says so.
+    """
 
     rate: Fraction
-    frames: int | None
+    stamps: NDArray[np.int64]
     counted: bool
     variable: bool
     duration: Fraction | None
+    tick: Fraction
+    late: int
+    cut: bool
+
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        return len(self.stamps)
+
+    def moments(self) -> list[Fraction]:
+        """Their times in seconds, from the first one on."""
+        ticks = ((None, int(at) * self.tick) for at in self.stamps - self.stamps[:1])
+        return [at for _, at in steady(ticks, 1 / self.rate)]
 
 
 @contextmanager
@@ -70,6 +97,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
         container = av.open(
             # Absolute, because FFmpeg reads "a:b.mp4" as an address.
             str(path.absolute()),
+            format=stream_format(path),
             container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
             metadata_errors="replace",
         )
@@ -146,47 +174,161 @@ def square_size(stream: VideoStream, frame: av.VideoFrame) -> tuple[int, int]:
 
 
 def timing(container: InputContainer, stream: VideoStream, path: Path) -> Timing:
-    """Rate, count and evenness, from the container's table of frames or else from its first packets.
+    """Rate, times and evenness, from the container's table of frames or else from all its packets.
 
     Moves the read position of the container.
     """
-    ticks, whole, countable = _listed_times(stream, path)
-    last = 0
-    if ticks is None:
-        ticks, last, whole, countable = _sampled_times(container, stream)
-    step = stream.time_base or Fraction(1, 1000)
-    ticks = sorted(ticks)
-    rate = _stated_rate(stream, ticks, step)
-    if container.format.name == "gif" and whole and last > 0:
+    tick = stream.time_base or Fraction(1, 1000)
+    found = _listed(stream, path) or _demuxed(container, stream)
+    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    stated = [Fraction(rate) for rate in rates if rate and 0 < rate < _HIGHEST_RATE]
+    stamps = np.array(sorted(found.stamps), np.int64)
+    moments: Seconds = np.asarray((stamps - stamps[:1]) * float(tick), np.float64)
+    if len(stamps) > 1 and np.diff(stamps).min() <= 0:
+        ticks = ((None, int(at) * tick) for at in stamps)
+        moments = np.array([at for _, at in steady(ticks, 1 / (stated or [_UNSTATED])[0])], np.float64)
+        moments -= moments[0]
+    unmeasured = (stated or [_UNSTATED])[0]  # of a single frame there is nothing to measure
+    measured = Fraction((len(moments) - 1) / float(moments[-1])) if len(moments) > 1 else unmeasured
+    rate = even_rate(moments, stated, tick)
+    if rate is None:
+        rate = stated[0] if stated and measured < _FASTER * stated[0] else measured.limit_denominator(1001) or _UNSTATED
+    if container.format.name == "gif" and found.last > 0:
         # GIF states no rate, only how long each frame stays; FFmpeg's guess at one can be far off.
-        rate = len(ticks) / ((ticks[-1] + last - ticks[0]) * step)
-    counted = whole and countable and bool(ticks)
-    duration = _stated_duration(container, stream)
-    frames: int | None = None
-    if counted:
-        frames = len(ticks)
-    elif stream.frames > 0:
-        frames = stream.frames
-    elif duration is not None:
-        frames = max(1, round(duration * rate))
-    return Timing(rate, frames, counted, _uneven(ticks, step, rate), frames / rate if frames else duration)
+        rate = len(moments) / ((int(stamps[-1] - stamps[0]) + found.last) * tick)
+    variable = is_uneven(moments, rate, tick)
+    if len(moments):
+        duration: Fraction | None = lasting(moments, 1 / rate) if variable else len(moments) / rate
+    else:
+        duration = _stated_duration(container, stream)
+    cut = found.cut or _shorter_than_its_header(path)
+    return Timing(rate, stamps, found.counted and len(stamps) > 0, variable, duration, tick, found.late, cut)
 
 
-def count_packets(container: InputContainer, stream: VideoStream) -> int | None:
-    """The number of shown frames without decoding, or None where packets do not tell."""
-    count = 0
-    if stream.codec_context.codec.canonical_name not in _ONE_FRAME_A_PACKET or _loose(container):
+def first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFrame | None:
+    """The first frame that decodes; packets before it that do not are passed over."""
+    return next((frame for frame, _ in _decoding(container, stream)), None)
+
+
+def first_time(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Seconds at which the first frame that decodes lies on the file's clock; 0 if there is none that has a time.
+
+    Frames before the clock's 0 have no stamps in Matroska; they are counted back from the first one that has.
+    """
+    for number, (_, at) in enumerate(islice(_decoding(container, stream), _MOST_WITHOUT_TIME)):
+        if at is not None:
+            return at - number / Fraction(stream.guessed_rate or stream.average_rate or _UNSTATED)
+    return Fraction(0)
+
+
+def _decoding(container: InputContainer, stream: VideoStream) -> Iterator[tuple[av.VideoFrame, Fraction | None]]:
+    packets, stamps = container.demux(stream), Stamps(container)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            if packet.is_corrupt or is_empty(packet):
+                continue
+            stamps.entered(packet)
+            frames = packet.decode()
+        except (av.error.FFmpegError, OSError):
+            stamps.failed()
+            continue  # if the demuxer broke, its generator is over and gives None next
+        for frame in frames:
+            assert isinstance(frame, av.VideoFrame)  # a packet of a video stream gives video frames
+            yield frame, stamps.of(frame)
+
+
+def is_empty(packet: av.Packet) -> bool:
+    """Whether a packet holds nothing, as those by which AVI says "as before"; the one that flushes is not meant."""
+    return packet.size == 0 and packet.dts is not None
+
+
+class Stamps:
+    """Time stamps of decoded frames, in seconds.
+
+    Where packets have no time to be shown at, frames take those of decoding in order; AVI knows no others, and what
+    FFmpeg makes up for B frames there is out of order.
+    """
+
+    def __init__(self, container: InputContainer) -> None:
+        self._all, self._noted = container.format.name == "avi", False
+        self._waiting: deque[Fraction] = deque()
+
+    def entered(self, packet: av.Packet) -> None:
+        """Note a packet that goes to the decoder."""
+        self._noted = bool(packet.size) and packet.dts is not None and (self._all or packet.pts is None)
+        if self._noted and packet.dts is not None:
+            self._waiting.append(packet.dts * (packet.time_base or Fraction(0)))
+
+    def failed(self) -> None:
+        """Forget the last packet, which gave nothing."""
+        if self._noted and self._waiting:
+            self._waiting.pop()
+            self._noted = False
+
+    def of(self, frame: av.VideoFrame) -> Fraction | None:
+        """The stamp of the next frame that was decoded."""
+        if (self._all or frame.pts is None) and self._waiting:
+            return self._waiting.popleft()
+        return None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What packets tell. stamps: in any order; last: how long the last of them lasts; both in ticks."""
+
+    stamps: list[int]
+    last: int
+    counted: bool
+    late: int
+    cut: bool
+
+
+def _listed(stream: VideoStream, path: Path) -> _Found | None:
+    """The decoding times of all frames if the container has a full table of them (MP4, MOV), else None.
+
+    For evenness these serve as well as presentation times: the same steps in another order.
+    """
+    entries = getattr(stream, "index_entries", None)  # PyAV 14 and 15 do not show it
+    if entries is None or not stream.frames or len(entries) != stream.frames:
         return None
+    stamps: list[int] = []
+    size, late, whole = path.stat().st_size, 0, True
+    for entry in entries:
+        whole = whole and entry.pos + entry.size <= size
+        if not entry.is_discard:
+            late += late == len(stamps) and not entry.is_keyframe
+            stamps.append(int(entry.timestamp))
+    single = stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
+    return _Found(stamps, 0, whole and single and late == 0, late, not whole)
+
+
+def _demuxed(container: InputContainer, stream: VideoStream) -> _Found:
+    """The same from all packets."""
+    single = stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET and not _loose(container)
+    decoding_order = container.format.name == "avi"
+    stamps: list[int] = []
+    late, last, joins = 0, 0, joins_of(stream, container)
     try:
         for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:
+            if packet.size == 0:
                 continue
-            if packet.is_corrupt or (count == 0 and not packet.is_keyframe):
-                return None
-            count += 1
+            packet = joins.moved(packet)
+            if packet.is_discard:
+                continue
+            single = single and not packet.is_corrupt
+            late += late == len(stamps) and not packet.is_keyframe
+            at = packet.dts if packet.pts is None or (decoding_order and packet.dts is not None) else packet.pts
+            if at is None:
+                single = False
+                continue
+            stamps.append(at)
+            last = packet.duration or 0
     except (av.error.FFmpegError, OSError):
-        return None
-    return count or None
+        single = False
+    return _Found(stamps, last, single and late == 0, late, False)
 
 
 def _loose(container: InputContainer) -> bool:
@@ -194,82 +336,25 @@ def _loose(container: InputContainer) -> bool:
     return not any(name in container.format.name for name in ("mp4", "matroska", "gif"))
 
 
-def _listed_times(stream: VideoStream, path: Path) -> tuple[list[int] | None, bool, bool]:
-    """Decoding times of all frames if the container has a full table of them (MP4, MOV), else None.
-
-    For evenness these serve as well as presentation times: the same steps in another order.
-    """
-    entries = getattr(stream, "index_entries", None)  # PyAV 14 and 15 do not show it
-    if entries is None or not stream.frames or len(entries) != stream.frames:
-        return None, False, False
-    ticks, size = [], path.stat().st_size
-    whole = bool(entries[0].is_keyframe or entries[0].is_discard)
-    for entry in entries:
-        whole = whole and entry.pos + entry.size <= size
-        if not entry.is_discard:
-            ticks.append(int(entry.timestamp))
-    return ticks, whole, stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
-
-
-def _sampled_times(container: InputContainer, stream: VideoStream) -> tuple[list[int], int, bool, bool]:
-    """Times of the first packets, the last one's duration, whether those were all, and whether each is one frame."""
-    ticks: list[int] = []
-    last = 0
-    countable = stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET and not _loose(container)
-    try:
-        for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:
-                continue
-            countable = countable and not packet.is_corrupt and (bool(ticks) or packet.is_keyframe)
-            at = packet.pts if packet.pts is not None else packet.dts
-            if at is None:
-                countable = False
-                continue
-            ticks.append(at)
-            last = packet.duration or 0
-            if len(ticks) >= _SAMPLE and container.format.name != "gif":
-                return ticks, last, False, countable
-    except (av.error.FFmpegError, OSError):
-        return ticks, last, False, False
-    return ticks, last, True, countable
-
-
-def _stated_rate(stream: VideoStream, ticks: list[int], step: Fraction) -> Fraction:
-    for stated in (stream.average_rate, stream.guessed_rate):
-        if stated and 0 < stated < _HIGHEST_RATE:
-            return Fraction(stated)
-    if len(ticks) > 1 and ticks[-1] > ticks[0]:
-        measured = (len(ticks) - 1) / ((ticks[-1] - ticks[0]) * step)
-        return measured.limit_denominator(1001)
-    return Fraction(25)
-
-
 def _stated_duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
-    tagged = tagged_duration(stream)
-    if tagged is not None:
-        return tagged
     return Fraction(container.duration, av.time_base) if container.duration else None
 
 
-def tagged_duration(stream: VideoStream) -> Fraction | None:
-    """The duration of one stream that Matroska files carry as a tag, ``HH:MM:SS.fraction``, in seconds."""
-    try:
-        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
-    except (ValueError, ZeroDivisionError):
-        return None
-
-
-def _uneven(ticks: list[int], step: Fraction, rate: Fraction) -> bool:
-    """Whether frames leave the even grid of `rate` by more than rounding to the container's ticks explains."""
-    if len(ticks) < 3:
+def _shorter_than_its_header(path: Path) -> bool:
+    """Whether a Matroska or AVI file is shorter than the length in its header (their demuxers end without a word)."""
+    with path.open("rb") as file:
+        head, size = file.read(4096), path.stat().st_size
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        stated = int.from_bytes(head[4:8], "little")
+        return 0 < stated < _UNFINISHED_RIFF and 8 + stated > size
+    start = head.find(_SEGMENT)
+    if head[:4] != _EBML or start < 0 or start + 12 > len(head):
         return False
-    gaps = [b - a for a, b in zip(ticks, ticks[1:], strict=False)]
-    usual = median(gaps)
-    slack = max(2.0, 0.25 * usual)
-    if any(abs(gap - usual) > slack for gap in gaps):
-        return True
-    frame = float(1 / (rate * step))  # ticks a frame
-    return any(abs(at - ticks[0] - i * frame) > 0.5 * frame + 2 for i, at in enumerate(ticks))
+    # A number of variable length (RFC 8794, section 4): leading zeros of its first byte tell how many follow.
+    at = start + len(_SEGMENT)
+    width = 9 - head[at].bit_length()
+    content = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
+    unknown = content == (1 << 7 * width) - 1
+    return width <= 8 and content > 0 and not unknown and at + width + content > size

@@ -27,6 +27,7 @@ _ENCODERS = {"mp4": "libx264", "mov": "libx264", "matroska": "libx264", "webm": 
 _COMMON_TAGS = frozenset({"title", "artist", "album", "comment", "copyright", "date", "description", "genre"})
 _FINE = 90_000  # ticks a second, at least, for frames that come with their own times
 _LARGEST_TERM = 2**31 - 1  # FFmpeg's rationals
+_SHORTEST_GIF = 2  # hundredths of a second; browsers take less for 10
 _AVX_512F = 13  # OpenCV's number for it
 
 
@@ -34,14 +35,16 @@ class VideoWriter:
     """Write a video one frame at a time, as a context manager.
 
     The suffix chooses the format: MP4, MOV and MKV hold H.264, WebM holds VP9 (both 8 bit 4:2:0, BT.601 limited range,
-    tagged so), GIF holds a palette for each frame and no sound. Sizes are made even for 4:2:0 by repeating the last
+    tagged so), GIF holds a palette for each frame and no sound, and frames that come faster than browsers play it (one
+    every 20 ms) are left out. Sizes are made even for 4:2:0 by repeating the last
     row or column. The file appears under its name only when the block ends without an exception.
 
     rate: frames per second; the container's average rate equals it exactly (MKV and WebM store steps of nanoseconds and
     GIF hundredths of a second, so there only rates that these can express). size: (width, height) of the frames.
     audio_from: a file whose sound is copied, or encoded anew if the container cannot hold it, for as long as the video
     lasts; files without sound are fine. timestamps: True if every frame comes with its own time (variable rate), False
-    to ignore such times, None to let the first frame decide. quality: x264's CRF, 0 (best) to 51. audio_start: seconds
+    to ignore all such times but the first, at which the sound begins, None to let the first frame decide; it may be set
+    until that frame is written. quality: x264's CRF, 0 (best) to 51. audio_start: seconds
     of `audio_from`, on the clock of its `Clip.timed()`, at which the first frame lies, if frames come without times.
     metadata: tags such as title and comment. watermark: put the mark of `mien.media.watermark` into every frame.
     warnings: sentences about sound that could not be used.
@@ -73,13 +76,15 @@ class VideoWriter:
         if not 0 <= quality <= 51:
             raise ValueError(f"quality is a CRF from 0 to 51, not {quality}")
         self._audio_from = None if audio_from is None else Path(audio_from)
-        self._audio_start, self._timed, self._quality = Fraction(audio_start), timestamps, quality
+        self.timestamps = timestamps
+        self._audio_start, self._quality = Fraction(audio_start), quality
         self._metadata, self._watermark = dict(metadata or {}), watermark
         self._container: Any = None
         self._sound: Sound | None = None
         self._held: av.Packet | None = None
         self._first_time = self._last_time = Fraction(0)
         self._last_pts, self._last_gap = -1, 0
+        self._left_out = 0
 
     def __enter__(self) -> VideoWriter:
         self._temporary = temporary_beside(self.path)
@@ -106,6 +111,9 @@ class VideoWriter:
                 self._start(time)
             pts = self._next_pts(time)
             self.frames += 1
+            if pts is None:
+                self._left_out += 1
+                return
             picture = self._picture(marked(frame) if self._watermark else frame)
             picture.pts, picture.time_base = pts, self._step
             self._mux(self._stream.encode(picture))
@@ -158,14 +166,14 @@ class VideoWriter:
 
     def _start(self, time: Fraction | None) -> None:
         """Fix the time base, which depends on whether frames bring their own times."""
-        if self._timed is None:
-            self._timed = time is not None
+        self._timed = time is not None if self.timestamps is None else self.timestamps
+        if time is not None:
+            self._audio_start = Fraction(time)
         context = self._stream.codec_context
         # Each tick divides both a second and the whole duration (frames / rate), so the average comes out exactly.
         self._step = 1 / self.rate
         if self._timed:
             self._first_time = Fraction(time or 0)
-            self._audio_start = self._first_time
             finer = min(-(-_FINE // self.rate.numerator), _LARGEST_TERM // self.rate.numerator)
             self._step = Fraction(1, self.rate.numerator * finer)
         if self._muxer == "gif":
@@ -177,7 +185,8 @@ class VideoWriter:
         if self._sound is not None:
             self._sound.begin(self._audio_start)
 
-    def _next_pts(self, time: Fraction | None) -> int:
+    def _next_pts(self, time: Fraction | None) -> int | None:
+        """The frame's place in ticks; None if it comes too soon for a GIF."""
         if not self._timed:
             at = self.frames / self.rate
         elif time is None:
@@ -188,6 +197,10 @@ class VideoWriter:
                 raise ValueError(f"frame times increase, but {time} comes after {self._last_time}")
             self._last_time = Fraction(time)
         pts = max(round(at / self._step), self._last_pts + 1)
+        if self._muxer == "gif" and self.frames and pts - self._last_pts < _SHORTEST_GIF:
+            pts = self._last_pts + _SHORTEST_GIF
+            if pts - at / self._step > 1 / (2 * self.rate * self._step):
+                return None  # nearer to the next frame's time than to its own
         self._last_gap = pts - self._last_pts if self.frames else 0
         self._last_pts = pts
         return pts
@@ -213,10 +226,17 @@ class VideoWriter:
         if self._held is not None:
             # The last frame fills up to count / rate, so that the average is the rate. Times that leave no room there
             # (the driver lost frames) win over the average.
+            shortest = _SHORTEST_GIF if self._muxer == "gif" else 1
             remaining = round(end / self._step) - self._last_pts
-            self._put(self._held, remaining if remaining > 0 else max(1, self._last_gap))
+            self._last_gap = max(shortest, remaining if remaining > 0 else self._last_gap)
+            self._put(self._held, self._last_gap)
+        if self._left_out:
+            self.warnings.append(
+                f"{self.path} shows at most 50 frames a second, which is all that browsers play of a GIF: "
+                f"{self._left_out} of {self.frames} frames are left out, and the length stays."
+            )
         if self._sound is not None:
-            self._sound.feed(max(end, self._last_pts * self._step))
+            self._sound.feed(max(end, (self._last_pts + self._last_gap) * self._step))
             self.warnings += self._sound.warnings
             self._sound.close()
         self._container.close()

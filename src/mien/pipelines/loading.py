@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mien.errors import WeightsError
+from mien.media.files import utf8_path
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -81,7 +82,8 @@ def check_keys(path: Path, wanted: set[str], given: set[str]) -> None:
 
 def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return load_file(path)
+        with utf8_path(path) as found:
+            return load_file(found)
     except FileNotFoundError as error:
         raise WeightsError(f"{path} is missing; the model folder is incomplete, fetch or convert it again.") from error
     except (SafetensorError, OSError, ValueError) as error:

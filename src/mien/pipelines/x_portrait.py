@@ -278,7 +278,7 @@ class XPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         if portrait is None or reenactor is None:
             raise ValueError("no portrait is set; call set_portrait first")
         if driven is None or self._keypoints is None:
-            reader = load_face_reader("nano")
+            reader = load_face_reader("auto")
             if self._keypoints is None:
                 self._keypoints = portrait_keypoints(reader, reenactor, portrait)
             if driven is None:

@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 
 from mien.errors import InputError
-from mien.jobs.run.outputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mien.web import style
 from mien.web.running import Watch
 from mien.web.studio import BatchResult, Studio, pairs
@@ -25,12 +24,8 @@ def build(studio: Studio, desk: Desk) -> None:
             gr.HTML(
                 style.note(f"Every portrait is animated by every driver, up to {most} pairs; a zip holds the results.")
             )
-            fields["portraits"] = gr.File(
-                label="Portraits", file_count="multiple", file_types=list(IMAGE_SUFFIXES), height=180
-            )
-            fields["drivers"] = gr.File(
-                label="Drivers", file_count="multiple", file_types=list(VIDEO_SUFFIXES), height=180
-            )
+            fields["portraits"] = gr.File(label="Portraits", file_count="multiple", height=180)
+            fields["drivers"] = gr.File(label="Drivers", file_count="multiple", height=180)
             fields["paste_back"] = gr.Checkbox(True, label="Put the face back into the whole portrait")
             fields["smooth"] = gr.Slider(0, 1, 0, step=0.05, label="Smoothing")
             with gr.Row():

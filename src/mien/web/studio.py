@@ -26,7 +26,7 @@ from mien.jobs.models import load_dex_pipeline, load_pipeline
 from mien.jobs.options import AnimateOptions
 from mien.jobs.report import AnimateReport
 from mien.jobs.systems import job_of
-from mien.media.files import whole_file
+from mien.media.files import readable_name, whole_file
 from mien.web.limits import check_driver, check_size
 from mien.web.options import ServeOptions
 from mien.web.running import Watch
@@ -218,7 +218,7 @@ class Studio:
         path = self.workspace.result_folder() / "mien.zip"
         with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for file in results.values():  # videos are compressed already
-                archive.write(file, file.name)
+                archive.write(file, readable_name(file.name))
         return path
 
 

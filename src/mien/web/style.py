@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from mien.media.files import readable_name
 from mien.web.running import Status
 
 WIDE = "1240px"
@@ -50,9 +51,9 @@ HEAD = (
 
 def note(text: str, kind: str = "", points: tuple[str, ...] = ()) -> str:
     """A sentence in a box. kind: "", "busy", "done" or "error"; points: a list below it."""
-    listed = "".join(f"<li>{escape(point)}</li>" for point in points)
+    listed = "".join(f"<li>{escape(readable_name(point))}</li>" for point in points)
     below = f"<ul>{listed}</ul>" if points else ""
-    return f'<div class="mien-note {kind}" role="status">{escape(text)}{below}</div>'
+    return f'<div class="mien-note {kind}" role="status">{escape(readable_name(text))}{below}</div>'
 
 
 def progress(status: Status) -> str:

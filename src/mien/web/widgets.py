@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from mien.errors import InputError, MienError
+from mien.media.files import readable_name
 from mien.web import style
 from mien.web.running import Running, StoppedError, Watch, Watches
 from mien.web.workspace import Workspace
@@ -98,7 +99,7 @@ class Desk:
     def sentence(self, error: Exception) -> str:
         """What a user is told of an error; faults of the program are logged on the server."""
         if isinstance(error, MienError):
-            text = self._workspace.without_paths(" ".join(str(error).split()))
+            text = readable_name(self._workspace.without_paths(" ".join(str(error).split())))
             first = text.partition(" ")[0]
             shown = text[:1].upper() + text[1:] if first.isalpha() else text  # else it begins with a file's name
             return shown + ("" if text.endswith(".") else ".")

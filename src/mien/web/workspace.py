@@ -11,16 +11,20 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from mien.errors import InputError
+from mien.errors import InputError, OutputError
 from mien.jobs.demo import FOLDER
-from mien.media.files import unwritable
+from mien.media.files import readable_name, unwritable
 
 
 class Workspace:
     """Made when it is built, removed by `close`. root: the folder, for this user's eyes alone."""
 
     def __init__(self, parent: Path | None = None, keep_minutes: float = 60) -> None:
-        """Raises OutputError if the folder cannot be made."""
+        """Raises OutputError if the folder cannot be made, or if browsers cannot be told its name."""
+        if parent is not None and readable_name(parent.absolute()) != str(parent.absolute()):
+            raise OutputError(
+                f"{parent} has a name that is not UTF-8, which browsers do not take: choose another folder"
+            )
         try:
             self.root = Path(tempfile.mkdtemp(prefix="mien-serve-", dir=parent)).resolve()
         except OSError as error:

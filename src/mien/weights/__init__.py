@@ -7,11 +7,16 @@ from pathlib import Path
 from mien.errors import WeightsError
 
 HERE = Path(__file__).resolve().parent
-FOLDERS = {"nano": "x_portrait_nano", "dex-nano": "dex_portrait_nano", "face-reader": "face_reader"}
+FOLDERS = {
+    "nano": "x_portrait_nano",
+    "dex-nano": "dex_portrait_nano",
+    "face-reader": "face_reader",
+    "face-networks": "face_networks",
+}
 
 
 def bundled(name: str) -> Path:
-    """Folder of a bundled model: "nano" (X-Portrait), "dex-nano" (DeX-Portrait) or "face-reader"."""
+    """Folder of a bundled model: "nano" (X-Portrait), "dex-nano" (DeX-Portrait), "face-reader" or "face-networks"."""
     if name not in FOLDERS:
         raise WeightsError(f"there is no bundled model {name!r}; the bundled ones are {', '.join(FOLDERS)}.")
     folder = HERE / FOLDERS[name]

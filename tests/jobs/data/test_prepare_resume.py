@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="the videos are rendered: needs the extra `train`")
-pytest.importorskip("mediapipe", reason="needs mediapipe")
 
 from mien.avatars.head_model import load_head_model
 from mien.avatars.motion import generated_track
@@ -36,23 +35,19 @@ def videos(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def prepare(videos: Path, out: Path, detector_model: Path, workers: int) -> subprocess.Popen:
+def prepare(videos: Path, out: Path, workers: int) -> subprocess.Popen:
     code = "import sys; from mien.cli.app import app; app(sys.argv[1:])"
-    arguments = ["--side", "64", "--reader", "mediapipe", "--workers", str(workers)]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "MIEN_MEDIAPIPE_MODEL": str(detector_model),
-    }
+    arguments = ["--side", "64", "--workers", str(workers)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     line = [sys.executable, "-c", code, "data", "prepare", str(videos), str(out), *arguments]
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def test_a_killed_run_and_two_workers_give_the_same_clips(videos: Path, detector_model: Path, tmp_path: Path) -> None:
+def test_a_killed_run_and_two_workers_give_the_same_clips(videos: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    told, _ = prepare(videos, whole, detector_model, 1).communicate()
+    told, _ = prepare(videos, whole, 1).communicate()
     assert "3 videos made, 1 left out" in told
-    run = prepare(videos, killed, detector_model, 1)
+    run = prepare(videos, killed, 1)
     try:
         patience = time.monotonic() + 300
         while not (killed / "a.json").is_file() and run.poll() is None and time.monotonic() < patience:
@@ -62,7 +57,7 @@ def test_a_killed_run_and_two_workers_give_the_same_clips(videos: Path, detector
         run.communicate()
     assert (killed / "a.json").is_file() and not (killed / "c.json").exists(), "killed half way"
     (killed / ".b_000.0123456789ab.part.mp4").write_bytes(b"half a video, as a killed run leaves it")
-    told, _ = prepare(videos, killed, detector_model, 2).communicate()
+    told, _ = prepare(videos, killed, 2).communicate()
     assert "were there already" in told and told.count("1 left out") == 1
     names = sorted(path.name for path in whole.iterdir())
     assert sorted(path.name for path in killed.iterdir()) == names

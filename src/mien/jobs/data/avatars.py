@@ -10,15 +10,16 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
-from mien.media.files import IMAGE_SUFFIXES, whole_file
+from mien.media.files import missing, whole_file
+from mien.media.kind import Kind, files_of_kind
 
-_VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"})
 _REASON = ".reason.json"
 _MARKED = "initiative-sh/artflow-portraits"  # the repository whose pictures carry artflow.ai's mark
 
@@ -26,13 +27,12 @@ _MARKED = "initiative-sh/artflow-portraits"  # the repository whose pictures car
 @dataclass(frozen=True)
 class CastOptions:
     """photos: a picture, or a folder (with an index.json, docs/formats.md, only what it allows to be trained
-    on). head, detector: model files, None: the installed ones. mark: that the pictures carry artflow.ai's mark,
+    on). head: its file, None: the installed one. mark: that the pictures carry artflow.ai's mark,
     where no index says so. limit: take so many pictures at most."""
 
     photos: Path
     out: Path
     head: Path | None = None
-    detector: Path | None = None
     mark: bool = False
     limit: int | None = None
     workers: int = 1
@@ -92,7 +92,7 @@ def make_cast(options: CastOptions, progress: Progress) -> Outcome:
             elif (reason := options.out / f"{picture['id']}{_REASON}").is_file():
                 outcome.failed[picture["id"]] = json.loads(reason.read_text(encoding="utf-8"))["reason"]
             else:
-                todo.append((picture["id"], (picture, options.out, options.head, options.detector)))
+                todo.append((picture["id"], (picture, options.out, options.head)))
         spread(_make_one, todo, options.workers, "avatars", outcome, progress)
     return outcome
 
@@ -107,7 +107,7 @@ def _pictures(options: CastOptions) -> list[dict[str, Any]]:
     if index.is_file():
         found = list(_indexed(options.photos, json.loads(index.read_text(encoding="utf-8"))))
     else:
-        paths = sorted(path for path in options.photos.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        paths = files_of_kind(options.photos, ("image", "animation"))
         found = [{"path": path, "id": path.stem, "mark": options.mark, "details": {}} for path in paths]
         names = [path.stem for path in paths]
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -127,7 +127,7 @@ def _indexed(folder: Path, index: Mapping[str, Any]) -> Iterator[dict[str, Any]]
             yield {"path": folder / entry["file"], "id": entry["id"], "mark": mark, "details": details}
 
 
-def _make_one(picture: dict[str, Any], out: Path, head: Path | None, detector: Path | None) -> str | None:
+def _make_one(picture: dict[str, Any], out: Path, head: Path | None) -> str | None:
     """In a worker: one photograph; returns why it will not do, None if it does."""
     from mien.avatars.cast import make_member, remove_mark, save_member
     from mien.avatars.head_model import load_head_model
@@ -137,7 +137,7 @@ def _make_one(picture: dict[str, Any], out: Path, head: Path | None, detector: P
         image = read_image(picture["path"])
         if picture["mark"]:
             image = remove_mark(image)
-        found = make_member(load_head_model(head), _detector(detector), image, picture["id"], picture["details"])
+        found = make_member(load_head_model(head), _detector(), image, picture["id"], picture["details"])
     except InputError as error:
         with whole_file(out / f"{picture['id']}{_REASON}") as temporary:
             temporary.write_text(json.dumps({"file": str(picture["path"]), "reason": str(error)}), encoding="utf-8")
@@ -146,16 +146,12 @@ def _make_one(picture: dict[str, Any], out: Path, head: Path | None, detector: P
     return None
 
 
-_DETECTORS: dict[Path | None, Any] = {}
-
-
-def _detector(model: Path | None) -> Any:
+@lru_cache(maxsize=1)
+def _detector() -> Any:
     """One detector a process: it takes longer to make than to use."""
     from mien.avatars.detector import Detector
 
-    if model not in _DETECTORS:
-        _DETECTORS[model] = Detector(model)
-    return _DETECTORS[model]
+    return Detector()
 
 
 def measure_motion(
@@ -166,7 +162,10 @@ def measure_motion(
     from mien.avatars.motion import measure_track, save_tracks
     from mien.faces import load_face_reader
 
-    files = [clips] if clips.is_file() else sorted(p for p in clips.glob("*") if p.suffix.lower() in _VIDEO_SUFFIXES)
+    if not clips.is_file() and not clips.is_dir():
+        raise missing(clips, "clip or a folder of clips")
+    videos: tuple[Kind, ...] = ("video",)
+    files = [clips] if clips.is_file() else files_of_kind(clips, videos)
     if not files:
         raise InputError(f"{clips} holds no video: give a clip or a folder of clips")
     model, outcome, tracks = load_head_model(head), Outcome(), []

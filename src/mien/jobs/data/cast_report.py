@@ -29,12 +29,11 @@ ERROR_MEANING = (
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """responses: so many members, drawn by a fixed seed, are rendered and read again; 0: none. head, detector: model
-    files, None: the installed ones; where there are none, nothing is measured."""
+    """responses: so many members, drawn by a fixed seed, are rendered and read again; 0: none. head: its file,
+    None: the installed one; where there is none, nothing is measured."""
 
     responses: int = 40
     head: Path | None = None
-    detector: Path | None = None
 
 
 @dataclass
@@ -142,13 +141,8 @@ def _measure(members: Sequence[Path], options: ReportOptions, report: CastReport
     from mien.avatars.cast import load_member
     from mien.avatars.detector import Detector
     from mien.avatars.head_model import load_head_model
-    from mien.faces.model_file import find_model
 
     if options.responses == 0:
-        return
-    detector_model = find_model(options.detector)
-    if detector_model is None:
-        report.unmeasured["everyone"] = "MediaPipe's model is not on this machine: give --detector"
         return
     try:
         model = load_head_model(options.head)
@@ -157,7 +151,7 @@ def _measure(members: Sequence[Path], options: ReportOptions, report: CastReport
         return
     drawn = np.random.default_rng(_SEED).permutation(len(members))[: options.responses]
     progress.stage("Measuring", len(drawn))
-    with Detector(detector_model) as detector:
+    with Detector() as detector:
         for number, chosen in enumerate(sorted(drawn.tolist()), 1):
             member = load_member(members[chosen])
             try:

@@ -16,7 +16,7 @@ from mien.errors import InputError
 from mien.jobs.data.cast_report import ReportOptions, report_cast
 from mien.jobs.run.progress import Progress, Silent
 from mien.media import write_image
-from mien.media.files import whole_file
+from mien.media.files import readable_name, whole_file
 
 _CELL = 96  # pixels a side of a picture on a sheet
 _COLUMNS = 14  # motions shown of a group, the continuous clips last
@@ -48,7 +48,7 @@ def look(
             f"{folder} holds neither groups of a dataset nor avatars: give a folder that `mien data` wrote"
         )
     with whole_file(out / "statistics.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text(readable_name("\n".join(lines)) + "\n", encoding="utf-8")
     return [*written, out / "statistics.md"]
 
 

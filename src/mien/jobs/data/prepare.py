@@ -31,8 +31,8 @@ from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.media import VideoWriter, open_clip
 from mien.media.files import unreadable, whole_file
+from mien.media.kind import files_of_kind
 
-_VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"})
 _THUMBNAIL = 48  # pixels a side of the pictures that are compared
 _SHARP_SIDE = 128  # pixels a side of the face whose sharpness is measured
 _LOOKED_AT = 8  # frames of a clip that are looked at for its background and for other faces
@@ -110,7 +110,7 @@ def _enter(outcome: Outcome, name: str, summary: dict[str, Any]) -> None:
 
 
 def _videos(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in _VIDEO_SUFFIXES) if folder.is_dir() else []
+    found = files_of_kind(folder, ("video", "animation")) if folder.is_dir() else []
     names = [path.stem for path in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

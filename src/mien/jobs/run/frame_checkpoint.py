@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from mien.diffusion import FrontState
 from mien.errors import OutputError
 from mien.jobs.options import AnimateOptions
-from mien.media.files import remove_quietly, whole_file
+from mien.media.files import remove_quietly, utf8_path, whole_file
 
 _FRONT = "front.safetensors"
 _FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
@@ -104,7 +104,7 @@ class KeptFrames:
         if not path.is_file():
             return None
         try:
-            with safe_open(path, "pt") as file:
+            with utf8_path(path) as found, safe_open(found, "pt") as file:
                 about = json.loads(file.metadata()["front"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             state = FrontState(about["emitted"], about["pulled"], tensors, about["numbers"])

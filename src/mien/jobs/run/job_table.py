@@ -16,9 +16,10 @@ from mien.animation.driving import motion_of
 from mien.errors import InputError
 from mien.jobs.dex import DexOptions
 from mien.jobs.options import AnimateOptions, parse_rate
-from mien.jobs.run.outputs import IMAGE_SUFFIXES
+from mien.jobs.run.outputs import pair_name
 from mien.jobs.systems import DEX_DEFAULTS, options_of
 from mien.media.files import readable_file, unreadable
+from mien.media.kind import kind_of
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 _LARGEST = 64 << 20  # bytes of a table
@@ -177,11 +178,11 @@ def _portraits(place: str, value: Any) -> list[str]:
 
 
 def _output(place: str, name: str | None, portrait: Path, driver: Path, out: Path) -> Path:
-    suffix = ".png" if driver.suffix.lower() in IMAGE_SUFFIXES else ".mp4"
+    suffix = ".png" if kind_of(driver) == "image" else ".mp4"
     if name is None:
         motion = motion_of(driver)
         of = Path(motion[1]).name if motion is not None and motion[1] else driver.stem
-        return out / f"{portrait.stem}--{of}{suffix}"
+        return out / f"{pair_name(portrait.stem, of)}{suffix}"
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise InputError(f"{place}, column output: {_shown(name)} is no name inside the output folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mien.media.files import unwritable
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _PREVIEW_HEIGHT = 512
+_LONGEST = 100  # bytes of a name of which the result's is made, so that two and what is added stay below 255
 
 
 def resolve_output(options: AnimateOptions, driver_is_image: bool) -> Path:
@@ -28,7 +30,7 @@ def resolve_output(options: AnimateOptions, driver_is_image: bool) -> Path:
     Raises OutputError for a name whose suffix is not known, or in whose place something stands that must be kept.
     """
     try:
-        output = _named(options, driver_is_image)
+        output = output_file(options, driver_is_image)
         inputs = [p for p in (*options.portraits, options.driver, options.start_from, options.lora) if p is not None]
         for written in (output, record_path(output), *([preview_path(output)] if options.preview else [])):
             _check_place(written, inputs)
@@ -38,21 +40,53 @@ def resolve_output(options: AnimateOptions, driver_is_image: bool) -> Path:
     return output
 
 
-def _named(options: AnimateOptions, driver_is_image: bool) -> Path:
-    output = options.output
+def output_file(options: AnimateOptions, driver_is_image: bool) -> Path:
+    """The file that `options.output` means: itself, or one inside that folder. Raises OutputError."""
+    output = checked_place(options.output)
     if output.is_dir() or output.suffix == "":
+        if output.is_file():
+            raise OutputError(
+                f"{output} is a file, so results cannot go into a folder of that name: choose another name, which ends"
+                " in .mp4 or .png for a file"
+            )
         suffix, motion = ".png" if driver_is_image else ".mp4", motion_of(options.driver)
         driver = (motion and motion[1]) or options.driver.stem
-        output = output / f"{options.portraits[0].stem}--{driver}{suffix}"
+        output = output / f"{pair_name(options.portraits[0].stem, driver)}{suffix}"
     known = VIDEO_SUFFIXES + (IMAGE_SUFFIXES if driver_is_image else ())
+    if output.suffix.lower() in IMAGE_SUFFIXES and not driver_is_image:
+        raise OutputError(
+            f"{output} cannot be written: it would be one picture, but the driver {options.driver} moves; choose a name"
+            f" that ends in one of {', '.join(known)}"
+        )
     if output.suffix.lower() not in known:
         raise OutputError(f"{output} cannot be written: choose a name that ends in one of {', '.join(known)}")
+    return output
+
+
+def pair_name(portrait: str, driver: str) -> str:
+    """PORTRAIT--DRIVER, each cut off where the two would be too long for a disk to take as a name."""
+    return f"{_cut(portrait)}--{_cut(driver)}"
+
+
+def _cut(name: str) -> str:
+    while len(os.fsencode(name)) > _LONGEST:
+        name = name[:-1]
+    return name
+
+
+def checked_place(output: Path) -> Path:
+    """The same path; OutputError for -, by which other programs mean their standard output."""
+    if str(output) == "-":
+        raise OutputError("-o - would write to standard output, which is for the result's name: name a file or folder")
     return output
 
 
 def _check_place(written: Path, inputs: list[Path]) -> None:
     if any(_same(written, path) for path in inputs):
         raise OutputError(f"{written} is one of the inputs: choose another name for the output")
+    in_the_way = next((folder for folder in written.parents if folder.is_file()), None)
+    if in_the_way is not None:
+        raise OutputError(f"{written} cannot be written: {in_the_way} is a file and no folder; choose another folder")
     if written.is_dir():
         raise OutputError(f"{written} is a folder: choose another name for the output")
     # A read-only file could be replaced nevertheless, which nobody expects.

@@ -12,8 +12,9 @@ import numpy as np
 from mien.errors import InputError
 from mien.jobs.options import AnimateOptions
 from mien.media import open_clip, write_image
-from mien.media.files import IMAGE_SUFFIXES
+from mien.media.files import readable_name
 from mien.media.image import read_comment
+from mien.media.kind import is_gif, kind_of
 from mien.media.probe import read_tags
 from mien.media.watermark import MOST_FRAMES, marked, read_mark
 from mien.version import __version__
@@ -38,7 +39,7 @@ class Provenance:
     def of(cls, options: AnimateOptions, request: str) -> Provenance:
         """Of a run. A model's folder is named without the way to it, which is nobody's business."""
         model = options.model if not Path(options.model).is_dir() else Path(options.model).resolve().name
-        return cls(options.SYSTEM, model, __version__, request)
+        return cls(options.SYSTEM, readable_name(model), __version__, request)
 
     def comment(self) -> str:
         """For people first, then for programs."""
@@ -83,7 +84,7 @@ def read_provenance(path: Path) -> ProvenanceReport:
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a video or an image")
     clip = open_clip(path)
-    still = path.suffix.lower() in IMAGE_SUFFIXES
+    still = kind_of(path) in ("image", "animation") and not is_gif(path)
     comment = read_comment(path) if still else read_tags(path).get("comment")
     seen = min(clip.count(), _SEEN)
     step = max(1, seen // MOST_FRAMES)

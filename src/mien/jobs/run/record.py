@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import OutputError
 from mien.media import ClipInfo
-from mien.media.files import file_digest, whole_file
+from mien.media.files import file_digest, json_bytes, whole_file
 from mien.version import __version__
 
 if TYPE_CHECKING:
     from mien.jobs.report import AnimateReport
 
-PACKAGES = ("torch", "diffusers", "numpy", "av", "opencv-python-headless", "mediapipe")
+PACKAGES = ("torch", "diffusers", "numpy", "av", "opencv-python-headless")
 
 
 def record_path(output: Path) -> Path:
@@ -64,7 +64,7 @@ def write_record(report: AnimateReport, driver: ClipInfo, request: str | None = 
         "content": file_digest(report.output),
     }
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(json_bytes(content, indent=2))
     return path
 
 

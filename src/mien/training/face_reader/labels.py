@@ -4,7 +4,7 @@ A label set is two files in one folder: `NAME.npz` with index [m] (rows of the p
 [m, 68, 2] float32 in pixels, rotation [m, 3] axis-angle and expression [m, 52]; and the pictures, uint8
 [n, 256, 256, 3], either `NAME_images.npy` or a file elsewhere that `pictures` in the npz names.
 
-    python -m mien.training.face_reader.labels --out data/face_labels --teacher face_landmarker.task \
+    python -m mien.training.face_reader.labels --out data/face_labels \
         --avatars data/avatars --portraits PORTRAITS --clips CLIPS
 """
 
@@ -143,13 +143,12 @@ def main() -> None:
     """Label whatever of the given folders is not labelled yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--teacher", type=Path, help="MediaPipe's face_landmarker.task")
     parser.add_argument("--avatars", type=Path)
     parser.add_argument("--portraits", type=Path)
     parser.add_argument("--clips", type=Path)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    reader = load_face_reader("mediapipe", options.teacher)
+    reader = load_face_reader("mesh")
     for name, folder, pictures in (
         ("portraits", options.portraits, portrait_pictures),
         ("clips", options.clips, clip_pictures),

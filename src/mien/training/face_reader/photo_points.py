@@ -1,6 +1,6 @@
 """Photographs with read landmarks and pupils, as a group that `face-reader/eyes` trains on beside rendered people.
 
-Rendered eyes are painted by angle; photographed ones are not. Labels are MediaPipe's, the pictures must be free
+Rendered eyes are painted by angle; photographed ones are not. Labels are the mesh reader's, the pictures must be free
 of real people (see the model card). Written as one group of one motion (see `mien.avatars.groups`), without poses.
 
     python -m mien.training.face_reader.photo_points PICTURES OUT
@@ -31,7 +31,7 @@ def collect(pictures: Path, names: set[str] | None = None) -> tuple[np.ndarray, 
 
     names: stems of those that may be used; None: all.
     """
-    reader, frames, marks, pupils = load_face_reader("mediapipe"), [], [], []
+    reader, frames, marks, pupils = load_face_reader("mesh"), [], [], []
     for path in sorted(path for path in pictures.rglob("*") if path.suffix.lower() in _SUFFIXES):
         if names is not None and path.stem not in names:
             continue

@@ -1,6 +1,6 @@
 """How well a face reader agrees with a teacher on portraits and clips that neither was trained on.
 
-    python -m mien.training.face_reader.scores --teacher face_landmarker.task --data FOLDER --out runs/scores
+    python -m mien.training.face_reader.scores --data FOLDER --out runs/scores
 """
 
 from __future__ import annotations
@@ -127,15 +127,14 @@ def table(rows: list[Agreement]) -> str:
 
 
 def main() -> None:
-    """Score the nano reader against MediaPipe on a folder with an index.json of portraits and driving videos."""
-    parser = argparse.ArgumentParser(description="Compare the nano face reader with MediaPipe.")
-    parser.add_argument("--teacher", type=Path)
+    """Score the nano reader against the mesh reader on a folder with an index.json of portraits and driving videos."""
+    parser = argparse.ArgumentParser(description="Compare the nano face reader with the mesh reader.")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    teacher, reader = load_face_reader("mediapipe", options.teacher), load_face_reader("nano", options.weights)
+    teacher, reader = load_face_reader("mesh"), load_face_reader("nano", options.weights)
     index = json.loads((options.data / "index.json").read_text())
     options.out.mkdir(parents=True, exist_ok=True)
     stills = []

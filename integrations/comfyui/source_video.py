@@ -1,0 +1,85 @@
+"""A video as the source: every frame of it is animated, and background and body stay its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from mien.animation.driving import control_frames, place_driver, read_faces
+from mien.animation.motion_transfer import MotionControl, portrait_keypoints
+from mien.animation.source_video import SourceVideo, first_portrait
+from mien.errors import InputError
+from mien.media.watermark import marked
+
+from . import host
+from .images import BatchClip, batch_of
+from .motion import Sampling, tell_faceless
+from .session import Model
+
+_READING, _ANIMATING = 0.15, 0.7
+
+
+def animate_video(
+    model: Model,
+    source: Tensor,
+    driver: Tensor,
+    sampling: Sampling,
+    face: int,
+    best_frame: int | str,
+    control: MotionControl,
+    watermark: bool,
+) -> Tensor:
+    """The source's frames [n, h, w, 3], its face moved by the driver's, frame for frame; n: of the shorter one.
+
+    face: which one of the source's first frame that has it, the largest is 0. Raises InputError for models that do not
+    move by read landmarks, and if source or driver shows no face or is a single picture.
+    """
+    if model.dex is not None or model.pipe.reenactor is None:
+        raise InputError("a source video needs a model that moves by read landmarks, such as nano: load nano")
+    clips = [BatchClip(source, "source"), BatchClip(driver, "driver")]
+    for clip in clips:
+        if clip.info.kind == "image":
+            raise InputError(f"{clip.info.path} is a single picture: connect a video's frames")
+    count = min(clip.count() for clip in clips)
+    if clips[0].count() != clips[1].count():
+        host.tell(
+            f"source has {clips[0].count()} frames and driver {clips[1].count()}: the result is as long as the shorter"
+        )
+    source_clip, driver_clip = BatchClip(source[:count], "source"), BatchClip(driver[:count], "driver")
+    progress = host.NodeProgress(_READING, _READING, _ANIMATING)
+    portrait = first_portrait(source_clip, model.reader, face).framed(model.pipe.crop_scale)
+    video = SourceVideo.read(source_clip, portrait, model.reader, model.pipe.crop_scale, progress)
+    tell_faceless(video.report, "source")
+    faces, report = read_faces(driver_clip, model.reader, progress)
+    tell_faceless(report, "driver")
+    pipe: Any = model.pipe
+    track = place_driver(
+        faces,
+        report,
+        driver_clip,
+        portrait,
+        best_frame=best_frame,
+        align=True,
+        scale=pipe.crop_scale,
+        reach=pipe.reach,
+    )
+    progress.stage("Animating", 1.0)
+    model.ready()
+    model.now = None  # the pipeline is given another portrait than Set Portrait's
+    pipe.set_portrait(
+        [portrait.square(pipe.image_size)], keypoints=portrait_keypoints(portrait, pipe.reenactor.basis())
+    )
+    whole, local = control_frames(driver_clip, track, pipe.image_size)
+    squares = pipe.stream(
+        whole,
+        local,
+        start_frames=video.reenacted(pipe.reenactor, portrait, track, control),
+        count=count,
+        progress=progress.reach,
+        note=progress.note,
+        **sampling.arguments(),
+    )
+    pasted = video.finished(squares, paste=True)
+    frames = (marked(frame) if watermark else frame for frame in pasted)
+    return batch_of(progress.frames(frames, count), count)
