@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that docs/results.md shows: sh benchmarks/results.sh GROUPS ABLATIONS OUT DATA
 #
-# GROUPS: rendered people, the last groups of them kept out of training, by mien data avatars (docs/avatars.md).
+# GROUPS: rendered people, the last groups of them kept out of training, by mien data avatars (docs/train.md).
 # ABLATIONS: what benchmarks/ablations.py has trained; DEX_ABLATIONS, in the environment, what benchmarks/dex_ablations.py
 # has. Runs that are not there are left out.
 # DATA: a folder with real/index.json, portraits and driving videos, and the networks of the metrics (docs/evaluate.md).

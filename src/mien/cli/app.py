@@ -128,7 +128,7 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Make a still portrait move as the face in a video does."""
+    """Animate a portrait photo with the head motion and the expressions of a driving video."""
 
 
 for command in (animate, batch, edit, motion, demo, serve, doctor, provenance, train):
