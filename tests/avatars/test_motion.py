@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mien.avatars import expressions
-from mien.avatars.head_model import HeadModel
+from mien.avatars.head_model import TONGUE, HeadModel
 from mien.avatars.motion import Track, generated_track, load_tracks, measure_track, performed, save_tracks
 from mien.avatars.performances import CLIPS, MotionLimits, make_performance
 from mien.errors import InputError
@@ -93,7 +93,7 @@ def test_a_performance_is_the_seeds(model: HeadModel) -> None:
         assert len(set(first.kind[begin:end])) == 1
     limits = MotionLimits()
     assert (np.abs(first.angles) <= [limits.yaw, limits.pitch, limits.roll]).all()
-    assert not first.expression[:, 53:].any()
+    assert not first.expression[:, TONGUE + 1 :].any()
     alone = make_performance(model, np.random.default_rng(7), [])
     assert set(alone.kind[:32]) == {"random"}
 

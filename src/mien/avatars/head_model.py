@@ -227,8 +227,10 @@ def assemble(pack: Mapping[str, NDArray]) -> HeadModel:
 def _with_tongue(
     pack: Mapping[str, NDArray], triangles: NDArray[np.int32]
 ) -> tuple[tuple[str, ...], NDArray[np.float16]]:
-    """Names and shapes of a pack, with tongueOut at `TONGUE`; triangles: of gums and tongue."""
+    """Names and shapes of a pack, with tongueOut at `TONGUE` if it has that many; triangles: of gums and tongue."""
     names, shapes = [str(name) for name in pack["expression_names"]], np.array(pack["expression_deltas"])
+    if len(names) <= TONGUE:
+        return tuple(names), shapes
     names[TONGUE] = "tongueOut"
     shapes[TONGUE] = tongue_out(pack["vertices_neutral"].astype(np.float32), triangles)
     return tuple(names), shapes
