@@ -13,7 +13,7 @@ from mien.geometry.pose import rotation_vector
 Track = Sequence[FaceReading | None]
 Floats = NDArray[np.float64]
 
-# A signal that varies less than this over a clip (standard deviation) says nothing about motion: judge.py.
+# A signal that varies less than this over a clip (standard deviation) says nothing about motion.
 STILL_DEGREES, STILL_SHAPE = 1.5, 0.03
 _LEAST_FRAMES = 8
 _CLOSED = 0.5  # blink above which no gaze is read
@@ -144,7 +144,7 @@ def _shapes(reading: FaceReading) -> Floats:
 def jitter(track: Track) -> float | None:
     """Mean absolute second difference of the 68 landmarks, in face widths; None for less than three faces.
 
-    Frames without a face are passed over, as judge.py does.
+    Frames without a face are passed over.
     """
     known = [reading.landmarks for reading in track if reading is not None]
     if len(known) < 3:
