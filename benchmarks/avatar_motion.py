@@ -1,8 +1,8 @@
 """Ten avatars driven by real clips: `python benchmarks/avatar_motion.py CAST HEAD_MODEL CLIPS OUT [FRAMES]`.
 
-Ten avatars of the folder CAST, drawn by a fixed seed, each perform the motion measured in a clip of the folder CLIPS; OUT
-gets the portraits and videos. Both clips are then read again, and their motion correlated where the driving clip moves.
-Wanted: yaw 0.95, jaw 0.85, blink 0.8, smile 0.6, identity 0.6. The reader is the one that measured the motion; for
+Ten avatars of the folder CAST, drawn by a fixed seed, each perform the motion measured in a clip of the folder CLIPS;
+OUT gets the portraits and videos. Both clips are then read again, and their motion correlated where the driving clip
+moves. Wanted: yaw 0.95, jaw 0.85, blink 0.8, smile 0.6, identity 0.6. The reader is the one that measured the motion; for
 figures that do not depend on it read the videos with another one.
 """
 
