@@ -2,8 +2,8 @@
 
 Ten avatars of the folder CAST, drawn by a fixed seed, each perform the motion measured in a clip of the folder CLIPS;
 OUT gets the portraits and videos. Both clips are then read again, and their motion correlated where the driving clip
-moves. Wanted: yaw 0.95, jaw 0.85, blink 0.8, smile 0.6, identity 0.6. The reader is the one that measured the motion; for
-figures that do not depend on it read the videos with another one.
+moves. Wanted: yaw 0.95, jaw 0.85, blink 0.8, smile 0.6, identity 0.6. The reader is the one that measured the motion;
+for figures that do not depend on it read the videos with another one.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from typer.main import get_command
 from mien.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "RELEASING")), *sorted((ROOT / "docs").glob("*.md"))]
+ROOT_PAGES = [ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "RELEASING")]
+PAGES = [*ROOT_PAGES, *sorted((ROOT / "docs").glob("*.md"))]
 # shell, Python, data that is read, and what a command prints
 LANGUAGES = {"sh", "python", "json", "yaml", "csv", "text", "mermaid"}
 _MARK = re.compile(r"<!-- not run: (.+?) -->")
