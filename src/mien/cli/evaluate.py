@@ -39,7 +39,7 @@ def build_real(
     seed: Seed = 0,
     protocols: Protocols = None,
 ) -> None:
-    """From real portraits and drivers that no weights were trained on."""
+    """From real portraits and driving videos that no weights were trained on."""
     _build("real", data, out, pairs, frames, step, side, seed, protocols, False)
 
 
