@@ -82,9 +82,7 @@ def per_frame(
     measure: Callable[[FaceReading, FaceReading], float | None], driver: Track, result: Track
 ) -> list[float | None]:
     """`measure` for every frame in which both faces were found, None for the others."""
-    return [
-        None if one is None or two is None else measure(one, two) for one, two in zip(driver, result, strict=True)
-    ]
+    return [None if one is None or two is None else measure(one, two) for one, two in zip(driver, result, strict=True)]
 
 
 def pose_correlation(driver: Track, result: Track) -> float | None:
