@@ -1,6 +1,8 @@
 # make demo   animate the bundled portrait with the bundled driver; ends with the path of a video
-# make test   lint, then the whole test suite
-# make lint   ruff and mypy
+# make test   lint, then the whole test suite, several tests at a time (TESTS="-m 'not slow'" for a part of it)
+# make lint   ruff, mypy, and the floors of docs/architecture.md (import-linter)
+# make parity our arithmetic against golden arrays of the published X-Portrait code
+# make lock   constraints.txt anew: keeps its versions and adds what pyproject.toml asks for (needs uv)
 # make docs   the site of docs/ into site/, strictly; open site/index.html
 # Everything lives in .venv; a fresh machine needs Python 3.10 or newer, pip and make.
 
@@ -8,20 +10,31 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+TESTS ?=
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 
-.PHONY: demo test lint docs install clean
+.PHONY: demo test lint types parity docs lock install clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.installed
 	@$(BIN)/mien demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(TESTS)
 
-lint: $(VENV)/.installed
+lint: types
 	$(BIN)/python -m ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed
 	$(BIN)/python -m mypy
+
+parity: $(VENV)/.installed
+	$(BIN)/python tests/parity
+
+lock:
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --no-annotate \
+	    --custom-compile-command "make lock" --output-file constraints.txt $(LOCK)
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -3,7 +3,7 @@
     python benchmarks/flops.py
 
 Nothing is computed: the networks stand on the meta device. A multiply-add counts 2; attention is counted as its two
-matrix products. The published figures are those of ../shared/spec/x-portrait.md, section 7 (512 px, windows of 16
+matrix products. The published figures are those of the published script (512 px, windows of 16
 frames, guidance with an unconditional call); tests/interop/test_cost.py puts them together from our pieces again.
 
 What a clip shares is divided by its frames or steps: R and the keys and values of its tokens once per timestep, the

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Everything that docs/results.md shows, from a checkout beside ../shared: sh benchmarks/results.sh GROUPS ABLATIONS OUT
+# Everything that docs/results.md shows: sh benchmarks/results.sh GROUPS ABLATIONS OUT DATA
 #
-# GROUPS: rendered people, the last groups of them kept out of training, by mien data avatars (docs/avatars.md).
+# GROUPS: rendered people, the last groups of them kept out of training, by mien data avatars (docs/train.md).
 # ABLATIONS: what benchmarks/ablations.py has trained; DEX_ABLATIONS, in the environment, what benchmarks/dex_ablations.py
 # has. Runs that are not there are left out.
+# DATA: a folder with real/index.json, portraits and driving videos, and the networks of the metrics (docs/evaluate.md).
 # OUT: a folder; what is done there stays, and a run that was stopped goes on. Ends by writing the tables into the page.
 # WORKERS: processes, 1 unless it is set.
 set -eu
-groups=$1 trained=$2 out=$3 data=${SHARED_DATA:-../shared/data} dex=${DEX_ABLATIONS:-} workers=${WORKERS:-1}
+groups=$1 trained=$2 out=$3 data=$4 dex=${DEX_ABLATIONS:-} workers=${WORKERS:-1}
 mkdir -p "$out"
 mien evaluate build heads "$groups" "$out/heads.json" --pairs 12 --frames 8 --step 2 --protocol cross
 mien evaluate build real "$data" "$out/real.json" --pairs 13 --frames 12 --step 4

@@ -1,4 +1,4 @@
-"""How clear the invisible mark stays: the figures of docs/provenance.md.
+"""How clear the invisible mark stays: the figures of docs/formats.md.
 
 python benchmarks/watermark.py [FOLDER OF PHOTOGRAPHS]
 """

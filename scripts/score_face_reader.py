@@ -127,7 +127,7 @@ def table(rows: list[Agreement]) -> str:
 
 
 def main() -> None:
-    """Score the nano reader against the mesh reader on a folder with an index.json of portraits and driving clips."""
+    """Score the nano reader against the mesh reader on a folder with an index.json of portraits and driving videos."""
     parser = argparse.ArgumentParser(description="Compare the nano face reader with the mesh reader.")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--data", type=Path, required=True)

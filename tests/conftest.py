@@ -9,7 +9,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ASSETS = Path(__file__).resolve().parent / "assets"
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +19,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The shared folder beside the checkout; tests that need it are skipped where it is missing."""
-    if not SHARED.is_dir():
-        pytest.skip("needs ../shared (papers, golden tensors, data), which is not beside this checkout")
-    return SHARED
+def assets() -> Path:
+    """tests/assets: small models and pictures of others, each beside its licence (see its README)."""
+    return ASSETS
+
+
+@pytest.fixture(scope="session")
+def pack() -> Path:
+    """A head model: ICT-FaceKit with 60 of its 100 identities, rounded to a hundredth of a centimetre."""
+    return ASSETS / "head_model" / "head_model.npz"

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tools.option_tables import current, option_table
 from typer.main import get_command
 
 from dex_jobs import dex_model
@@ -29,6 +30,8 @@ from mien.pipelines.x_portrait import XPortraitPipeline
 from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face, inputs, job_pipeline, talking_frames
 from tiny_dex import tiny_dex_pipeline
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["dex_model", "inputs"]  # fixtures
 
@@ -265,13 +268,13 @@ def test_every_page_is_in_the_sites_contents_once() -> None:
 
 
 def test_every_command_is_on_the_page_of_commands() -> None:
-    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `mien (\w+)", page, re.MULTILINE))
     assert named == set(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def test_every_complaint_is_answered_by_a_test_or_a_command() -> None:
-    page = (ROOT / "docs" / "themes.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
     themes = re.split(r"^### (\d+)\. .+$", page, flags=re.MULTILINE)[1:]
     assert [int(number) for number in themes[::2]] == list(range(1, 21))
     for number, text in zip(themes[::2], themes[1::2], strict=True):
@@ -297,14 +300,32 @@ def test_links_lead_somewhere() -> None:
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_tables_of_options_are_those_of_the_code() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert current(text) == text, f"{page.name} is out of date: run python tools/option_tables.py"
+    assert "`--eyes-gain`" in option_table("animate") and "`--workers`" in option_table("batch")
+    with pytest.raises(KeyError):
+        option_table("animat")
+
+
+def test_there_are_few_pages() -> None:
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"api.md"}
+    assert len(pages) <= 14
+
+
 def test_every_option_of_animate_is_explained_and_none_is_invented() -> None:
-    command = get_command(app).commands["animate"]  # type: ignore[attr-defined]
-    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+    """The page has `mien animate`, `mien edit` and `mien batch`, and names nothing that none of them knows."""
     page = (ROOT / "docs" / "animate.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(--?[a-z][a-z-]*)", page))
+    known = {"--help", "-h"}
+    for name in ("animate", "edit", "batch"):
+        command = get_command(app).commands[name]  # type: ignore[attr-defined]
+        options = {text for option in command.params for text in (*option.opts, *option.secondary_opts)}
+        options = {text for text in options if text.startswith("-")}
+        assert options - named <= {"-h", "--help"}, name
+        known |= options
     assert named <= known
-    silent = {"-h", "--help", "--driving", "--align", "--paste-back"}  # aliases and defaults
-    assert known - named <= silent
 
 
 def test_the_drawn_face_is_read_where_it_was_drawn() -> None:

@@ -1,4 +1,4 @@
-"""Mien: a still face moves as a face in a video does.
+"""Mien: animate a portrait photo with the head motion and the expressions of a driving video.
 
 The names below are the whole public surface; each is loaded when it is first used, so that `import mien` is quick.
 """

@@ -23,14 +23,6 @@ from samples import DrawnFaceReader, job_pipeline
 FRAMES = 5
 
 
-@pytest.fixture(scope="module")
-def pack(shared: Path) -> Path:
-    path = shared / "data/ict_facekit/ict_facekit.npz"
-    if not path.is_file():
-        pytest.skip("needs the head model in ../shared/data/ict_facekit")
-    return path
-
-
 def track(model: HeadModel, name: str, yaw: float) -> Track:
     """The head turns to `yaw` and the mouth opens."""
     amount = np.linspace(0, 1, FRAMES, dtype=np.float32)

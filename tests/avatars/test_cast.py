@@ -15,22 +15,23 @@ from mien.errors import InputError
 from mien.jobs.data.avatars import CastOptions, install_head_model, make_cast, pack_cast
 from mien.jobs.data.cast_report import ReportOptions
 from mien.jobs.data.look import look
+from mien.jobs.demo import FOLDER
 from mien.jobs.run.progress import Silent
 from mien.media import read_image, write_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = shared / "data/portraits/052.jpg"
-    if not source.is_file():
-        pytest.skip("needs ../shared/data/portraits")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
-    portrait = read_image(source)
+    portrait = read_image(FOLDER / "portrait_1.png")
     rng = np.random.default_rng(0)
     write_image(folder / "good.png", portrait[:-1, 4:-3])  # odd sides
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     (folder / "empty.png").write_bytes(b"")
-    (folder / "cut_off.jpg").write_bytes(source.read_bytes()[:900])
+    write_image(folder / "cut_off.jpg", portrait)
+    (folder / "cut_off.jpg").write_bytes((folder / "cut_off.jpg").read_bytes()[:900])
     (folder / "text.jpg").write_text("Dear reader, this is no picture.")
     write_image(folder / "black.png", np.zeros((96, 96, 3), np.uint8))
     write_image(folder / "noise.png", rng.integers(0, 255, (96, 96, 3)).astype(np.uint8))

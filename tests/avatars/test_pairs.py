@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from mien.avatars.detector import Detector
 from mien.avatars.head_model import HeadModel
 from mien.avatars.people import RandomPerson
 from mien.avatars.photo import PhotoAvatar
+from mien.jobs.demo import FOLDER
 from mien.media import read_image
 
 SIZE = 64
@@ -25,10 +24,8 @@ def random_people(model: HeadModel) -> list[Actor]:
 
 
 @pytest.fixture(scope="module")
-def photo_people(model: HeadModel, shared: Path) -> list[Actor]:
-    files = [shared / f"data/portraits/{name}.jpg" for name in ("052", "011")]
-    if not all(file.is_file() for file in files):
-        pytest.skip("needs ../shared/data/portraits")
+def photo_people(model: HeadModel) -> list[Actor]:
+    files = [FOLDER / f"portrait_{number}.png" for number in (1, 2)]
     people: list[Actor] = []
     with Detector() as detector:
         for number, file in enumerate(files):

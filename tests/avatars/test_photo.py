@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -13,16 +11,14 @@ from mien.avatars.head_model import HeadModel
 from mien.avatars.photo import PhotoAvatar
 from mien.avatars.texture import push_pull
 from mien.errors import InputError
+from mien.jobs.demo import FOLDER
 from mien.media import read_image
 
 
 @pytest.fixture(scope="module")
-def avatar(model: HeadModel, shared: Path) -> PhotoAvatar:
-    path = shared / "data/portraits/052.jpg"
-    if not path.is_file():
-        pytest.skip("needs ../shared/data/portraits")
+def avatar(model: HeadModel) -> PhotoAvatar:
     with Detector() as detector:
-        photo, face, _ = detector.crop(read_image(path), 256)
+        photo, face, _ = detector.crop(read_image(FOLDER / "portrait_1.png"), 256)
     return PhotoAvatar(model, photo, face, atlas=512)
 
 

@@ -13,6 +13,8 @@ import pytest
 from mien.jobs.data.avatars import GroupOptions, render_dataset
 from mien.jobs.run.progress import Silent
 
+pytestmark = pytest.mark.slow
+
 PEOPLE, SEED = 3, 11
 
 

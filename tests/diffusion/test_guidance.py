@@ -1,4 +1,4 @@
-"""Progressive hybrid guidance against the specification's table (DeX-Portrait, section 5)."""
+"""Progressive hybrid guidance step by step against a table written by hand (DeX-Portrait)."""
 
 from __future__ import annotations
 

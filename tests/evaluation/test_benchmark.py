@@ -140,19 +140,36 @@ def test_heads_that_were_trained_on_are_left_out(tmp_path: Path) -> None:
     assert build_heads(tmp_path, BuildOptions(pairs=1), every_group=True).pairs
 
 
-def test_real_people_nobody_trained_on(shared: Path) -> None:
-    made = build_real(shared / "data", BuildOptions(pairs=26, frames=40))
-    again = build_real(shared / "data", BuildOptions(pairs=26, frames=40))
+def _real_people(folder: Path) -> Path:
+    """A folder as `build real` takes it: 13 portraits and 9 clips, of which one shows the man of one portrait."""
+    names = [f"p{number:02d}" for number in range(12)] + ["p14_photo_man_open_mouth"]
+    clips = [f"d{number:02d}" for number in range(8)] + ["d08_man_grey_hoodie"]
+    index = {
+        "portraits": [{"id": name, "file": f"portraits/{name}.jpg"} for name in names],
+        "driving": [{"id": name, "file": f"driving/{name}.mp4", "frames": 78, "fps": 25.0} for name in clips],
+    }
+    for entry in index["portraits"] + index["driving"]:
+        path = folder / "real" / str(entry["file"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (folder / "real" / "index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_real_people_nobody_trained_on(tmp_path: Path) -> None:
+    data = _real_people(tmp_path)
+    made = build_real(data, BuildOptions(pairs=26, frames=40))
+    again = build_real(data, BuildOptions(pairs=26, frames=40))
     assert made == again and len({pair.id for pair in made.pairs}) == len(made.pairs)
     counts = Counter(pair.protocol for pair in made.pairs)
     assert counts == {"self": 9, "cross": 26, "disentangled": 26}, "a clip drives itself once"
-    assert all(pair.driver.path.parent == shared / "data" / "real" / "driving" for pair in made.pairs)
+    assert all(pair.driver.path.parent == data / "real" / "driving" for pair in made.pairs)
     assert all(pair.source.path.exists() and pair.driver.path.exists() for pair in made.pairs)
     crossed = [pair for pair in made.pairs if pair.protocol == "cross"]
     assert set(Counter(pair.source.path for pair in crossed).values()) == {2}, "every portrait as often"
     same_man = {("p14_photo_man_open_mouth.jpg", "d08_man_grey_hoodie.mp4")}
     assert not same_man & {(p.source.path.name, p.driver.path.name) for p in made.pairs}
-    only = build_real(shared / "data", BuildOptions(pairs=2, frames=8, protocols=("cross",)))
+    only = build_real(data, BuildOptions(pairs=2, frames=8, protocols=("cross",)))
     assert [pair.protocol for pair in only.pairs] == ["cross"] * 2
 
 

@@ -110,9 +110,7 @@ def test_the_page_needs_nothing_else(bench: Path, tmp_path: Path) -> None:
         assert part in text
 
 
-def test_a_killed_run_gives_the_same_report(
-    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_gives_the_same_report(bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(bench, tmp_path / "whole")
     answer, calls = systems.answer, iter(range(100))
 

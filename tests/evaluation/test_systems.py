@@ -1,4 +1,4 @@
-"""Our systems on drawn faces, with tiny random models; and both ends on real faces, where ../shared is."""
+"""Our systems on drawn faces, with tiny random models; and both ends on real faces."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mien.evaluation.benchmark import Medium, Pair, read_benchmark
 from mien.evaluation.footage import Footage, load_footage
 from mien.evaluation.scoring import ScoreOptions, Scorer
 from mien.evaluation.systems import CopyDriver, CopySource, answer
+from mien.jobs.demo import FOLDER
 from mien.jobs.evaluation_systems import (
     KINDS,
     SystemSpec,
@@ -96,14 +97,13 @@ def test_systems_are_named_as_one_likes(tmp_path: Path) -> None:
         parse_predictions("mine=nowhere")
 
 
-def test_both_ends_on_real_faces(shared: Path) -> None:
+def test_both_ends_on_real_faces(assets: Path) -> None:
     """`copy-source` has identity about 1 and no motion, `copy-driver` the reverse."""
-    real = shared / "data" / "real"
-    driver = Medium(real / "driving" / "d12_woman_laughing.mp4", 20, 8, 8)
-    pair = Pair("x", "cross", Medium(real / "portraits" / "p26_astronaut.jpg"), driver)
+    driver = Medium(FOLDER / "driver.mp4", 4, 8, 8)
+    pair = Pair("x", "cross", Medium(assets / "faces" / "astronaut.jpg"), driver)
     footage = load_footage(pair, 256)
     keys = ("identity_retail", "aed", "apd", "pose", "motion", "jitter", "gaze", "pose_correlation", "found")
-    scorer = Scorer(ScoreOptions(keys, (shared / "data",)))
+    scorer = Scorer(ScoreOptions(keys, (assets,)))
     source, copied = (scorer.score(footage, answer(s, footage)).values for s in (CopySource(), CopyDriver()))
     scorer.close()
     assert source["identity_retail"] == pytest.approx(1, abs=1e-4)

@@ -25,7 +25,7 @@ from mien.media import open_clip, write_video
 from samples import DrawnFaceReader, job_pipeline, talking_frames
 from tiny_dex import tiny_dex_pipeline
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="makes pipes, links and odd names")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="makes pipes, links and odd names")]
 SECONDS = 60  # for one case; most take less than a tenth of one
 
 

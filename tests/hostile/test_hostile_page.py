@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from hostile_files import Make, Videos, drivers, portraits
 from mien.errors import MienError
 from mien.jobs.options import AnimateOptions
 from mien.web.running import Watch
 from mien.web.studio import Studio
 from page_parts import studio, workspace
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 __all__ = ["studio", "workspace"]  # fixtures
 

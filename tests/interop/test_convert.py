@@ -21,7 +21,7 @@ from mien.interop.text_context import empty_prompt_context
 from mien.interop.x_portrait import assemble, convert
 from mien.jobs.convert import REPORT, ConvertOptions, convert_x_portrait
 from mien.pipelines.x_portrait import PARTS, XPortraitPipeline
-from official_model import HINT, OFFICIAL, official_state
+from parity.official_model import HINT, OFFICIAL, official_state
 
 CONTEXT = torch.arange(60.0).reshape(1, 5, 12)
 RESNET = "model.diffusion_model.input_blocks.1.0.in_layers.2.weight"

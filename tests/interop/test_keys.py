@@ -14,15 +14,17 @@ from mien.interop.keys import PREFIXES, key_map, official_names
 from mien.interop.official_config import config_from_shapes
 from mien.interop.x_portrait import TEXT_ENCODER
 from mien.models.x_portrait import SD15
-from official_model import OFFICIAL, official_shapes
+from parity.official_model import OFFICIAL, official_shapes
+
+pytestmark = pytest.mark.parity
 
 HINT_BLOCK = "appearance_control_model.input_hint_block."
 
 
 @pytest.fixture(scope="module")
-def full(shared: Path) -> dict[str, tuple[int, ...]]:
+def full() -> dict[str, tuple[int, ...]]:
     """Name and shape of every entry of the published checkpoint."""
-    lines = (shared / "golden/xportrait/keys_full.txt").read_text().splitlines()
+    lines = (Path(__file__).parents[1] / "parity/kit/keys_full.txt").read_text().splitlines()
     rows = [line.split("\t") for line in lines if not line.startswith("#")]
     return {name: tuple(int(side) for side in shape.split("x")) for name, shape, *_ in rows}
 

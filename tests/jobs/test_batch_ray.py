@@ -18,7 +18,11 @@ from mien.media import write_image, write_video
 from samples import draw_face, talking_frames
 
 pytest.importorskip("ray", reason="needs the extra `scale`")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc"),
+]
 
 
 def at_work(out: Path) -> list[int]:

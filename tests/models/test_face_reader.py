@@ -4,9 +4,7 @@ import torch
 
 from mien.models.face_reader import FaceReaderConfig, FaceReaderNetwork
 
-TINY = FaceReaderConfig(
-    side=32, finder_channels=(4, 4, 4, 4), reader_channels=(4, 4, 4, 4), squeeze=2, hidden=8
-)
+TINY = FaceReaderConfig(side=32, finder_channels=(4, 4, 4, 4), reader_channels=(4, 4, 4, 4), squeeze=2, hidden=8)
 
 
 def test_shapes_and_ranges() -> None:

@@ -1,4 +1,4 @@
-"""Face Vid2Vid's networks: what the spec's section 8 asks of them, and their sizes."""
+"""Face Vid2Vid's networks: what the paper says of them, and their sizes."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def _spade_block(inputs: int, outputs: int) -> int:
 
 
 def test_full_size_has_the_parameters_of_the_published_layers() -> None:
-    """Derived from the spec's section 2, layer by layer."""
+    """Derived from the paper's architecture, layer by layer."""
     appearance = _normed(3, 64, 9) + _normed(64, 128, 9) + _normed(128, 256, 9) + _conv(256, 512, 1)
     appearance += 6 * 2 * (2 * 32 + _conv(32, 32, 27))
     detector = sum(_normed(a, b, 9) for a, b in pairwise((3, 64, 128, 256, 512, 1024))) + _conv(1024, 16384, 1)

@@ -22,6 +22,8 @@ from mien.training.x_portrait.recipes import recipe_for
 from mien.training.x_portrait.stage import PortraitStage
 from tiny import TINY
 
+pytestmark = pytest.mark.slow
+
 SMALL = dataclasses.replace(
     TINY,
     image_size=64,

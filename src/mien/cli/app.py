@@ -29,7 +29,6 @@ from mien.cli.doctor import doctor
 from mien.cli.edit import edit
 from mien.cli.evaluate import evaluate
 from mien.cli.motion import motion
-from mien.cli.parity import parity
 from mien.cli.provenance import provenance
 from mien.cli.serve import serve
 from mien.cli.train import train
@@ -129,10 +128,10 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Make a still portrait move as the face in a video does."""
+    """Animate a portrait photo with the head motion and the expressions of a driving video."""
 
 
-for command in (animate, batch, edit, motion, demo, serve, doctor, parity, provenance):
+for command in (animate, batch, edit, motion, demo, serve, doctor, provenance):
     app.command()(command)
 app.add_typer(data)
 app.add_typer(evaluate)

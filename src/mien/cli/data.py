@@ -75,7 +75,7 @@ def driver(
     person: Annotated[int, typer.Option(help="Which random person performs it.")] = 7018,
     seed: Annotated[int, typer.Option(help="Of made-up talking.")] = 0,
 ) -> None:
-    """Render motion on a person who does not exist: a driver for `mien animate` whose truth is known."""
+    """Render a person who does not exist in a known motion: a driving video whose ground truth is exact."""
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.avatars import DriverOptions, render_driver
 

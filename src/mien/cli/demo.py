@@ -13,7 +13,7 @@ from mien.cli.animate import run_animation
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("demo-output"),
 ) -> None:
-    """Animate the bundled portrait with the bundled driver; ends with the path of the video."""
+    """Animate the bundled portrait with the bundled driving video; prints the path of the result."""
     from mien.jobs.demo import demo_options
 
     run_animation(demo_options(output))

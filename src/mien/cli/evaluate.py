@@ -30,7 +30,7 @@ TableOut = Annotated[Path | None, typer.Option("-o", "--output", help="A folder 
 
 @build.command("real")
 def build_real(
-    data: Annotated[Path, typer.Argument(help="A folder like ../shared/data, with real/.")],
+    data: Annotated[Path, typer.Argument(help="A folder with real/index.json: portraits and driving videos.")],
     out: Out,
     pairs: Pairs = 8,
     frames: Frames = 48,
@@ -39,7 +39,7 @@ def build_real(
     seed: Seed = 0,
     protocols: Protocols = None,
 ) -> None:
-    """From real portraits and drivers that no weights were trained on."""
+    """From real portraits and driving videos that no weights were trained on."""
     _build("real", data, out, pairs, frames, step, side, seed, protocols, False)
 
 

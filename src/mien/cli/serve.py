@@ -15,19 +15,19 @@ _PAGE, _LIMITS, _MODEL = "Page", "Limits", "Model"
 
 @dataclass(frozen=True)
 class PageFlags:
-    """Where the page is served."""
+    """Where the web UI is served."""
 
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0: all of this machine's.", rich_help_panel=_PAGE)
     ] = "127.0.0.1"
     port: Annotated[int, typer.Option("-p", "--port", help="0: any that is free.", rich_help_panel=_PAGE)] = 7860
     root_path: Annotated[
-        str, typer.Option(help="The path under which a proxy shows the page, such as /mien.", rich_help_panel=_PAGE)
+        str, typer.Option(help="The path under which a proxy shows the web UI, such as /mien.", rich_help_panel=_PAGE)
     ] = ""
     share: Annotated[
         bool, typer.Option("--share", help="Also lend a public address from gradio.", rich_help_panel=_PAGE)
     ] = False
-    browser: Annotated[bool, typer.Option("--browser", help="Open the page.", rich_help_panel=_PAGE)] = False
+    browser: Annotated[bool, typer.Option("--browser", help="Open it in the browser.", rich_help_panel=_PAGE)] = False
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -41,7 +41,7 @@ class LimitFlags:
     """How much people may ask for."""
 
     file_mb: Annotated[int, typer.Option(help="Largest file, megabytes.", rich_help_panel=_LIMITS)] = 200
-    clip_seconds: Annotated[int, typer.Option(help="Longest driver.", rich_help_panel=_LIMITS)] = 60
+    clip_seconds: Annotated[int, typer.Option(help="Longest driving video, seconds.", rich_help_panel=_LIMITS)] = 60
     pairs: Annotated[int, typer.Option(help="Pairs in a batch.", rich_help_panel=_LIMITS)] = 20
     queued: Annotated[int, typer.Option(help="Jobs that may wait.", rich_help_panel=_LIMITS)] = 8
     job_seconds: Annotated[int, typer.Option(help="Longest run of a job.", rich_help_panel=_LIMITS)] = 1800
@@ -56,9 +56,9 @@ class ModelFlags:
     dex_model: Annotated[
         str | None, typer.Option(help="DeX-Portrait's.  [default: the bundled one]", rich_help_panel=_MODEL)
     ] = None
-    reader: Annotated[
-        str, typer.Option(help="What reads the faces: auto, mesh or nano.", rich_help_panel=_MODEL)
-    ] = "auto"
+    reader: Annotated[str, typer.Option(help="What reads the faces: auto, mesh or nano.", rich_help_panel=_MODEL)] = (
+        "auto"
+    )
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MODEL)] = "auto"
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MODEL)] = "auto"
 

@@ -1,4 +1,4 @@
-"""A benchmark from ../shared/data: real portraits and real drivers that no weights of ours were trained on."""
+"""A benchmark from a folder of real portraits and real driving videos that no weights of ours were trained on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from mien.errors import InputError
 from mien.evaluation.benchmark import PROTOCOLS, Benchmark, Medium, Pair, self_pair
 
-# The same person in both: no cross-identity pair (data/real/README.md).
+# The same person in both, where the index says nothing of it: no cross-identity pair.
 _SAME_PERSON = {("p14_photo_man_open_mouth", "d08_man_grey_hoodie")}
 
 
@@ -127,7 +127,7 @@ def _index(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): give the folder ../shared/data") from error
+        raise InputError(f"{path} cannot be read ({error}): give a folder with real/index.json") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} is no index of portraits and clips: give the folder ../shared/data")
+        raise InputError(f"{path} is no index of portraits and clips, see docs/evaluate.md")
     return content

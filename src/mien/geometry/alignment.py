@@ -1,4 +1,4 @@
-"""Bringing a driver's frames to the place and size of the portrait's face (X-Portrait, spec section 5)."""
+"""Bringing a driver's frames to the place and size of the portrait's face, as X-Portrait's published script does it."""
 
 from __future__ import annotations
 

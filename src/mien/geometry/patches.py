@@ -1,4 +1,4 @@
-"""The local control image: a picture that is blank but for both eyes and the mouth (X-Portrait, spec section 4)."""
+"""The local control image: a picture that is blank but for both eyes and the mouth (X-Portrait, Section 3.3)."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def local_patches(image: Picture, landmarks: np.ndarray | Sequence[np.ndarray | 
     return kept
 
 
-def _tensor_patches(
-    image: torch.Tensor, landmarks: np.ndarray | Sequence[np.ndarray | None] | None
-) -> torch.Tensor:
+def _tensor_patches(image: torch.Tensor, landmarks: np.ndarray | Sequence[np.ndarray | None] | None) -> torch.Tensor:
     side = image.shape[-1]
     if image.ndim < 3 or image.shape[-2] != side:
         raise ValueError(f"local_patches needs square pictures [..., 3, S, S], got {tuple(image.shape)}")

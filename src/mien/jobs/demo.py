@@ -1,4 +1,4 @@
-"""The demo: the bundled portrait, animated by the bundled driver. Both are rendered; they show nobody."""
+"""The demo: the bundled portrait, animated with the bundled driving video. Both are rendered; they show nobody."""
 
 from __future__ import annotations
 

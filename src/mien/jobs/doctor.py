@@ -69,7 +69,7 @@ def _weights() -> list[Finding]:
             found.append(Finding(f"bundled {name}", f"{folder} ({_megabytes(folder):.1f} MB)"))
         except MienError as error:
             found.append(Finding(f"bundled {name}", "missing", str(error)))
-    mend = "mien convert x-portrait CHECKPOINT.th FOLDER makes it of the published checkpoint; see docs/weights.md"
+    mend = "mien convert x-portrait CHECKPOINT.th FOLDER makes it of the published checkpoint; see docs/formats.md"
     found.append(Finding("full-size model", "given by --model FOLDER or --model OWNER/NAME", mend))
     return found
 

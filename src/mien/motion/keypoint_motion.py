@@ -57,9 +57,7 @@ class FaceMotion:
     pupils: Floats | None = None
 
     @classmethod
-    def read(
-        cls, landmarks: Floats, rotation: Floats, scores: Floats, pupils: Floats | None = None
-    ) -> FaceMotion:
+    def read(cls, landmarks: Floats, rotation: Floats, scores: Floats, pupils: Floats | None = None) -> FaceMotion:
         """From landmarks [68, 2] and pupils [2, 2] in the square, 0 to 1, rotation (axis-angle [3]) and scores [52]."""
         places = np.asarray(landmarks, np.float64)
         pose, looking = HeadPose.from_landmarks(rotation, places, 1, 1), None

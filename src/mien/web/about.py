@@ -15,10 +15,11 @@ _DOCS = Path(__file__).resolve().parents[3] / "docs"  # where the repository has
 
 def about_sections(options: ServeOptions) -> dict[str, str]:
     """Title and Markdown of each section, in the order they are shown."""
+    responsible, _, limits = _document("responsible-use.md").partition("\n## Limits\n")
     return {
         "This page": _this_page(options),
-        "Responsible use": _document("responsible-use.md"),
-        "Limits": _document("limits.md"),
+        "Responsible use": responsible,
+        "Limits": limits or "See docs/responsible-use.md of the project.",
         **{f"Model card: {name}": card for name, card in _cards().items()},
     }
 

@@ -18,14 +18,13 @@ from mien.avatars.motion import generated_track
 from mien.avatars.people import RandomPerson
 from mien.media import open_clip, write_video
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("a", "b", "c")
 
 
 @pytest.fixture(scope="module")
-def videos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pack = shared / "data/ict_facekit/ict_facekit.npz"
-    if not pack.is_file():
-        pytest.skip("needs the head model in ../shared/data/ict_facekit")
+def videos(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, model = tmp_path_factory.mktemp("videos"), load_head_model(pack)
     track = generated_track(model, np.random.default_rng(1), 26, 25.0, 8.0)
     person = RandomPerson(model, 7018)

@@ -2,7 +2,8 @@
 
 It follows the scheme of Face Vid2Vid (Wang, Mallya, Liu, CVPR 2021): appearance features, keypoints, a motion field
 with an occlusion map, a generator. What is smaller: features are flat, and the keypoints are the 68 landmarks that a
-face reader gives, so that motion need not be discovered.
+face reader gives, so that motion need not be discovered: with free keypoints
+little training gives a driver that is not read at all.
 """
 
 from __future__ import annotations

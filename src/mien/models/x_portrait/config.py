@@ -133,7 +133,7 @@ SD15 = XPortraitConfig()
 NANO = XPortraitConfig(
     name="nano",
     image_size=256,
-    # a quarter of the first nano's weights: it starts from a reenactor's picture and repairs it
+    # small on purpose: it starts from a reenactor's picture and only repairs it
     block_out_channels=(32, 64, 96),
     attention_levels=(False, True, True),
     heads=(1, 2, 3),

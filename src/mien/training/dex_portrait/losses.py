@@ -11,7 +11,7 @@ from mien.training.perceptual import Perceptual
 
 
 def perceptual_distances(perceptual: Perceptual, made: Tensor, wanted: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared feature distances, meaned over each full map and summed over the layers: whole, and within the face.
+    """Squared feature distances, averaged over each full map and summed over the layers: whole, and within the face.
 
     mask: [b, 1, h, w], resized by area to each layer (Eq. 3). Means over the full map, not over the mask, are what make
     the paper's weight of 100 sane.
@@ -46,7 +46,7 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
 
 
 def anchor_distance(codes: Tensor, ground_truth: Tensor) -> Tensor:
-    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, meaned over the rows.
+    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, averaged over the rows.
 
     The warp alone leaves the canonical pose open, and lets it drift with identity; the avatars' exact poses fix it.
     """

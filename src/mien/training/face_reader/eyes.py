@@ -3,7 +3,8 @@
 
 Crops are placed as a coarse reading would place them, that is a little off; pictures are augmented as cameras do. Loss:
 L1 of the points and, several times over, of the lids' opening, which small errors of points hide. (The same for mouths
-was tried: from as little training it read lips worse than the reader of whole faces.)
+was tried: from as little training it read lips worse than the reader of whole faces, 3.8 against 2.3 % of the outer
+eye corners' distance.)
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Placement:
     def align(
         cls, driver: NDArray[np.float32], portrait: NDArray[np.float32], heterogeneous: Sequence[float]
     ) -> Placement:
-        """Lay the box of the driver's landmarks [n, 2] over the portrait's (Section 3.4).
+        """Lay the box of the driver's landmarks [n, 2] over the portrait's (X-Portrait, Section 3.4).
 
         `heterogeneous` are the random factors for x and y, in [0.9, 1.1] (Section 3.4). Without the alignment a control
         image leaves open where the target's face is, and a model can only blur; inference aligns in the same way.

@@ -1,8 +1,8 @@
-"""Alignment and preparation exactly as the official X-Portrait script does them, faults included (spec section 5).
+"""Alignment and preparation exactly as the official X-Portrait script does them, faults included.
 
-Only `compat="official"` and the parity command need this: it stretches pictures to squares and drops the last frame
+Only the golden arrays need this: it stretches pictures to squares and drops the last frame
 where the official code does. It takes scikit-image's `resize` and OpenCV's `warpAffine`, as their rounding is part of
-the result; scikit-image is an optional dependency (`pip install "mien[parity]"`).
+the result; scikit-image comes with the extra `dev`.
 """
 
 from __future__ import annotations
@@ -178,4 +178,4 @@ def _box(mask: np.ndarray) -> list[int]:
 
 
 def _missing(package: str) -> str:
-    return f'compat="official" needs {package}: pip install {package}'
+    return f"the alignment arrays need {package}: pip install {package}"

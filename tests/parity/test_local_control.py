@@ -1,4 +1,4 @@
-"""The official code's own local control images, from the golden kit beside the repository."""
+"""The official code's own local control images, from the golden kit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 
 from mien.geometry import local_patches
 
-KIT = Path(__file__).parents[3] / "shared" / "golden" / "xportrait" / "inputs.npz"
+pytestmark = pytest.mark.parity
+
+KIT = Path(__file__).parent / "kit" / "inputs.npz"
 
 
-@pytest.mark.skipif(not KIT.is_file(), reason=f"the golden kit is not at {KIT}")
 def test_local_control_images_of_the_kit() -> None:
     kit = np.load(KIT)
     frames, golden, points = kit["driving_u8"], kit["local_u8"], kit["landmarks"]

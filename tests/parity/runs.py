@@ -1,6 +1,6 @@
 """The golden parity check: a kit's weights through our converter, its inputs through the code that animates.
 
-Single networks are compared in `mien.interop.parity_networks`; the sampling runs here go through the pipeline's own
+Single networks are compared in `parity.networks`; the sampling runs here go through the pipeline's own
 prediction (`mien.pipelines.sampling.Front`) and `mien.diffusion.denoise_ring`, as `animate(compat="official")` does.
 """
 
@@ -17,17 +17,17 @@ from torch import Tensor
 
 from mien.diffusion import WindowPlan, denoise_ring, noised, official_windows
 from mien.errors import InputError
-from mien.geometry.official import official_arrays
-from mien.interop import parity_networks
-from mien.interop.kit import ArrayResult, Arrays, Kit, compare, read_kit
-from mien.interop.parity_networks import Clip, build_clip, build_scheduler
-from mien.interop.watching import statistics
 from mien.interop.x_portrait import assemble, convert
 from mien.jobs.run.progress import Progress, Silent
 from mien.models.x_portrait import ReferenceBank, XPortraitNetworks
 from mien.pipelines.pictures import to_uint8
 from mien.pipelines.sampling import Front, Sampling
 from mien.pipelines.x_portrait import XPortraitPipeline
+from parity import networks as parity_networks
+from parity.kit_files import ArrayResult, Arrays, Kit, compare, read_kit
+from parity.networks import Clip, build_clip, build_scheduler
+from parity.preparation import official_arrays
+from parity.watching import statistics
 
 _NOISY_UPDATE = re.compile(r"variant\.eta(?P<eta>\d+)_(index(?P<index>\d+)_)?(?P<what>sigmas|x_prev|pred_x0)$")
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mien.diffusion import XPortraitDDIMScheduler, advance, noised
 from mien.errors import InputError
-from mien.interop.kit import Arrays, Kit
-from mien.interop.watching import Watch, named_places, statistics
 from mien.models.x_portrait import Hints, ReferenceBank, XPortraitNetworks
+from parity.kit_files import Arrays, Kit
+from parity.watching import Watch, named_places, statistics
 
 _FRAMES_OF = re.compile(r"(?P<what>.+?)(?P<number>\d\d)_frame(?P<frame>s|\d+)$")
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mien.interop import constants
 from mien.interop.keys import key_map, temporal_modules, unet_blocks
-from mien.interop.kit import Kit, fill, read_kit
-from mien.jobs.parity import compute_arrays
 from mien.jobs.run.progress import Silent
 from mien.models.x_portrait import VaeConfig, XPortraitConfig
+from parity.kit_files import Kit, fill, read_kit
+from parity.runs import compute_arrays
 
 SALT = "home-made/"
 HEIGHT, WIDTH, FRAMES, WINDOW = 32, 48, 5, 3

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from mien.cli.app import app
 from mien.errors import InputError
-from mien.interop.kit import compare, read_kit
-from mien.jobs.parity import run_parity
-from official_model import write_kit
+from parity.__main__ import BUNDLED, main
+from parity.kit_files import compare, read_kit
+from parity.official_model import write_kit
+from parity.runs import run_parity
+
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +40,32 @@ def _change(path: Path, name: str, value: np.ndarray) -> None:
     np.savez(path, **{**arrays, name: value})
 
 
-def test_the_published_code_is_reproduced(shared: Path) -> None:
+def test_the_published_code_is_reproduced() -> None:
     pytest.importorskip("skimage", reason="scikit-image is optional")
-    kit = shared / "golden/xportrait"
+    kit = BUNDLED
     results = run_parity(kit)
     assert [result.line() for result in results if not result.passed] == []
     with np.load(kit / "outputs.npz") as golden:
         assert [result.name for result in results] == golden.files
 
 
-def test_another_kit_passes(kit: Path) -> None:
-    result = CliRunner().invoke(app, ["parity", str(kit)])
-    assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
+def test_another_kit_passes(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(kit)]) == 0
+    lines = capsys.readouterr().out.splitlines()
     with np.load(kit / "outputs.npz") as golden:
         assert [line.split()[1] for line in lines[:-1]] == golden.files
         assert lines[-1] == f"{len(golden.files)} of {len(golden.files)} arrays within tolerance"
 
 
-def test_a_deviation_is_found_and_leaves_with_one(kit: Path) -> None:
+def test_a_deviation_is_found_and_leaves_with_one(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with np.load(kit / "outputs.npz") as golden:
         changed = golden["runB.x_last"].copy()
     changed[2, 1, 0, 3] += 1e-3 * np.abs(changed).max()
     _change(kit / "outputs.npz", "runB.x_last", changed)
-    result = CliRunner().invoke(app, ["parity", str(kit)])
-    assert result.exit_code == 1
-    assert [line.split()[1] for line in result.stdout.splitlines() if line.startswith("FAIL")] == ["runB.x_last"]
+    assert main([str(kit)]) == 1
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")] == [
+        "runB.x_last"
+    ]
 
 
 def test_an_array_without_a_check_is_a_failure(kit: Path) -> None:
@@ -105,9 +106,9 @@ def test_without_scikit_image_its_arrays_fail_with_the_reason(kit: Path, monkeyp
     assert "pip install scikit-image" in failed[0].line()
 
 
-def test_a_damaged_kit_is_one_sentence(kit: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no golden kit"):
-        run_parity(tmp_path / "nothing")
+def test_a_damaged_kit_is_one_sentence(kit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "nothing")]) == 2
+    assert "no golden kit" in capsys.readouterr().err
     manifest = json.loads((kit / "manifest.json").read_text())
     entry = next(entry for entry in manifest["state_dict"] if entry["kind"] == "param")
     entry["crc32"] = 1

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.geometry import official
+from parity import preparation as official
 
-KIT = Path(__file__).parents[3] / "shared" / "golden" / "xportrait"
+pytestmark = pytest.mark.parity
+
+KIT = Path(__file__).parent / "kit"
 
 
 def test_the_golden_kit_is_reproduced() -> None:
     pytest.importorskip("skimage", reason="needs scikit-image")
     pytest.importorskip("cv2", reason="needs OpenCV")
-    if not KIT.is_dir():
-        pytest.skip(f"the golden kit is not at {KIT}")
     manifest = json.loads((KIT / "manifest.json").read_text())
     golden = np.load(KIT / "outputs.npz")
     ours = official.official_arrays(np.load(KIT / "inputs.npz"), manifest)

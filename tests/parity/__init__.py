@@ -1,0 +1,1 @@
+"""The numerical proof against the published X-Portrait code: golden arrays, their reader, and what computes ours."""
