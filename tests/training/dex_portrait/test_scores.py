@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mien.evaluation.dex_encoders import Variation, score_encoders
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.training.data.samples import FaceFrame
+from mien.training.dex_portrait.scores import Variation, score_encoders
 from samples import _TEMPLATE, draw_face
 
 
