@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("verb", choices=("clips", "drive", "score"))
     parser.add_argument("out", type=Path)
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--people", nargs=2, default=["ai0001", "ai0002"])
+    parser.add_argument("--people", nargs=2, default=["076", "092"])
     parser.add_argument("--limit", type=int, default=10)
     given, options = parser.parse_known_args()
     if given.verb == "clips":

@@ -39,10 +39,11 @@ class AvatarClips(GroupFolder):
 
 
 def _frame(group: RenderedGroup, person: int, motion: int) -> FaceFrame:
-    poses, pupils = group.meta.get("head_pose"), group.meta.get("pupils")
+    poses, pupils, neutral = (group.meta.get(name) for name in ("head_pose", "pupils", "neutral"))
     return FaceFrame(
         np.array(group.frames[person, motion]),
         group.landmarks[person, motion],
         None if poses is None else poses[person, motion],
         None if pupils is None else pupils[person, motion, :, :2],
+        None if neutral is None else neutral[person, motion],
     )

@@ -32,12 +32,14 @@ class FaceFrame:
         landmarks: [68, 2], pixels of the picture.
         pose: `HeadPose` as six numbers: rotation vector, translation, scale; None: unknown.
         pupils: [2, 2], like the landmarks; None: unknown.
+        neutral: [70, 2], where landmarks and pupils would be in the same pose without expression; None: unknown.
     """
 
     picture: Picture
     landmarks: Points
     pose: NDArray[np.floating] | None = None
     pupils: Points | None = None
+    neutral: Points | None = None
 
     @property
     def side(self) -> int:
@@ -61,15 +63,22 @@ class FaceFrame:
         if side == self.side:
             return self
         zoom = side / self.side
-        pupils = None if self.pupils is None else self.pupils * zoom
-        return replace(self, picture=resize(self.picture, side), landmarks=self.landmarks * zoom, pupils=pupils)
+        pupils, neutral = (None if points is None else points * zoom for points in (self.pupils, self.neutral))
+        landmarks = self.landmarks * zoom
+        return replace(
+            self, picture=resize(self.picture, side), landmarks=landmarks, pupils=pupils, neutral=neutral
+        )
 
     def mirrored(self) -> FaceFrame:
         """The face in a mirror: left and right of points and angles change places."""
         points = self.landmarks if self.pupils is None else self.keypoints()
         moved = mirrored_landmarks(np.asarray(points, np.float32), self.side)
         pose = None if self.pose is None else np.asarray(self.pose) * [1, -1, -1, -1, 1, 1]
-        return FaceFrame(mirror(self.picture), moved[:68], pose, None if self.pupils is None else moved[68:])
+        neutral = None
+        if self.neutral is not None:
+            neutral = mirrored_landmarks(np.asarray(self.neutral, np.float32), self.side)
+        pupils = None if self.pupils is None else moved[68:]
+        return FaceFrame(mirror(self.picture), moved[:68], pose, pupils, neutral)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,274 @@
+"""Training batches of the face-window model: moved portraits, rectified drivers, and what they should look like.
+
+Another person in the target's motion is laid over the target by where both faces would be without expression
+(`mien.geometry.face_window`), as the driving video is when a portrait is animated. What a driver may not bring along is
+changed at random: light, colours, sharpness, proportions (X-Portrait, Section 3.4, scales drivers for the same reason).
+What a face reader gets wrong is drawn, so that the driver's pixels are believed where they say more than points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien.errors import InputError
+from mien.geometry.face_window import FaceWindow, rectified_driver, sample, warp_into
+from mien.training.data.pictures import color_jitter, draw_color_jitter, to_tensor
+from mien.training.data.samples import FaceFrame, Points, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
+from mien.training.engine.stage import Batch
+from mien.typing import Picture
+
+LOCAL_ZOOM = 2  # the rectified driver has so many times the window's pixels a side: C_l sees eyes and mouth larger
+_RIGHT_EYE, _LEFT_EYE = list(range(36, 42)), list(range(42, 48))
+_MIRRORED_LEFT = [45, 44, 43, 42, 47, 46]  # the left eye's points in the order of the right one's
+_BROWS = (list(range(17, 22)), list(range(22, 27)))
+_MOUTH, _CHIN, _PUPILS = list(range(48, 68)), list(range(5, 12)), slice(68, 70)
+_RIMS = ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65))  # upper and lower: they never cross
+_REGIONS = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68))  # move apart between people
+# In half extents of the face: shift of all points, noise of each; errors of a person's proportions, and how much larger
+# they are where the driver is the target itself, whose proportions would otherwise give the answer away.
+_SHIFT, _NOISE, _PROPORTIONS, _OWN_PROPORTIONS = 0.004, 0.006, 0.012, 0.03
+_FRAMING, _ZOOM = 0.03, (0.93, 1.08)  # of the window
+_SCALING = 0.05  # of the driver
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """What a batch is to be.
+
+    Attributes:
+        sources: people.
+        frames: targets of each.
+        side: of the windows, pixels.
+        clip: consecutive frames, one driver for all.
+        self_driven: the driver is the target itself (clips of one person; the paper's ablation a).
+        errors: draw the errors of readings and proportions, and the driver's light; off: what is exact.
+    """
+
+    sources: int
+    frames: int
+    side: int = 192
+    clip: bool = False
+    self_driven: bool = False
+    errors: bool = True
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """r sources with f targets each. Pictures are [n, 3, h, w] in [-1, 1].
+
+    Attributes:
+        source: [r, 3, s, s], the portrait's own window: R's.
+        moved: [r f, 3, s, s], the portrait moved to the driven keypoints: what denoising starts from.
+        driver: [r f, 3, 2 s, 2 s], the rectified driver: C's (smaller) and C_l's (eyes and mouth).
+        target: [r f, 3, s, s].
+        neutral: [r f, 70, 2], where the neutral face's keypoints are, in the window's coordinates [-1, 1].
+    """
+
+    source: Tensor
+    moved: Tensor
+    driver: Tensor
+    target: Tensor
+    neutral: Tensor
+
+    def batch(self) -> Batch:
+        """As the loop wants it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def of(cls, batch: Batch) -> WindowBatch:
+        """From the loop's batch."""
+        return cls(**{field.name: batch[field.name] for field in fields(cls)})
+
+
+def draw_batch(data: SampleSource, rng: np.random.Generator, spec: WindowSpec) -> WindowBatch:
+    """A batch of samples from the data."""
+    wanted = SampleSpec(spec.frames, spec.clip, drivers=not spec.self_driven)
+    return collate(draw_samples(data, rng, spec.sources, wanted), rng, spec)
+
+
+def collate(samples: Sequence[SourceDrivingSample], rng: np.random.Generator, spec: WindowSpec) -> WindowBatch:
+    """A batch of samples. Raises InputError where they do not know neutral keypoints, or show no other driver."""
+    rows = [_row(one, rng, spec) for one in samples]
+    frames = [frame for _, of_source in rows for frame in of_source]
+    return WindowBatch(
+        to_tensor([source for source, _ in rows]),
+        to_tensor([frame.moved for frame in frames]),
+        to_tensor([frame.driver for frame in frames]),
+        to_tensor([frame.target for frame in frames]),
+        torch.from_numpy(np.stack([frame.neutral for frame in frames])),
+    )
+
+
+@dataclass(frozen=True)
+class _WindowFrame:
+    """One target, see `WindowBatch`; uint8 pictures."""
+
+    moved: Picture
+    driver: Picture
+    target: Picture
+    neutral: NDArray[np.float32]
+
+
+def _row(given: SourceDrivingSample, rng: np.random.Generator, spec: WindowSpec) -> tuple[Picture, list[_WindowFrame]]:
+    """The source's window and its targets."""
+    drivers = given.targets if spec.self_driven else given.drivers
+    if drivers is None:
+        raise InputError("these data show nobody else in the target's motion: give data of mien data avatars.")
+    source, targets = given.source, list(given.targets)
+    if rng.random() < 0.5:
+        source, targets, drivers = source.mirrored(), [t.mirrored() for t in targets], [d.mirrored() for d in drivers]
+    light = draw_color_jitter(rng, 0.2, 12)
+    seed = int(rng.integers(1 << 31))
+    own = FaceWindow.around(_neutral(source))
+    frames = []
+    for number, (target, driver) in enumerate(zip(targets, drivers, strict=True)):
+        # one person is misread in one way throughout a clip, and filmed by one camera
+        drawn = np.random.default_rng([seed, 0 if spec.clip else number])
+        made = _frame(source, target, driver, drawn, spec)
+        frames.append(replace(made, moved=color_jitter(made.moved, *light), target=color_jitter(made.target, *light)))
+    return color_jitter(sample(source.picture, own.places(spec.side)), *light), frames
+
+
+def _frame(
+    source: FaceFrame, target: FaceFrame, driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec
+) -> _WindowFrame:
+    neutral, driving, driven = _neutral(target), _neutral(driver), target.keypoints()
+    window = FaceWindow.around(neutral)
+    if spec.errors:
+        half = _half_extent(neutral)
+        window = replace(
+            window, centre=window.centre + rng.normal(size=2) * _FRAMING * half, half=window.half * rng.uniform(*_ZOOM)
+        )
+        driven = misread(driven, neutral, rng)
+        driving = of_other_proportions(driving, rng, _OWN_PROPORTIONS if spec.self_driven else _PROPORTIONS)
+    moved = warp_into(window, source.picture, source.keypoints(), driven, spec.side)
+    seen = rectified_driver(window, driver.picture, driving, neutral, LOCAL_ZOOM * spec.side)
+    if spec.errors:
+        seen = relight(seen, rng, strongly=spec.self_driven)
+    wanted = sample(target.picture, window.places(spec.side))
+    return _WindowFrame(moved, seen, wanted, window.inside(neutral))
+
+
+def _neutral(frame: FaceFrame) -> Points:
+    if frame.neutral is None:
+        raise InputError("these data do not know neutral faces: make them anew by mien data avatars.")
+    return frame.neutral
+
+
+def _half_extent(points: Points) -> float:
+    return float(np.ptp(points[:68], axis=0).max()) / 2
+
+
+def misread(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Keypoints as a face reader would give them.
+
+    Every part of the face shows its expression more or less, often not at all; both eyes are often taken for equally
+    shut, crossed pupils for parallel ones; everything is a little off.
+
+    Args:
+        keypoints: the true ones [70, 2], pixels.
+        neutral: the same without expression [70, 2].
+        rng: what all errors are drawn from.
+
+    Returns:
+        [70, 2].
+    """
+    true, half = np.asarray(keypoints - neutral, np.float64), _half_extent(neutral)
+    read = true.copy()
+
+    def strength(exact: float, low: float, high: float) -> float:
+        return 1.0 if rng.random() < exact else float(rng.uniform(low, high))
+
+    for eye in (_RIGHT_EYE, _LEFT_EYE):
+        read[eye] = true[eye] * strength(0.35, -0.1, 1.15)
+    if rng.random() < 0.4:
+        both = (read[_RIGHT_EYE] + read[_MIRRORED_LEFT]) / 2
+        read[_RIGHT_EYE] = read[_MIRRORED_LEFT] = both
+    brows = strength(0.4, -0.1, 1.1)
+    for brow in _BROWS:
+        read[brow] = true[brow] * (brows * rng.uniform(0.8, 1.2) if rng.random() < 0.6 else rng.uniform(-0.1, 1.1))
+    sideways, open_ = strength(0.4, 0, 1.15), strength(0.5, 0.5, 1.25)
+    for part in (_MOUTH, _CHIN):
+        read[part] = true[part] * [sideways, open_]
+    gaze = strength(0.3, -0.2, 1.2)
+    read[_PUPILS] = (true[_PUPILS].mean(0) if rng.random() < 0.3 else true[_PUPILS]) * gaze
+    placed = neutral + read + rng.normal(size=2) * _SHIFT * half + rng.normal(size=true.shape) * _NOISE * half
+    for upper, lower in _RIMS:
+        if placed[upper, 1] > placed[lower, 1]:
+            placed[[upper, lower]] = placed[[upper, lower]].mean(0)
+    return placed.astype(np.float32)
+
+
+def of_other_proportions(neutral: Points, rng: np.random.Generator, amount: float) -> NDArray[np.float32]:
+    """Neutral keypoints [70, 2] as of somebody whose brows, eyes, nose and mouth lie and measure a little otherwise.
+
+    amount: deviation, of half the face. The whole is scaled by up to 5 % as well.
+    """
+    half, points = _half_extent(neutral), np.array(neutral, np.float64)
+    for region in _REGIONS:
+        middle = points[region].mean(0)
+        points[region] = middle + (points[region] - middle) * (1 + rng.normal(size=2) * 1.5 * amount)
+        points[region] += rng.normal(size=2) * amount * half
+    middle = points[:68].mean(0)
+    points = middle + (points - middle) * rng.uniform(1 - _SCALING, 1 + _SCALING)
+    points += rng.normal(size=2) * 0.5 * amount * half + rng.normal(size=points.shape) * 0.25 * amount * half
+    return points.astype(np.float32)
+
+
+def relight(picture: Picture, rng: np.random.Generator, strongly: bool = False) -> Picture:
+    """Another light, other colours, another camera: nothing of a driver's looks may be worth copying.
+
+    strongly: any hue, and grey more often, for drivers that are the target itself.
+    """
+    seen = picture
+    if rng.random() < (0.45 if strongly else 0.25):
+        seen = cv2.cvtColor(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    elif rng.random() < 0.6:
+        seen = _other_hue(seen, rng, 90 if strongly else 18)
+    seen = _other_contrast(seen, rng)
+    if rng.random() < 0.4:
+        seen = _lit_from_a_side(seen, rng)
+    if rng.random() < 0.35:
+        seen = cv2.GaussianBlur(seen, (0, 0), float(rng.uniform(0.4, 2.2)))
+    if rng.random() < 0.25:
+        grain = rng.standard_normal((seen.shape[0] // 2, seen.shape[1] // 2, 3), dtype=np.float32)
+        larger = cv2.resize(grain * np.float32(rng.uniform(2, 10)), seen.shape[1::-1])
+        seen = cv2.add(seen, larger, dtype=cv2.CV_8U)
+    if rng.random() < 0.2:
+        _, code = cv2.imencode(".jpg", seen, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 70))])
+        seen = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(seen, np.uint8)
+
+
+def _other_hue(picture: Picture, rng: np.random.Generator, most: int) -> Picture:
+    """Hue turned by up to `most` of OpenCV's 180 steps either way, saturation scaled."""
+    levels = np.arange(256, dtype=np.float32)
+    turned = (levels + int(rng.integers(-most, most + 1))) % 180
+    table = np.stack([turned, np.clip(levels * rng.uniform(0.3, 1.6), 0, 255), levels], 1)
+    changed = cv2.LUT(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV), table.astype(np.uint8)[None].reshape(256, 1, 3))
+    return np.asarray(cv2.cvtColor(changed, cv2.COLOR_HSV2RGB), np.uint8)
+
+
+def _other_contrast(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Gamma, contrast about the mean, brightness, and a shift of each colour, by one table."""
+    mean = np.array(cv2.mean(picture)[:3])
+    levels = np.arange(256, dtype=np.float64)[:, None]
+    if rng.random() < 0.3:
+        levels = 255 * (levels / 255) ** rng.uniform(0.6, 1.6)
+    levels = (levels - mean) * rng.uniform(0.6, 1.35) + mean * rng.uniform(0.6, 1.35) + rng.uniform(-28, 28, 3)
+    return np.asarray(cv2.LUT(picture, np.clip(levels, 0, 255).astype(np.uint8).reshape(256, 1, 3)), np.uint8)
+
+
+def _lit_from_a_side(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Brighter on one side than on the other, by up to 45 %."""
+    turn, steps = rng.uniform(0, 2 * np.pi), np.linspace(-1, 1, picture.shape[0], dtype=np.float32)
+    slope = np.cos(turn) * steps[None] + np.sin(turn) * steps[:, None]
+    light = (1 + 0.45 * rng.uniform() * slope).astype(np.float32)
+    return np.asarray(cv2.multiply(picture, cv2.merge([light, light, light]), dtype=cv2.CV_8U), np.uint8)

@@ -1,0 +1,157 @@
+"""Batches of face windows: what is moved, what is rectified, and what is got wrong on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mien.errors import InputError
+from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
+from mien.training.x_portrait.face_windows import (
+    WindowBatch,
+    WindowSpec,
+    collate,
+    draw_batch,
+    misread,
+    of_other_proportions,
+    relight,
+)
+
+SIDE = 240
+
+
+def neutral_face(centre: tuple[float, float] = (120.0, 116.0), size: float = 52.0) -> np.ndarray:
+    """Landmarks and pupils [70, 2] of a plain upright face."""
+    turn = np.linspace(np.pi, 0, 17)
+    jaw = np.stack([np.cos(turn), np.sin(turn) * 1.1], 1)
+    brows = np.stack([np.r_[np.linspace(-0.8, -0.2, 5), np.linspace(0.2, 0.8, 5)], np.full(10, -0.5)], 1)
+    bridge = np.stack([np.zeros(4), np.linspace(-0.3, 0.2, 4)], 1)
+    wings = np.stack([np.linspace(-0.2, 0.2, 5), np.full(5, 0.3)], 1)
+    ring = np.linspace(np.pi, -np.pi, 6, endpoint=False)
+    eyes = [np.stack([0.18 * np.cos(ring) + x, -0.07 * np.sin(ring) - 0.25], 1) for x in (-0.45, 0.45)]
+    lips = [np.linspace(np.pi, -np.pi, n, endpoint=False) for n in (12, 8)]
+    mouth = [np.stack([w * np.cos(a), -0.6 * w * np.sin(a) + 0.62], 1) for a, w in zip(lips, (0.35, 0.25), strict=True)]
+    pupils = np.array([[-0.45, -0.25], [0.45, -0.25]])
+    points = np.concatenate([jaw, brows, bridge, wings, *eyes, *mouth, pupils]) * size + centre
+    return points.astype(np.float32)
+
+
+def frame(gaze: float, skin: tuple[int, int, int], centre: tuple[float, float] = (120.0, 116.0)) -> FaceFrame:
+    """Somebody who looks `gaze` pixels aside."""
+    neutral = neutral_face(centre)
+    points = neutral.copy()
+    points[68:, 0] += gaze
+    picture = np.full((SIDE, SIDE, 3), 40, np.uint8)
+    cv2.ellipse(picture, (int(centre[0]), int(centre[1])), (56, 68), 0, 0, 360, skin, -1)
+    for x, y in neutral[68:]:
+        cv2.ellipse(picture, (round(float(x)), round(float(y))), (9, 4), 0, 0, 360, (250, 250, 250), -1)
+    for x, y in points[68:]:
+        cv2.circle(picture, (round(float(x)), round(float(y))), 3, (0, 0, 0), -1)
+    return FaceFrame(picture, points[:68], None, points[68:], neutral)
+
+
+def a_sample() -> SourceDrivingSample:
+    portrait = (200, 150, 120)
+    targets = [frame(6, portrait), frame(-6, portrait)]
+    drivers = [frame(6, (90, 60, 50), (132, 124)), frame(-6, (90, 60, 50), (108, 120))]
+    return SourceDrivingSample(
+        frame(0, portrait), targets, targets[0].landmarks, drivers, [d.landmarks for d in drivers]
+    )
+
+
+class OneSample:
+    """Data that always give the same."""
+
+    def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
+        return a_sample()
+
+    def at_step(self, step: int) -> None:
+        pass
+
+    def refresh(self) -> int:
+        return 1
+
+
+def test_shapes_and_ranges() -> None:
+    batch = draw_batch(OneSample(), np.random.default_rng(0), WindowSpec(3, 2, 48))
+    assert batch.source.shape == (3, 3, 48, 48)
+    assert batch.moved.shape == batch.target.shape == (6, 3, 48, 48)
+    assert batch.driver.shape == (6, 3, 96, 96)
+    assert batch.neutral.shape == (6, 70, 2) and batch.neutral.abs().max() < 1.2
+    assert all(float(part.min()) >= -1 and float(part.max()) <= 1 for part in (batch.source, batch.moved, batch.driver))
+    assert torch.equal(WindowBatch.of(batch.batch()).driver, batch.driver)
+
+
+def test_a_batch_is_its_seeds() -> None:
+    one, two, other = (
+        draw_batch(OneSample(), np.random.default_rng(seed), WindowSpec(2, 2, 32)).driver for seed in (5, 5, 6)
+    )
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def pupil(picture: torch.Tensor, neutral: torch.Tensor) -> float:
+    """How far to the right of its neutral place the right eye's pupil is seen, of the picture's side."""
+    side = picture.shape[-1]
+    x, y = ((neutral[68] + 1) / 2 * side).round().int().tolist()
+    reach = side // 24
+    patch = picture.mean(0)[y - reach // 3 : y + reach // 3 + 1, x - reach : x + reach + 1]
+    dark = (patch < patch.min() + 0.3).float()
+    return float((dark.sum(0) * torch.arange(-reach, reach + 1)).sum() / dark.sum()) / side
+
+
+def test_rectified_driver_looks_where_the_target_looks() -> None:
+    """The driver has other colours and another place; both targets look to different sides."""
+    batch = collate([a_sample()], np.random.default_rng(3), WindowSpec(1, 2, 96, errors=False))
+    wanted = [pupil(picture, neutral) for picture, neutral in zip(batch.target, batch.neutral, strict=True)]
+    seen = [pupil(picture, neutral) for picture, neutral in zip(batch.driver, batch.neutral, strict=True)]
+    assert seen == pytest.approx(wanted, abs=0.008) and wanted[0] * wanted[1] < 0
+    away = (batch.moved - batch.target).abs().mean(1)
+    assert float((away > 0.2).float().mean()) < 0.02, "but for the eyes the moved source is the target already"
+
+
+def test_a_reader_takes_winks_for_half_shut_eyes_and_lids_never_cross() -> None:
+    neutral = neutral_face()
+    wink = neutral.copy()
+    wink[[37, 38]] = wink[[41, 40]]  # the right eye's upper lid lies on the lower one
+    both_half, heights = 0, []
+    for seed in range(60):
+        read = misread(wink, neutral, np.random.default_rng(seed))
+        right, left = read[[41, 40], 1] - read[[37, 38], 1], read[[47, 46], 1] - read[[43, 44], 1]
+        heights.append(right.min())
+        both_half += abs(float(right.mean() - left.mean())) < 1.0
+    assert min(heights) > -1e-3
+    assert both_half > 15
+
+
+def test_proportions_differ_between_people_and_within_bounds() -> None:
+    neutral = neutral_face()
+    drawn = np.stack([of_other_proportions(neutral, np.random.default_rng(s), 0.012) for s in range(40)])
+    away = np.linalg.norm(drawn - neutral, axis=2)
+    assert 0.6 < away.mean() < 4.0, "pixels, of a face 114 high"
+    strong = np.stack([of_other_proportions(neutral, np.random.default_rng(s), 0.03) for s in range(40)])
+    assert np.linalg.norm(strong - neutral, axis=2).mean() > away.mean()
+
+
+def test_light_changes_what_colours_a_driver_has_and_keeps_what_it_shows() -> None:
+    picture = frame(6, (200, 150, 120)).picture
+    lit = np.stack([relight(picture, np.random.default_rng(s)) for s in range(30)]).astype(float)
+    assert lit.shape == (30, SIDE, SIDE, 3) and lit.mean((1, 2)).std(0).min() > 8
+    brightness = picture.astype(float).mean(2).ravel()
+    same = [np.corrcoef(brightness, other.mean(2).ravel())[0, 1] for other in lit]
+    assert np.mean(same) > 0.85
+
+
+def test_data_without_neutral_faces_or_drivers_are_refused() -> None:
+    plain = a_sample()
+    with pytest.raises(InputError, match="neutral faces"):
+        collate(
+            [replace(plain, source=replace(plain.source, neutral=None))], np.random.default_rng(0), WindowSpec(1, 2, 32)
+        )
+    with pytest.raises(InputError, match="nobody else"):
+        collate([replace(plain, drivers=None)], np.random.default_rng(0), WindowSpec(1, 2, 32))
+    alone = collate([replace(plain, drivers=None)], np.random.default_rng(0), WindowSpec(1, 2, 32, self_driven=True))
+    assert alone.driver.shape == (2, 3, 64, 64)
