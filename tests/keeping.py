@@ -1,22 +1,22 @@
-"""A `Keeper` without a disk."""
+"""A `Checkpoint` without a disk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mien.diffusion import FrontState
+from mien.diffusion import SamplerState
 
 
 class Memory:
     """Keeps the frames, and where the run stood after them."""
 
-    def __init__(self, state: FrontState | None = None) -> None:
-        self.state, self.frames = state, []
+    def __init__(self, start: SamplerState | None = None) -> None:
+        self.start, self.stopped, self.frames = start, start, []
 
-    def begun(self) -> FrontState | None:
-        return self.state
+    def state(self) -> SamplerState | None:
+        return self.start
 
-    def keep(self, frames: Sequence[Any], state: Callable[[], FrontState]) -> None:
+    def save(self, frames: Sequence[Any], state: Callable[[], SamplerState]) -> None:
         self.frames += frames
-        self.state = state()
+        self.stopped = state()

@@ -1,7 +1,7 @@
 """The golden parity check: a kit's weights through our converter, its inputs through the code that animates.
 
 Single networks are compared in `parity.networks`; the sampling runs here go through the pipeline's own
-prediction (`mien.pipelines.sampling.Front`) and `mien.diffusion.denoise_ring`, as `animate(compat="official")` does.
+`XPortraitDenoiser` and `mien.diffusion.denoise_ring`, as `animate(compat="official")` does.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mien.interop.x_portrait import assemble, convert
 from mien.jobs.run.progress import Progress, Silent
 from mien.models.x_portrait import ReferenceBank, XPortraitNetworks
 from mien.pipelines.pictures import to_uint8
-from mien.pipelines.sampling import Front, Sampling
 from mien.pipelines.x_portrait import XPortraitPipeline
+from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser
 from parity import networks as parity_networks
 from parity.kit_files import ArrayResult, Arrays, Kit, compare, read_kit
 from parity.networks import Clip, build_clip, build_scheduler
@@ -86,15 +86,16 @@ def _stages(kit: Kit, networks: XPortraitNetworks) -> list[_Stage]:
 
 
 class _Run:
-    """One run of the official flow on a clip: its front, and what it keeps of every step."""
+    """One run of the official flow on a clip: its denoiser, and what it keeps of every step."""
 
     def __init__(self, kit: Kit, pipe: XPortraitPipeline, clip: Clip, sources: Sequence[Tensor], mode: str) -> None:
         self.kit, self.pipe, self.clip = kit, pipe, clip
         self.plan = WindowPlan(int(kit.run["B"]), int(kit.run["overlap"]))
         pipe.scheduler.set_timesteps(int(kit.run["S"]))
-        self.front = Front(pipe, Sampling(self.plan, float(kit.run["cfg"]), mode), sources, None, None, None)
+        scale = float(kit.run["cfg"])
+        self.denoiser = XPortraitDenoiser(pipe, self.plan, scale, sources, guidance_mode=mode)
         for frame in range(len(clip.start)):
-            self.front.hints[frame] = clip.hints.select(torch.tensor([frame]))
+            self.denoiser.hints[frame] = clip.hints.select(torch.tensor([frame]))
         self.predictions: list[Tensor] = []
         self.latents: list[Tensor] = []
         self.windows: list[Tensor] = []
@@ -107,14 +108,14 @@ class _Run:
         )
 
     def _predict(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
-        prediction = self.front.predict(step, rows, latents)
+        prediction = self.denoiser(step, rows, latents)
         if step == 0:
             self.windows.append(prediction)
         return prediction
 
     def _keep(self, step: int, prediction: Tensor, latents: Tensor) -> None:
         # banks of past timesteps are of no more use, and with latents per frame they are large
-        self.front.banks.pop(step, None)
+        self.denoiser.banks.pop(step, None)
         self.predictions.append(prediction)
         self.latents.append(latents)
 
@@ -187,8 +188,8 @@ def _guidance_arrays(kit: Kit, pipe: XPortraitPipeline, clip: Clip) -> Arrays:
     def guided(name: str, mode: str, reference: Tensor, bank: ReferenceBank | None = None) -> None:
         if f"variant.{name}" in kit.outputs:
             run = _Run(kit, pipe, clip, [reference], mode)
-            run.front.timesteps = [torch.tensor(int(kit.run["t"]))]
-            arrays[f"variant.{name}"] = run.front.predict(0, rows, clip.start[rows]).numpy()
+            run.denoiser.timesteps = [torch.tensor(int(kit.run["t"]))]
+            arrays[f"variant.{name}"] = run.denoiser(0, rows, clip.start[rows]).numpy()
 
     guided("cfg_default", "control", clip.reference)
     guided("cfg_balance_mode", "balance", clip.reference)

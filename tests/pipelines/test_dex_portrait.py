@@ -283,7 +283,7 @@ def test_a_stream_that_goes_on_gives_the_frames_that_were_not_kept(made: Callabl
     def stream(keeper: Memory, **more: Any) -> Iterator[np.ndarray]:
         generator = torch.Generator().manual_seed(3)
         return pipe.stream(
-            motion(21, 1), motion(21, 2), generator=generator, decode_chunk_size=4, keeper=keeper, **more
+            motion(21, 1), motion(21, 2), generator=generator, decode_chunk_size=4, checkpoint=keeper, **more
         )
 
     whole = np.stack(list(stream(Memory()))).astype(int)
@@ -291,7 +291,7 @@ def test_a_stream_that_goes_on_gives_the_frames_that_were_not_kept(made: Callabl
     list(islice(stream(killed), 6))  # in the middle of the second piece
     assert len(killed.frames) == 8
     told: list[float] = []
-    rest = list(stream(Memory(killed.state), progress=told.append))
+    rest = list(stream(Memory(killed.stopped), progress=told.append))
     assert len(rest) == 13 and np.array_equal(np.stack([*killed.frames, *rest]), whole)
     assert 0.3 < told[0] < told[-1] <= 1
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from keeping import Memory
-from mien.pipelines.finishing import NotFinite, finish, is_out_of_memory
+from mien.pipelines.finishing import Decoder, NotFinite, is_out_of_memory
 from mien.pipelines.x_portrait import XPortraitPipeline
 from samples import job_pipeline
 
@@ -22,7 +22,7 @@ def pictures(count: int, seed: int) -> list[np.ndarray]:
 
 def stream(pipe: XPortraitPipeline, keeper: Memory, **options: Any) -> Any:
     drive = pictures(29, 2)
-    return pipe.stream(drive, drive, generator=torch.Generator().manual_seed(3), keeper=keeper, **options)
+    return pipe.stream(drive, drive, generator=torch.Generator().manual_seed(3), checkpoint=keeper, **options)
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -36,7 +36,7 @@ def test_a_stream_that_goes_on_gives_the_frames_that_were_not_kept(fast: bool) -
     list(islice(stream(pipe, killed, decode_chunk_size=4), 6))  # in the middle of the second piece
     assert len(killed.frames) == 8
     told: list[float] = []
-    after = Memory(killed.state)
+    after = Memory(killed.stopped)
     rest = list(stream(pipe, after, decode_chunk_size=4, count=29, progress=told.append))
     assert len(rest) == 21 and len(after.frames) == 21
     assert np.abs(np.stack([*killed.frames, *rest]) - whole).max() == 0
@@ -53,7 +53,8 @@ def test_memory_that_runs_out_halves_the_pieces() -> None:
         return torch.tensor(part).view(-1, 1, 1, 1).expand(-1, 3, 2, 2) / 127.5 - 1
 
     told: list[str] = []
-    made = list(finish(decode, iter([list(range(7)), [7, 8, 9]]), told.append))
+    decoder = Decoder(decode, told.append)
+    made = [decoder(list(range(7))), decoder([7, 8, 9])]
     assert [int(frame[0, 0, 0]) for piece in made for frame in piece] == list(range(10))
     assert [len(piece) for piece in made] == [7, 3]
     assert asked == [7, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1] and len(told) == 2
@@ -65,7 +66,7 @@ def test_one_picture_that_does_not_fit_is_an_error() -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        list(finish(decode, iter([[1, 2]]), None))
+        Decoder(decode, None)([1, 2])
 
 
 def test_other_errors_are_not_taken_for_memory() -> None:
@@ -76,7 +77,7 @@ def test_other_errors_are_not_taken_for_memory() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        list(finish(decode, iter([[1, 2]]), None))
+        Decoder(decode, None)([1, 2])
     assert len(calls) == 1
     assert is_out_of_memory(MemoryError()) and not is_out_of_memory(ValueError("out of memory"))
 
@@ -84,4 +85,4 @@ def test_other_errors_are_not_taken_for_memory() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_no_number_is_refused(bad: float) -> None:
     with pytest.raises(NotFinite):
-        list(finish(lambda part: torch.full((1, 3, 2, 2), bad), iter([[1]]), None))
+        Decoder(lambda part: torch.full((1, 3, 2, 2), bad), None)([1])

@@ -1,14 +1,15 @@
 """Sampling: schedules, windows, guidance, start noise and the denoising loops. No network is defined here."""
 
 from mien.diffusion.guidance import classifier_free, expression_weight, progressive_hybrid
-from mien.diffusion.loop import DenoisingFront, FrontState, advance, denoise_ring
+from mien.diffusion.ring import denoise_ring
 from mien.diffusion.scheduler import GatedDDIMScheduler, XPortraitDDIMScheduler
 from mien.diffusion.start_noise import noised
+from mien.diffusion.streaming_sampler import SamplerState, StreamingSampler, advance
 from mien.diffusion.windows import WindowPlan, official_windows
 
 __all__ = [
-    "DenoisingFront",
-    "FrontState",
+    "SamplerState",
+    "StreamingSampler",
     "GatedDDIMScheduler",
     "WindowPlan",
     "XPortraitDDIMScheduler",

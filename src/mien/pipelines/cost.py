@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mien.diffusion import WindowPlan
 from mien.models.x_portrait import XPortraitNetworks
-from mien.pipelines.sampling import SampledPipeline, Sampling
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ def on_meta(networks: XPortraitNetworks) -> XPortraitNetworks:
     return replace(networks, **made)
 
 
-def estimate(pipe: SampledPipeline, sampling: Sampling, frames: int, decode_chunk_size: int) -> Cost:
+def estimate(pipe: Any, plan: WindowPlan, guidance_scale: float, frames: int, decode_chunk_size: int) -> Cost:
     """Cost of animating `frames` frames with the pipeline's scheduler at the steps that are set."""
     nets, size, steps = on_meta(pipe.networks), pipe.image_size, len(pipe.scheduler.timesteps)
     channels = pipe.unet.config.out_channels
     side = size // 2 ** (len(pipe.vae.config.block_out_channels) - 1)
     references = max(1, len(pipe._sources))
-    length = min(sampling.plan.length, frames)
+    length = min(plan.length, frames)
     with torch.device("meta"):
         noisy, source = torch.empty(length, channels, side, side), torch.empty(1, channels, side, side)
         pixels, timestep = torch.empty(1, 3, size, size), torch.empty((), dtype=torch.long)
@@ -58,29 +58,29 @@ def estimate(pipe: SampledPipeline, sampling: Sampling, frames: int, decode_chun
     reference = count_flops(lambda: nets.read_appearance([source] * references, timestep))
     hint = count_flops(lambda: nets.read_motion(pixels, pixels))
     window = count_flops(lambda: nets.predict(noisy, timestep, length, bank, hints, source))
-    if sampling.guidance_scale != 1:
+    if guidance_scale != 1:
         window += count_flops(lambda: nets.predict(noisy, timestep, length))
     decode = count_flops(lambda: nets.vae.decode(source))
     encode = count_flops(lambda: nets.vae.encode(pixels))
-    denoised = sampling.plan.cost(steps, frames)
+    denoised = plan.cost(steps, frames)
     flops = steps * reference + frames * (hint + decode) + references * encode + denoised * window / length
     return Cost(
-        float(flops), _memory(pipe, sampling, bank.tokens, hints.motion[0].numel(), steps, frames, decode_chunk_size)
+        float(flops), _memory(pipe, plan, bank.tokens, hints.motion[0].numel(), steps, frames, decode_chunk_size)
     )
 
 
 def _memory(
-    pipe: SampledPipeline, sampling: Sampling, tokens: dict[str, Any], hint: int, steps: int, frames: int, chunk: int
+    pipe: Any, plan: WindowPlan, tokens: dict[str, Any], hint: int, steps: int, frames: int, chunk: int
 ) -> int:
     """Weights, what is kept (reference tokens with keys and values of every step, hints of the frames in flight),
     and the larger of a window's activations and a decoder chunk's."""
     width = pipe.unet.dtype.itemsize
     weights = sum(_weight_bytes(part) for part in vars(pipe.networks).values() if part is not None)
     kept = 3 * width * steps * sum(t.numel() for t in tokens.values())
-    flying = min(frames, (steps + 2) * sampling.plan.stride + sampling.plan.length)
+    flying = min(frames, (steps + 2) * plan.stride + plan.length)
     kept += 2 * width * hint * flying
     # skips, and about three tensors of the widest level alive at once
-    skips = sum(t.numel() for t in tokens.values()) * min(sampling.plan.length, frames)
+    skips = sum(t.numel() for t in tokens.values()) * min(plan.length, frames)
     decoder = 4 * pipe.image_size**2 * pipe.vae.config.block_out_channels[0] * 2 * min(chunk, frames)
     return int(weights + kept + width * max(3 * skips, decoder))
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, ModelMixin, SchedulerMixin
-from diffusers.utils import BaseOutput
+from diffusers import AutoencoderKL, DDIMScheduler, ModelMixin, SchedulerMixin
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.diffusion import DenoisingFront, WindowPlan
 from mien.errors import WeightsError
 from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, drive_expression, drive_pose
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
@@ -36,14 +34,13 @@ from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
 from mien.models.sd_backbone.temporal import TemporalModules
 from mien.motion.inputs import face_crop, masked_frame
-from mien.motion.motion_limits import Reach
 from mien.pipelines import loading
-from mien.pipelines.dex_sampling import DeXFront, DeXSampling, Driven, reenacted
-from mien.pipelines.finishing import Keeper, kept
-from mien.pipelines.pictures import Picture, as_output, as_uint8, batches, to_pixels
-from mien.pipelines.reenactment import Reenacted, Start, decoded_from_starts
-from mien.pipelines.x_portrait import SCHEDULERS
-from mien.weights import FOLDERS, HERE, bundled
+from mien.pipelines.base import PortraitPipeline
+from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
+from mien.pipelines.finishing import Checkpoint
+from mien.pipelines.pictures import Picture, as_uint8, batches, to_pixels
+from mien.pipelines.reenactment import Reenacted
+from mien.weights import FOLDERS, HERE
 
 PARTS: dict[str, type[ModelMixin]] = {
     "pose_encoder": PoseEncoder,
@@ -59,20 +56,10 @@ PARTS: dict[str, type[ModelMixin]] = {
 START_PARTS: dict[str, type[ModelMixin]] = {"reenactor": Reenactor, "expression_shape": ExpressionShape}
 # small, and a pose in half precision would tremble
 ENCODERS = ("pose_encoder", "expression_encoder")
-_EXACT = (*ENCODERS, "expression_shape")
-OPTIONS = ("image_size", "defaults", "crop_scale", "ray_maps", "warping", "reach")
 _BUNDLED = HERE / FOLDERS["dex-nano"]
 # a square picture and its 68 landmarks, 0 to 1 across it
 Frame = tuple[Picture, NDArray[np.floating]]
 StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
-
-
-@dataclass
-class DeXPortraitOutput(BaseOutput):
-    """`frames`: list of PIL pictures ("pil"), uint8 array [f, h, w, 3] ("np") or tensor [f, 3, h, w] in [-1, 1]
-    ("pt")."""
-
-    frames: Any
 
 
 def paper_scheduler() -> DDIMScheduler:
@@ -82,34 +69,26 @@ def paper_scheduler() -> DDIMScheduler:
     )
 
 
-def find_model(name: str | Path, revision: str | None = None) -> Path:
-    """The folder of "nano" (bundled), of a folder's name or of a hub id; WeightsError if there is none."""
-    if str(name) != "nano":
-        return loading.find_folder(name, revision)
-    if not (_BUNDLED / "model_index.json").is_file():
-        raise WeightsError("no DeX-Portrait weights come with this version of mien: name a model folder, --model DIR.")
-    return _BUNDLED
-
-
-class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
+class DeXPortraitPipeline(PortraitPipeline):
     """Animates a portrait with an explicit head pose and a latent expression, each from a source of its own.
 
     `image_size`: side of the square the model works at. `crop_scale`: side of that square over the face's size.
     `defaults`: this model's sampling options. `ray_maps`, `warping`: which branches of the pose it was trained with.
     """
 
-    scheduler: SchedulerMixin
-    vae: AutoencoderKL
-    unet: DeXDenoisingUNet
-    temporal: TemporalModules | None
-    pose_encoder: PoseEncoder
-    expression_encoder: ExpressionEncoder
-
+    networks_of = {**PARTS, **START_PARTS}
+    exact_parts = (*ENCODERS, "expression_shape")
+    own_options = (*PortraitPipeline.own_options, "ray_maps", "warping")
+    own_defaults = {"num_inference_steps": 35, "guidance_scale": 2.5, "window": 24, "overlap": 4}
+    bundled_name = "dex-nano"
     model_cpu_offload_seq = "pose_encoder->expression_encoder->vae->appearance_reference->unet"
     # they run between the U-Net's layers, or are one small tensor
     _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt", *START_PARTS]
     _optional_components = ["temporal", *START_PARTS]
-    _callback_tensor_inputs = ["latents"]
+
+    unet: DeXDenoisingUNet
+    pose_encoder: PoseEncoder
+    expression_encoder: ExpressionEncoder
 
     def __init__(
         self,
@@ -154,55 +133,19 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         self._square: tuple[Tensor, NDArray[np.floating]] | None = None
         self._encoder_id: str | None = None
 
-    # -- loading ---------------------------------------------------------------------------------------------------
-
     @classmethod
-    def from_pretrained(
-        cls, name: str | Path, *, torch_dtype: torch.dtype | None = None, revision: str | None = None, **parts: Any
-    ) -> DeXPortraitPipeline:
-        """Load a folder, a hub id or "nano" (bundled), strictly; `parts` replace parts of the folder by yours.
-
-        Raises WeightsError that names the file and the keys when anything is missing, unexpected or damaged.
-        """
-        folder = find_model(name, revision)
-        index = loading.read_json(folder / "model_index.json")
-        if index.get("_class_name") != cls.__name__:
-            raise WeightsError(
-                f"{folder} holds a {index.get('_class_name')}, not a {cls.__name__}: name another folder."
-            )
-        for part, kind in {**PARTS, **START_PARTS}.items():
-            if part in parts:
-                continue
-            if part in cls._optional_components and index.get(part) in (None, [None, None]):
-                parts[part] = None
-            else:
-                home = bundled("nano") if part in index.get("shares", ()) else folder
-                parts[part] = loading.load_part(kind, home / part, None if part in _EXACT else torch_dtype)
-        if "scheduler" not in parts:
-            parts["scheduler"] = loading.load_scheduler(SCHEDULERS, folder / "scheduler")
-        options: dict[str, Any] = {key: index[key] for key in OPTIONS if key in index}
-        return cls(**options, **parts)
+    def find(cls, name: str | Path, revision: str | None = None) -> Path:
+        """See `PortraitPipeline.find`."""
+        if str(name) not in ("nano", cls.bundled_name):
+            return loading.find_folder(name, revision)
+        if not (_BUNDLED / "model_index.json").is_file():
+            raise WeightsError("no DeX-Portrait weights come with this version of mien: name a model folder, --model DIR.")
+        return _BUNDLED
 
     @property
     def networks(self) -> DeXPortraitNetworks:
         """The parts as training uses them."""
         return DeXPortraitNetworks(**{part: getattr(self, part) for part in PARTS})
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square that the model reads and makes, in pixels."""
-        return int(self.config.image_size)
-
-    @property
-    def crop_scale(self) -> float:
-        """How large the model knows faces: side of its square over the larger side of the landmarks' box."""
-        return float(self.config.crop_scale)
-
-    @property
-    def default_options(self) -> dict[str, Any]:
-        """Sampling options of this model: num_inference_steps, guidance_scale, window, overlap."""
-        general = {"num_inference_steps": 35, "guidance_scale": 2.5, "window": 24, "overlap": 4}
-        return {**general, **self.config.defaults}
 
     @property
     def encoder_id(self) -> str:
@@ -230,13 +173,9 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         Square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1]. With a `generator` latents
         are drawn from the VAE's posterior, else its mode is taken.
         """
-        pictures: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
-        if not pictures:
-            raise ValueError("set_portrait needs at least one picture")
-        self._own = self.read_motion([(pictures[0], landmarks)])
-        squares = [to_pixels([picture], self.image_size) for picture in pictures]
-        self._sources = [self._encode(square, generator) for square in squares]
-        self._square = squares[0], np.asarray(landmarks, np.float64)
+        first = self._encode_sources(images, generator)[0]
+        self._own = self.read_motion([(first, landmarks)])
+        self._square = to_pixels([first], self.image_size), np.asarray(landmarks, np.float64)
 
     @property
     def portrait(self) -> Motion:
@@ -272,17 +211,6 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise ValueError("read_motion needs at least one frame")
         return Motion(torch.cat(poses), torch.cat(expressions), reference)
 
-    def _encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        posterior = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist
-        latents = posterior.mode() if generator is None else posterior.sample(generator)
-        scaled: Tensor = latents * self.vae.config.scaling_factor
-        return scaled
-
-    @torch.no_grad()
-    def _decode(self, latents: Tensor) -> Tensor:
-        decoded: Tensor = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
-        return decoded.float().clamp(-1, 1)
-
     # -- the animation -----------------------------------------------------------------------------------------------
 
     def drive(
@@ -303,7 +231,7 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         if pose_from is not None:
             reference = Pose.from_code(pose_from.pose[pose_from.reference][None])
             pose = drive_pose(own_pose, Pose.from_code(pose_from.pose[:count]), reference, gains)
-            if gains.relative and (reach := Reach.of(self.config.reach)) is not None:
+            if gains.relative and (reach := self.reach) is not None:
                 pose = within_reach(own_pose, pose, reach)
         if expression_from is not None:
             expression = drive_expression(own.expression, expression_from.expression[:count], gains.expression)
@@ -328,51 +256,56 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         decode_chunk_size: int = 8,
         callback_on_step_end: StepCallback | None = None,
         progress: Callable[[float], None] | None = None,
-        keeper: Keeper | None = None,
+        checkpoint: Checkpoint | None = None,
         note: Callable[[str], None] | None = None,
     ) -> Iterator[NDArray[Any]]:
         """Frames uint8 [h, w, 3] in order, each as soon as it is final.
 
-        pose_from, expression_from: motions, or pictures for `read_motion`; what is left out stays the portrait's own.
-        frames: how many to make; None: as many as the motions have.
-        gains: see `Gains`. guidance, hold, null_expression: see `DeXSampling`. `progress` gets a fraction from 0 to 1.
-        `keeper` keeps what is finished; only the rest is yielded. `note` gets sentences for the user. Raises NotFinite.
+        Args:
+            pose_from: a motion, or pictures for `read_motion`; None: the portrait's own.
+            expression_from: the same for the expression.
+            frames: how many to make; None: as many as the motions have.
+            gains: see `Gains`.
+            num_inference_steps: None, here and below: the model's own, see `default_options`.
+            guidance_scale: 1: no guidance.
+            guidance: "progressive" (paper, Eq. 5) or "plain".
+            hold: the steps S in which the expression is held back; None: scaled to the steps.
+            null_expression: what stands for no expression: "learned", "zeros" or the portrait's own, "source".
+            window: frames denoised together.
+            overlap: frames that windows share.
+            generator: of the noise.
+            decode_chunk_size: frames decoded at a time.
+            callback_on_step_end: as in diffusers.
+            progress: called with a fraction from 0 to 1.
+            checkpoint: keeps what is finished; only the rest is yielded.
+            note: gets sentences for the user.
+
+        Raises:
+            NotFinite: half precision was not enough.
         """
-        steps = self._steps(num_inference_steps)
-        sampling = DeXSampling(
-            self._plan(window, overlap), self._scale(guidance_scale), guidance, hold, null_expression
-        )
+        plan, scale = self._plan(num_inference_steps, guidance_scale, window, overlap)
         driven = self.drive(self._motion(pose_from), self._motion(expression_from), gains or Gains(), frames)
-        self.scheduler.set_timesteps(steps)
-        front = DeXFront(self, sampling, self._sources, driven, callback_on_step_end, progress)
-        state = None if keeper is None else keeper.begun()
-        begun = front.begin(generator, self._starts(driven, 0 if state is None else state.emitted), state)
-        done = DenoisingFront(begun, self.scheduler, sampling.plan, front.predict, generator, state, front.device)
-        yield from kept(done, front.release(done, done.emitted), self._finish, decode_chunk_size, keeper, note)
+        denoiser = DeXPortraitDenoiser(
+            self,
+            plan,
+            scale,
+            self._sources,
+            callback=callback_on_step_end,
+            progress=progress,
+            driven=driven,
+            guidance=guidance,
+            hold=hold,
+            null_expression=null_expression,
+        )
+        state = None if checkpoint is None else checkpoint.state()
+        starts = self._starts(driven, 0 if state is None else state.emitted)
+        return self._run(denoiser, starts, generator, decode_chunk_size, checkpoint, note)
 
-    def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
-        """Latents to pixels [n, 3, s, s] in [-1, 1]; see `decoded_from_starts`."""
-        return decoded_from_starts(self._decode, chunk)
-
-    def _starts(self, driven: Driven, first: int) -> Iterator[Reenacted] | None:
-        """The reenactor's picture of every frame from `first` on; None without a reenactor."""
+    def _starts(self, driven: Driven, first: int) -> Iterator[Reenacted | None]:
+        """The reenactor's picture of every frame from `first` on; None for each without a reenactor."""
         if self.reenactor is None or self.expression_shape is None or self._square is None:
-            return None
+            return repeat(None, len(driven) - first)
         return reenacted(self.reenactor, self.expression_shape, self._square, driven, first)
-
-    @torch.no_grad()
-    def animate(
-        self,
-        pose_from: Motion | Iterable[Frame] | None = None,
-        expression_from: Motion | Iterable[Frame] | None = None,
-        *,
-        output_type: str = "pil",
-        return_dict: bool = True,
-        **options: Any,
-    ) -> DeXPortraitOutput | tuple[Any]:
-        """All frames at once, as "pil", "np" or "pt"; the options are those of `stream`."""
-        made = as_output(list(self.stream(pose_from, expression_from, **options)), output_type)
-        return DeXPortraitOutput(frames=made) if return_dict else (made,)
 
     @torch.no_grad()
     def __call__(self, image: Picture, landmarks: NDArray[np.floating], driver: Motion, **options: Any) -> Any:
@@ -382,18 +315,3 @@ class DeXPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def _motion(self, given: Motion | Iterable[Frame] | None) -> Motion | None:
         return given if given is None or isinstance(given, Motion) else self.read_motion(given)
-
-    def _steps(self, wanted: int | None) -> int:
-        return int(self.default_options["num_inference_steps"] if wanted is None else wanted)
-
-    def _scale(self, wanted: float | None) -> float:
-        return float(self.default_options["guidance_scale"] if wanted is None else wanted)
-
-    def _plan(self, window: int | None, overlap: int | None) -> WindowPlan:
-        defaults = self.default_options
-        length = int(defaults["window"] if window is None else window)
-        shared = min(int(defaults["overlap"]), length - 1) if overlap is None else int(overlap)
-        positions = self.temporal.config.positions if self.temporal is not None else length
-        if length > positions:
-            raise ValueError(f"this model's temporal modules know windows of at most {positions} frames, not {length}")
-        return WindowPlan(length, shared)

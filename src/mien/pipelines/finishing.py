@@ -1,16 +1,16 @@
-"""Latents into pictures: in pieces that fit into memory, checked for what half precision cannot hold, and kept."""
+"""Latents into pictures: in pieces that fit into memory, and checked for what half precision cannot hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.diffusion import DenoisingFront, FrontState
-from mien.pipelines.pictures import batches, to_uint8
+from mien.diffusion import SamplerState
+from mien.pipelines.pictures import to_uint8
 
 _SAID = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
 
@@ -19,13 +19,13 @@ class NotFinite(ArithmeticError):
     """The networks gave numbers that are none (NaN or infinite): in half precision they may be too large for it."""
 
 
-class Keeper(Protocol):
+class Checkpoint(Protocol):
     """Keeps what a run has finished, so that one that is killed can go on."""
 
-    def begun(self) -> FrontState | None:
+    def state(self) -> SamplerState | None:
         """Where an earlier run stopped; None: nowhere."""
 
-    def keep(self, frames: Sequence[NDArray[Any]], state: Callable[[], FrontState]) -> None:
+    def save(self, frames: Sequence[NDArray[Any]], state: Callable[[], SamplerState]) -> None:
         """Frames uint8 [h, w, 3] are done; `state` says where the run stands now."""
 
 
@@ -36,49 +36,38 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAID)
 
 
-def finish(
-    decode: Callable[[Sequence[Any]], Tensor], chunks: Iterator[list[Any]], note: Callable[[str], None] | None
-) -> Iterator[list[NDArray[Any]]]:
-    """Frames uint8 [h, w, 3] of one chunk after the other; `decode` gives [n, 3, h, w] in [-1, 1].
+class Decoder:
+    """Latents to frames; where memory runs out, in halves from then on."""
 
-    Where memory runs out, it and all that follow are decoded in halves, and `note` is told; what a single frame needs
-    must be there. Raises NotFinite.
-    """
-    size: int | None = None
-    for chunk in chunks:
-        pictures: list[NDArray[Any]] = []
-        while len(pictures) < len(chunk):
-            part = chunk[len(pictures) :][: size or len(chunk)]
+    def __init__(self, decode: Callable[[Sequence[Any]], Tensor], note: Callable[[str], None] | None) -> None:
+        """Set up.
+
+        Args:
+            decode: some items to pixels [n, 3, h, w] in [-1, 1].
+            note: told in a sentence when memory ran out.
+        """
+        self._decode, self._note, self._size = decode, note, 0
+
+    def __call__(self, chunk: Sequence[Any]) -> list[NDArray[Any]]:
+        """Frames uint8 [h, w, 3]; what a single frame needs must be there. Raises NotFinite."""
+        frames: list[NDArray[Any]] = []
+        while len(frames) < len(chunk):
+            part = chunk[len(frames) :][: self._size or len(chunk)]
             try:
-                pixels = decode(part)
+                pixels = self._decode(part)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or len(part) == 1:
                     raise
-                size = len(part) // 2
+                self._size = len(part) // 2
             else:
                 if not torch.isfinite(pixels).all():
                     raise NotFinite
-                pictures += to_uint8(pixels)
+                frames += to_uint8(pixels)
                 continue
             release_memory()  # here, where the error no longer holds what it was raised over
-            if note is not None:
-                note(f"memory ran out, so pictures are decoded {size} at a time, more slowly")
-        yield pictures
-
-
-def kept(
-    front: DenoisingFront,
-    released: Iterator[Any],
-    decode: Callable[[Sequence[Any]], Tensor],
-    chunk_size: int,
-    keeper: Keeper | None,
-    note: Callable[[str], None] | None,
-) -> Iterator[NDArray[Any]]:
-    """Frames uint8 [h, w, 3] of what a front has `released`, decoded by `chunk_size` (see `finish`) and kept."""
-    for pictures in finish(decode, batches(released, chunk_size), note):
-        if keeper is not None:
-            keeper.keep(pictures, front.state)
-        yield from pictures
+            if self._note is not None:
+                self._note(f"memory ran out, so pictures are decoded {self._size} at a time, more slowly")
+        return frames
 
 
 def release_memory() -> None:

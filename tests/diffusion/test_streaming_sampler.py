@@ -12,8 +12,8 @@ from diffusers import LCMScheduler
 from torch import Tensor
 
 from mien.diffusion import (
-    DenoisingFront,
-    FrontState,
+    StreamingSampler,
+    SamplerState,
     WindowPlan,
     XPortraitDDIMScheduler,
     advance,
@@ -49,7 +49,7 @@ def whole_clip(start: Tensor, steps: int, plan: WindowPlan) -> Tensor:
 def test_stream_equals_whole_clip(count: int, length: int, overlap: int) -> None:
     torch.manual_seed(count)
     start, plan = torch.randn(count, 2, 3, 3, dtype=torch.float64), WindowPlan(length, overlap)
-    got = torch.stack(list(DenoisingFront(iter(start), scheduler(4), plan, window_dependent)))
+    got = torch.stack(list(StreamingSampler(iter(start), scheduler(4), plan, window_dependent)))
     assert torch.allclose(got, whole_clip(start, 4, plan), atol=1e-12)
 
 
@@ -62,7 +62,7 @@ def test_stream_holds_only_the_front() -> None:
             pulled += 1
             yield torch.zeros(1, 1, 1)
 
-    for emitted, _ in enumerate(DenoisingFront(source(), scheduler(4), WindowPlan(8, 2), window_dependent), 1):
+    for emitted, _ in enumerate(StreamingSampler(source(), scheduler(4), WindowPlan(8, 2), window_dependent), 1):
         widest = max(widest, pulled - emitted)
     assert emitted == 600
     assert widest <= 5 * 8 + 2 * 8
@@ -84,17 +84,17 @@ def test_a_front_that_goes_on_gives_the_same(stopped: int, length: int, overlap:
             yield frame + torch.randn(1, 2, 2, generator=generator)
 
     generator = torch.Generator().manual_seed(1)
-    undisturbed = list(DenoisingFront(start(generator), sampler(), plan, window_dependent, generator))
+    undisturbed = list(StreamingSampler(start(generator), sampler(), plan, window_dependent, generator))
     generator = torch.Generator().manual_seed(1)
-    front = DenoisingFront(start(generator), sampler(), plan, window_dependent, generator)
+    front = StreamingSampler(start(generator), sampler(), plan, window_dependent, generator)
     before = list(islice(front, stopped))
     state = front.state()
     numbers = json.loads(json.dumps(state.numbers))
     assert sum(t.numel() for t in state.tensors.values() if t.dtype != torch.uint8) <= 8 * (steps + 2) * length
     next(front, None)  # what the killed run did after that counts for nothing
-    state = FrontState(state.emitted, state.pulled, state.tensors, numbers)
+    state = SamplerState(state.emitted, state.pulled, state.tensors, numbers)
     generator = torch.Generator().manual_seed(7)
-    rest = DenoisingFront(start(generator, state.pulled), sampler(), plan, window_dependent, generator, state)
+    rest = StreamingSampler(start(generator, state.pulled), sampler(), plan, window_dependent, generator, state)
     assert all(torch.equal(*pair) for pair in zip(undisturbed, [*before, *rest], strict=True))
 
 

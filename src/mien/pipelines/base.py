@@ -1,0 +1,228 @@
+"""What the diffusion pipelines share: strict loading, encoding, decoding, windows, defaults, and the streaming run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, LCMScheduler, ModelMixin, SchedulerMixin
+from diffusers.utils import BaseOutput
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien.diffusion import GatedDDIMScheduler, StreamingSampler, WindowPlan, XPortraitDDIMScheduler
+from mien.errors import WeightsError
+from mien.models.sd_backbone.temporal import TemporalModules
+from mien.motion.motion_limits import Reach
+from mien.pipelines import loading
+from mien.pipelines.finishing import Checkpoint, Decoder
+from mien.pipelines.pictures import Picture, as_output, to_pixels
+from mien.pipelines.reenactment import Start, decoded_from_starts
+from mien.pipelines.sampling import FrameDenoiser
+from mien.weights import bundled
+
+SCHEDULERS: dict[str, type[SchedulerMixin]] = {
+    "XPortraitDDIMScheduler": XPortraitDDIMScheduler,
+    "DDIMScheduler": DDIMScheduler,
+    "GatedDDIMScheduler": GatedDDIMScheduler,
+    "LCMScheduler": LCMScheduler,
+}
+Pipeline = TypeVar("Pipeline", bound="PortraitPipeline")
+
+
+@dataclass
+class PortraitOutput(BaseOutput):
+    """`frames`: PIL pictures ("pil"), uint8 [f, h, w, 3] ("np") or a tensor [f, 3, h, w] in [-1, 1] ("pt")."""
+
+    frames: Any
+
+
+class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """A diffusion pipeline that is given a portrait once and then makes frames of it, window by window.
+
+    Attributes:
+        networks_of: the parts that are networks, by name.
+        exact_parts: those that stay in single precision.
+        own_options: the keys of model_index.json that the constructor takes beside the parts.
+        own_defaults: sampling options of models that name none.
+        bundled_name: of the weights that come with the package, see `mien.weights`.
+    """
+
+    networks_of: ClassVar[dict[str, type[ModelMixin]]]
+    exact_parts: ClassVar[tuple[str, ...]] = ()
+    own_options: ClassVar[tuple[str, ...]] = ("image_size", "defaults", "crop_scale", "reach")
+    own_defaults: ClassVar[dict[str, Any]]
+    bundled_name: ClassVar[str]
+
+    scheduler: SchedulerMixin
+    vae: AutoencoderKL
+    temporal: TemporalModules | None
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+
+    # -- loading ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def find(cls, name: str | Path, revision: str | None = None) -> Path:
+        """The folder of a bundled model's name, of a folder or of a hub id; WeightsError if there is none."""
+        return bundled(cls.bundled_name) if str(name) in ("nano", cls.bundled_name) else loading.find_folder(name, revision)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Pipeline],
+        name: str | Path,
+        *,
+        torch_dtype: torch.dtype | None = None,
+        revision: str | None = None,
+        **parts: Any,
+    ) -> Pipeline:
+        """Load a bundled model ("nano"), a folder or a hub id, strictly.
+
+        Args:
+            name: which model.
+            torch_dtype: precision of the networks; None: single.
+            revision: of a hub id.
+            parts: networks that replace those of the folder.
+
+        Raises:
+            WeightsError: names the file and the keys when anything is missing, unexpected or damaged.
+        """
+        folder = cls.find(name, revision)
+        index = loading.read_json(folder / "model_index.json")
+        if index.get("_class_name", cls.__name__) != cls.__name__:
+            raise WeightsError(f"{folder} holds a {index['_class_name']}, not a {cls.__name__}: name another folder.")
+        shared = index.get("shared_components", index.get("shares", ()))
+        for part, kind in cls.networks_of.items():
+            if part in parts:
+                continue
+            if part in cls._optional_components and index.get(part) in (None, [None, None]):
+                parts[part] = None
+            else:
+                home = bundled("nano") if part in shared else folder
+                parts[part] = loading.load_part(kind, home / part, None if part in cls.exact_parts else torch_dtype)
+        if "scheduler" not in parts:
+            parts["scheduler"] = loading.load_scheduler(SCHEDULERS, folder / "scheduler")
+        return cls(**{key: index[key] for key in cls.own_options if key in index}, **parts)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that the model reads and makes, in pixels."""
+        return int(self.config.image_size)
+
+    @property
+    def crop_scale(self) -> float:
+        """How large the model knows faces: side of its square over the larger side of the landmarks' box."""
+        return float(self.config.crop_scale)
+
+    @property
+    def default_options(self) -> dict[str, Any]:
+        """Sampling options of this model: num_inference_steps, guidance_scale, window, overlap; under "fast", what
+        changes in a hurry."""
+        return {**self.own_defaults, **self.config.defaults}
+
+    @property
+    def reach(self) -> Reach | None:
+        """How far a head may be taken from the portrait's place, size and turn; None: anywhere."""
+        return Reach.of(self.config.reach)
+
+    # -- the portrait ----------------------------------------------------------------------------------------------
+
+    def _encode_sources(self, images: Picture | Sequence[Picture], generator: torch.Generator | None) -> list[Any]:
+        """Encode one portrait or several of a person; returns them as a list."""
+        pictures: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
+        if not pictures:
+            raise ValueError("set_portrait needs at least one picture")
+        self._sources = [self._encode(to_pixels([picture], self.image_size), generator) for picture in pictures]
+        return pictures
+
+    @torch.no_grad()
+    def _encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Pictures [n, 3, h, w] in [-1, 1] to scaled latents: the posterior's mode, or drawn with a generator."""
+        posterior = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist
+        latents = posterior.mode() if generator is None else posterior.sample(generator)
+        scaled: Tensor = latents * self.vae.config.scaling_factor
+        return scaled
+
+    @torch.no_grad()
+    def _decode(self, latents: Tensor) -> Tensor:
+        decoded: Tensor = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
+        return decoded.float().clamp(-1, 1)
+
+    def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
+        """Latents to pixels [n, 3, s, s] in [-1, 1]; see `decoded_from_starts`."""
+        return decoded_from_starts(self._decode, chunk)
+
+    # -- the animation ---------------------------------------------------------------------------------------------
+
+    def _plan(self, steps: int | None, scale: float | None, window: int | None, overlap: int | None) -> tuple[WindowPlan, float]:
+        """The windows and the guidance scale of a run, None being the model's own; sets the scheduler's timesteps."""
+        defaults = self.default_options
+        length = int(defaults["window"] if window is None else window)
+        # a smaller window that was asked for must not fall over the model's own overlap
+        shared = min(int(defaults["overlap"]), length - 1) if overlap is None else int(overlap)
+        if length > (longest := self.longest_window(length)):
+            raise ValueError(f"this model's temporal modules know windows of at most {longest} frames, not {length}")
+        self.scheduler.set_timesteps(int(defaults["num_inference_steps"] if steps is None else steps))
+        return WindowPlan(length, shared), float(defaults["guidance_scale"] if scale is None else scale)
+
+    def longest_window(self, otherwise: int) -> int:
+        """Frames that the temporal modules can see together; `otherwise` where there are none."""
+        return otherwise if self.temporal is None else int(self.temporal.config.positions)
+
+    def _run(
+        self,
+        denoiser: FrameDenoiser,
+        frames: Iterable[Any],
+        generator: torch.Generator | None,
+        chunk_size: int,
+        checkpoint: Checkpoint | None,
+        note: Callable[[str], None] | None,
+    ) -> Iterator[NDArray[Any]]:
+        """Frames uint8 [h, w, 3] as they are finished.
+
+        Args:
+            denoiser: the denoise_fn.
+            frames: what it reads of every frame that has not come out yet.
+            generator: of the noise.
+            chunk_size: frames decoded at a time.
+            checkpoint: keeps what is finished.
+            note: gets sentences for the user.
+        """
+        state = None if checkpoint is None else checkpoint.state()
+        init_latents = denoiser.init_latents(frames, generator, state)
+        sampler = StreamingSampler(
+            init_latents, self.scheduler, denoiser.plan, denoiser, generator, state, denoiser.device
+        )
+        return _decoded(sampler, denoiser, Decoder(self._finish, note), chunk_size, checkpoint)
+
+    @torch.no_grad()
+    def animate(
+        self, *driving: Any, output_type: str = "pil", return_dict: bool = True, **options: Any
+    ) -> PortraitOutput | tuple[Any]:
+        """All frames at once.
+
+        Args:
+            driving: as for `stream`.
+            output_type: "pil", "np" or "pt", see `PortraitOutput`.
+            return_dict: else a tuple.
+            options: those of `stream`.
+        """
+        made = as_output(self._all_frames(*driving, **options), output_type)
+        return PortraitOutput(frames=made) if return_dict else (made,)
+
+    def _all_frames(self, *driving: Any, **options: Any) -> list[Any]:
+        return list(self.stream(*driving, **options))
+
+
+def _decoded(
+    sampler: StreamingSampler, denoiser: FrameDenoiser, decoder: Decoder, size: int, checkpoint: Checkpoint | None
+) -> Iterator[NDArray[Any]]:
+    while latents := list(islice(sampler, size)):
+        first = sampler.emitted - len(latents)
+        frames = decoder([(one, denoiser.release(index)) for index, one in enumerate(latents, first)])
+        if checkpoint is not None:
+            checkpoint.save(frames, sampler.state)
+        yield from frames

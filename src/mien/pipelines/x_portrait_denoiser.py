@@ -1,0 +1,115 @@
+"""X-Portrait's denoise_fn: control features of the frames in flight, reference features of the timesteps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mien.diffusion import classifier_free
+from mien.models.x_portrait import Hints, ReferenceBank
+from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.reenactment import Reenacted, Start
+from mien.pipelines.sampling import FrameDenoiser
+
+MODES = ("control", "balance")
+
+
+@dataclass(frozen=True)
+class DrivingFrame:
+    """What X-Portrait sees of a frame: the driving square, the same with all but eyes and mouth blank, and what the
+    frame starts from in place of the source."""
+
+    picture: Picture
+    patch: Picture | None = None
+    start: Picture | Reenacted | None = None
+
+
+def driving_frames(
+    frames: Iterable[Picture], patches: Iterable[Picture] | None, starts: Iterable[Picture | Reenacted] | None
+) -> Iterator[DrivingFrame]:
+    """Streams side by side; ValueError if one that was given is shorter than the frames."""
+    given: dict[str, Iterable[Any] | None] = {"local_frames": patches, "start_frames": starts}
+    others = {name: iter(stream) for name, stream in given.items() if stream is not None}
+    for index, frame in enumerate(frames):
+        got: dict[str, Any] = {name: next(stream, None) for name, stream in others.items()}
+        for name, picture in got.items():
+            if picture is None:
+                raise ValueError(f"{name} ends after {index} frames, before the driving frames do")
+        yield DrivingFrame(frame, got.get("local_frames"), got.get("start_frames"))
+
+
+class XPortraitDenoiser(FrameDenoiser):
+    """guidance_mode: "control" drops reference and control in the unconditional branch, "balance" blanks the control
+    pictures only."""
+
+    def __init__(self, *args: Any, guidance_mode: str = "control", **more: Any) -> None:
+        if guidance_mode not in MODES:
+            raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {guidance_mode!r}")
+        super().__init__(*args, **more)
+        self.guidance_mode = guidance_mode
+        self.hints: dict[int, Hints] = {}
+        self.banks: dict[int, ReferenceBank] = {}
+
+    @torch.no_grad()
+    def read(self, index: int, frame: DrivingFrame) -> Tensor:
+        """See `FrameDenoiser.read`; controls are encoded here, once for all timesteps."""
+        size, dtype, start = self.pipe.image_size, self.pipe.unet.dtype, frame.start
+        if self.networks.local_control is not None and frame.patch is None:
+            raise ValueError("this model has local control: pass local_frames (see mien.geometry.local_patches)")
+        # The reenactor's picture shows the driver's motion just where the start has its features; the aligned driver,
+        # another face, does not, and eyes would be drawn twice.
+        shown = start.picture if isinstance(start, Reenacted) else frame.picture
+        pixels = to_pixels([shown], size).to(self.device, dtype)
+        local = None if frame.patch is None else to_pixels([frame.patch], size).to(self.device, dtype)
+        self.hints[index] = self.networks.read_motion(pixels, local)
+        if start is None:
+            return self.sources[0]
+        if isinstance(start, Reenacted):
+            return self.start_at(index, to_pixels([start.picture], size)[0], start.face)
+        return self.start_at(index, to_pixels([start], size)[0], None)
+
+    def release(self, index: int) -> Start | None:
+        """See `FrameDenoiser.release`."""
+        del self.hints[index]
+        return super().release(index)
+
+    @torch.no_grad()
+    def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
+        """See `FrameDenoiser.__call__`."""
+        nets, timestep, count = self.networks, self.timesteps[step], len(latents)
+        bank, hints, beside = self._bank(step, rows), self._gather(rows), self.source_latents(rows)
+        noisy = self.pipe.scheduler.scale_model_input(latents, timestep)
+        prediction: Tensor = nets.predict(noisy, timestep, count, bank, hints, beside)
+        if self.guidance_scale != 1:
+            bare = (bank, self._blank(latents), beside) if self.guidance_mode == "balance" else ()
+            unconditional = nets.predict(noisy, timestep, count, *bare)
+            prediction = classifier_free(unconditional, prediction, self.guidance_scale)
+        self.report(step, latents)
+        return prediction
+
+    def _bank(self, step: int, rows: Sequence[int]) -> ReferenceBank:
+        """Reference tokens and their keys and values: they depend on the portrait and the timestep alone.
+
+        Sources with latents per frame, which only the published script has, give each frame its own tokens.
+        """
+        if step not in self.banks:
+            self.banks[step] = self.networks.read_appearance(self.sources, self.timesteps[step])
+        bank, per_frame = self.banks[step], len(self.sources[0]) > 1
+        return bank.select(torch.as_tensor(rows, device=self.device)) if per_frame else bank
+
+    def _gather(self, rows: Sequence[int]) -> Hints:
+        chosen = [self.hints[row] for row in rows]
+        locals_ = [hint.local for hint in chosen if hint.local is not None]
+        return Hints(torch.cat([hint.motion for hint in chosen]), torch.cat(locals_) if locals_ else None)
+
+    def _blank(self, latents: Tensor) -> Hints:
+        """Control features of grey pictures (0 in [-1, 1]), as the published script's "balance" mode uses."""
+        pixels = 2 ** (len(self.pipe.vae.config.block_out_channels) - 1)
+        height, width = latents.shape[-2] * pixels, latents.shape[-1] * pixels
+        grey = torch.zeros(1, 3, height, width, device=self.device, dtype=self.pipe.unet.dtype)
+        hints = self.networks.read_motion(grey, grey if self.networks.local_control is not None else None)
+        return hints.select(torch.zeros(len(latents), dtype=torch.long, device=self.device))
