@@ -18,9 +18,8 @@ from typing import Any, TypeVar
 import torch
 
 from mien.jobs.animate import animate
-from mien.jobs.dex import animate_dex, dex_options
 from mien.jobs.options import AnimateOptions
-from mien.jobs.run.output_lock import claimed
+from mien.jobs.run.output_lock import output_lock
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.pipelines.x_portrait import XPortraitPipeline
 from samples import DrawnFaceReader, job_pipeline
@@ -42,7 +41,7 @@ class Run:
 
     def options(self) -> AnimateOptions:
         given = {"portraits": (self.portrait,), "driver": self.driver, "output": self.output, **self.changes}
-        return dex_options(**given) if self.system == "dex" else AnimateOptions(**given)
+        return AnimateOptions(**given)
 
     def decoded(self) -> int:
         return len(self.log.read_text())
@@ -66,8 +65,8 @@ def do(run: Run, killed_at: int | None = None) -> None:
     torch.set_num_threads(1)
     if killed_at is not None:
         _die_at(killed_at)
-    make, job = (tiny_dex_pipeline, animate_dex) if run.system == "dex" else (job_pipeline, animate)
-    job(run.options(), pipe=counting(make(), run.log), reader=DrawnFaceReader())
+    make = tiny_dex_pipeline if run.system == "dex" else job_pipeline
+    animate(run.options(), pipe=counting(make(), run.log), reader=DrawnFaceReader())
 
 
 def _die_at(change: int) -> None:
@@ -87,7 +86,7 @@ def _die_at(change: int) -> None:
 
 def hold(output: Path, ready: Any) -> None:
     """In a process of its own: claim an output for ever."""
-    with claimed(output):
+    with output_lock(output):
         ready.set()
         signal.pause()
 

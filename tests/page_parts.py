@@ -23,6 +23,6 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 @pytest.fixture
 def studio(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Studio:
     pipe = job_pipeline()
-    monkeypatch.setattr("mien.web.studio.load_pipeline", lambda _: pipe)
-    monkeypatch.setattr("mien.web.studio.load_face_reader", lambda *_: DrawnFaceReader())
+    monkeypatch.setattr("mien.web.studio.load_pipeline", lambda *_, **__: pipe)
+    monkeypatch.setattr("mien.faces.load_face_reader", lambda *_: DrawnFaceReader())
     return Studio(ServeOptions(device="cpu"), workspace)

@@ -129,5 +129,5 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn_reader(monkeypatch: pytest.MonkeyPatch) -> DrawnFaceReader:
     """Jobs read faces with `DrawnFaceReader`."""
     reader = DrawnFaceReader()
-    monkeypatch.setattr("mien.jobs.animate.load_face_reader", lambda *_, **__: reader)
+    monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: reader)
     return reader

@@ -239,8 +239,8 @@ def test_python_blocks_run(block: Block, inputs: Path, tmp_path: Path, monkeypat
     # stills are edited by a reenactor, which the tiny model has none of
     reader, pipe = DrawnFaceReader(), _nano() if "StillEditor" in block.code else job_pipeline()
     monkeypatch.setattr("mien.load_face_reader", lambda *_, **__: reader, raising=False)
-    monkeypatch.setattr("mien.jobs.animate.load_face_reader", lambda *_, **__: reader)
-    monkeypatch.setattr("mien.jobs.animate.load_pipeline", lambda _: pipe)
+    monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: reader)
+    monkeypatch.setattr("mien.jobs.animate.load_pipeline", lambda *_, **__: pipe)
     monkeypatch.setattr("mien.pipelines.x_portrait.XPortraitPipeline.from_pretrained", lambda _: pipe)
     dex = "mien.pipelines.dex_portrait.DeXPortraitPipeline.from_pretrained"
     monkeypatch.setattr(dex, lambda _: tiny_dex_pipeline())

@@ -86,12 +86,12 @@ class Masks:
 class BatchClip(Clip):
     """An IMAGE batch as a driver or as a source video, see `Clip`."""
 
-    def __init__(self, image: Tensor, name: str) -> None:
-        """name: of the node's input, for messages to the user. Raises InputError if there is no picture in it."""
+    def __init__(self, image: Tensor, name: str, rate: Fraction = _RATE) -> None:
+        """name: of the node's input, for messages to the user. rate: frames a second. Raises InputError if there is no picture in it."""
         check_image(image, name)
         height, width = image.shape[1:3]
         kind = "video" if len(image) > 1 else "image"
-        super().__init__(ClipInfo(Path(name), kind, width, height, _RATE, len(image), len(image) / _RATE))
+        super().__init__(ClipInfo(Path(name), kind, width, height, rate, len(image), len(image) / rate))
         self._image = image
 
     def timed(self) -> Iterator[tuple[NDArray[np.uint8], Fraction]]:

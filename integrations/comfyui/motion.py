@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.animation.driving import control_frames, place_driver, read_faces
+from mien.animation.animator import Drivers, DrivingMotion
+from mien.animation.config import AnimationConfig
+from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import StillEditor
-from mien.animation.motion_transfer import MotionControl, driven_keypoints
+from mien.animation.motion_transfer import MotionControl
 from mien.errors import InputError
 from mien.faces import TrackReport, read_portrait
-from mien.jobs.motion import read_clip_motion
-from mien.models.dex_portrait import Gains, Motion, Pose
-from mien.models.dex_portrait.driving import nearest_pose
-from mien.models.dex_portrait.pose import code_of_head_pose
+from mien.jobs.edit import turned_pose
+from mien.models.dex_portrait import Gains, Motion
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 
 from . import host
@@ -41,13 +38,15 @@ class Sampling:
     steps: int | None = None
     guidance: float | None = None
 
-    def arguments(self) -> dict[str, Any]:
-        """For `stream`; noise is drawn on the CPU, so that a seed means the same on every device."""
-        return {
-            "num_inference_steps": self.steps,
-            "guidance_scale": self.guidance,
-            "generator": torch.Generator("cpu").manual_seed(self.seed),
-        }
+    def config(self, control: MotionControl | None = None, **more: Any) -> AnimationConfig:
+        """As animators take it; nodes give squares."""
+        if control is not None:
+            gains = control.gains
+            more |= {f"{region}_gain": getattr(gains, region) for region in ("eyes", "mouth", "brows", "head")}
+            more |= {"relative": gains.relative, "smooth": control.smooth}
+        return AnimationConfig(
+            **{"seed": self.seed, "steps": self.steps, "guidance": self.guidance, "paste_back": False, **more}
+        )
 
 
 def animate(
@@ -60,77 +59,49 @@ def animate(
 ) -> Tensor:
     """The portrait's square, moved by every frame of the driver: [frames, s, s, 3]. InputError without a face."""
     control = control or MotionControl()
+    clip = BatchClip(driver, "driver", control.rate)
     if subject.model.dex is not None:
         only_plain(control)
-        return animate_apart(subject, driver, driver, sampling, Gains(relative=True), best_frame, "driver")
-    pipe: Any = subject.model.pipe
-    progress = NodeProgress(_READING_FACES, _ANIMATING)
-    if pipe.reenactor is None:
+        progress = NodeProgress(_READING_FACES, _READING_MOTION, _ANIMATING)
+        return _animated(subject, clip, sampling.config(best_frame=best_frame), progress)
+    if subject.model.pipe.reenactor is None:
         only_plain(control)
-    clip = BatchClip(driver, "driver")
-    faces, report = read_faces(clip, subject.model.reader, progress)
-    tell_faceless(report, "driver")
-    track = place_driver(
-        faces,
-        report,
-        clip,
-        subject.portrait,
-        best_frame=best_frame,
-        align=align,
-        scale=pipe.crop_scale,
-        reach=pipe.reach,
-    )
-    progress.stage("Animating", 1.0)
-    subject.encode()
-    whole, local = control_frames(clip, track, pipe.image_size)
-    frames = pipe.stream(
-        whole,
-        local,
-        driven=None
-        if pipe.reenactor is None
-        else driven_keypoints(subject.portrait, track, pipe.reenactor.basis(), control),
-        count=clip.count(),
-        progress=progress.reach,
-        note=progress.note,
-        **sampling.arguments(),
-    )
-    return batch_of(progress.frames(frames, clip.count()), clip.count())
+    config = sampling.config(control, best_frame=best_frame, align=align)
+    return _animated(subject, clip, config, NodeProgress(_READING_FACES, _ANIMATING))
 
 
 def animate_apart(
-    subject: Subject,
-    pose_from: Tensor | None,
-    expression_from: Tensor | None,
-    sampling: Sampling,
-    gains: Gains,
-    best_frame: int | str = "auto",
-    name: str | None = None,
+    subject: Subject, pose_from: Tensor | None, expression_from: Tensor | None, sampling: Sampling, gains: Gains
 ) -> Tensor:
     """The same with head pose and expression from drivers of their own; None keeps the portrait's.
 
-    A driver of one frame is held; of two clips the shorter one ends the result. name: of the input, if both are one.
+    A driver of one frame is held; of two clips the shorter one ends the result.
     """
-    pipe = dex_pipeline(subject)
+    dex_pipeline(subject)
     if pose_from is None and expression_from is None:
         raise InputError("nothing drives the portrait: connect pose_from, expression_from or both")
-    inputs = [(pose_from, name or "pose_from")]
+    pose = None if pose_from is None else BatchClip(pose_from, "pose_from")
+    expression = pose
     if expression_from is not pose_from:
-        inputs.append((expression_from, name or "expression_from"))
-    clips = [None if driver is None else BatchClip(driver, called) for driver, called in inputs]
-    readings = sum(clip is not None for clip in clips)
-    progress = NodeProgress(*[_READING_FACES, _READING_MOTION] * readings, _ANIMATING)
-    subject.encode()
-    motions = [None if clip is None else _read(subject, clip, progress) for clip in clips]
-    pose, expression = motions[0], motions[-1]
-    if pose is not None:
-        first = nearest_pose(Pose.from_code(pipe.portrait.pose), Pose.from_code(pose.pose))
-        pose = replace(pose, reference=first if best_frame == "auto" else _frame(best_frame, len(pose)))
-    moving = [len(motion) for motion in (pose, expression) if motion is not None and len(motion) > 1]
+        expression = None if expression_from is None else BatchClip(expression_from, "expression_from")
+    clips = {id(clip): clip for clip in (pose, expression) if clip is not None}.values()
+    moving = [clip.count() for clip in clips if clip.count() > 1]
     if len(set(moving)) > 1:
         host.tell(
-            f"pose_from and expression_from differ in length: the result has {min(moving)} frames, as the shorter"
+            f"pose_from and expression_from differ in length: the result has the shorter one's {min(moving)} frames"
         )
-    return _streamed(pipe, pose, expression, min(moving, default=1), gains, sampling, progress)
+    config = sampling.config(pose_gain=gains.pose, expression_gain=gains.expression, relative=gains.relative)
+    progress = NodeProgress(*[_READING_FACES, _READING_MOTION] * len(clips), _ANIMATING)
+    return _animated(subject, Drivers(pose, expression), config, progress)
+
+
+def _animated(subject: Subject, driver: BatchClip | Drivers, config: AnimationConfig, progress: NodeProgress) -> Tensor:
+    animator = subject.encode()
+    motion: DrivingMotion = animator.read_driving(driver, config, progress)
+    for name, report in motion.reports.items():
+        tell_faceless(report, name)
+    frames = animator.frames(motion, config, progress=progress, note=progress.note)
+    return batch_of(progress.frames(frames, motion.frames), motion.frames)
 
 
 def edit(subject: Subject, change: FaceChange, expression_from: Tensor | None, sampling: Sampling) -> Tensor:
@@ -162,8 +133,10 @@ def _edited_by_codes(
     subject.encode()
     expression = None
     if expression_from is not None:
-        expression = _read(subject, BatchClip(expression_from[:1], "expression_from"), progress)
-    return _streamed(pipe, _posed(pipe, [change]), expression, 1, Gains(), sampling, progress)
+        clip = BatchClip(expression_from[:1], "expression_from")
+        expression, report = read_clip_motion(clip, subject.model.reader, pipe, progress)
+        tell_faceless(report, "expression_from")
+    return _by_codes(subject, _posed(pipe, [change]), expression, 1, sampling, progress)
 
 
 def animate_keyframes(
@@ -181,7 +154,7 @@ def animate_keyframes(
             _no_sliders(change)
         subject.encode()
         pipe = dex_pipeline(subject)
-        return _streamed(pipe, _posed(pipe, changes), None, len(changes), Gains(), sampling, progress)
+        return _by_codes(subject, _posed(pipe, changes), None, len(changes), sampling, progress)
     progress.stage("Animating", len(changes))
     subject.model.ready()
     editor = StillEditor(subject.model.pipe, subject.portrait)
@@ -189,24 +162,19 @@ def animate_keyframes(
     return batch_of(progress.frames(squares, len(changes), computed=False), len(changes))
 
 
-def _streamed(
-    pipe: DeXPortraitPipeline,
-    pose: Motion | None,
+def _by_codes(
+    subject: Subject,
+    pose: Motion,
     expression: Motion | None,
     count: int,
-    gains: Gains,
     sampling: Sampling,
     progress: NodeProgress,
 ) -> Tensor:
     progress.stage("Animating", 1.0)
-    frames: Iterator[NDArray[np.uint8]] = pipe.stream(
-        pose,
-        expression,
-        frames=count,
-        gains=gains,
-        progress=progress.reach,
-        note=progress.note,
-        **sampling.arguments(),
+    animator = subject.encode()
+    assert isinstance(animator, DeXPortraitAnimator)  # the callers have asked for its pipeline
+    frames = animator.squares_by_codes(
+        pose, expression, count, sampling.config(), progress=progress.reach, note=progress.note
     )
     return batch_of(progress.frames(frames, count), count)
 
@@ -214,9 +182,8 @@ def _streamed(
 def _posed(pipe: DeXPortraitPipeline, changes: list[FaceChange]) -> Motion:
     """The portrait's own motion with its pose changed, a frame for every change."""
     own = pipe.portrait
-    head = Pose.from_code(own.pose).head_pose()
     # without a change of its own the pose stays the very same numbers, so that the warp changes nothing
-    codes = [torch.from_numpy(code_of_head_pose(c.moved(head)))[None] if c.moves else own.pose for c in changes]
+    codes = [turned_pose(own, change).pose if change.moves else own.pose for change in changes]
     return Motion(torch.cat(codes), own.expression.expand(len(changes), -1))
 
 
@@ -248,15 +215,3 @@ def dex_pipeline(subject: Subject) -> DeXPortraitPipeline:
     if subject.model.dex is None:
         raise InputError("this model takes pose and expression together: load dex-nano, or another DeX-Portrait model")
     return subject.model.dex
-
-
-def _read(subject: Subject, clip: BatchClip, progress: NodeProgress) -> Motion:
-    motion, report = read_clip_motion(clip, subject.model.reader, dex_pipeline(subject), progress)
-    tell_faceless(report, clip.info.path.name)
-    return motion
-
-
-def _frame(wanted: int | str, count: int) -> int:
-    if not isinstance(wanted, int) or not 0 <= wanted < count:
-        raise InputError(f"best_frame is {wanted}, but the driver has {count} frames, counted from 0")
-    return wanted

@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.animation.motion_transfer import portrait_keypoints
+from mien.animation.animator import Animator, animator_of
+from mien.animation.loading import load_pipeline
 from mien.animation.source import Portrait, find_portrait
 from mien.errors import InputError
 from mien.faces import FaceReader, load_face_reader
-from mien.jobs.models import load_dex_pipeline, load_pipeline
-from mien.jobs.options import DEVICES, AnimateOptions
+from mien.jobs.options import DEVICES
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
-from mien.pipelines.loading import read_json
 
 from . import host
 from .images import check_image, frame_of
@@ -27,7 +26,6 @@ from .images import check_image, frame_of
 if TYPE_CHECKING:
     from mien.pipelines.x_portrait import XPortraitPipeline
 
-_LEAST_DEX_SIDE = 256  # DeX-Portrait's encoders read the portrait at this size at least
 _LEAST_SIDE = 32  # pixels; below that there is no face to be seen
 
 
@@ -52,6 +50,9 @@ class Model:
         elif self.room > 0:
             host.make_room(self.room, host.device())
 
+    def __post_init__(self) -> None:
+        self.animator = animator_of(self.pipe, self.reader)
+
     @property
     def dex(self) -> DeXPortraitPipeline | None:
         """The pipeline, if it keeps pose and expression apart."""
@@ -75,22 +76,14 @@ class Subject:
         square: NDArray[np.uint8] = self.portrait.square(self.model.pipe.image_size)
         return square
 
-    def encode(self) -> None:
+    def encode(self) -> Animator:
         """Make the model ready and give it the portrait, unless it is the one it holds already."""
         self.model.ready()
-        if self.model.now is self:
-            return
-        self.model.now = None  # should the encoding fail, the pipeline holds neither portrait
-        pipe = self.model.pipe
-        side = max(pipe.image_size, _LEAST_DEX_SIDE) if self.model.dex else pipe.image_size
-        squares = [portrait.square(side) for portrait in self.portraits]
-        if isinstance(pipe, DeXPortraitPipeline):
-            pipe.set_portrait(squares, self.portrait.landmarks)
-        elif pipe.reenactor is None:
-            pipe.set_portrait(squares)
-        else:
-            pipe.set_portrait(squares, keypoints=portrait_keypoints(self.portrait, pipe.reenactor.basis()))
-        self.model.now = self
+        if self.model.now is not self:
+            self.model.now = None  # should the encoding fail, the model holds neither portrait
+            self.model.animator.set_source(self.portraits)
+            self.model.now = self
+        return self.model.animator
 
 
 def load_model(name: str, precision: str, reader: str, offload: bool) -> Model:
@@ -102,7 +95,7 @@ def load_model(name: str, precision: str, reader: str, offload: bool) -> Model:
     if where.type not in DEVICES:
         raise InputError(f"ComfyUI runs on {where}, which Mien cannot use: start ComfyUI with its option for the CPU")
     found = load_face_reader(reader)
-    pipe = _load_pipeline(name, _precision(precision, where))
+    pipe = load_pipeline(host.model_folder(name), device="cpu", dtype=_precision(precision, where))
     pipe.set_progress_bar_config(disable=True)  # ComfyUI shows its own
     if where.type == "cpu":
         return Model(pipe, found)
@@ -113,19 +106,6 @@ def load_model(name: str, precision: str, reader: str, offload: bool) -> Model:
         pipe.enable_model_cpu_offload(device=where)
         return Model(pipe, found, room=2 * max(map(_size, parts.values())))  # as much again for what is computed
     return Model(pipe, found, host.ManagedModel(parts, where))
-
-
-def _load_pipeline(name: str, dtype: str) -> XPortraitPipeline | DeXPortraitPipeline:
-    if name == "dex-nano":
-        return load_dex_pipeline("nano", "cpu", dtype)
-    folder = name if name in host.BUNDLED else host.model_folder(name)
-    index = Path(folder) / "model_index.json"
-    if index.is_file() and read_json(index).get("_class_name") == DeXPortraitPipeline.__name__:
-        return load_dex_pipeline(folder, "cpu", dtype)
-    options = AnimateOptions(
-        (Path("portrait"),), Path("driver"), Path("out.mp4"), model=folder, device="cpu", dtype=dtype
-    )
-    return load_pipeline(options)
 
 
 def set_portrait(model: Model, image: Tensor, face: int) -> Subject:
@@ -146,7 +126,7 @@ def set_portrait(model: Model, image: Tensor, face: int) -> Subject:
 
 
 def _precision(name: str, where: torch.device) -> str:
-    from mien.jobs.models import choose_dtype
+    from mien.animation.loading import choose_dtype
 
     return str(choose_dtype(name, where)).removeprefix("torch.")
 

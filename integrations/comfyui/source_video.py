@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
-from mien.animation.driving import control_frames, place_driver, read_faces
-from mien.animation.motion_transfer import MotionControl, portrait_keypoints
-from mien.animation.source_video import SourceVideo, first_portrait
+from mien.animation.motion_transfer import MotionControl
 from mien.errors import InputError
 from mien.media.watermark import marked
 
@@ -46,40 +42,16 @@ def animate_video(
         host.tell(
             f"source has {clips[0].count()} frames and driver {clips[1].count()}: the result is as long as the shorter"
         )
-    source_clip, driver_clip = BatchClip(source[:count], "source"), BatchClip(driver[:count], "driver")
+    source_clip, driver_clip = BatchClip(source[:count], "source"), BatchClip(driver[:count], "driver", control.rate)
     progress = host.NodeProgress(_READING, _READING, _ANIMATING)
-    portrait = first_portrait(source_clip, model.reader, face).framed(model.pipe.crop_scale)
-    video = SourceVideo.read(source_clip, portrait, model.reader, model.pipe.crop_scale, progress)
-    tell_faceless(video.report, "source")
-    faces, report = read_faces(driver_clip, model.reader, progress)
-    tell_faceless(report, "driver")
-    pipe: Any = model.pipe
-    track = place_driver(
-        faces,
-        report,
-        driver_clip,
-        portrait,
-        best_frame=best_frame,
-        align=True,
-        scale=pipe.crop_scale,
-        reach=pipe.reach,
-    )
-    progress.stage("Animating", 1.0)
     model.ready()
-    model.now = None  # the pipeline is given another portrait than Set Portrait's
-    pipe.set_portrait(
-        [portrait.square(pipe.image_size)], keypoints=portrait_keypoints(portrait, pipe.reenactor.basis())
-    )
-    whole, local = control_frames(driver_clip, track, pipe.image_size)
-    squares = pipe.stream(
-        whole,
-        local,
-        start_frames=video.reenacted(pipe.reenactor, portrait, track, control),
-        count=count,
-        progress=progress.reach,
-        note=progress.note,
-        **sampling.arguments(),
-    )
-    pasted = video.finished(squares, paste=True)
+    model.now = None  # the model is given another portrait than Set Portrait's
+    animator = model.animator
+    animator.set_source_video(source_clip, face=face)
+    config = sampling.config(control, best_frame=best_frame, paste_back=True)
+    motion = animator.read_driving(driver_clip, config, progress)
+    for name, report in motion.reports.items():
+        tell_faceless(report, name)
+    pasted = animator.frames(motion, config, progress=progress, note=progress.note)
     frames = (marked(frame) if watermark else frame for frame in pasted)
     return batch_of(progress.frames(frames, count), count)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import StillEditor, edit_still, still_options
+from mien.animation.image_edit import StillEditor
+from mien.animation.loading import load_pipeline
 from mien.animation.source import find_portrait
 from mien.errors import InputError, OutputError
 from mien.faces import EXPRESSION_NAMES, FaceReader, load_face_reader
 from mien.jobs.demo import FOLDER
-from mien.jobs.models import load_pipeline
-from mien.jobs.options import AnimateOptions
+from mien.jobs.edit import edit, edit_options
 from mien.jobs.report import AnimateReport
 from mien.media import read_image
 from mien.pipelines.x_portrait import XPortraitPipeline
@@ -27,7 +27,7 @@ PORTRAIT = FOLDER / "portrait_1.png"
 
 @pytest.fixture(scope="module")
 def pipe() -> XPortraitPipeline:
-    return load_pipeline(AnimateOptions(portraits=(PORTRAIT,), driver=PORTRAIT, output=Path("."), device="cpu"))
+    return load_pipeline("nano", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +86,13 @@ def test_without_a_change_the_portrait_comes_back_as_it_is(editor: StillEditor) 
 
 
 def test_the_job_writes_the_picture_and_its_record(pipe: XPortraitPipeline, reader: FaceReader, tmp_path: Path) -> None:
-    options = still_options(portrait=PORTRAIT, output=tmp_path / "out.png", change=FaceChange(smile=1, yaw=8))
-    report = edit_still(options, pipe=pipe, reader=reader)
+    options = edit_options(portrait=PORTRAIT, output=tmp_path / "out.png", change=FaceChange(smile=1, yaw=8))
+    report = edit(options, pipe=pipe, reader=reader)
     assert read_image(report.output).shape == read_image(PORTRAIT).shape
     record = json.loads((tmp_path / "out.json").read_text())
     assert (record["options"]["change"]["smile"], record["options"]["device"]) == (1, "cpu")
-    bare = still_options(portrait=PORTRAIT, output=tmp_path / "b.png", change=FaceChange(smile=1), paste_back=False)
-    assert read_image(edit_still(bare, pipe=pipe, reader=reader).output).shape == (256, 256, 3)
+    bare = edit_options(portrait=PORTRAIT, output=tmp_path / "b.png", change=FaceChange(smile=1), paste_back=False)
+    assert read_image(edit(bare, pipe=pipe, reader=reader).output).shape == (256, 256, 3)
 
 
 def test_the_expression_of_another_picture_is_taken_over(
@@ -104,14 +104,14 @@ def test_the_expression_of_another_picture_is_taken_over(
     jaw = EXPRESSION_NAMES.index("jawOpen")
     opened = []
     for gain in (0.2, 1.0):
-        options = still_options(
+        options = edit_options(
             portrait=PORTRAIT,
             output=tmp_path / "out.png",
             change=FaceChange(),
             expression_from=laughing,
             expression_gain=gain,
         )
-        report: AnimateReport = edit_still(options, pipe=pipe, reader=reader)
+        report: AnimateReport = edit(options, pipe=pipe, reader=reader)
         reading = reader.read(read_image(report.output))
         assert reading is not None
         opened.append(reading.expression[jaw])
@@ -120,12 +120,12 @@ def test_the_expression_of_another_picture_is_taken_over(
 
 def test_mistakes_are_told(pipe: XPortraitPipeline, inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing is to change"):
-        still_options(portrait=PORTRAIT, output=tmp_path / "out.png", change=FaceChange())
+        edit_options(portrait=PORTRAIT, output=tmp_path / "out.png", change=FaceChange())
     with pytest.raises(InputError, match="--face all is for mien animate"):
-        still_options(portrait=PORTRAIT, output=tmp_path / "o.png", change=FaceChange(yaw=1), face="all")
+        edit_options(portrait=PORTRAIT, output=tmp_path / "o.png", change=FaceChange(yaw=1), face="all")
     given = {"portrait": inputs / "portrait.png", "change": FaceChange(yaw=5)}
     with pytest.raises(OutputError, match="is one of the inputs"):
-        edit_still(still_options(output=inputs / "portrait.png", **given), pipe=pipe, reader=DrawnFaceReader())
+        edit(edit_options(output=inputs / "portrait.png", **given), pipe=pipe, reader=DrawnFaceReader())
     with pytest.raises(InputError, match="this model has no reenactor"):
-        edit_still(still_options(output=tmp_path / "o.png", **given), pipe=job_pipeline(), reader=DrawnFaceReader())
+        edit(edit_options(output=tmp_path / "o.png", **given), pipe=job_pipeline(), reader=DrawnFaceReader())
     assert not list(tmp_path.iterdir())

@@ -16,8 +16,7 @@ __all__ = ["dex_model", "inputs"]  # fixtures
 
 @pytest.fixture(autouse=True)
 def _reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("jobs.animate", "jobs.dex", "jobs.edit", "jobs.motion", "animation.image_edit"):
-        monkeypatch.setattr(f"mien.{module}.load_face_reader", lambda *_, **__: DrawnFaceReader())
+    monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: DrawnFaceReader())
 
 
 def mien(*words: object) -> int:
@@ -46,13 +45,13 @@ def test_a_head_is_turned(inputs: Path, dex_model: Path, tmp_path: Path) -> None
     ("words", "sentence"),
     [
         (["animate", "-s", "P", "-o", "O.mp4"], "no driver was given"),
-        (["animate", "-s", "P", "-d", "D", "--pose-only", "-o", "O.mp4"], "give --system dex as well"),
+        (["animate", "-s", "P", "-d", "D", "--pose-only", "-o", "O.mp4"], "give --model dex-nano"),
         (["animate", "-s", "P", "-d", "D", "--system", "dex", "--model", "/no/where", "-o", "O.mp4"], "no model"),
         (["edit", "-s", "P", "-o", "O.png", "--yaw", "5", "--model", "/no/where"], "there is no model /no/where"),
         (["motion", "D", "-o", "O.safetensors", "--model", "/no/where"], "there is no model /no/where"),
         (["edit", "-s", "P", "-o", "O.png"], "nothing is to change"),
         (["edit", "-s", "P", "-o", "O.png", "--system", "dex"], "nothing is to change"),
-        (["edit", "-s", "P", "-o", "O.png", "--system", "dex", "--smile", "1"], "are for --system x"),
+        (["edit", "-s", "P", "-o", "O.png", "--system", "dex", "--smile", "1"], "are for nano"),
         (["edit", "-s", "P", "-o", "O.png", "--system", "y", "--smile", "1"], "must be one of x, dex"),
         (["edit", "-s", "P", "-o", "O.png", "--score", "jawOpen"], "jawOpen=0.5"),
     ],

@@ -28,7 +28,7 @@ runner = CliRunner()
 
 @pytest.fixture(autouse=True)
 def _reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("jobs.animate", "jobs.dex", "jobs.edit", "jobs.motion", "animation.image_edit"):
+    for module in ("faces",):
         monkeypatch.setattr(f"mien.{module}.load_face_reader", lambda *_, **__: DrawnFaceReader())
 
 

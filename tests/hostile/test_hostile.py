@@ -46,7 +46,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest model, loaded once, and faces that are found at once."""
     monkeypatch.setattr("mien.pipelines.x_portrait.XPortraitPipeline.from_pretrained", lambda *_, **__: PIPE)
     monkeypatch.setattr("mien.pipelines.dex_portrait.DeXPortraitPipeline.from_pretrained", lambda *_, **__: DEX)
-    for module in ("jobs.animate", "jobs.dex", "jobs.data.prepare"):
+    for module in ("faces", "jobs.data.prepare"):
         monkeypatch.setattr(f"mien.{module}.load_face_reader", lambda *_, **__: DrawnFaceReader())
 
 

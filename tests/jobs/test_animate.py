@@ -143,7 +143,7 @@ def test_the_preview_shows_driver_portrait_and_result(inputs: Path, tmp_path: Pa
 
 
 def read_image_like(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    from mien.jobs.run.outputs import fit
+    from mien.animation.compositing import fit
 
     return fit(image, width, height).astype(int)
 

@@ -55,7 +55,7 @@ def test_all_pairs_what_fails_and_what_is_kept(
     assert set(before) == {*good, *records, FAILURES}
 
     (folder / "people/no_face.png").unlink()
-    monkeypatch.setattr(batch, "job_of", None)  # nothing is left to do
+    monkeypatch.setattr(batch, "animate", None)  # nothing is left to do
     again = run_batch(pairs(folder, tiny_model), Silent())
     assert (sorted(again.outcome.kept), again.outcome.done, again.failures) == (good, [], None)
     before.pop(FAILURES)
@@ -94,14 +94,14 @@ def test_what_is_unexpected_costs_one_job_only(
 ) -> None:
     (folder / "people/no_face.png").unlink()
     (folder / "drivers/still.png").unlink()
-    real = batch.job_of
+    real = batch.animate
 
-    def breaks(options):  # type: ignore[no-untyped-def]
+    def breaks(options, *more, **named):  # type: ignore[no-untyped-def]
         if options.portraits[0].name == "portrait.png":
             raise RuntimeError("a\nfault")
-        return real(options)
+        return real(options, *more, **named)
 
-    monkeypatch.setattr(batch, "job_of", breaks)
+    monkeypatch.setattr(batch, "animate", breaks)
     outcome = run_batch(pairs(folder, tiny_model), Silent()).outcome
     assert outcome.done == ["portrait_2--driver.mp4"]
     assert outcome.failed == {"portrait--driver.mp4": "a fault of the program (RuntimeError: a fault)"}

@@ -1,4 +1,4 @@
-"""`mien animate --system dex` from files to files, on a tiny random model."""
+"""`mien animate` by DeX-Portrait from files to files, on a tiny random model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError, WeightsError
-from mien.jobs.dex import animate_dex, dex_options
+from mien.jobs.animate import animate
 from mien.jobs.motion import MotionOptions, extract_motion
+from mien.jobs.options import animate_options
 from mien.jobs.report import AnimateReport
-from mien.jobs.systems import job_of, options_of
 from mien.media import open_clip, read_image, write_image, write_video
 from samples import RATE, DrawnFaceReader, draw_face, talking_frames
 from tiny_dex import tiny_dex_pipeline
@@ -24,7 +24,7 @@ PIPE = tiny_dex_pipeline()
 
 def run(inputs: Path, output: Path, **changes: Any) -> AnimateReport:
     given = {"portraits": (inputs / "portrait.png",), "driver": inputs / "driver.mp4", "output": output, **changes}
-    return animate_dex(dex_options(**given), pipe=PIPE, reader=DrawnFaceReader())
+    return animate(animate_options(**given, model="dex-nano"), pipe=PIPE, reader=DrawnFaceReader())
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -129,7 +129,7 @@ def test_a_dry_run_writes_nothing(inputs: Path, tmp_path: Path) -> None:
         ({"driver": None}, "nothing drives the portrait"),
         ({"pose_gain": -1.0}, "--pose-gain is -1"),
         ({"expression_gain": float("nan")}, "--expression-gain is nan"),
-        ({"fast": True}, "--fast is for --system x"),
+        ({"fast": True}, "--fast is for models that take"),
         ({"best_frame": 9}, "has 9 frames"),
     ],
 )
@@ -148,26 +148,29 @@ def test_drivers_without_a_face_are_named(inputs: Path, tmp_path: Path) -> None:
 
 def test_without_weights_one_sentence_says_so(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.pipelines.dex_portrait._BUNDLED", tmp_path / "none")
-    options = dex_options(
-        driver=inputs / "driver.mp4", portraits=(inputs / "portrait.png",), output=tmp_path / "out.mp4"
+    options = animate_options(
+        model="dex-nano",
+        driver=inputs / "driver.mp4",
+        portraits=(inputs / "portrait.png",),
+        output=tmp_path / "out.mp4",
     )
     with pytest.raises(WeightsError, match=r"name a model folder, --model DIR\.$"):
-        animate_dex(options)
+        animate(options)
 
 
 def test_the_options_of_one_system_are_refused_by_the_other(inputs: Path) -> None:
-    given = {"portraits": (inputs / "portrait.png",), "output": Path("out.mp4")}
-    plain = {"pose_from": None, "expression_from": None, "pose_only": False, "expression_only": False}
-    plain |= {"pose_gain": 1.0, "expression_gain": 1.0}
-    assert job_of(options_of("dex", driver=Path("d.mp4"), dex=plain, **given)) is animate_dex
-    assert job_of(options_of("x", driver=Path("d.mp4"), dex=plain, **given)) is not animate_dex
+    given = {"portraits": (inputs / "portrait.png",), "output": Path("out.mp4"), "driver": inputs / "driver.mp4"}
+    assert animate_options(system="dex", **given).model == "dex-nano"
+    assert animate_options(system="x", **given).model == animate_options(**given).model == "nano"
     for name, value in (("pose_from", Path("a.mp4")), ("pose_only", True), ("pose_gain", 0.5)):
-        with pytest.raises(InputError, match=f"--{name.replace('_', '-')} needs .* --system dex"):
-            options_of("x", driver=Path("d.mp4"), dex={**plain, name: value}, **given)
+        with pytest.raises(InputError, match=f"--{name.replace('_', '-')} needs .* --model dex-nano"):
+            animate_options(**given, **{name: value})
     with pytest.raises(InputError, match="no driver was given"):
-        options_of("x", driver=None, dex=plain, **given)
+        animate_options(**{**given, "driver": None})
     with pytest.raises(InputError, match="--system is 'y'"):
-        options_of("y", driver=None, dex=plain, **given)
+        animate_options(system="y", **given)
+    with pytest.raises(InputError, match="a model of the other system"):
+        animate_options(system="x", model="dex-nano", **given)
 
 
 def test_frames_without_a_face_have_codes_between_their_neighbours(inputs: Path, tmp_path: Path) -> None:

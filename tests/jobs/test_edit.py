@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mien.animation.face_edit import FaceChange
 from mien.errors import InputError, OutputError
 from mien.geometry import HeadPose
 from mien.jobs.edit import edit, edit_options, turned_pose
@@ -24,7 +25,10 @@ PIPE = tiny_dex_pipeline()
 
 
 def run(inputs: Path, output: Path, **changes: Any) -> AnimateReport:
-    options = edit_options(portrait=inputs / "portrait.png", output=output, **changes)
+    face = changes.pop("expression_from", None)
+    options = edit_options(
+        portrait=inputs / "portrait.png", output=output, change=FaceChange(**changes), expression_from=face
+    )
     return edit(options, pipe=PIPE, reader=DrawnFaceReader())
 
 
@@ -34,8 +38,8 @@ def own(yaw: float = 10, pitch: float = -4, roll: float = 3) -> Motion:
 
 
 def test_angles_are_added_to_the_portraits_own() -> None:
-    options = edit_options(portrait=Path("p.png"), output=Path("o.png"), yaw=20, pitch=-5, x=0.1, zoom=1.2)
-    got = Pose.from_code(turned_pose(own(), options).pose).head_pose()
+    change = FaceChange(yaw=20, pitch=-5, x=0.1, zoom=1.2)
+    got = Pose.from_code(turned_pose(own(), change).pose).head_pose()
     assert (got.yaw, got.pitch, got.roll) == pytest.approx((30, -9, 3), abs=1e-3)
     # a tenth of the square is a fifth of the way from -1 to 1
     assert tuple(got.translation) == pytest.approx((0.3, -0.05), abs=1e-5)
@@ -43,8 +47,7 @@ def test_angles_are_added_to_the_portraits_own() -> None:
 
 
 def test_a_move_alone_does_not_touch_the_rotation() -> None:
-    options = edit_options(portrait=Path("p.png"), output=Path("o.png"), y=-0.1)
-    got = turned_pose(own(), options).pose
+    got = turned_pose(own(), FaceChange(y=-0.1)).pose
     torch.testing.assert_close(got[:, :3], own().pose[:, :3], atol=1e-6, rtol=0)
 
 
@@ -65,7 +68,7 @@ def test_every_slider_changes_the_picture_and_the_record_tells(inputs: Path, tmp
         assert seen[-1].shape == (53, 61, 3)
         assert all(np.abs(seen[-1] - earlier).mean() > 0.01 for earlier in seen[:-1]), changes
     record = json.loads((tmp_path / "out.json").read_text())
-    assert (record["options"]["yaw"], record["frames"]) == (20.0, 1)
+    assert (record["options"]["change"]["yaw"], record["frames"]) == (20.0, 1)
 
 
 def test_an_expression_alone_keeps_the_pose_and_the_surroundings(
@@ -74,7 +77,7 @@ def test_an_expression_alone_keeps_the_pose_and_the_surroundings(
     image = draw_face(300, 200, (0.3, 0.5), 0.15)
     portrait = write_image(tmp_path / "wide.png", image)
     given = {"portrait": portrait, "output": tmp_path / "out.png", "expression_from": inputs / "driver.png"}
-    options = edit_options(**given, watermark=False)
+    options = edit_options(**given, change=FaceChange(), watermark=False)
     driven = []
     real = PIPE.drive
     monkeypatch.setattr(PIPE, "drive", lambda *args, **more: driven.append(real(*args, **more)) or driven[-1])

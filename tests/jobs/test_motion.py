@@ -10,16 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from mien.animation.motion_template import FORMAT, MotionTemplate, is_template, load_template, save_template
 from mien.errors import InputError, OutputError
-from mien.jobs.motion import (
-    FORMAT,
-    MotionOptions,
-    MotionTemplate,
-    extract_motion,
-    is_template,
-    load_template,
-    save_template,
-)
+from mien.jobs.motion import MotionOptions, extract_motion
 from mien.models.dex_portrait import Motion
 from samples import RATE, DrawnFaceReader
 from tiny_dex import tiny_dex_pipeline

@@ -13,10 +13,10 @@ from PIL import Image
 
 from media_samples import make_video
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import edit_still, still_options
 from mien.errors import InputError, OutputError
 from mien.jobs.animate import animate
 from mien.jobs.demo import FOLDER
+from mien.jobs.edit import edit, edit_options
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.outputs import output_file
 from mien.media import open_clip
@@ -75,8 +75,8 @@ def test_a_video_by_a_picture_s_name_gives_a_video(inputs: Path, tmp_path: Path)
 @pytest.mark.parametrize("name", ["noext", "photo.jpg_large", "photo.mp4"])
 def test_an_edited_picture_has_its_record_whatever_it_is_called(tmp_path: Path, name: str) -> None:
     portrait = Path(shutil.copy(FOLDER / "portrait_1.png", tmp_path / name))
-    options = still_options(portrait=portrait, output=tmp_path / "out.png", change=FaceChange(yaw=5.0), device="cpu")
-    report = edit_still(options)
+    options = edit_options(portrait=portrait, output=tmp_path / "out.png", change=FaceChange(yaw=5.0), device="cpu")
+    report = edit(options)
     assert report.record is not None
     record = json.loads(report.record.read_text(encoding="utf-8"))
     assert record["frames"] == 1 and not record["audio"]
@@ -84,9 +84,9 @@ def test_an_edited_picture_has_its_record_whatever_it_is_called(tmp_path: Path, 
 
 def test_a_video_is_no_picture_to_be_edited(inputs: Path, tmp_path: Path) -> None:
     driver = Path(shutil.copy(inputs / "driver.mp4", tmp_path / "face.jpg"))
-    options = still_options(portrait=driver, output=tmp_path / "out.png", change=FaceChange(yaw=5.0), device="cpu")
+    options = edit_options(portrait=driver, output=tmp_path / "out.png", change=FaceChange(yaw=5.0), device="cpu")
     with pytest.raises(InputError, match=r"face\.jpg is a video, but one picture is needed here"):
-        edit_still(options, reader=DrawnFaceReader())
+        edit(options, reader=DrawnFaceReader())
     assert not (tmp_path / "out.png").exists()
 
 

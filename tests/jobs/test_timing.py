@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from media_samples import make_video
+from mien.animation.motion_template import load_template
 from mien.jobs.animate import animate
-from mien.jobs.dex import animate_dex, dex_options
-from mien.jobs.motion import MotionOptions, extract_motion, load_template
-from mien.jobs.options import AnimateOptions
+from mien.jobs.motion import MotionOptions, extract_motion
+from mien.jobs.options import AnimateOptions, animate_options
 from mien.jobs.report import AnimateReport
 from mien.media import open_clip, write_video
 from samples import DrawnFaceReader, job_pipeline, talking_frames
@@ -89,20 +89,23 @@ def test_sixty_frames_a_second_as_gif(inputs: Path, tmp_path: Path) -> None:
 
 
 def test_two_drivers_are_matched_by_time(inputs: Path, uneven: Path, damaged: Path, tmp_path: Path) -> None:
-    options = dex_options(
+    options = animate_options(
+        model="dex-nano",
         portraits=(inputs / "portrait.png",),
         driver=None,
         pose_from=uneven,
         expression_from=inputs / "driver.mp4",
         output=tmp_path / "out.mp4",
     )
-    report = animate_dex(options, pipe=DEX, reader=DrawnFaceReader())
+    report = animate(options, pipe=DEX, reader=DrawnFaceReader())
     assert report.frames == 9 == open_clip(report.output).count()  # 9 frames of 29.97 a second are in both
 
 
 def test_dex_keeps_times_that_were_found_late(inputs: Path, tmp_path: Path, uneven: Path) -> None:
-    options = dex_options(portraits=(inputs / "portrait.png",), driver=uneven, output=tmp_path / "out.mp4")
-    found = shown(animate_dex(options, pipe=DEX, reader=DrawnFaceReader()).output)
+    options = animate_options(
+        model="dex-nano", portraits=(inputs / "portrait.png",), driver=uneven, output=tmp_path / "out.mp4"
+    )
+    found = shown(animate(options, pipe=DEX, reader=DrawnFaceReader()).output)
     assert found.times == pytest.approx([i / 25 for i in (0, 1, 2, 3, 7, 8, 9, 10, 11)], abs=0.002)
 
 

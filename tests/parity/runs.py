@@ -2,6 +2,7 @@
 
 Single networks are compared in `parity.networks`; the sampling runs here go through the pipeline's own
 `XPortraitDenoiser` and `mien.diffusion.denoise_ring`, as `animate(compat="official")` does.
+`XPortraitDenoiser` and `mien.diffusion.denoise_ring`, as `animate(compat="official")` does.
 """
 
 from __future__ import annotations

@@ -222,12 +222,12 @@ def test_pairs_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
 
 
 def test_without_its_weights_the_other_system_says_so(studio: Studio, inputs: Path) -> None:
-    from mien.jobs.dex import dex_options
+    from mien.jobs.options import AnimateOptions
 
     if studio.has_dex:
         pytest.skip("DeX-Portrait's weights are bundled")
     given = job(inputs, studio.workspace)
-    options = dex_options(driver=given.driver, portraits=given.portraits, output=given.output)
+    options = AnimateOptions(given.portraits, given.driver, given.output, model="dex-nano")
     with pytest.raises(InputError, match="DeX-Portrait has no weights in this installation"):
         studio.animate(options, Watch(60))
 
@@ -306,12 +306,11 @@ class TestWidgets:
         assert options.output == tmp_path / "p--d.mp4"
 
     def test_of_dex_portrait_with_two_sources(self, tmp_path: Path) -> None:
-        from mien.jobs.dex import DexOptions
         from mien.web.animate_tab import options_from
 
         wishes = self.wishes(system="DeX-Portrait", driver=None, pose_from="a.mp4", expression_from="b.mp4")
         options = options_from({**wishes, "pose_gain": 0.5}, tmp_path)
-        assert isinstance(options, DexOptions)
+        assert options.model == "dex-nano"
         assert (options.pose_from, options.expression_from, options.pose_gain) == (Path("a.mp4"), Path("b.mp4"), 0.5)
 
     def test_of_an_edit(self, tmp_path: Path) -> None:

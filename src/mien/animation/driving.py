@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.animation.progress import Progress
 from mien.animation.source import Portrait
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceReading, FaceTracker, TrackedFace, TrackReport, fill_start
 from mien.geometry import SquareCrop, align_frame, driver_alignment, driver_crop, local_patches
 from mien.geometry.crops import DRIVER_SCALE
-from mien.jobs.options import AnimateOptions
-from mien.jobs.run.progress import Progress
 from mien.media import Clip, open_clip, part_of
 from mien.motion.motion_limits import Reach
 from mien.motion.reference_frame import choose_best_frame
@@ -72,12 +71,24 @@ def motion_of(driver: Path) -> tuple[Path, str | None] | None:
     return (Path(path), name or None) if Path(path).suffix.lower() == ".safetensors" else None
 
 
-def open_driver(options: AnimateOptions) -> Clip:
-    """The driver from `start` to `end`, at the rate of the result; InputError if it cannot be read."""
-    motion = motion_of(options.driver)
-    clip = open_clip(options.driver, fps=options.fps) if motion is None else _open_motion(*motion)
-    start, end = (None if second is None else Fraction(str(second)) for second in (options.start, options.end))
-    return part_of(clip, start, end, options.fps if clip.info.kind == "video" else None)
+def open_driver(
+    driver: Path, *, start: float | None = None, end: float | None = None, fps: Fraction | None = None
+) -> Clip:
+    """Open a driving video, an image, a folder of images, or a track of a motion library.
+
+    Args:
+        driver: which.
+        start: second to begin at.
+        end: second to end at.
+        fps: rate of the result.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    motion = motion_of(driver)
+    clip = open_clip(driver, fps=fps) if motion is None else _open_motion(*motion)
+    first, last = (None if second is None else Fraction(str(second)) for second in (start, end))
+    return part_of(clip, first, last, fps if clip.info.kind == "video" else None)
 
 
 def _open_motion(library: Path, name: str | None) -> Clip:

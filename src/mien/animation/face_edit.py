@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.animation.config import check_number
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
-from mien.jobs.options import check_number
 
 _MOST_DEGREES = 90.0
 _INDEX = {name: place for place, name in enumerate(EXPRESSION_NAMES)}

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import DriverTrack
-from mien.animation.source import Portrait, is_video
-from mien.errors import InputError
+from mien.animation.source import Portrait
 from mien.faces import EXPRESSION_NAMES, FaceReading
 from mien.geometry import SquareCrop
-from mien.jobs.options import GAINS, AnimateOptions
 from mien.motion.gains import MotionGains, gained
 from mien.motion.keypoint_motion import (
     LANDMARKS,
@@ -36,23 +35,10 @@ class MotionControl:
     rate: Fraction = Fraction(25)
 
     @classmethod
-    def of(cls, options: AnimateOptions, rate: Fraction) -> MotionControl:
-        """As the options say."""
-        gains = {name.removesuffix("_gain"): float(getattr(options, name)) for name in GAINS}
-        return cls(MotionGains(**gains, relative=options.relative), options.smooth, rate)
-
-
-def check_control(options: AnimateOptions) -> None:
-    """Raise InputError if anything is asked for that only read motion can be given."""
-    asked = {f"--{name.replace('_', '-')}": getattr(options, name) != 1 for name in GAINS}
-    asked |= {"--smooth": options.smooth > 0, "--relative": options.relative}
-    asked |= {f"the video {path} as a source": is_video(path) for path in options.portraits}
-    for name, given in asked.items():
-        if given:
-            raise InputError(
-                f"{name} needs a model that moves by read landmarks, such as nano, but {options.model} looks at the"
-                " driver's pixels: leave it out, or use --system dex for gains"
-            )
+    def of(cls, config: AnimationConfig, rate: Fraction) -> MotionControl:
+        """As a configuration says."""
+        gains = {name.removesuffix("_gain"): float(getattr(config, name)) for name in GAINS}
+        return cls(MotionGains(**gains, relative=config.relative), config.smooth, rate)
 
 
 def square_motion(reading: FaceReading, crop: SquareCrop) -> FaceMotion:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,6 @@ def find_people(path: Path, image: np.ndarray, reader: FaceReader) -> list[Portr
             f"no face was found in {path}: use a picture in which eyes and mouth can be seen, or crop it closer"
         )
     return [Portrait(path, image, reading, portrait_crop(reading.landmarks, width, height)) for reading in readings]
-
-
-def begun(stream: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same stream after its first frame was made: from then on it depends on no portrait set after it."""
-    first = next(stream, None)
-    return iter(()) if first is None else chain([first], stream)
 
 
 def shared_reach(reach: Callable[[float], None], count: int) -> list[Callable[[float], None]]:

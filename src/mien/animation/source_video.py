@@ -11,13 +11,12 @@ import numpy as np
 
 from mien.animation.driving import DriverTrack, read_faces
 from mien.animation.motion_transfer import MotionControl, square_motion, taken_over
-from mien.animation.source import Portrait, is_video
+from mien.animation.progress import Progress
+from mien.animation.source import Portrait
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport
 from mien.geometry import SquareCrop, paste_back, portrait_crop
-from mien.jobs.options import AnimateOptions
-from mien.jobs.run.progress import Progress
-from mien.media import Clip, evened, open_clip, part_of
+from mien.media import Clip, evened, part_of
 from mien.models.reenactor import Reenactor
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
 from mien.motion.landmark_residual import MeasuredFace
@@ -26,24 +25,6 @@ from mien.pipelines.reenactment import Reenacted, Reenactment
 
 _CALM = 0.2  # seconds; deviation of the Gaussian over the way of the square
 _SAMPLES = 200  # frames at most of which the person's own shape is the mean
-
-
-def open_source(options: AnimateOptions, driver: Clip) -> tuple[Clip | None, Clip, tuple[str, ...]]:
-    """The source video, if there is one, the driver that matches it, and what is to be said about their lengths.
-
-    Raises InputError if it cannot be read, or for options that a video has no use for.
-    """
-    path = next((path for path in options.portraits if is_video(path)), None)
-    if path is None:
-        return None, driver, ()
-    for name, given in {
-        "another portrait": len(options.portraits) > 1,
-        "--start-from": options.start_from is not None,
-        "--face all": options.face == "all",
-    }.items():
-        if given:
-            raise InputError(f"{path} is a video and goes alone: leave {name} out")
-    return matched(open_clip(path), driver)
 
 
 def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from mien.jobs.options import AnimateOptions
 
 _MODEL, _MOTION, _CONTROL, _RESULT, _MACHINE = "Model", "Driver and portrait", "Control", "Result", "Machine"
-_DEX = "Pose and expression apart (--system dex)"
+_DEX = "Pose and expression apart (DeX-Portrait, such as dex-nano)"
+
+OLD_SYSTEM = "--system is read from the model and will go with the next release: give --model {model} alone"
 
 
 @dataclass(frozen=True)
 class ModelFlags:
     """What animates, and how its sampling runs."""
 
-    model: Annotated[str, typer.Option(help="nano (bundled), a model folder, or a hub id.", rich_help_panel=_MODEL)] = (
-        "nano"
-    )
+    model: Annotated[
+        str, typer.Option(help="nano or dex-nano (bundled), a model folder, or a hub id.", rich_help_panel=_MODEL)
+    ] = "nano"
     steps: Annotated[
         int | None, typer.Option(help="Denoising steps.  [default: the model's]", rich_help_panel=_MODEL)
     ] = None
@@ -194,31 +196,38 @@ def animate(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The video to write (.mp4 .mov .mkv .webm .gif), or a folder.")
     ] = Path("."),
-    system: Annotated[str, typer.Option(help="x: X-Portrait; dex: DeX-Portrait.", rich_help_panel=_MODEL)] = "x",
+    system: Annotated[
+        str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=_MODEL)
+    ] = None,
 ) -> None:
     """Make a portrait move as the face in a video does."""
-    from mien.jobs.options import parse_best_frame, parse_face, parse_rate
-    from mien.jobs.systems import options_of
+    from mien.jobs.options import animate_options, parse_best_frame, parse_face, parse_rate
 
-    given = {**asdict(sampling), **asdict(motion), **asdict(control), **asdict(result), **asdict(machine)}
+    given = {
+        **asdict(sampling),
+        **asdict(motion),
+        **asdict(control),
+        **asdict(dex),
+        **asdict(result),
+        **asdict(machine),
+    }
     given["best_frame"] = parse_best_frame(motion.best_frame)
     given["face"] = None if motion.face is None else parse_face(motion.face)
     given["fps"] = None if result.fps is None else parse_rate(result.fps)
-    run_animation(options_of(system, driver=driver, dex=asdict(dex), portraits=tuple(source), output=output, **given))
+    options = animate_options(system=system, driver=driver, portraits=tuple(source), output=output, **given)
+    run_animation(options, *([] if system is None else [OLD_SYSTEM.format(model=options.model)]))
 
 
-def run_animation(options: AnimateOptions) -> None:
+def run_animation(options: AnimateOptions, *notes: str) -> None:
     """Run the job with progress on the terminal; prints the paths that were written, or the plan."""
+    from mien.jobs.animate import animate as run
     from mien.jobs.plan import describe_plan
-    from mien.jobs.systems import job_of
-
-    job = job_of(options)
 
     with TerminalProgress() as progress:
-        report = job(options, progress)
+        report = run(options, progress)
         if report.faces is not None and report.faces.found < report.faces.frames:
             progress.note(report.faces.summary())
-        for warning in report.warnings:
+        for warning in (*report.warnings, *notes):
             progress.note(warning)
     if options.dry_run:
         typer.echo(describe_plan(report))

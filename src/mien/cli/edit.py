@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mien.cli.animate import MachineFlags
+from mien.cli.animate import OLD_SYSTEM, MachineFlags
 from mien.cli.grouped import grouped
 from mien.cli.progress import TerminalProgress
-from mien.errors import InputError
-
-if TYPE_CHECKING:
-    from mien.animation.face_edit import FaceChange
-    from mien.jobs.report import AnimateReport
 
 _HEAD, _FACE, _MODEL = "Head", "Expression", "Model"
 _SLIDER = "from -1 to 1, 0 as it is"
@@ -79,8 +73,12 @@ class OtherFaceFlags:
 class ModelFlags:
     """What edits, and how its sampling runs."""
 
-    system: Annotated[str, typer.Option(help="x: X-Portrait; dex: DeX-Portrait.", rich_help_panel=_MODEL)] = "x"
-    model: Annotated[str, typer.Option(help="nano (bundled), a folder or a hub id.", rich_help_panel=_MODEL)] = "nano"
+    system: Annotated[
+        str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=_MODEL)
+    ] = None
+    model: Annotated[
+        str, typer.Option(help="nano or dex-nano (bundled), a folder or a hub id.", rich_help_panel=_MODEL)
+    ] = "nano"
     steps: Annotated[
         int | None, typer.Option(help="Denoising steps, dex alone.  [default: the model's]", rich_help_panel=_MODEL)
     ] = None
@@ -112,33 +110,18 @@ def edit(
 ) -> None:
     """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
     from mien.animation.face_edit import FaceChange, parse_scores
+    from mien.jobs.edit import edit as run
+    from mien.jobs.edit import edit_options
 
     scores = parse_scores(sliders.scores or [])
     change = FaceChange(**{**asdict(head), **asdict(sliders), "scores": scores})
     groups = (files, other, sampling, result, machine)
-    report = _run(change=change, **{name: value for group in groups for name, value in asdict(group).items()})
-    typer.echo(report.output)
-
-
-def _run(system: str, change: FaceChange, **more: Any) -> AnimateReport:
-    if system == "dex":
-        from mien.jobs.edit import edit as job
-        from mien.jobs.edit import edit_options
-
-        options = edit_options(change=change, **more)
-        return _told(lambda progress: job(options, progress))
-    if system != "x":
-        raise InputError(f"--system is {system!r}, but it must be one of x, dex")
-    from mien.animation.image_edit import edit_still, still_options
-
-    still = still_options(change=change, **more)
-    return _told(lambda progress: edit_still(still, progress))
-
-
-def _told(job: Callable[[TerminalProgress], AnimateReport]) -> AnimateReport:
-    """Run a job with progress on the terminal; what it warns of stands below."""
+    given = {name: value for group in groups for name, value in asdict(group).items()}
+    options = edit_options(change=change, **given)
     with TerminalProgress() as progress:
-        report = job(progress)
+        report = run(options, progress)
         for warning in report.warnings:
             progress.note(warning)
-    return report
+        if sampling.system is not None:
+            progress.note(OLD_SYSTEM.format(model=options.model))
+    typer.echo(report.output)

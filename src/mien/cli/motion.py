@@ -13,7 +13,9 @@ from mien.cli.progress import TerminalProgress
 def motion(
     clip: Annotated[Path, typer.Argument(help="A video, an image, or a folder of images.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The template to write (.safetensors), or a folder.")],
-    model: Annotated[str, typer.Option(help="A DeX-Portrait folder or hub id: its encoders read the clip.")] = "nano",
+    model: Annotated[
+        str, typer.Option(help="dex-nano (bundled), a DeX-Portrait folder or hub id: its encoders read the clip.")
+    ] = "dex-nano",
     reader: Annotated[str, typer.Option(help="What reads the faces: auto, mesh or nano.")] = "auto",
     fps: Annotated[str | None, typer.Option(help="Rate of images, such as 25 or 30000/1001.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",

@@ -1,9 +1,9 @@
 """Denoising a stream of frames in overlapping windows, in memory that does not grow with the clip.
 
-    step 0   |########|--->            the steps run as a slanted front along the clip, each a few windows behind the
-    step 1   |#####|--->               one before; a frame comes out when the last step has passed it, while others
-    step 2   |##|--->                  are still going in on the left side of step 0
-             frames of the clip -->
+step 0   |########|--->            the steps run as a slanted front along the clip, each a few windows behind the
+step 1   |#####|--->               one before; a frame comes out when the last step has passed it, while others
+step 2   |##|--->                  are still going in on the left side of step 0
+         frames of the clip -->
 """
 
 from __future__ import annotations

@@ -1,56 +1,56 @@
-"""`mien animate`: two files in, a video out.
+"""`mien animate`: files in, a video out, by whatever model.
 
-The driver is read twice: once for its faces, which decide the crop, the reference frame and the alignment, and once
-as the pictures the model sees. Neither pass holds more than a window of frames.
+The driver is read twice by models that look at its pixels: once for its faces, which decide crop, best frame and
+alignment, and once as the pictures that the model sees. Neither pass holds more than a window of frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
-from mien.animation.driving import DriverTrack, control_frames, open_driver, place_driver, read_faces
-from mien.animation.motion_transfer import MotionControl, check_control, driven_keypoints, portrait_keypoints
-from mien.animation.multi_face import begun, composed, find_people, shared_reach
-from mien.animation.source import Portrait, find_portrait, portrait_notes, read_portrait_image
-from mien.animation.source_video import SourceVideo, first_portrait, open_source
-from mien.errors import InputError
-from mien.faces import FaceReader, TrackedFace, TrackReport, load_face_reader
-from mien.jobs.models import load_pipeline
-from mien.jobs.options import AnimateOptions, check_overlap
-from mien.jobs.report import AnimateReport
-from mien.jobs.run.fallbacks import within_means
-from mien.jobs.run.frame_checkpoint import KeptFrames, resumed, run_key
-from mien.jobs.run.output_lock import claimed
-from mien.jobs.run.outputs import (
-    IMAGE_SUFFIXES,
-    check_start_clip,
-    finished_frames,
-    preview_frame,
-    preview_path,
-    resolve_output,
-    start_frames,
+from mien import faces
+from mien.animation.animator import (
+    Animator,
+    Driver,
+    Drivers,
+    DrivingMotion,
+    Source,
+    animator_kind,
+    animator_of,
+    length,
 )
-from mien.jobs.run.progress import Progress, Silent, TimedProgress
+from mien.animation.compositing import check_start_clip
+from mien.animation.driving import open_driver
+from mien.animation.loading import load_pipeline, system_of
+from mien.animation.motion_template import is_template, load_template
+from mien.animation.multi_face import find_people
+from mien.animation.progress import Progress, Silent
+from mien.animation.source import is_video, portrait_notes, read_portrait_image
+from mien.animation.source_video import matched
+from mien.errors import InputError
+from mien.faces import FaceReader
+from mien.jobs.options import AnimateOptions
+from mien.jobs.report import AnimateReport
+from mien.jobs.run.fallbacks import next_attempt
+from mien.jobs.run.frame_checkpoint import FrameCheckpoint, run_key
+from mien.jobs.run.output_lock import output_lock
+from mien.jobs.run.outputs import IMAGE_SUFFIXES, preview_frame, preview_path, resolve_output
+from mien.jobs.run.progress import TimedProgress
 from mien.jobs.run.provenance import Provenance, write_signed_image
 from mien.jobs.run.record import write_record
 from mien.jobs.run.request_digest import request_digest
-from mien.media import Clip, VideoWriter, open_clip, part_of
-
-if TYPE_CHECKING:
-    from mien.pipelines.dex_portrait import DeXPortraitPipeline
-    from mien.pipelines.x_portrait import XPortraitPipeline
+from mien.media import Clip, ClipInfo, VideoWriter, evened, open_clip
+from mien.pipelines.finishing import NotFinite, release_memory
 
 Options = TypeVar("Options", bound=AnimateOptions)
-
-FAST_DEFAULTS = {"num_inference_steps": 4, "guidance_scale": 1.0}
 
 
 @dataclass(frozen=True)
@@ -59,299 +59,294 @@ class _Job:
 
     options: AnimateOptions
     output: Path
-    clip: Clip
+    driver: Driver | Drivers
+    clip: Clip | None  # its pictures, if it has any
     start: Clip | None
-    portraits: list[Portrait]
-    reader: FaceReader
-    pipe: XPortraitPipeline
-    frames: int
-    others: tuple[Portrait, ...] = ()  # further faces of the first picture, to be animated as well
-    source: Clip | None = None  # a video in place of the first picture
-    video: SourceVideo | None = None  # the same once it was read
+    animator: Animator
+    request: str
     notes: tuple[str, ...] = ()
     told: list[str] = field(default_factory=list)  # what the run had to do otherwise
-    request: str = ""
     work: Path = Path()  # where finished frames are kept meanwhile
 
     @property
-    def portrait(self) -> Portrait:
-        return self.portraits[0]
+    def info(self) -> ClipInfo:
+        """What is known of the main driver by now: reading a clip makes it certain."""
+        return (self.driver.main if isinstance(self.driver, Drivers) else self.driver).info
 
     @property
     def provenance(self) -> Provenance:
-        return Provenance.of(self.options, self.request)
+        return Provenance.of(self.options, self.animator.system, self.request)
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.portrait.size if self.options.paste_back else (self.pipe.image_size,) * 2
+    def portrait(self) -> np.ndarray:
+        return self.animator.source.portraits[0].image
 
 
 def animate(
     options: AnimateOptions,
     progress: Progress | None = None,
     *,
-    pipe: XPortraitPipeline | None = None,
+    pipe: Any = None,
     reader: FaceReader | None = None,
 ) -> AnimateReport:
-    """Animate the portraits by the driver and write the result, its record and, if wanted, a preview.
+    """Animate a portrait by a driver and write the result, its record and, if wanted, a preview.
 
-    pipe, reader: ones that are loaded already, in place of those that the options name; they stay open. `fast` changes
-    the sampler of such a pipe for this run alone; `lora` is not loaded into it.
-    Files appear whole or not at all. Raises InputError, OutputError or WeightsError for what the user can mend.
+    Args:
+        options: what, by what, and how.
+        progress: told what is being done.
+        pipe: a pipeline that is loaded already, in place of the one that the options name; it stays open. `fast`
+            changes its sampler for this run alone; `lora` is not loaded into it.
+        reader: a face reader that is loaded already; it stays open.
+
+    Returns:
+        What was done; files appear whole or not at all.
+
+    Raises:
+        InputError: for what the user can mend, as OutputError and WeightsError.
     """
     timed = TimedProgress(progress or Silent())
     with ExitStack() as stack:
         job = _prepare(options, timed, pipe, reader, stack)
-        if options.dry_run:
-            _set_portraits(job, job.portraits)  # their number counts
-            cost = job.pipe.cost(frames=job.frames, **_sampling(job.options))
-            return AnimateReport(job.options, job.output, None, None, job.frames, job.size, cost=cost)
-        request = request_digest(options)
-        job = replace(job, request=request, work=stack.enter_context(claimed(job.output)))
-        report = within_means(
-            lambda resolved, used: _write(replace(job, options=resolved, pipe=used), timed),
-            job.options,
-            job.pipe,
-            load=load_pipeline if pipe is None else None,
-            note=job.told.append,
-        )
+        if job.options.dry_run:
+            frames = _frames_of(job.driver)
+            cost = job.animator.cost(frames, job.options)
+            return AnimateReport(job.options, job.output, None, None, frames, job.animator.size(job.options), cost=cost)
+        job = replace(job, work=stack.enter_context(output_lock(job.output)))
+        write = _write_image if job.output.suffix.lower() in IMAGE_SUFFIXES else _write_video
+        load = None if pipe is not None else lambda resolved: _loaded(resolved, job.animator.reader)
+        while True:
+            try:
+                report = write(job, timed)
+                break
+            except (NotFinite, MemoryError, RuntimeError) as error:
+                resolved, animator = next_attempt(error, job.options, job.animator, load, job.told.append)
+                job = replace(job, options=resolved, animator=animator)
+            release_memory()  # here, where the error no longer holds what it was raised over
         report = replace(report, shares=timed.shares(), warnings=(*report.warnings, *job.told))
-        return replace(report, record=write_record(report, job.clip.info, request))
+        return replace(report, record=write_record(report, job.info, job.request))
+
+
+# -- loading ---------------------------------------------------------------------------------------------------------
 
 
 def _prepare(
-    options: AnimateOptions,
-    progress: Progress,
-    pipe: XPortraitPipeline | None,
-    reader: FaceReader | None,
-    stack: ExitStack,
+    options: AnimateOptions, progress: Progress, pipe: Any, reader: FaceReader | None, stack: ExitStack
 ) -> _Job:
     """Load everything, cheap checks first, so that a misspelt name does not cost a minute."""
     progress.stage("Loading", None)
-    clip = open_driver(options)
-    output = resolve_output(options, clip.info.kind == "image")
-    source, clip, notes = open_source(options, clip)
-    notes += portrait_notes(options.portraits)
+    request = request_digest(options)
+    system = system_of(options.model) if pipe is None else animator_of(pipe, None).system  # type: ignore[arg-type]
+    if system is not None:
+        animator_kind(system).check(options, options.model)
+    options = _with_drivers(options, system)
+    clips = _open_drivers(options)
+    output = (
+        None if options.driver not in clips else resolve_output(options, clips[options.driver].info.kind == "image")
+    )
+    moving = next((path for path in options.portraits if is_video(path)), None)
+    source, notes = None if moving is None else open_clip(moving), portrait_notes(options.portraits)
+    if moving is not None and source is not None:
+        _goes_alone(options, moving)
+        source, clips[options.driver], more = matched(source, clips[options.driver])
+        notes += more
     images = [] if source else [read_portrait_image(path) for path in options.portraits]
     start = None if options.start_from is None else open_clip(options.start_from)
+    if options.preview and options.driver not in clips:
+        raise InputError(f"--preview shows the driver, but {options.driver} holds motion only: leave it out")
     if reader is None:
-        reader = stack.enter_context(closing(load_face_reader(options.reader, options.reader_model)))
-    portraits, others = _people(options, images, source, reader)
-    frames = clip.count()
-    if start is not None:
-        check_start_clip(start, clip, portraits[0])
-    if pipe is None:
-        pipe = load_pipeline(options)
-    elif options.fast:
+        reader = stack.enter_context(closing(faces.load_face_reader(options.reader, options.reader_model)))
+    animator = _loaded(options, reader) if pipe is None else animator_of(pipe, reader)
+    if pipe is not None and options.fast and hasattr(pipe, "use_few_steps"):
         stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
         pipe.use_few_steps()
-    if pipe.reenactor is None:
-        check_control(options)
-    portraits, others = ([one.framed(pipe.crop_scale) for one in some] for some in (portraits, others))
-    resolved = resolve_options(options, pipe, reader)
-    return _Job(resolved, output, clip, start, portraits, reader, pipe, frames, tuple(others), source, notes=notes)
+    animator.check(options, options.model)
+    options, driver = _drivers(options, clips, animator)
+    _set_source(options, images, source, animator)
+    animator.check_config(options)
+    if start is not None:
+        check_start_clip(start, clips[options.driver], animator.source.portraits[0])
+    output = output or resolve_output(options, _is_still(driver))
+    main = driver.main if isinstance(driver, Drivers) else driver
+    clip = main if isinstance(main, Clip) else None
+    resolved = resolve_options(options, animator)
+    return _Job(resolved, output, driver, clip, start, animator, request, notes)
 
 
-def _people(
-    options: AnimateOptions, images: list[np.ndarray], source: Clip | None, reader: FaceReader
-) -> tuple[list[Portrait], list[Portrait]]:
-    """The portraits of the first person, and the other people who are animated as well."""
-    if source is not None:
-        return [first_portrait(source, reader, options.face_number)], []
-    if options.face == "all":
-        first, *others = find_people(options.portraits[0], images[0], reader)
-        return [first], others
-    numbers = [options.face_number] + [None] * len(images)
-    found = zip(options.portraits, images, numbers, strict=False)
-    return [find_portrait(path, image, reader, number) for path, image, number in found], []
+def _loaded(options: AnimateOptions, reader: FaceReader) -> Animator:
+    """The animator that options name."""
+    pipe = load_pipeline(
+        options.model, device=options.device, dtype=options.dtype, fast=options.fast, lora=options.lora
+    )
+    return animator_of(pipe, reader)
 
 
-def resolve_options(options: Options, pipe: XPortraitPipeline | DeXPortraitPipeline, reader: FaceReader) -> Options:
+def _with_drivers(options: AnimateOptions, system: str | None) -> AnimateOptions:
+    """For a system that takes pose and expression apart: each one's driver named, and the main one."""
+    if system != "dex":
+        return options
+    apart = {"pose_from": options.pose_driver, "expression_from": options.expression_driver}
+    return replace(options, driver=options.main_driver, **apart)
+
+
+def _open_drivers(options: AnimateOptions) -> dict[Path, Clip]:
+    paths = [options.driver, options.pose_from, options.expression_from]
+    clips = {
+        path: open_driver(path, start=options.start, end=options.end, fps=options.fps)
+        for path in dict.fromkeys(path for path in paths if path is not None)
+        if not is_template(path)
+    }
+    apart = {options.pose_driver, options.expression_driver} - {None}
+    if len(apart) > 1:  # frames of two drivers are matched by their numbers
+        return {path: evened(clip) for path, clip in clips.items()}
+    return clips
+
+
+def _drivers(
+    options: AnimateOptions, clips: dict[Path, Clip], animator: Animator
+) -> tuple[AnimateOptions, Driver | Drivers]:
+    """What the animator reads, and the options with the main driver's name."""
+    if options.pose_driver == options.expression_driver == options.driver and options.driver in clips:
+        return options, clips[options.driver]
+    pipe, found = animator.pipe, dict[Path, Driver](clips)
+    for path in (options.pose_driver, options.expression_driver):
+        if path is not None and path not in found:
+            found[path] = load_template(path, pipe.encoder_id, pipe.expression_encoder.config.code)
+    pose, expression = (
+        None if path is None else found[path] for path in (options.pose_driver, options.expression_driver)
+    )
+    drivers = Drivers(pose, expression)
+    name = next(path for path, driver in found.items() if driver is drivers.main)
+    return replace(options, driver=name), drivers
+
+
+def _is_still(driver: Driver | Drivers) -> bool:
+    main = driver.main if isinstance(driver, Drivers) else driver
+    return length(main) == 1 and main.info.kind == "image"
+
+
+def _frames_of(driver: Driver | Drivers) -> int:
+    return length(driver.main if isinstance(driver, Drivers) else driver)
+
+
+def _goes_alone(options: AnimateOptions, video: Path) -> None:
+    """Raise InputError for options that a source video has no use for."""
+    for name, given in {
+        "another portrait": len(options.portraits) > 1,
+        "--start-from": options.start_from is not None,
+        "--face all": options.face == "all",
+    }.items():
+        if given:
+            raise InputError(f"{video} is a video and goes alone: leave {name} out")
+
+
+def _set_source(options: AnimateOptions, images: list[np.ndarray], video: Clip | None, animator: Animator) -> None:
+    """Give the animator whom the options name."""
+    if video is not None:
+        animator.set_source_video(video, face=options.face_number)
+    elif options.face == "all":
+        scale = animator.pipe.crop_scale
+        people = [p.framed(scale) for p in find_people(options.portraits[0], images[0], animator.reader)]
+        animator.set_source(Source((people[0],), others=tuple(people[1:])))
+    else:
+        animator.set_source(images, face=options.face_number, names=options.portraits)
+
+
+def resolve_options(options: Options, animator: Animator) -> Options:
     """The same options with every default of the model, the device and the reader filled in."""
-    defaults = dict(pipe.default_options)
-    if options.fast:
-        defaults |= {**FAST_DEFAULTS, **defaults.get("fast", {})}
-    window = defaults["window"] if options.window is None else options.window
-    # A smaller window that was asked for must not fall over the model's own overlap.
-    overlap = min(defaults["overlap"], window - 1) if options.overlap is None else options.overlap
-    check_overlap(window, overlap)
-    longest = window if pipe.temporal is None else pipe.temporal.config.positions
-    if window > longest:
-        raise InputError(f"--window is {window}, but {options.model} knows windows of at most {longest} frames")
+    pipe = animator.pipe
     return replace(
-        options,
-        steps=defaults["num_inference_steps"] if options.steps is None else options.steps,
-        guidance=defaults["guidance_scale"] if options.guidance is None else options.guidance,
-        window=window,
-        overlap=overlap,
+        animator.resolved(options, fast=options.fast),
         device=str(pipe.device),
-        dtype=str(pipe.unet.dtype).removeprefix("torch."),  # DeX-Portrait's encoders stay in float32
-        reader=reader.name,
+        # DeX-Portrait's encoders stay in float32
+        dtype=str(getattr(pipe, "unet", pipe).dtype).removeprefix("torch."),
+        reader=animator.reader.name,
     )
 
 
-def _sampling(options: AnimateOptions) -> dict[str, Any]:
-    return {
-        "num_inference_steps": options.steps,
-        "guidance_scale": options.guidance,
-        "window": options.window,
-        "overlap": options.overlap,
-    }
+# -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def _wants_image(job: _Job) -> bool:
-    return job.output.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _write(job: _Job, progress: Progress) -> AnimateReport:
-    return _write_image(job, progress) if _wants_image(job) else _write_video(job, progress)
+def _frames(job: _Job, motion: DrivingMotion, progress: Progress) -> Iterator[np.ndarray]:
+    return job.animator.frames(
+        motion,
+        job.options,
+        progress=progress,
+        start_from=job.start,
+        checkpoint=lambda person: FrameCheckpoint(
+            job.work / run_key(job.request, job.options, str(person.crop)), job.told.append
+        ),
+        note=job.told.append,
+    )
 
 
 def _write_image(job: _Job, progress: Progress) -> AnimateReport:
-    track = _track(job, job.portrait, *read_faces(job.clip, job.reader, progress))
-    frame = next(_frames(job, track, progress))
+    motion = job.animator.read_driving(job.driver, job.options, progress)
+    frame = next(_frames(job, motion, progress))
     write_signed_image(job.output, frame, job.provenance, job.options.watermark)
     preview = None
-    if job.options.preview:
+    if job.options.preview and job.clip is not None:
         preview = preview_path(job.output)
-        panels = preview_frame(next(iter(job.clip)), job.portrait.image, frame)
+        panels = preview_frame(next(iter(job.clip)), job.portrait, frame)
         write_signed_image(preview, panels, job.provenance, job.options.watermark)
-    return _report(job, track, preview, [])
+    return _report(job, motion, preview, [])
 
 
 def _write_video(job: _Job, progress: Progress) -> AnimateReport:
     preview = preview_path(job.output) if job.options.preview else None
     with ExitStack() as stack:
         # Opened before the work begins: what cannot be written is known at once.
-        writer = stack.enter_context(_writer(job, job.output, job.size))
-        job = _with_video(job, progress)
-        track = _track(job, job.portrait, *read_faces(job.clip, job.reader, progress))
-        # a damaged clip may give fewer frames than its index promises
-        job = replace(job, frames=len(track.faces))
-        writer.timestamps, times = job.clip.info.variable_rate, _times(job.clip)
+        writer = stack.enter_context(_writer(job, job.output, job.animator.size(job.options)))
+        motion = job.animator.read_driving(job.driver, job.options, progress)
+        times = _times(motion.clip)
+        writer.timestamps = motion.clip is not None and motion.clip.info.variable_rate
         side_by_side = None
-        drivers = iter(job.clip)
-        for frame in _frames(job, track, progress):
+        drivers = iter(motion.clip or ())
+        for frame in _frames(job, motion, progress):
             time = next(times)
             writer.write(frame, time)
             if preview is not None:
-                panels = preview_frame(next(drivers), job.portrait.image, frame)
+                panels = preview_frame(next(drivers), job.portrait, frame)
                 if side_by_side is None:
                     side_by_side = stack.enter_context(_writer(job, preview, (panels.shape[1], panels.shape[0])))
                 side_by_side.write(panels, time)
-        if writer.frames != job.frames:
-            raise RuntimeError(f"the pipeline gave {writer.frames} frames for {job.frames}")
-    return _report(job, track, preview, writer.warnings)
+        if writer.frames != motion.frames:
+            raise RuntimeError(f"the pipeline gave {writer.frames} frames for {motion.frames}")
+    return _report(job, motion, preview, writer.warnings)
 
 
-def _with_video(job: _Job, progress: Progress) -> _Job:
-    """The job with its source video read, if it has one."""
-    if job.source is None:
-        return job
-    video = SourceVideo.read(job.source, job.portrait, job.reader, job.pipe.crop_scale, progress)
-    # a damaged video may give fewer frames than its index promises
-    clip = part_of(job.clip, end=len(video.crops) / job.clip.info.rate)
-    return replace(job, video=video, clip=clip)
+def _times(clip: Clip | None) -> Iterator[Fraction | None]:
+    """The frames' times on the clock of the file, once the clip was read: damage and lost frames leave gaps.
 
-
-def _track(job: _Job, portrait: Portrait, faces: list[TrackedFace], report: TrackReport) -> DriverTrack:
-    """The driver's faces, laid over those of a portrait."""
-    return place_driver(
-        faces,
-        report,
-        job.clip,
-        portrait,
-        best_frame=job.options.best_frame,
-        align=job.options.align,
-        scale=job.pipe.crop_scale,
-        reach=job.pipe.reach,
-    )
-
-
-def _set_portraits(job: _Job, portraits: list[Portrait]) -> None:
-    squares = [portrait.square(job.pipe.image_size) for portrait in portraits]
-    reenactor = job.pipe.reenactor
-    keypoints = None if reenactor is None else portrait_keypoints(portraits[0], reenactor.basis())
-    job.pipe.set_portrait(squares, keypoints=keypoints)
-
-
-def _frames(job: _Job, track: DriverTrack, progress: Progress) -> Iterator[np.ndarray]:
-    """The frames to write, as the pipeline finishes them."""
-    progress.stage("Animating", 1.0)
-    if job.others:
-        people = [job.portrait, *job.others]
-        tracks = [track, *(_track(job, person, track.faces, track.report) for person in job.others)]
-        reaches = shared_reach(progress.reach, len(people))
-        # one after the other, for the pipeline holds one portrait at a time
-        runs = [begun(_squares(job, [p], t, r)) for p, t, r in zip(people, tracks, reaches, strict=True)]
-        return composed(people, runs)
-    squares = _squares(job, job.portraits, track, progress.reach)
-    if job.video is not None:
-        return job.video.finished(squares, job.options.paste_back)
-    return finished_frames(squares, job.portrait, job.options.paste_back)
-
-
-def _squares(
-    job: _Job, portraits: list[Portrait], track: DriverTrack, reach: Callable[[float], None]
-) -> Iterator[np.ndarray]:
-    """One person's squares."""
-    side, pipe, portrait = job.pipe.image_size, job.pipe, portraits[0]
-    _set_portraits(job, portraits)
-    whole, local = control_frames(job.clip, track, side)
-    control = MotionControl.of(job.options, job.clip.info.rate)
-    begin: Iterator[Any] | None = None
-    driven = None
-    if job.start is not None:
-        begin = start_frames(job.start, portrait, side)
-    elif pipe.reenactor is not None and job.video is not None:
-        begin = job.video.reenacted(pipe.reenactor, portrait, track, control)
-    elif pipe.reenactor is not None:
-        driven = driven_keypoints(portrait, track, pipe.reenactor.basis(), control)
-    kept = KeptFrames(job.work / run_key(job.request, job.options, str(portrait.crop)), job.told.append)
-    squares = pipe.stream(
-        whole,
-        local,
-        **_sampling(job.options),
-        # Drawn on the CPU, so that a seed means the same on every device.
-        generator=torch.Generator("cpu").manual_seed(job.options.seed),
-        start_frames=begin,
-        driven=driven,
-        count=job.frames,
-        progress=reach,
-        keeper=kept,
-        note=job.told.append,
-    )
-    return resumed(kept, squares)
-
-
-def _times(clip: Clip) -> Iterator[Fraction]:
-    """The frames' times on the clock of the file, once the clip was read: damage and lost frames leave gaps."""
-    return (clip.start + moment for moment in clip.moments())
+    None for motion that has only a rate.
+    """
+    return repeat(None) if clip is None else (clip.start + moment for moment in clip.moments())
 
 
 def _writer(job: _Job, path: Path, size: tuple[int, int]) -> VideoWriter:
-    info = job.clip.info
+    info = job.info
     return VideoWriter(
         path,
         rate=info.rate,
         size=size,
         audio_from=info.path if info.has_audio else None,
-        audio_start=job.clip.start,
+        audio_start=Fraction(0) if job.clip is None else job.clip.start,
         timestamps=info.variable_rate,
         metadata={"comment": job.provenance.comment()},
         watermark=job.options.watermark,
     )
 
 
-def _report(job: _Job, track: DriverTrack, preview: Path | None, warnings: list[str]) -> AnimateReport:
+def _report(job: _Job, motion: DrivingMotion, preview: Path | None, warnings: list[str]) -> AnimateReport:
+    drivers = [job.driver.pose, job.driver.expression] if isinstance(job.driver, Drivers) else [job.driver]
+    seen = [text for one in dict.fromkeys(drivers) if isinstance(one, Clip) for text in one.warnings]
     return AnimateReport(
         options=job.options,
         output=job.output,
         preview=preview,
         record=None,
-        frames=job.frames,
-        size=job.size,
-        faces=track.report,
-        best_frame=track.best_frame,
-        warnings=(*job.notes, *job.clip.warnings, *warnings),
+        frames=motion.frames,
+        size=job.animator.size(job.options),
+        faces=motion.report,
+        best_frame=motion.best_frame,
+        warnings=(*job.notes, *islice(seen, 20), *warnings),
     )

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mien.animation.loading import load_pipeline
+from mien.animation.progress import Progress, Silent
 from mien.errors import InputError, MienError, OutputError
-from mien.jobs.models import load_pipeline
+from mien.jobs.animate import animate
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.job_table import Job, column_names, make_jobs, read_jobs
 from mien.jobs.run.output_lock import tidy
 from mien.jobs.run.outputs import checked_place
-from mien.jobs.run.progress import Progress, Silent
 from mien.jobs.run.request_digest import is_finished, request_digest
 from mien.jobs.run.workers import Outcome, spread, work_in
-from mien.jobs.systems import job_of
 from mien.media.files import missing, readable_name, remove_quietly, unreadable, unwritable, whole_file
 from mien.media.kind import Kind, files_of_kind
 
@@ -118,7 +118,7 @@ def run_job(options: AnimateOptions) -> str | None:
         if is_finished(options, request_digest(options)):
             tidy(options.output)
             return None
-        job_of(options)(options, Silent(), **_loaded(options))
+        animate(options, Silent(), pipe=_loaded(options))
     except MienError as error:
         return " ".join(str(error).split())
     except Exception as error:  # one job's fault must not cost the others
@@ -129,15 +129,14 @@ def run_job(options: AnimateOptions) -> str | None:
 _PIPES: dict[tuple[Any, ...], Any] = {}
 
 
-def _loaded(options: AnimateOptions) -> dict[str, Any]:
-    """One model a process: it takes longer to load than a short clip to animate. DeX-Portrait's loads itself."""
-    if type(options) is not AnimateOptions:
-        return {}
-    key = (options.model, options.device, options.dtype, options.fast, options.lora)
-    if key not in _PIPES:
+def _loaded(options: AnimateOptions) -> Any:
+    """One model a process: it takes longer to load than a short clip to animate."""
+    key = {"device": options.device, "dtype": options.dtype, "fast": options.fast, "lora": options.lora}
+    name = (options.model, *key.values())
+    if name not in _PIPES:
         _PIPES.clear()  # two may not fit in memory
-        _PIPES[key] = load_pipeline(options)
-    return {"pipe": _PIPES[key]}
+        _PIPES[name] = load_pipeline(options.model, **key)
+    return _PIPES[name]
 
 
 def _files(place: Path, kinds: tuple[Kind, ...], what: str, holds: str) -> list[Path]:

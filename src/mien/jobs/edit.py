@@ -1,26 +1,33 @@
-"""`mien edit --system dex`: one picture in, the same head turned, moved or with another expression out."""
+"""`mien edit`: one picture in, the same head turned, moved or with another expression out."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from mien.animation.face_edit import FaceChange, HeadMove
+from mien import faces
+from mien.animation.animator import Animator, animator_of
+from mien.animation.compositing import pasted
+from mien.animation.config import check_number
+from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
+from mien.animation.face_edit import FaceChange
+from mien.animation.image_edit import StillEditor
+from mien.animation.loading import load_pipeline, system_of
+from mien.animation.motion_template import is_template, load_template
+from mien.animation.progress import Progress, Silent
 from mien.animation.source import find_portrait, picture_info, portrait_notes, read_portrait_image
 from mien.errors import InputError
-from mien.faces import FaceReader, load_face_reader
+from mien.faces import FaceReader
 from mien.jobs.animate import resolve_options
-from mien.jobs.dex import DexOptions
-from mien.jobs.models import load_dex_pipeline
-from mien.jobs.motion import is_template, load_template, read_clip_motion
+from mien.jobs.options import AnimateOptions, model_of
 from mien.jobs.report import AnimateReport
-from mien.jobs.run.outputs import finished_frames, resolve_output
-from mien.jobs.run.progress import Progress, Silent, TimedProgress
+from mien.jobs.run.outputs import resolve_output
+from mien.jobs.run.progress import TimedProgress
 from mien.jobs.run.provenance import Provenance, write_signed_image
 from mien.jobs.run.record import write_record
 from mien.jobs.run.request_digest import request_digest
@@ -28,116 +35,128 @@ from mien.media import open_clip
 from mien.models.dex_portrait import Motion, Pose
 from mien.models.dex_portrait.pose import code_of_head_pose
 
-if TYPE_CHECKING:
-    from mien.pipelines.dex_portrait import DeXPortraitPipeline
-
 
 @dataclass(frozen=True)
-class EditOptions(DexOptions, HeadMove):
-    """`DexOptions` for a still, and how its head moves. Make them with `edit_options`."""
+class EditOptions(AnimateOptions):
+    """`AnimateOptions` for a still, and what changes in it. Make them with `edit_options`.
+
+    Attributes:
+        change: what becomes of the head and of the expression.
+        expression_from: a picture (for DeX-Portrait also a clip or a template) whose expression is taken over first.
+        expression_gain: how much of it; up to 1 with nano.
+    """
+
+    change: FaceChange = field(default_factory=FaceChange)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_move()
+        if self.face == "all":
+            raise InputError("--face all is for mien animate: name one face by its number, 0 is the largest")
 
 
 def edit_options(
     *,
     portrait: Path,
     output: Path,
+    change: FaceChange,
     expression_from: Path | None = None,
-    change: FaceChange | None = None,
+    system: str | None = None,
+    model: str = "nano",
     **more: Any,
 ) -> EditOptions:
-    """Options of an edit; change: its move, in place of single numbers.
-
-    Raises InputError if nothing is to change, or what the system does not know.
-    """
-    if change is not None:
-        if change.expresses:
-            raise InputError(
-                "--smile and the other sliders of the expression are for --system x: give --expression-from with dex"
-            )
-        more |= {part.name: getattr(change, part.name) for part in fields(HeadMove)}
+    """Options of an edit; `system` as in `model_of`. Raises InputError if nothing is to change."""
+    if expression_from is None and change.is_nothing:
+        raise InputError("nothing is to change: give --yaw, --smile or another of the sliders (see mien edit --help)")
     options = EditOptions(
         portraits=(portrait,),
         driver=expression_from or portrait,
         output=output,
+        model=model_of(system, model),
+        change=change,
         expression_from=expression_from,
-        relative=False,
         **more,
     )
-    if expression_from is None and not options.moves:
-        raise InputError("nothing is to change: give --yaw, --pitch, --roll, --x, --y, --scale or --expression-from")
+    _check(options, system_of(options.model))
     return options
 
 
+def _check(options: EditOptions, system: str | None) -> None:
+    """Raise InputError for what a system does not know."""
+    if system == "dex" and options.change.expresses:
+        raise InputError(
+            f"--smile and the other sliders of the expression are for nano: give --expression-from with {options.model}"
+        )
+    if system == "x":
+        check_number("--expression-gain", options.expression_gain, 0, 1)
+
+
 def edit(
-    options: EditOptions,
-    progress: Progress | None = None,
-    *,
-    pipe: DeXPortraitPipeline | None = None,
-    reader: FaceReader | None = None,
+    options: EditOptions, progress: Progress | None = None, *, pipe: Any = None, reader: FaceReader | None = None
 ) -> AnimateReport:
-    """Write the changed portrait and its record. Raises InputError, OutputError or WeightsError."""
+    """Write the changed portrait and its record.
+
+    Args:
+        options: what changes.
+        progress: told what is being done.
+        pipe: a pipeline that is loaded already; it stays open.
+        reader: the same for the face reader.
+
+    Raises:
+        InputError: for what the user can mend, as OutputError and WeightsError.
+    """
     timed = TimedProgress(progress or Silent())
     timed.stage("Loading", None)
-    image = read_portrait_image(options.portraits[0])
+    path = options.portraits[0]
+    image = read_portrait_image(path)
     output, request = resolve_output(options, True), request_digest(options)
     with ExitStack() as stack:
-        if pipe is None:
-            pipe = load_dex_pipeline(options.model, options.device, options.dtype)
         if reader is None:
-            reader = stack.enter_context(closing(load_face_reader(options.reader, options.reader_model)))
-        portrait = find_portrait(options.portraits[0], image, reader, options.face_number).framed(pipe.crop_scale)
-        options = resolve_options(options, pipe, reader)
-        pipe.set_portrait(portrait.square(max(pipe.image_size, 256)), portrait.landmarks)
-        expression = _expression(options, pipe, reader, timed)
-        timed.stage("Animating", 1.0)
-        square = _changed(options, pipe, expression, timed)
-    (frame,) = finished_frames([square], portrait, options.paste_back)
-    write_signed_image(output, frame, Provenance.of(options, request), options.watermark)
-    size = (frame.shape[1], frame.shape[0])
-    notes = portrait_notes(options.portraits)
+            reader = stack.enter_context(closing(faces.load_face_reader(options.reader, options.reader_model)))
+        if pipe is None:
+            pipe = load_pipeline(options.model, device=options.device, dtype=options.dtype)
+        animator = animator_of(pipe, reader)
+        _check(options, animator.system)
+        animator.set_source([image], face=options.face_number, names=options.portraits)
+        options = resolve_options(options, animator)
+        square = edited_square(animator, options, timed)
+    frame = next(pasted([square], animator.source.portraits[0])) if options.paste_back else square
+    write_signed_image(output, frame, Provenance.of(options, animator.system, request), options.watermark)
+    timed.reach(1.0)
+    size, notes = (frame.shape[1], frame.shape[0]), portrait_notes(options.portraits)
     report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares(), warnings=notes)
-    return replace(report, record=write_record(report, picture_info(options.portraits[0], image), request))
+    return replace(report, record=write_record(report, picture_info(path, image), request))
 
 
-def turned_pose(own: Motion, options: EditOptions) -> Motion:
-    """The portrait's motion with its pose changed by the options."""
-    changed = options.moved(Pose.from_code(own.pose).head_pose())
+def edited_square(animator: Animator, options: EditOptions, progress: Progress) -> np.ndarray:
+    """The portrait's square, changed: by DeX-Portrait's codes, or by the reenactor in one pass."""
+    if isinstance(animator, DeXPortraitAnimator):
+        expression = _expression_codes(animator, options.expression_from, progress)
+        progress.stage("Editing", 1.0)
+        # without a change of its own the pose stays the very same numbers, so that the warp changes nothing
+        pose = turned_pose(animator.pipe.portrait, options.change) if options.change.moves else None
+        return next(animator.squares_by_codes(pose, expression, 1, options, progress=progress.reach))
+    editor = StillEditor(animator.pipe, animator.source.portraits[0])
+    scores, other = None, options.expression_from
+    if other is not None:
+        reading = find_portrait(other, read_portrait_image(other), animator.reader, None).reading
+        scores = editor.mixed(reading.expression, options.expression_gain)
+    progress.stage("Editing", 1.0)
+    return editor.square(options.change, scores)
+
+
+def turned_pose(own: Motion, change: FaceChange) -> Motion:
+    """The portrait's motion with its pose changed."""
+    changed = change.moved(Pose.from_code(own.pose).head_pose())
     return Motion(torch.from_numpy(code_of_head_pose(changed))[None], own.expression)
 
 
-def _changed(
-    options: EditOptions, pipe: DeXPortraitPipeline, expression: Motion | None, progress: Progress
-) -> np.ndarray:
-    """The square as the model makes it."""
-    # without a change of its own the pose stays the very same numbers, so that the warp changes nothing
-    pose = turned_pose(pipe.portrait, options) if options.moves else None
-    frames = pipe.stream(
-        pose,
-        expression,
-        frames=1,
-        gains=options.gains,
-        guidance="progressive" if options.progressive else "plain",
-        num_inference_steps=options.steps,
-        guidance_scale=options.guidance,
-        generator=torch.Generator("cpu").manual_seed(options.seed),
-        progress=progress.reach,
-    )
-    return next(frames)
-
-
-def _expression(
-    options: EditOptions, pipe: DeXPortraitPipeline, reader: FaceReader, progress: Progress
-) -> Motion | None:
+def _expression_codes(animator: DeXPortraitAnimator, path: Path | None, progress: Progress) -> Motion | None:
     """The expression of a picture, or of the first frame of a clip or template."""
-    path = options.expression_from
     if path is None:
         return None
+    pipe = animator.pipe
     if is_template(path):
         motion = load_template(path, pipe.encoder_id, pipe.expression_encoder.config.code).motion
     else:
-        motion, _ = read_clip_motion(open_clip(path), reader, pipe, progress)
+        motion, _ = read_clip_motion(open_clip(path), animator.reader, pipe, progress)
     return Motion(motion.pose[:1], motion.expression[:1])

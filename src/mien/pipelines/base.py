@@ -68,7 +68,11 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     @classmethod
     def find(cls, name: str | Path, revision: str | None = None) -> Path:
         """The folder of a bundled model's name, of a folder or of a hub id; WeightsError if there is none."""
-        return bundled(cls.bundled_name) if str(name) in ("nano", cls.bundled_name) else loading.find_folder(name, revision)
+        return (
+            bundled(cls.bundled_name)
+            if str(name) in ("nano", cls.bundled_name)
+            else loading.find_folder(name, revision)
+        )
 
     @classmethod
     def from_pretrained(
@@ -157,7 +161,9 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     # -- the animation ---------------------------------------------------------------------------------------------
 
-    def _plan(self, steps: int | None, scale: float | None, window: int | None, overlap: int | None) -> tuple[WindowPlan, float]:
+    def _plan(
+        self, steps: int | None, scale: float | None, window: int | None, overlap: int | None
+    ) -> tuple[WindowPlan, float]:
         """The windows and the guidance scale of a run, None being the model's own; sets the scheduler's timesteps."""
         defaults = self.default_options
         length = int(defaults["window"] if window is None else window)

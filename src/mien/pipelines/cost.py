@@ -69,9 +69,7 @@ def estimate(pipe: Any, plan: WindowPlan, guidance_scale: float, frames: int, de
     )
 
 
-def _memory(
-    pipe: Any, plan: WindowPlan, tokens: dict[str, Any], hint: int, steps: int, frames: int, chunk: int
-) -> int:
+def _memory(pipe: Any, plan: WindowPlan, tokens: dict[str, Any], hint: int, steps: int, frames: int, chunk: int) -> int:
     """Weights, what is kept (reference tokens with keys and values of every step, hints of the frames in flight),
     and the larger of a window's activations and a decoder chunk's."""
     width = pipe.unet.dtype.itemsize

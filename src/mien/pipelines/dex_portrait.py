@@ -139,7 +139,9 @@ class DeXPortraitPipeline(PortraitPipeline):
         if str(name) not in ("nano", cls.bundled_name):
             return loading.find_folder(name, revision)
         if not (_BUNDLED / "model_index.json").is_file():
-            raise WeightsError("no DeX-Portrait weights come with this version of mien: name a model folder, --model DIR.")
+            raise WeightsError(
+                "no DeX-Portrait weights come with this version of mien: name a model folder, --model DIR."
+            )
         return _BUNDLED
 
     @property

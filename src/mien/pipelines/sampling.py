@@ -81,7 +81,9 @@ class FrameDenoiser(ABC):
             self.read(index, frame)
         return self._noisy(rows, generator, level)
 
-    def _noisy(self, rows: Iterator[tuple[int, Any]], generator: torch.Generator | None, level: int) -> Iterator[Tensor]:
+    def _noisy(
+        self, rows: Iterator[tuple[int, Any]], generator: torch.Generator | None, level: int
+    ) -> Iterator[Tensor]:
         device = torch.device("cpu") if generator is None else generator.device
         for index, frame in rows:
             clean = self.read(index, frame)

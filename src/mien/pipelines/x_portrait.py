@@ -216,7 +216,12 @@ class XPortraitPipeline(PortraitPipeline):
 
     @torch.no_grad()
     def animate(
-        self, *driving: Any, compat: str | None = None, output_type: str = "pil", return_dict: bool = True, **options: Any
+        self,
+        *driving: Any,
+        compat: str | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        **options: Any,
     ) -> PortraitOutput | tuple[Any]:
         """All frames at once, see `PortraitPipeline.animate`.
 
@@ -225,7 +230,9 @@ class XPortraitPipeline(PortraitPipeline):
         """
         if compat not in (None, "official"):
             raise ValueError(f'compat must be None or "official", not {compat!r}')
-        made = as_output(self._ring(*driving, **options) if compat else self._all_frames(*driving, **options), output_type)
+        made = as_output(
+            self._ring(*driving, **options) if compat else self._all_frames(*driving, **options), output_type
+        )
         return PortraitOutput(frames=made) if return_dict else (made,)
 
     def _all_frames(self, frames: Iterable[Picture], *more: Any, **options: Any) -> list[Any]:

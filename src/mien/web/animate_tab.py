@@ -9,15 +9,14 @@ from typing import Any
 import gradio as gr
 
 from mien.jobs.demo import FOLDER
-from mien.jobs.options import AnimateOptions
+from mien.jobs.options import AnimateOptions, animate_options
 from mien.jobs.report import AnimateReport
-from mien.jobs.systems import options_of
 from mien.web import style
 from mien.web.running import Watch
 from mien.web.studio import NO_DEX, Studio
 from mien.web.widgets import Desk, Values, named, needed, optional, picture, video
 
-SYSTEM_NAMES = {"X-Portrait": "x", "DeX-Portrait": "dex"}
+MODELS = {"X-Portrait": "nano", "DeX-Portrait": "dex-nano"}  # or what the page was started with in their place
 RELATIVE = {"where the driver is": False, "from the portrait's own on": True}
 FACES: dict[str, int | str | None] = {"the clearest": None, "the largest": 0, "the second largest": 1, "all": "all"}
 _REGIONS = ("eyes", "mouth", "brows", "head")
@@ -26,10 +25,11 @@ _OUTPUTS = 3
 
 def options_from(wishes: dict[str, Any], folder: Path) -> AnimateOptions:
     """The options of a job from what the widgets say, by name. Raises InputError."""
-    system = SYSTEM_NAMES[wishes["system"]]
+    model = MODELS[wishes["system"]]
+    dex = model == "dex-nano"
     portrait = needed(wishes["portrait"], "The portrait")
     pose, expression = optional(wishes["pose_from"]), optional(wishes["expression_from"])
-    apart = system == "dex" and pose is not None and expression is not None
+    apart = dex and pose is not None and expression is not None
     driver = optional(wishes["driver"]) if apart else needed(wishes["driver"], "The driver")
     more: dict[str, Any] = {
         "start": wishes["start"] or None,
@@ -42,15 +42,15 @@ def options_from(wishes: dict[str, Any], folder: Path) -> AnimateOptions:
         "paste_back": wishes["paste_back"],
         "preview": wishes["preview"],
     }
-    dex: dict[str, Any] = {}
-    if system == "dex":
-        dex = {"pose_from": pose, "expression_from": expression}
-        dex |= {name: wishes[name] for name in ("pose_gain", "expression_gain")}
+    if dex:
+        more |= {"pose_from": pose, "expression_from": expression}
+        more |= {name: wishes[name] for name in ("pose_gain", "expression_gain")}
     else:
         more |= {f"{region}_gain": wishes[f"{region}_gain"] for region in _REGIONS}
     main = driver or expression or pose
     stem = f"{portrait.stem}--{main.stem if main is not None else 'motion'}"
-    return options_of(system, driver=driver, dex=dex, portraits=(portrait,), output=folder / f"{stem}.mp4", **more)
+    output = folder / f"{stem}.mp4"
+    return animate_options(driver=driver, portraits=(portrait,), output=output, model=model, **more)
 
 
 def build(studio: Studio, desk: Desk) -> None:
@@ -132,7 +132,7 @@ def _motion() -> dict[str, Any]:
 
 
 def _apart(studio: Studio) -> dict[str, Any]:
-    fields: dict[str, Any] = {"system": gr.Radio(list(SYSTEM_NAMES), value="X-Portrait", label="System")}
+    fields: dict[str, Any] = {"system": gr.Radio(list(MODELS), value="X-Portrait", label="System")}
     if not studio.has_dex:
         gr.HTML(style.note(f"{NO_DEX}."))
     with gr.Row():

@@ -9,13 +9,12 @@ from typing import Any
 import gradio as gr
 
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import StillOptions, still_options
 from mien.errors import MienError
 from mien.jobs.demo import FOLDER
 from mien.jobs.edit import EditOptions, edit_options
 from mien.jobs.report import AnimateReport
 from mien.web import style
-from mien.web.animate_tab import SYSTEM_NAMES
+from mien.web.animate_tab import MODELS
 from mien.web.running import Watch
 from mien.web.studio import NO_DEX, Studio
 from mien.web.widgets import Desk, Values, named, needed, optional, picture
@@ -49,7 +48,7 @@ def change_from(wishes: dict[str, Any]) -> FaceChange:
     return FaceChange(**sliders)
 
 
-def options_from(wishes: dict[str, Any], folder: Path) -> StillOptions | EditOptions:
+def options_from(wishes: dict[str, Any], folder: Path) -> EditOptions:
     """The options of the job that writes the picture. Raises InputError."""
     portrait, other = needed(wishes["portrait"], "The portrait"), optional(wishes["expression_from"])
     given: dict[str, Any] = {
@@ -59,7 +58,7 @@ def options_from(wishes: dict[str, Any], folder: Path) -> StillOptions | EditOpt
         "expression_from": other,
         "expression_gain": float(wishes["expression_gain"]),
     }
-    return edit_options(**given) if SYSTEM_NAMES[wishes["system"]] == "dex" else still_options(**given)
+    return edit_options(**given, model=MODELS[wishes["system"]])
 
 
 def build(studio: Studio, desk: Desk) -> None:
@@ -127,7 +126,7 @@ def _show(studio: Studio, desk: Desk, wishes: dict[str, Any]) -> tuple[Any, ...]
     """Status and picture for what the widgets say now."""
     if not wishes["portrait"]:
         return style.note(_BEGIN), None
-    if SYSTEM_NAMES[wishes["system"]] == "dex":
+    if MODELS[wishes["system"]] == "dex":
         return style.note("DeX-Portrait takes a while: press “Write the picture” to see what it makes."), gr.skip()
     other = optional(wishes["expression_from"])
     try:
@@ -163,7 +162,7 @@ def _inputs(studio: Studio) -> tuple[dict[str, Any], dict[str, Any], gr.Button, 
         fields["expression_from"] = picture("Take over the expression of this face", height=200)
         fields["expression_gain"] = gr.Slider(0, 1, 1, step=0.05, label="How much of it")
     with gr.Accordion("System", open=False):
-        fields["system"] = gr.Radio(list(SYSTEM_NAMES), value="X-Portrait", show_label=False, container=False)
+        fields["system"] = gr.Radio(list(MODELS), value="X-Portrait", show_label=False, container=False)
         if not studio.has_dex:
             gr.HTML(style.note(f"{NO_DEX}."))
     return {**fields, **sliders}, sliders, reset, write

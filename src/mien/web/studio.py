@@ -7,35 +7,31 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien import faces
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import StillEditor, StillOptions, edit_still
+from mien.animation.image_edit import StillEditor
+from mien.animation.loading import load_pipeline, system_of
 from mien.animation.source import find_portrait, read_portrait_image
 from mien.errors import InputError, MienError
-from mien.faces import FaceReader, load_face_reader
-from mien.jobs.dex import DexOptions
+from mien.faces import FaceReader
+from mien.jobs.animate import animate
 from mien.jobs.edit import EditOptions, edit
-from mien.jobs.models import load_dex_pipeline, load_pipeline
 from mien.jobs.options import AnimateOptions
 from mien.jobs.report import AnimateReport
-from mien.jobs.systems import job_of
 from mien.media.files import readable_name, whole_file
 from mien.web.limits import check_driver, check_size
 from mien.web.options import ServeOptions
 from mien.web.running import Watch
 from mien.web.workspace import Workspace
 from mien.weights import HERE
-
-if TYPE_CHECKING:
-    from mien.pipelines.dex_portrait import DeXPortraitPipeline
-    from mien.pipelines.x_portrait import XPortraitPipeline
 
 NO_DEX = (
     "DeX-Portrait has no weights in this installation: start the page with --dex-model FOLDER, or choose X-Portrait"
@@ -59,8 +55,7 @@ class Studio:
     def __init__(self, options: ServeOptions, workspace: Workspace) -> None:
         self.options, self.workspace = options, workspace
         self._turn, self._loading, self._editing = threading.Lock(), threading.Lock(), threading.Lock()
-        self._pipe: XPortraitPipeline | None = None
-        self._dex: DeXPortraitPipeline | None = None
+        self._pipes: dict[str, Any] = {}
         self._readers: dict[str, FaceReader] = {}
         self._editors: OrderedDict[tuple[Path, int | None], StillEditor] = OrderedDict()
         self._scores: OrderedDict[Path, NDArray[np.floating]] = OrderedDict()
@@ -73,7 +68,7 @@ class Studio:
     @property
     def follows_gaze(self) -> bool:
         """Whether the model's stills can look elsewhere: its reenactor moves pupils beside the landmarks."""
-        reenactor = self._x(None).reenactor
+        reenactor = self._pipe(self.options.model, None).reenactor
         return reenactor is not None and len(reenactor.basis().mean) > _LANDMARKS
 
     def animate(self, options: AnimateOptions, watch: Watch) -> AnimateReport:
@@ -82,13 +77,12 @@ class Studio:
         with self._my_turn(watch):
             return self._run(options, watch)
 
-    def edit(self, options: StillOptions | EditOptions, watch: Watch) -> AnimateReport:
+    def edit(self, options: EditOptions, watch: Watch) -> AnimateReport:
         """Run a job of `mien edit`, when it is its turn."""
         self._check(options)
         with self._my_turn(watch):
-            if isinstance(options, StillOptions):
-                return edit_still(options, watch, pipe=self._x(watch), reader=self._reader("jobs"))
-            return edit(options, watch, pipe=self._dex_pipe(watch), reader=self._reader("jobs"))
+            options = replace(options, model=self._model(options))
+            return edit(options, watch, pipe=self._pipe(options.model, watch), reader=self._reader("jobs"))
 
     def batch(self, jobs: list[AnimateOptions], watch: Watch) -> BatchResult:
         """Run jobs one after the other; what fails is left out and told."""
@@ -121,7 +115,7 @@ class Studio:
 
     def warm(self) -> None:
         """Load the model before anybody waits for it. Raises WeightsError or InputError."""
-        self._x(None)
+        self._pipe(self.options.model, None)
         self._reader("sliders")
 
     def close(self) -> None:
@@ -142,61 +136,44 @@ class Studio:
             self._turn.release()
 
     def _run(self, options: AnimateOptions, watch: Watch) -> AnimateReport:
-        dex = isinstance(options, DexOptions)
-        pipe: Any = self._dex_pipe(watch) if dex else self._x(watch)
-        job: Any = job_of(options)
-        report: AnimateReport = job(options, watch, pipe=pipe, reader=self._reader("jobs"))
-        return report
+        options = replace(options, model=self._model(options))
+        return animate(options, watch, pipe=self._pipe(options.model, watch), reader=self._reader("jobs"))
+
+    def _model(self, options: AnimateOptions) -> str:
+        """The page's model of the system that was chosen. Raises InputError if it has none."""
+        if system_of(options.model) != "dex" or options.model == self.options.model:
+            return self.options.model
+        if not self.has_dex:
+            raise InputError(NO_DEX)
+        return self.options.dex_model or "dex-nano"
 
     def _check(self, options: AnimateOptions) -> None:
         """Limits and places of all inputs. Raises InputError."""
         for path in options.portraits:
             check_size(self.workspace.own(path), self.options)
-        if isinstance(options, (StillOptions, EditOptions)):
-            drivers = [options.expression_from]
-        elif isinstance(options, DexOptions):
-            drivers = [options.pose_from, options.expression_from]
+        if isinstance(options, EditOptions):
+            drivers = {options.expression_from}
         else:
-            drivers = [options.driver]
+            drivers = {options.pose_driver, options.expression_driver}
         for driver in drivers:
             if driver is not None:
                 check_driver(self.workspace.own(driver), self.options, options.start, options.end)
-        if isinstance(options, DexOptions) and not self.has_dex:
-            raise InputError(NO_DEX)
+        self._model(options)
 
-    def _x(self, watch: Watch | None) -> XPortraitPipeline:
+    def _pipe(self, model: str, watch: Watch | None) -> Any:
+        """One of the page's models."""
         with self._loading:
-            if self._pipe is None:
+            if model not in self._pipes:
                 if watch is not None:
                     watch.stage("Loading the model", None)
-                here = Path()
-                self._pipe = load_pipeline(
-                    AnimateOptions(
-                        portraits=(here,),
-                        driver=here,
-                        output=here,
-                        model=self.options.model,
-                        device=self.options.device,
-                        dtype=self.options.dtype,
-                    )
-                )
-            return self._pipe
-
-    def _dex_pipe(self, watch: Watch) -> DeXPortraitPipeline:
-        if not self.has_dex:
-            raise InputError(NO_DEX)
-        with self._loading:
-            if self._dex is None:
-                watch.stage("Loading the model", None)
-                name = self.options.dex_model or "nano"
-                self._dex = load_dex_pipeline(name, self.options.device, self.options.dtype)
-            return self._dex
+                self._pipes[model] = load_pipeline(model, device=self.options.device, dtype=self.options.dtype)
+            return self._pipes[model]
 
     def _reader(self, use: str) -> FaceReader:
         """One reader for jobs and one for sliders: neither is used by two threads at a time."""
         with self._loading:
             if use not in self._readers:
-                self._readers[use] = load_face_reader(self.options.reader)
+                self._readers[use] = faces.load_face_reader(self.options.reader)
             return self._readers[use]
 
     def _editor(self, path: Path) -> StillEditor:
@@ -204,7 +181,9 @@ class Studio:
 
     def _new_editor(self, path: Path) -> StillEditor:
         image = read_portrait_image(path)
-        return StillEditor(self._x(None), find_portrait(path, image, self._reader("sliders"), None))
+        return StillEditor(
+            self._pipe(self.options.model, None), find_portrait(path, image, self._reader("sliders"), None)
+        )
 
     def _expression(self, path: Path) -> NDArray[np.floating]:
         def read() -> NDArray[np.floating]:

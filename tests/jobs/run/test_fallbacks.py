@@ -16,7 +16,6 @@ import torch
 
 from mien.errors import InputError, OutputError, WeightsError
 from mien.jobs.animate import animate
-from mien.jobs.dex import animate_dex, dex_options
 from mien.jobs.options import AnimateOptions
 from mien.jobs.report import AnimateReport
 from mien.media import VideoWriter, open_clip
@@ -28,8 +27,6 @@ from tiny_dex import tiny_dex_pipeline
 
 def run(inputs: Path, output: Path, pipe: Any = None, system: str = "x", **changes: Any) -> AnimateReport:
     given = {"portraits": (inputs / "portrait.png",), "driver": inputs / "driver.mp4", "output": output, **changes}
-    if system == "dex":
-        return animate_dex(dex_options(**given), pipe=pipe, reader=DrawnFaceReader())
     return animate(AnimateOptions(**given), pipe=pipe, reader=DrawnFaceReader())
 
 

@@ -17,7 +17,7 @@ import pytest
 from killed_runs import Run, counting, in_a_process
 from mien.jobs.animate import animate
 from mien.jobs.options import AnimateOptions
-from mien.jobs.run.frame_checkpoint import KeptFrames
+from mien.jobs.run.frame_checkpoint import FrameCheckpoint
 from mien.media import open_clip, write_video
 from mien.pipelines.x_portrait import XPortraitPipeline
 from samples import talking_frames
@@ -99,9 +99,9 @@ def test_damaged_pieces_are_not_used(inputs: Path, driver: Path, tmp_path: Path)
 def test_a_disk_that_cannot_keep_frames_costs_the_resuming_only(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     told: list[str] = []
-    kept = KeptFrames(tmp_path / "file/below", told.append)
+    kept = FrameCheckpoint(tmp_path / "file/below", told.append)
     for _ in range(2):
-        kept.keep([np.zeros((4, 4, 3), np.uint8)], lambda: pytest.fail("not asked for"))
+        kept.save([np.zeros((4, 4, 3), np.uint8)], lambda: pytest.fail("not asked for"))
     assert len(told) == 1 and "begins anew" in told[0]
 
 
@@ -122,7 +122,7 @@ def test_the_command_itself_killed_from_outside(inputs: Path, tiny_model: Path, 
     run.kill()
     assert run.wait() == -signal.SIGKILL, "it was still at work"
     (front,) = out.glob(".*.work/*/front.safetensors")
-    kept = KeptFrames(front.parent, pytest.fail).begun()
+    kept = FrameCheckpoint(front.parent, pytest.fail).state()
     assert kept is not None and kept.emitted >= PIECE
 
     log = tmp_path / "log"

@@ -9,7 +9,6 @@ import typer
 import yaml
 
 from mien.errors import InputError
-from mien.jobs.dex import DexOptions
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.job_table import column_names, read_jobs
 
@@ -73,7 +72,7 @@ def test_a_model_folder_lies_beside_the_table(tmp_path: Path) -> None:
 def test_the_other_system(tmp_path: Path) -> None:
     text = "portrait,system,pose_from,expression_only,expression_from,pose_gain\na.png,dex,p.mp4,no,e.mp4,0.5\n"
     (job,) = read_jobs(table(tmp_path, "jobs.csv", text), OUT, {})
-    assert isinstance(job.options, DexOptions)
+    assert job.options.model == "dex-nano"
     assert (job.options.pose_from, job.options.pose_gain) == (tmp_path / "p.mp4", 0.5)
     assert job.name(OUT) == "a--e.mp4"
 

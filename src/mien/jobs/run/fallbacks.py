@@ -5,53 +5,52 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 
+from mien.animation.animator import Animator, animator_of
 from mien.errors import InputError, WeightsError
 from mien.jobs.options import AnimateOptions
-from mien.pipelines.finishing import NotFinite, is_out_of_memory, release_memory
+from mien.pipelines.finishing import NotFinite, is_out_of_memory
 
-if TYPE_CHECKING:
-    from mien.pipelines.dex_portrait import DeXPortraitPipeline
-    from mien.pipelines.x_portrait import XPortraitPipeline
-
-Result = TypeVar("Result")
 Options = TypeVar("Options", bound=AnimateOptions)
-Pipe = TypeVar("Pipe", "XPortraitPipeline", "DeXPortraitPipeline")
 
 
-def within_means(
-    work: Callable[[Options, Pipe], Result],
+def next_attempt(
+    error: ArithmeticError | MemoryError | RuntimeError,
     options: Options,
-    pipe: Pipe,
-    *,
-    load: Callable[[Options], Pipe] | None,
+    animator: Animator,
+    load: Callable[[Options], Animator] | None,
     note: Callable[[str], None],
-) -> Result:
-    """Do work(options, pipe), again in float32 where half precision gives no numbers, and again in windows half as long
-    where memory runs out; `note` is told.
+) -> tuple[Options, Animator]:
+    """What to try after an error: float32 where half precision gave no numbers, windows half as long where memory ran
+    out.
 
-    options: with every default resolved. load: loads a pipeline; None: it is the caller's and must stay as it is.
-    Raises WeightsError or InputError where nothing is left to try.
+    Args:
+        error: what the last attempt raised.
+        options: with every default resolved.
+        animator: that was used.
+        load: loads one anew; None: the pipeline is the caller's and must stay as it is.
+        note: told in a sentence what is done otherwise.
+
+    Raises:
+        WeightsError: if nothing is left to try, or InputError; and the error itself if it is another one.
     """
-    while True:
-        try:
-            return work(options, pipe)
-        except NotFinite:
-            options, pipe = _in_single_precision(options, pipe, load)
-            note("half precision (--dtype) gave frames that are no numbers, so everything was computed in float32")
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            smaller = _with_smaller_window(options)
-            note(f"memory ran out, so {smaller.window} frames at a time were denoised in place of {options.window}")
-            options = smaller
-        release_memory()  # here, where the error no longer holds what it was raised over
+    if isinstance(error, NotFinite):
+        attempt = _in_single_precision(options, animator, load)
+        note("half precision (--dtype) gave frames that are no numbers, so everything was computed in float32")
+        return attempt
+    if not is_out_of_memory(error):
+        raise error
+    smaller = _with_smaller_window(options)
+    note(f"memory ran out, so {smaller.window} frames at a time were denoised in place of {options.window}")
+    return smaller, animator
 
 
-def _in_single_precision(options: Options, pipe: Pipe, load: Callable[[Options], Pipe] | None) -> tuple[Options, Pipe]:
+def _in_single_precision(
+    options: Options, animator: Animator, load: Callable[[Options], Animator] | None
+) -> tuple[Options, Animator]:
     if options.dtype == "float32":
         raise WeightsError(
             f"the model {options.model} gives frames that are no numbers (NaN), in float32 too: its weights are damaged"
@@ -59,7 +58,12 @@ def _in_single_precision(options: Options, pipe: Pipe, load: Callable[[Options],
         )
     options = replace(options, dtype="float32")
     # Loaded anew where that is possible: what was too large for half precision is lost in its weights.
-    return options, copy.deepcopy(pipe).to(torch.float32) if load is None else load(options)
+    if load is None:
+        again = animator_of(copy.deepcopy(animator.pipe).to(torch.float32), animator.reader)
+    else:
+        again = load(options)
+    again.set_source(animator.source)
+    return options, again
 
 
 def _with_smaller_window(options: Options) -> Options:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mien.diffusion import FrontState
+from mien.diffusion import SamplerState
 from mien.errors import OutputError
 from mien.jobs.options import AnimateOptions
 from mien.media.files import remove_quietly, utf8_path, whole_file
@@ -43,31 +43,31 @@ def run_key(request: str, options: AnimateOptions, part: str = "") -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
-class KeptFrames:
-    """A `pipelines.finishing.Keeper` in a folder, which is made at need.
+class FrameCheckpoint:
+    """A `pipelines.finishing.Checkpoint` in a folder, which is made at need.
 
     note: told if the disk cannot hold it; the run goes on without.
     """
 
     def __init__(self, folder: Path, note: Callable[[str], None]) -> None:
         self._folder, self._note, self._off = folder, note, False
-        self._state = self._read()
-        self._count = 0 if self._state is None else self._state.emitted
+        self._begun = self._read()
+        self._count = 0 if self._begun is None else self._begun.emitted
 
-    def begun(self) -> FrontState | None:
-        """See `Keeper.begun`."""
-        return self._state
+    def state(self) -> SamplerState | None:
+        """See `Checkpoint.state`."""
+        return self._begun
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
-        """What was finished before this run began: `begun().emitted` frames uint8 [h, w, 3]."""
-        end, at = 0 if self._state is None else self._state.emitted, 0
+        """What was finished before this run began: `state().emitted` frames uint8 [h, w, 3]."""
+        end, at = 0 if self._begun is None else self._begun.emitted, 0
         while at < end:
             piece = self._piece(at)
             yield from piece
             at += len(piece)
 
-    def keep(self, frames: Sequence[NDArray[Any]], state: Callable[[], FrontState]) -> None:
-        """See `Keeper.keep`."""
+    def save(self, frames: Sequence[NDArray[Any]], state: Callable[[], SamplerState]) -> None:
+        """See `Checkpoint.save`."""
         if self._off:
             return
         try:
@@ -93,12 +93,12 @@ class KeptFrames:
             raise ValueError("no piece of square frames")
         return np.ascontiguousarray(image[..., ::-1]).reshape(-1, image.shape[1], image.shape[1], 3)
 
-    def _write(self, state: FrontState) -> None:
+    def _write(self, state: SamplerState) -> None:
         about = {"emitted": state.emitted, "pulled": state.pulled, "numbers": state.numbers}
         with whole_file(self._folder / _FRONT) as temporary:
             save_file(state.tensors, temporary, {"front": json.dumps(about)})
 
-    def _read(self) -> FrontState | None:
+    def _read(self) -> SamplerState | None:
         """Where the earlier run stood, if all its pieces are there."""
         path = self._folder / _FRONT
         if not path.is_file():
@@ -107,7 +107,7 @@ class KeptFrames:
             with utf8_path(path) as found, safe_open(found, "pt") as file:
                 about = json.loads(file.metadata()["front"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            state = FrontState(about["emitted"], about["pulled"], tensors, about["numbers"])
+            state = SamplerState(about["emitted"], about["pulled"], tensors, about["numbers"])
             self._check(state.emitted)
         except (OSError, ValueError, LookupError, TypeError, SafetensorError, struct.error):
             return None
@@ -123,12 +123,3 @@ class KeptFrames:
         if at != emitted:
             raise ValueError("the pieces do not end where the front stands")
         remove_quietly(self._path(emitted))
-
-
-def resumed(kept: KeptFrames, stream: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """The frames that were kept, then those of `stream`, which begins at once: the pipeline holds its portrait now."""
-    first = next(stream, None)
-    yield from kept.frames()
-    if first is not None:
-        yield first
-        yield from stream

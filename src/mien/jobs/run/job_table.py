@@ -14,10 +14,8 @@ from typing import Any, get_args, get_type_hints
 
 from mien.animation.driving import motion_of
 from mien.errors import InputError
-from mien.jobs.dex import DexOptions
-from mien.jobs.options import AnimateOptions, parse_rate
+from mien.jobs.options import AnimateOptions, animate_options, parse_rate
 from mien.jobs.run.outputs import pair_name
-from mien.jobs.systems import DEX_DEFAULTS, options_of
 from mien.media.files import readable_file, unreadable
 from mien.media.kind import kind_of
 
@@ -25,6 +23,7 @@ SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 _LARGEST = 64 << 20  # bytes of a table
 _LONGEST = 60  # characters of a wrong value that are shown
 _OWN: dict[str, type] = {"portrait": str, "driver": str, "output": str, "system": str}
+_NOT_COLUMNS = ("portraits", "dry_run", "progressive", *_OWN)
 _YES, _NO = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 Row = Mapping[str, Any]
 
@@ -43,10 +42,8 @@ class Job:
 
 def _option_types() -> dict[str, Any]:
     """Every option of `mien animate` that a row may set, with its type."""
-    hints = get_type_hints(DexOptions)
-    named = [field.name for field in fields(AnimateOptions) if field.name not in ("portraits", *_OWN, "dry_run")]
-    kinds = {name: hints[name] for name in named}
-    return kinds | {name: hints.get(name, bool) for name in DEX_DEFAULTS}
+    hints = get_type_hints(AnimateOptions)
+    return {field.name: hints[field.name] for field in fields(AnimateOptions) if field.name not in _NOT_COLUMNS}
 
 
 def column_names() -> list[str]:
@@ -148,21 +145,18 @@ def _job(place: str, row: Row, base: Path, out: Path, common: Row) -> Job:
             raise InputError(f"{place}, column {name}: there is a zero character in it")
         given[name] = _portraits(place, value) if name == "portrait" else value
     for name in ("portrait", "driver"):
-        if name not in given and (name == "portrait" or given.get("system", "x") == "x"):
+        if name not in given and (name == "portrait" or not {"pose_from", "expression_from"} & set(given)):
             raise InputError(f"{place} has no {name}: name a file in the column {name}")
     own = {name: _converted(place, name, given[name], str) for name in ("driver", "output", "system") if name in given}
     values = {
         name: _converted(place, name, value, kinds[name], base) for name, value in given.items() if name not in _OWN
     }
-    dex = {name: values.pop(name, default) for name, default in DEX_DEFAULTS.items()}
     portraits = tuple(base / path for path in given["portrait"])
     driver = None if "driver" not in own else base / own["driver"]
-    shown = driver or dex["expression_from"] or dex["pose_from"] or Path("portrait")
+    shown = driver or values.get("expression_from") or values.get("pose_from") or Path("portrait")
     output = _output(place, own.get("output"), portraits[0], shown, out)
     try:
-        options = options_of(
-            own.get("system", "x"), driver=driver, dex=dex, portraits=portraits, output=output, **values
-        )
+        options = animate_options(system=own.get("system"), driver=driver, portraits=portraits, output=output, **values)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     return Job(place, options)

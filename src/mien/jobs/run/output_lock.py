@@ -18,7 +18,7 @@ _LOCK = "lock"
 
 
 @contextmanager
-def claimed(output: Path) -> Iterator[Path]:
+def output_lock(output: Path) -> Iterator[Path]:
     """Give this run's hidden folder for `output`, an absolute or relative file; nobody else has it meanwhile.
 
     The folder is what killed runs left, or fresh; it vanishes when the block ends well, when the user interrupts it,
@@ -53,7 +53,7 @@ def claimed(output: Path) -> Iterator[Path]:
 def tidy(output: Path) -> None:
     """Remove what a run left that was killed after its output was finished, unless another run is at it."""
     if _folder_of(output).is_dir():
-        with suppress(OutputError), claimed(output):
+        with suppress(OutputError), output_lock(output):
             pass
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from mien.animation.compositing import fit
 from mien.animation.driving import motion_of
-from mien.animation.source import Portrait
-from mien.errors import InputError, OutputError
-from mien.geometry import paste_back
+from mien.errors import OutputError
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.record import check_record, record_path
-from mien.media import Clip
 from mien.media.files import unwritable
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif")
@@ -99,35 +95,6 @@ def preview_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.preview{output.suffix}")
 
 
-def check_start_clip(start: Clip, driver: Clip, portrait: Portrait) -> None:
-    """Raise InputError unless the clip to start from fits: as many frames, and the portrait's shape or a square."""
-    name, frames, wanted = start.info.path, start.count(), driver.count()
-    if frames != wanted:
-        raise InputError(f"{name} has {frames} frames, but the driver {driver.info.path} has {wanted}")
-    (width, height), (start_width, start_height) = portrait.size, (start.info.width, start.info.height)
-    same_shape = abs(start_width * height - start_height * width) <= max(width, height)
-    if start_width != start_height and not same_shape:
-        raise InputError(
-            f"{name} is {start_width} x {start_height}, but it must be square or have the shape of the portrait"
-            f" ({width} x {height})"
-        )
-
-
-def start_frames(start: Clip, portrait: Portrait, side: int) -> Iterator[np.ndarray]:
-    """Squares [side, side, 3] of another reenactment's frames, which are squares already or whole portraits."""
-    for frame in start:
-        if frame.shape[0] == frame.shape[1] and portrait.size[0] != portrait.size[1]:
-            yield fit(frame, side, side)
-        else:
-            yield portrait.crop.extract(fit(frame, *portrait.size), side)
-
-
-def finished_frames(squares: Iterable[np.ndarray], portrait: Portrait, paste: bool) -> Iterator[np.ndarray]:
-    """The frames to write: pasted back into the portrait, or bare squares."""
-    for square in squares:
-        yield paste_back(portrait.image, portrait.crop, square) if paste else square
-
-
 def preview_frame(driver: np.ndarray, portrait: np.ndarray, result: np.ndarray) -> np.ndarray:
     """Driver, portrait and result side by side, uint8 [h, w, 3], all of one height."""
     height = min(result.shape[0], _PREVIEW_HEIGHT) // 2 * 2
@@ -136,14 +103,6 @@ def preview_frame(driver: np.ndarray, portrait: np.ndarray, result: np.ndarray) 
         width = max(2, round(picture.shape[1] * height / picture.shape[0] / 2) * 2)
         panels.append(fit(picture, width, height))
     return np.concatenate(panels, axis=1)
-
-
-def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resample uint8 [H, W, 3] to [height, width, 3]."""
-    if image.shape[:2] == (height, width):
-        return image
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    return np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _same(written: Path, given: Path) -> bool:

@@ -1,35 +1,12 @@
-"""How a job tells what it is doing; who shows it, and how, is not the job's concern."""
+"""Progress of a job, with the time that each stage takes."""
 
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
+from mien.animation.progress import Progress, Silent
 
-class Progress(Protocol):
-    """Receives what a job does. Stages follow one another; each starts at 0 of its total."""
-
-    def stage(self, title: str, total: float | None) -> None:
-        """A stage begins; total: how many steps (frames, mostly) it has, None where nobody knows."""
-
-    def reach(self, done: float) -> None:
-        """So many steps of the stage's total are done."""
-
-    def note(self, text: str) -> None:
-        """Something the user should know, one sentence; the job goes on."""
-
-
-class Silent:
-    """A `Progress` that says nothing."""
-
-    def stage(self, title: str, total: float | None) -> None:
-        """See `Progress.stage`."""
-
-    def reach(self, done: float) -> None:
-        """See `Progress.reach`."""
-
-    def note(self, text: str) -> None:
-        """See `Progress.note`."""
+__all__ = ["Progress", "Silent", "TimedProgress"]
 
 
 class TimedProgress:

@@ -36,10 +36,10 @@ class Provenance:
     options: str
 
     @classmethod
-    def of(cls, options: AnimateOptions, request: str) -> Provenance:
+    def of(cls, options: AnimateOptions, system: str, request: str) -> Provenance:
         """Of a run. A model's folder is named without the way to it, which is nobody's business."""
         model = options.model if not Path(options.model).is_dir() else Path(options.model).resolve().name
-        return cls(options.SYSTEM, readable_name(model), __version__, request)
+        return cls(system, readable_name(model), __version__, request)
 
     def comment(self) -> str:
         """For people first, then for programs."""

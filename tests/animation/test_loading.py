@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from mien.animation.loading import choose_device, choose_dtype, load_pipeline
 from mien.errors import InputError, WeightsError
-from mien.jobs.models import choose_device, choose_dtype, load_pipeline
-from mien.jobs.options import AnimateOptions
+from mien.pipelines.x_portrait import XPortraitPipeline
 
 
-def options(model: Path | str, **changes: object) -> AnimateOptions:
-    made = AnimateOptions((Path("a.png"),), Path("b.mp4"), Path("c.mp4"), model=str(model), device="cpu")
-    return replace(made, **changes)  # type: ignore[arg-type]
+def load(model: Path, **changes: object) -> XPortraitPipeline:
+    return load_pipeline(str(model), device="cpu", **changes)
 
 
 def test_device_and_precision_that_are_asked_for() -> None:
@@ -41,7 +39,7 @@ def test_automatic_device_prefers_what_is_fast(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_folder_is_loaded_in_the_precision_asked_for(tiny_model: Path) -> None:
-    pipe = load_pipeline(options(tiny_model, dtype="bfloat16"))
+    pipe = load(tiny_model, dtype="bfloat16")
     assert {parameter.dtype for parameter in pipe.unet.parameters()} == {torch.bfloat16}
     assert pipe.default_options["num_inference_steps"] == 2
 
@@ -52,19 +50,19 @@ def test_what_a_library_says_becomes_one_sentence(tiny_model: Path, monkeypatch:
 
     monkeypatch.setattr("mien.pipelines.x_portrait.XPortraitPipeline.from_pretrained", fails)
     with pytest.raises(WeightsError, match="cannot be loaded: first line$"):
-        load_pipeline(options(tiny_model))
+        load(tiny_model)
 
 
 def test_fast_uses_the_lcm_sampler(tiny_model: Path) -> None:
-    assert type(load_pipeline(options(tiny_model, fast=True)).scheduler).__name__ == "LCMScheduler"
+    assert type(load(tiny_model, fast=True).scheduler).__name__ == "LCMScheduler"
 
 
 def test_lcm_weights_are_added(tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     layer = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
-    wide, deep = load_pipeline(options(tiny_model)).unet.get_submodule(layer).weight.shape
+    wide, deep = load(tiny_model).unet.get_submodule(layer).weight.shape
     key = "lora_unet_" + layer.replace(".", "_")
     weights = {f"{key}.lora_down.weight": torch.ones(2, deep), f"{key}.lora_up.weight": torch.ones(wide, 2)}
     save_file({**weights, f"{key}.alpha": torch.tensor(2.0)}, tmp_path / "lcm.safetensors")
-    pipe = load_pipeline(options(tiny_model, fast=True, lora=tmp_path / "lcm.safetensors"))
+    pipe = load(tiny_model, fast=True, lora=tmp_path / "lcm.safetensors")
     assert any("lora" in name for name, _ in pipe.unet.named_parameters())

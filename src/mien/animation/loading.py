@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
 from mien.errors import InputError, MienError, WeightsError
-from mien.jobs.options import AnimateOptions
+from mien.pipelines.loading import find_folder, read_json
 
-if TYPE_CHECKING:
-    from mien.pipelines.dex_portrait import DeXPortraitPipeline
-    from mien.pipelines.x_portrait import XPortraitPipeline
+# the pipeline of each system, imported when it is needed
+SYSTEMS = {
+    "x": ("mien.pipelines.x_portrait", "XPortraitPipeline"),
+    "dex": ("mien.pipelines.dex_portrait", "DeXPortraitPipeline"),
+    "face-vid2vid": ("mien.pipelines.face_vid2vid", "FaceVid2VidPipeline"),
+}
+_BUNDLED = {"nano": "x", "dex-nano": "dex"}
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -38,37 +43,53 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "mps" else torch.float32
 
 
-def load_pipeline(options: AnimateOptions) -> XPortraitPipeline:
-    """The pipeline that `options` name, on its device; WeightsError or InputError if it cannot be loaded."""
-    from mien.pipelines.x_portrait import XPortraitPipeline
-
-    device = choose_device(options.device)
-    _check_model_name(options.model)
-    if options.lora is not None:
-        check_weight_file(options.lora)
+def system_of(model: str) -> str | None:
+    """Which system a model is of, by its name and the index of its folder: a key of `SYSTEMS`; None: not known here."""
+    if model in _BUNDLED:
+        return _BUNDLED[model]
+    index = Path(model) / "model_index.json"
     try:
-        pipe = XPortraitPipeline.from_pretrained(options.model, torch_dtype=choose_dtype(options.dtype, device))
-    except MienError:
-        raise
-    except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds for unusable folders
-        raise WeightsError(f"the model {options.model} cannot be loaded: {_first_sentence(error)}") from error
-    if options.fast:
-        pipe.use_few_steps(options.lora)
-    return pipe.to(device)
+        kind = read_json(index).get("_class_name") if index.is_file() else None
+    except OSError:  # a name that is too long to be looked up
+        kind = None
+    return next((system for system, (_, name) in SYSTEMS.items() if name == kind), None)
 
 
-def load_dex_pipeline(model: str, device: str, dtype: str) -> DeXPortraitPipeline:
-    """The DeX-Portrait pipeline by name, on its device; WeightsError or InputError if it cannot be loaded."""
-    from mien.pipelines.dex_portrait import DeXPortraitPipeline
+def load_pipeline(
+    model: str, *, device: str = "auto", dtype: str = "auto", fast: bool = False, lora: Path | None = None
+) -> Any:
+    """Load a pipeline; which one it is says the model's own index.
 
+    Args:
+        model: "nano", "dex-nano", a folder or a hub id.
+        device: "auto", "cpu", "cuda" or "mps".
+        dtype: "auto", "float32", "float16" or "bfloat16".
+        fast: few steps by the LCM sampler (X-Portrait).
+        lora: LCM weights for it, a .safetensors file.
+
+    Returns:
+        An `XPortraitPipeline`, `DeXPortraitPipeline` or `FaceVid2VidPipeline`.
+
+    Raises:
+        WeightsError: if the folder is damaged or of no system that is known here.
+        InputError: if there is no such model or device.
+    """
     chosen = choose_device(device)
     _check_model_name(model)
+    if lora is not None:
+        check_weight_file(lora)
+    if model not in _BUNDLED and not Path(model).is_dir():
+        model = str(find_folder(model))
+    module, name = SYSTEMS[system_of(model) or "x"]
+    kind = getattr(import_module(module), name)
     try:
-        pipe = DeXPortraitPipeline.from_pretrained(model, torch_dtype=choose_dtype(dtype, chosen))
+        pipe = kind.from_pretrained(model, torch_dtype=choose_dtype(dtype, chosen))
     except MienError:
         raise
     except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds for unusable folders
         raise WeightsError(f"the model {model} cannot be loaded: {_first_sentence(error)}") from error
+    if fast and hasattr(pipe, "use_few_steps"):
+        pipe.use_few_steps(lora)
     return pipe.to(chosen)
 
 
@@ -85,14 +106,16 @@ def _check_model_name(name: str) -> None:
         is_folder, is_file = Path(name).is_dir(), Path(name).is_file()
     except OSError:  # a name that is too long to be looked up
         is_folder = is_file = False
-    if name == "nano" or is_folder:
+    if name in _BUNDLED or is_folder:
         return
     if is_file:
         raise InputError(
             f"the model {name} is a file, but a folder is needed: turn a checkpoint into one by mien convert x-portrait"
         )
     if not _HUB_ID.fullmatch(name):
-        raise InputError(f"there is no model {name}: give nano, an existing folder, or a hub id such as owner/name")
+        raise InputError(
+            f"there is no model {name}: give nano, dex-nano, an existing folder, or a hub id such as owner/name"
+        )
 
 
 def _first_sentence(error: Exception) -> str:

@@ -1,0 +1,365 @@
+"""The one place where a portrait and a driver become frames, whatever the model.
+
+    animator = load_animator("nano")
+    animator.set_source([read_image("portrait.png")])
+    motion = animator.read_driving(open_clip("driver.mp4"), config)
+    for frame in animator.frames(motion, config): ...
+
+The command, batches, the web UI, the ComfyUI nodes, edits and the evaluation all stand in front of this; X-Portrait,
+DeX-Portrait and Face Vid2Vid stand behind it, each in a file of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, Union
+
+import numpy as np
+import torch
+
+from mien import faces
+from mien.animation.compositing import pasted
+from mien.animation.config import AnimationConfig, check_overlap
+from mien.animation.loading import load_pipeline
+from mien.animation.motion_template import MotionTemplate
+from mien.animation.multi_face import composed, shared_reach
+from mien.animation.progress import SILENT, Progress
+from mien.animation.source import Portrait, find_portrait
+from mien.animation.source_video import first_portrait
+from mien.errors import InputError
+from mien.faces import FaceReader, TrackReport
+from mien.media import Clip, ClipInfo
+from mien.pipelines.finishing import Checkpoint
+
+Driver: TypeAlias = Union[Clip, MotionTemplate]  # noqa: UP007 - evaluated at run time
+Config = TypeVar("Config", bound=AnimationConfig)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whom to animate.
+
+    What is known of the source beside its pictures, such as layers of person and background, belongs here.
+
+    Attributes:
+        portraits: pictures of one person; the first is animated, the others are further references.
+        others: other people in the first picture, who are animated as well.
+        video: a video of the person in place of the first picture: every frame of it is animated.
+    """
+
+    portraits: tuple[Portrait, ...]
+    others: tuple[Portrait, ...] = ()
+    video: Clip | None = None
+
+    @property
+    def people(self) -> tuple[Portrait, ...]:
+        """Everybody who is animated."""
+        return self.portraits[0], *self.others
+
+    def number(self, person: Portrait) -> int:
+        """The place of a person among `people`."""
+        return next(place for place, one in enumerate(self.people) if one is person)
+
+
+@dataclass(frozen=True)
+class Drivers:
+    """Two drivers, for models that take pose and expression apart; None: the portrait's own is kept."""
+
+    pose: Driver | None
+    expression: Driver | None
+
+    @property
+    def main(self) -> Driver:
+        """The one that gives the result its times: the expression's, or the pose's where the other is a still."""
+        first, second = self.expression or self.pose, self.pose or self.expression
+        if first is None or second is None:
+            raise InputError("nothing drives the portrait: give a driver of its pose, of its expression, or both")
+        return second if length(first) == 1 and length(second) > 1 else first
+
+
+def length(driver: Driver) -> int:
+    """Frames of a driver."""
+    return driver.count() if isinstance(driver, Clip) else len(driver.motion)
+
+
+@dataclass(frozen=True)
+class DrivingMotion:
+    """What was read of a driver. Each system adds what it understands of motion.
+
+    Attributes:
+        clip: the main driver's own pictures, to be read once more beside the motion by models that look at pixels;
+            None: there is motion only.
+        info: the main driver's.
+        frames: how many the result has.
+        reports: how the faces were read, by the name of the file or input.
+        best_frame: the frame that is laid over the portrait, or from which relative motion counts.
+    """
+
+    clip: Clip | None
+    info: ClipInfo
+    frames: int
+    reports: dict[str, TrackReport]
+    best_frame: int | None
+
+    @property
+    def report(self) -> TrackReport | None:
+        """How the main driver's faces were read; None: there is motion only."""
+        return self.reports.get(self.info.path.name)
+
+
+class PersonCheckpoint(Checkpoint, Protocol):
+    """A `Checkpoint` that gives back what it keeps."""
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """The frames that were finished before."""
+
+
+class Animator(ABC):
+    """A model with a face reader. Set a source, read a driver, take the frames.
+
+    Attributes:
+        system: the system's short name, which records keep.
+        refuses: fields of the options that this system has no use for.
+        why: what to say of them.
+    """
+
+    system: ClassVar[str]
+    refuses: ClassVar[tuple[str, ...]]
+    why: ClassVar[str]
+
+    def __init__(self, pipe: Any, reader: FaceReader) -> None:
+        self.pipe, self.reader = pipe, reader
+        self._source: Source | None = None
+        self._encoded: Portrait | None = None
+
+    # -- the source ------------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> Source:
+        """Who was set."""
+        if self._source is None:
+            raise InputError("no source is set: call set_source first")
+        return self._source
+
+    def set_source(
+        self,
+        images: Source | Sequence[np.ndarray | Portrait],
+        *,
+        face: int | None = None,
+        names: Sequence[Path] | None = None,
+    ) -> Source:
+        """Find the faces and encode the portrait.
+
+        Args:
+            images: pictures of one person, uint8 [H, W, 3], or portraits whose faces were found; or a whole `Source`.
+            face: which face of the first picture, the largest is 0; None: the clearest.
+            names: of the pictures, for messages.
+
+        Raises:
+            InputError: where there is no face.
+        """
+        if not isinstance(images, Source):
+            called = names or [Path("the portrait"), *(Path(f"picture {i} of the portrait") for i in range(2, 99))]
+            found = [
+                one if isinstance(one, Portrait) else find_portrait(name, one, self.reader, None if index else face)
+                for index, (name, one) in enumerate(zip(called, images, strict=False))
+            ]
+            images = Source(tuple(one.framed(self.pipe.crop_scale) for one in found))
+        self._source = images
+        self._encode(self.source.portraits[0])
+        return images
+
+    def set_source_video(self, video: Clip, *, face: int | None = None) -> Source:
+        """Take a video as the source; its first frame that shows the face is the portrait. See `set_source`."""
+        portrait = first_portrait(video, self.reader, face).framed(self.pipe.crop_scale)
+        return self.set_source(Source((portrait,), video=video))
+
+    def _encode(self, person: Portrait) -> None:
+        """Give a person to the pipeline, unless it holds it already."""
+        if self._encoded is not person:
+            self._encoded = None  # should the encoding fail, the pipeline holds nobody
+            portraits = self.source.portraits if person is self.source.portraits[0] else (person,)
+            self._set_portrait(portraits)
+            self._encoded = person
+
+    @abstractmethod
+    def _set_portrait(self, portraits: Sequence[Portrait]) -> None:
+        """Have the pipeline encode pictures of one person."""
+
+    # -- the driver ------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def read_driving(
+        self, driver: Driver | Drivers, config: AnimationConfig, progress: Progress = SILENT
+    ) -> DrivingMotion:
+        """Read the motion of a driver, for the source that is set.
+
+        Args:
+            driver: a clip, or a driver each for pose and expression, where the system takes them apart.
+            config: how it will be animated.
+            progress: told how far the reading is.
+
+        Raises:
+            InputError: if no frame shows a face, or if the options name a frame that is none.
+        """
+
+    # -- the frames ------------------------------------------------------------------------------------------------
+
+    def frames(
+        self,
+        motion: Any,
+        config: AnimationConfig,
+        *,
+        progress: Progress = SILENT,
+        start_from: Clip | None = None,
+        checkpoint: Callable[[Portrait], PersonCheckpoint] | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """The frames, uint8 [h, w, 3], each as soon as it is final, in memory that does not grow with the clip.
+
+        Args:
+            motion: what `read_driving` gave.
+            config: how to animate.
+            progress: told a fraction from 0 to 1.
+            start_from: another reenactment's frames, from which the denoising starts.
+            checkpoint: makes what keeps a person's finished squares, so that a run that is killed can go on.
+            note: gets sentences for the user.
+
+        Returns:
+            Whole pictures at the portrait's own size with `config.paste_back`, else squares of the model's side.
+        """
+        progress.stage("Animating", 1.0)
+        people = self.source.people
+        squares: list[Iterator[np.ndarray]] = []
+        for person, update in zip(people, shared_reach(progress.reach, len(people)), strict=True):
+            # encoded one after the other: a stream keeps what it needs of the portrait that was set as it began
+            self._encode(person)
+            kept = None if checkpoint is None else checkpoint(person)
+            stream = self._squares(person, motion, config, progress=update, start_from=start_from, kept=kept, note=note)
+            squares.append(stream if kept is None else chain(kept.frames(), stream))
+        if len(people) > 1:
+            return composed(people, squares)
+        return self._composited(squares[0], motion) if config.paste_back else squares[0]
+
+    def _composited(self, squares: Iterator[np.ndarray], motion: Any) -> Iterator[np.ndarray]:
+        """Squares laid back into the source, at its own size."""
+        return pasted(squares, self.source.portraits[0])
+
+    @abstractmethod
+    def _squares(
+        self,
+        person: Portrait,
+        motion: Any,
+        config: AnimationConfig,
+        *,
+        progress: Callable[[float], None],
+        start_from: Clip | None,
+        kept: Checkpoint | None,
+        note: Callable[[str], None] | None,
+    ) -> Iterator[np.ndarray]:
+        """One person's squares, uint8 [s, s, 3]; all that depends on the portrait is done as it is called."""
+
+    # -- about -----------------------------------------------------------------------------------------------------
+
+    def size(self, config: AnimationConfig) -> tuple[int, int]:
+        """Width and height of the frames."""
+        return self.source.portraits[0].size if config.paste_back else (self.pipe.image_size,) * 2
+
+    def resolved(self, config: Config, *, fast: bool = False) -> Config:
+        """The same configuration with every default of the model filled in. Raises InputError for too long windows."""
+        defaults = dict(self.pipe.default_options)
+        if fast:
+            defaults |= {"num_inference_steps": 4, "guidance_scale": 1.0, **defaults.get("fast", {})}
+        window = defaults["window"] if config.window is None else config.window
+        # a smaller window that was asked for must not fall over the model's own overlap
+        overlap = min(defaults["overlap"], window - 1) if config.overlap is None else config.overlap
+        check_overlap(window, overlap)
+        if window > (longest := self.pipe.longest_window(window)):
+            raise InputError(f"--window is {window}, but this model knows windows of at most {longest} frames")
+        steps = defaults["num_inference_steps"] if config.steps is None else config.steps
+        guidance = defaults["guidance_scale"] if config.guidance is None else config.guidance
+        return replace(config, steps=steps, guidance=guidance, window=window, overlap=overlap)
+
+    def cost(self, frames: int, config: AnimationConfig) -> Any:
+        """FLOPs and memory to expect, see `pipelines.cost`; None where nobody can tell."""
+        return None
+
+    @classmethod
+    def check(cls, config: AnimationConfig, model: str) -> None:
+        """Raise InputError for options that this system has no use for."""
+        given = config.changed(cls.refuses)
+        if given:
+            raise InputError(f"{given[0]} {cls.why.format(model=model)}")
+
+    def check_config(self, config: AnimationConfig) -> None:
+        """Raise InputError for what this very model, or the source that is set, has no use for."""
+        return
+
+    def sampling(self, config: AnimationConfig) -> dict[str, Any]:
+        """The denoising's options for the pipeline's `stream`."""
+        return {
+            "num_inference_steps": config.steps,
+            "guidance_scale": config.guidance,
+            "window": config.window,
+            "overlap": config.overlap,
+            "generator": torch.Generator("cpu").manual_seed(config.seed),
+        }
+
+    def close(self) -> None:
+        """Free the reader."""
+        self.reader.close()
+
+
+# the animator of each system, imported when it is needed
+ANIMATORS = {
+    "x": ("mien.animation.x_portrait", "XPortraitAnimator"),
+    "dex": ("mien.animation.dex_portrait", "DeXPortraitAnimator"),
+    "face-vid2vid": ("mien.animation.face_vid2vid", "FaceVid2VidAnimator"),
+}
+_PIPELINES = {"XPortraitPipeline": "x", "DeXPortraitPipeline": "dex", "FaceVid2VidPipeline": "face-vid2vid"}
+
+
+def animator_kind(system: str) -> type[Animator]:
+    """The class of a system's animators."""
+    module, name = ANIMATORS[system]
+    kind: type[Animator] = getattr(import_module(module), name)
+    return kind
+
+
+def animator_of(pipe: Any, reader: FaceReader) -> Animator:
+    """An animator around a pipeline and a reader that are loaded already."""
+    return animator_kind(_PIPELINES[type(pipe).__name__])(pipe, reader)
+
+
+def load_animator(
+    model: str = "nano",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    fast: bool = False,
+    lora: Path | None = None,
+    reader: str = "auto",
+    reader_model: Path | None = None,
+) -> Animator:
+    """Load a model and a face reader; which system it is says the model's own index.
+
+    Args:
+        model: "nano" (X-Portrait), "dex-nano" (DeX-Portrait), a folder or a hub id.
+        device: "auto", "cpu", "cuda" or "mps".
+        dtype: "auto", "float32", "float16" or "bfloat16".
+        fast: few steps by the LCM sampler.
+        lora: LCM weights for it, a .safetensors file.
+        reader: "auto", "mesh" or "nano".
+        reader_model: the reader's weights, if not its own.
+
+    Raises:
+        WeightsError: if it cannot be loaded.
+        InputError: if there is no such model, device or reader.
+    """
+    pipe = load_pipeline(model, device=device, dtype=dtype, fast=fast, lora=lora)
+    return animator_of(pipe, faces.load_face_reader(reader, reader_model))

@@ -1,0 +1,161 @@
+"""X-Portrait as an `Animator`: it looks at the driver's pixels, or, as nano, moves the portrait by read landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion
+from mien.animation.compositing import start_frames
+from mien.animation.config import GAINS, AnimationConfig
+from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
+from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_keypoints
+from mien.animation.progress import SILENT, Progress
+from mien.animation.source import Portrait
+from mien.animation.source_video import SourceVideo
+from mien.errors import InputError
+from mien.faces import TrackedFace
+from mien.media import Clip, part_of
+from mien.pipelines.finishing import Checkpoint
+
+
+@dataclass(frozen=True)
+class XPortraitMotion(DrivingMotion):
+    """tracks: the driving faces laid over those of each person of the source; video: the source video, if it is one."""
+
+    tracks: tuple[DriverTrack, ...]
+    video: SourceVideo | None = None
+
+
+class XPortraitAnimator(Animator):
+    """See `Animator`."""
+
+    system = "x"
+    refuses = ("pose_from", "expression_from", "pose_only", "expression_only", "pose_gain", "expression_gain")
+    why = "needs a model that takes pose and expression apart, but {model} takes them together: give --model dex-nano"
+
+    def _set_portrait(self, portraits: Sequence[Portrait]) -> None:
+        squares = [portrait.square(self.pipe.image_size) for portrait in portraits]
+        reenactor = self.pipe.reenactor
+        keypoints = None if reenactor is None else portrait_keypoints(portraits[0], reenactor.basis())
+        self.pipe.set_portrait(squares, keypoints=keypoints)
+
+    def read_driving(
+        self, driver: Driver | Drivers, config: AnimationConfig, progress: Progress = SILENT
+    ) -> XPortraitMotion:
+        """See `Animator.read_driving`; driver: one clip."""
+        if not isinstance(driver, Clip):
+            raise InputError("this model takes pose and expression together: give it one clip, or use dex-nano")
+        self.check_config(config)
+        source, video = self.source, None
+        if source.video is not None:
+            video = SourceVideo.read(source.video, source.portraits[0], self.reader, self.pipe.crop_scale, progress)
+            # a damaged video may give fewer frames than its index promises
+            driver = part_of(driver, end=len(video.crops) / driver.info.rate)
+        faces, report = read_faces(driver, self.reader, progress)
+        reports = {} if video is None else {video.clip.info.path.name: video.report}
+        reports[driver.info.path.name] = report
+        placed = [self._placed(person, faces, report, driver, config) for person in source.people]
+        return XPortraitMotion(
+            driver, driver.info, len(faces), reports, placed[0].best_frame, tracks=tuple(placed), video=video
+        )
+
+    def _placed(
+        self, person: Portrait, faces: list[TrackedFace], report: Any, clip: Clip, config: AnimationConfig
+    ) -> DriverTrack:
+        return place_driver(
+            faces,
+            report,
+            clip,
+            person,
+            best_frame=config.best_frame,
+            align=config.align,
+            scale=self.pipe.crop_scale,
+            reach=self.pipe.reach,
+        )
+
+    def check_config(self, config: AnimationConfig) -> None:
+        """See `Animator.check_config`: some things only read motion can be given."""
+        if self.pipe.reenactor is not None:
+            return
+        given = config.changed((*GAINS, "smooth", "relative"))
+        given += [] if self.source.video is None else ["a video as a source"]
+        if given:
+            raise InputError(
+                f"{given[0]} needs a model that moves by read landmarks, such as nano, but this one looks at the"
+                " driver's pixels: leave it out, or use dex-nano for gains"
+            )
+
+    def control_frames(
+        self, motion: XPortraitMotion, track: DriverTrack
+    ) -> tuple[Iterator[np.ndarray], Iterator[np.ndarray]]:
+        """What the networks see of the driver, whole and in patches, uint8 [s, s, 3]."""
+        assert motion.clip is not None  # as `read_driving` has it
+        return control_frames(motion.clip, track, self.pipe.image_size)
+
+    def _squares(
+        self,
+        person: Portrait,
+        motion: XPortraitMotion,
+        config: AnimationConfig,
+        *,
+        progress: Callable[[float], None],
+        start_from: Clip | None,
+        kept: Checkpoint | None,
+        note: Callable[[str], None] | None,
+    ) -> Iterator[np.ndarray]:
+        pipe, track = self.pipe, motion.tracks[self.source.number(person)]
+        control = MotionControl.of(config, motion.info.rate)
+        begin: Any = None
+        driven = None
+        if start_from is not None:
+            begin = start_frames(start_from, person, pipe.image_size)
+        elif pipe.reenactor is not None and motion.video is not None:
+            begin = motion.video.reenacted(pipe.reenactor, person, track, control)
+        elif pipe.reenactor is not None:
+            driven = driven_keypoints(person, track, pipe.reenactor.basis(), control)
+        stream: Iterator[np.ndarray] = pipe.stream(
+            *self.control_frames(motion, track),
+            **self.sampling(config),
+            start_frames=begin,
+            driven=driven,
+            count=motion.frames,
+            progress=progress,
+            checkpoint=kept,
+            note=note,
+        )
+        return stream
+
+    def _composited(self, squares: Iterator[np.ndarray], motion: XPortraitMotion) -> Iterator[np.ndarray]:
+        return super()._composited(squares, motion) if motion.video is None else motion.video.finished(squares, True)
+
+    def cost(self, frames: int, config: AnimationConfig) -> Any:
+        """See `Animator.cost`."""
+        sampling = {name: value for name, value in self.sampling(config).items() if name != "generator"}
+        return self.pipe.cost(frames=frames, **sampling)
+
+
+class LandmarksAnimator(XPortraitAnimator):
+    """The landmark baseline: X-Portrait trained by `--control landmarks`, which is shown drawn landmarks only."""
+
+    def control_frames(
+        self, motion: XPortraitMotion, track: DriverTrack
+    ) -> tuple[Iterator[np.ndarray], Iterator[np.ndarray]]:
+        """See `XPortraitAnimator.control_frames`."""
+        from mien.geometry import local_patches
+        from mien.geometry.draw_landmarks import draw_landmarks
+
+        side = self.pipe.image_size
+        drawn, local = [], []
+        for face in track.faces:
+            points = None if face.reading is None else track.crop.points_in(face.reading.landmarks, 1)
+            matrix = track.placement(points)
+            if points is not None and matrix is not None:
+                points = points @ matrix[:, :2].T + matrix[:, 2]
+            blank = np.zeros((side, side, 3), np.uint8)
+            drawn.append(blank if points is None else draw_landmarks(points * side, side))
+            local.append(local_patches(drawn[-1], None if points is None else points * side))
+        return iter(drawn), iter(local)
