@@ -87,7 +87,10 @@ class BatchClip(Clip):
     """An IMAGE batch as a driver or as a source video, see `Clip`."""
 
     def __init__(self, image: Tensor, name: str, rate: Fraction = _RATE) -> None:
-        """name: of the node's input, for messages to the user. rate: frames a second. Raises InputError if there is no picture in it."""
+        """name: of the node's input, for messages to the user. rate: frames a second.
+
+        Raises InputError if there is no picture in it.
+        """
         check_image(image, name)
         height, width = image.shape[1:3]
         kind = "video" if len(image) > 1 else "image"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS / "integrations"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integrations"))
+
+from comfyui_host import Host
 
 import mien
-from comfyui_host import Host
-from mien.animation.animator import Animator, load_animator
+from mien.animation.animator import load_animator
 from mien.animation.config import AnimationConfig
 from mien.cli.app import app
 from mien.evaluation.footage import Case
@@ -32,7 +31,7 @@ from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face, job_pipeline
 from tiny_dex import tiny_dex_pipeline
 
-PACK = TESTS.parent / "integrations" / "comfyui"
+PACK = Path(__file__).resolve().parents[2] / "integrations" / "comfyui"
 SIDE, FRAMES = 96, 9
 LIMITS = (0.15, 0.15, 0.1)  # how far a head may go: the shipped models have such limits, so these must have them too
 MAKERS: dict[str, Callable[[], Any]] = {
@@ -85,7 +84,17 @@ def taken(frames: list[Frames]) -> Frames:
 
 
 def by_command(place: Path, model: str, written: list[Frames], output: Path, *more: str) -> Frames:
-    words = ["animate", "-s", place / "portrait.png", "-d", place / "driver.mp4", "--model", place / model, "-o", output]
+    words = [
+        "animate",
+        "-s",
+        place / "portrait.png",
+        "-d",
+        place / "driver.mp4",
+        "--model",
+        place / model,
+        "-o",
+        output,
+    ]
     with pytest.raises(SystemExit) as left:
         app([str(word) for word in (*words, *more)])
     assert not left.value.code

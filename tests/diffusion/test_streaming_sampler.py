@@ -12,8 +12,8 @@ from diffusers import LCMScheduler
 from torch import Tensor
 
 from mien.diffusion import (
-    StreamingSampler,
     SamplerState,
+    StreamingSampler,
     WindowPlan,
     XPortraitDDIMScheduler,
     advance,

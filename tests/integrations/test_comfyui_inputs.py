@@ -169,7 +169,7 @@ def test_messages_name_inputs_and_never_options_of_the_command(host: Host, anima
     dex, grey = dex_portrait(host), torch.full((2, 90, 110, 3), 0.3)
     for said, node, given, more in [
         (r"best_frame is 9, but driver has 5", "MienAnimate", (portrait, driver, *sampled, 9, True), {}),
-        (r"best_frame is 9, but the driver has 5", "MienAnimate", (dex, driver, *sampled, 9, True), {}),
+        (r"best_frame is 9, but driver has 5", "MienAnimate", (dex, driver, *sampled, 9, True), {}),
         (r"driver: use a driver that shows one face, or switch align off", "MienAnimate",
          (portrait, grey, *sampled, -1, True), {}),
         (r"the sliders of the expression, from smile", "MienEdit", (dex, *sampled), {"smile": 0.5}),

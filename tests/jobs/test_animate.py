@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from mien.diffusion import loop
+from mien.diffusion import streaming_sampler
 from mien.errors import InputError, OutputError
 from mien.jobs.animate import animate
 from mien.jobs.options import AnimateOptions
@@ -74,13 +74,13 @@ def test_the_same_seed_gives_the_same_video_and_another_one_does_not(
 def test_fast_changes_the_sampler_of_a_given_pipeline_for_this_run_alone(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, advance, used = PIPE.scheduler, loop.advance, set()
+    own, advance, used = PIPE.scheduler, streaming_sampler.advance, set()
 
     def watched(scheduler: Any, *more: Any) -> Any:
         used.add(type(scheduler).__name__)
         return advance(scheduler, *more)
 
-    monkeypatch.setattr(loop, "advance", watched)
+    monkeypatch.setattr(streaming_sampler, "advance", watched)
     report = run(inputs, tmp_path / "fast.mp4", fast=True)
     assert used == {"LCMScheduler"} and report.options.guidance == 1.0
     assert PIPE.scheduler is own

@@ -184,7 +184,7 @@ def _with_drivers(options: AnimateOptions, system: str | None) -> AnimateOptions
     """For a system that takes pose and expression apart: each one's driver named, and the main one."""
     if system != "dex":
         return options
-    apart = {"pose_from": options.pose_driver, "expression_from": options.expression_driver}
+    apart: dict[str, Any] = {"pose_from": options.pose_driver, "expression_from": options.expression_driver}
     return replace(options, driver=options.main_driver, **apart)
 
 

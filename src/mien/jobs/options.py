@@ -170,10 +170,10 @@ def animate_options(
             "nothing drives the portrait, for no driver was given: name a video, an image or a folder of images with"
             " -d DRIVER, or --pose-from and --expression-from"
         )
-    apart = {"pose_only": pose_only, "expression_only": expression_only}
+    apart: dict[str, Any] = {"pose_only": pose_only, "expression_only": expression_only}
     if driver is None:
-        apart = {"pose_only": expression_from is None, "expression_only": pose_from is None}
-    given = {"pose_from": pose_from, "expression_from": expression_from}
+        apart: dict[str, Any] = {"pose_only": expression_from is None, "expression_only": pose_from is None}
+    given: dict[str, Any] = {"pose_from": pose_from, "expression_from": expression_from}
     options = AnimateOptions(driver=main, model=model_of(system, model), **given, **apart, **more)
     check_system(options)
     return options

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.diffusion import expression_weight, progressive_hybrid
+from mien.diffusion import WindowPlan, expression_weight, progressive_hybrid
 from mien.models.dex_portrait import Conditions, Pose
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.reenactor import Reenactor
@@ -62,8 +62,12 @@ class DeXPortraitDenoiser(FrameDenoiser):
 
     def __init__(
         self,
-        *args: Any,
+        pipe: Any,
+        plan: WindowPlan,
+        guidance_scale: float,
+        sources: Sequence[Tensor],
         driven: Driven,
+        *,
         guidance: str = "progressive",
         hold: int | None = None,
         null_expression: str = "learned",
@@ -75,7 +79,7 @@ class DeXPortraitDenoiser(FrameDenoiser):
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-        super().__init__(*args, count=len(driven), **more)
+        super().__init__(pipe, plan, guidance_scale, sources, len(driven), **more)
         self.driven, self._null_expression = driven, null_expression
         self._source_pose = driven.source_pose.to(self.device)
         self._bank: ReferenceBank | None = None
