@@ -73,7 +73,9 @@ class XPortraitNetworks:
         `source` are the source latents [r, c, h, w], only for models that read them on the first convolution.
         """
         residuals = None if hints is None else self.control(noisy, timestep, hints)
-        return self.denoise(noisy, timestep, num_frames, bank, residuals, source)
+        context = self.empty_prompt().to(noisy.dtype)
+        result: Tensor = self.unet(noisy, timestep, context, bank, residuals, self.temporal, num_frames, source)
+        return result
 
     def denoise(
         self,
