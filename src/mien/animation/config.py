@@ -3,74 +3,110 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field, fields
 from fractions import Fraction
+from typing import Any
 
 from mien.errors import InputError
 
 GAINS = ("eyes_gain", "mouth_gain", "brows_gain", "head_gain")
 MOST_GAIN = 4.0
-_SEEDS = 2**63
+# headings of options
+MODEL, MOTION, CONTROL, RESULT, MACHINE = "Model", "Driver and portrait", "Control", "Result", "Machine"
+APART = "Pose and expression apart (DeX-Portrait, such as dex-nano)"
 _LONGEST_RATE = 40  # characters
+
+
+def declared(
+    default: Any,
+    help: str,
+    group: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    flags: tuple[str, ...] = (),
+    parse: Callable[[str], Any] | None = None,
+) -> Any:
+    """A field that front ends show as an option: the one place where it is described.
+
+    Args:
+        default: None: the model's own.
+        help: a sentence for people.
+        group: the heading that it stands under.
+        least: the smallest value that makes sense; None, here and below: no limit.
+        most: the largest one.
+        flags: how it is typed, if not by its name.
+        parse: turns what is typed into the value, for fields of several types.
+    """
+    about = {"help": help, "group": group, "least": least, "most": most, "flags": flags, "parse": parse}
+    return field(default=default, metadata=about)
+
+
+def parse_best_frame(text: str) -> int | str:
+    """ "auto" or a frame number."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f'--best-frame is {text!r}, but it must be a frame number from 0 up or "auto"') from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnimationConfig:
-    """How a portrait is animated. None means the model's own default.
+    """How a portrait is animated; what each option means says its declaration. None: the model's own default.
 
-    Attributes:
-        steps: of the denoising.
-        guidance: scale, 1: none.
-        seed: of the noise, which is drawn on the CPU, so that it means the same on every device.
-        window: frames that are denoised together.
-        overlap: how many of them neighbouring windows share.
-        best_frame: the driving frame that is most like the portrait, counted from 0, or "auto".
-        align: lay the driving face over the portrait's.
-        eyes_gain: how much of the driving motion is taken over by lids and gaze, 0 to 4, 1: as it is.
-        mouth_gain: the same for mouth, jaw and cheeks.
-        brows_gain: the same for the brows.
-        head_gain: the same for turn, place and size of the head.
-        relative: the portrait moves from its own pose and expression on, as the driving face changes since its best
-            frame; else it takes on the driving face's.
-        smooth: strength of the one-euro filter over time, 0 (off) to 1.
-        pose_gain: how much of the head's motion, for models that take pose and expression apart.
-        expression_gain: how much of the expression, for the same.
-        progressive: hold the expression back in the first steps (DeX-Portrait's guidance); else plain guidance.
-        paste_back: put the result back into the portrait, else give the bare square.
-
-    Raises:
-        InputError: for values that make no sense.
+    The noise of `seed` is drawn on the CPU, so that a seed means the same on every device. `progressive` holds the
+    expression back in the first steps (DeX-Portrait's guidance), else guidance is plain. Raises InputError for values
+    that make no sense.
     """
 
-    steps: int | None = None
-    guidance: float | None = None
-    seed: int = 0
-    window: int | None = None
-    overlap: int | None = None
-    best_frame: int | str = "auto"
-    align: bool = True
-    eyes_gain: float = 1.0
-    mouth_gain: float = 1.0
-    brows_gain: float = 1.0
-    head_gain: float = 1.0
-    relative: bool = False
-    smooth: float = 0.0
-    pose_gain: float = 1.0
-    expression_gain: float = 1.0
+    steps: int | None = declared(None, "Denoising steps.  [default: the model's]", MODEL, least=1, most=1000)
+    guidance: float | None = declared(
+        None,
+        "How strongly portrait and driver pull; 1: no guidance.  [default: the model's]",
+        MODEL,
+        least=0,
+        most=100,
+    )
+    seed: int = declared(0, "Same seed, same machine: same result.", MODEL, least=0, most=2**64 - 1)
+    window: int | None = declared(None, "Frames denoised together.  [default: the model's]", MODEL, least=1, most=1000)
+    overlap: int | None = declared(None, "Frames that windows share.  [default: the model's]", MODEL, least=0, most=999)
+    best_frame: int | str = declared(
+        "auto",
+        "The driver's frame most like the portrait: auto, or a number from 0, counted from --start.",
+        MOTION,
+        parse=parse_best_frame,
+    )
+    align: bool = declared(True, "Lay the driver's face over the portrait's.", MOTION)
+    eyes_gain: float = declared(
+        1.0, "Lids and gaze: 0 the portrait's own, 1 the driver's, up to 4.", CONTROL, least=0, most=MOST_GAIN
+    )
+    mouth_gain: float = declared(1.0, "Mouth, jaw and cheeks, 0 to 4.", CONTROL, least=0, most=MOST_GAIN)
+    brows_gain: float = declared(1.0, "Brows, 0 to 4.", CONTROL, least=0, most=MOST_GAIN)
+    head_gain: float = declared(1.0, "Turn, place and size, 0 to 4.", CONTROL, least=0, most=MOST_GAIN)
+    relative: bool = declared(
+        False,
+        "Move from the portrait's own pose on, or take the driver's.",
+        CONTROL,
+        flags=("--relative/--absolute",),
+    )
+    smooth: float = declared(0.0, "One-euro filter against jitter, 0 (off) to 1.", CONTROL, least=0, most=1)
+    pose_gain: float = declared(
+        1.0, "How much of the head's motion is taken over, 0 to 4.", APART, least=0, most=MOST_GAIN
+    )
+    expression_gain: float = declared(
+        1.0, "How much of the expression is taken over, 0 to 4.", APART, least=0, most=MOST_GAIN
+    )
+    paste_back: bool = declared(True, "Put the result back into the whole portrait.", RESULT)
     progressive: bool = True
-    paste_back: bool = True
 
     def __post_init__(self) -> None:
-        check_whole_number("--steps", self.steps, 1, 1000)
-        check_whole_number("--window", self.window, 1, 1000)
-        check_whole_number("--overlap", self.overlap, 0, 999)
-        check_whole_number("--seed", self.seed, 0, _SEEDS - 1)
+        for one in fields(self):
+            check_limits(one, getattr(self, one.name))
         if self.best_frame != "auto":
             check_whole_number("--best-frame", self.best_frame, 0, None, ' or "auto"')
-        check_number("--guidance", self.guidance, 0, 100)
-        for name in (*GAINS, "pose_gain", "expression_gain"):
-            check_number(option(name), getattr(self, name), 0, MOST_GAIN)
-        check_number("--smooth", self.smooth, 0, 1)
         if self.window is not None and self.overlap is not None:
             check_overlap(self.window, self.overlap)
         if self.relative and not self.align:
@@ -81,6 +117,17 @@ class AnimationConfig:
         own = [field for field in fields(self) if field.name in names]
         flags = {"align": "--no-align", "paste_back": "--no-paste-back"}
         return [flags.get(f.name, option(f.name)) for f in own if getattr(self, f.name) != f.default]
+
+
+def check_limits(one: Field[Any], value: Any) -> None:
+    """Raise InputError for a value outside of the limits that a field declares."""
+    least, most = one.metadata.get("least"), one.metadata.get("most")
+    if least is None:
+        return
+    if "int" in str(one.type):
+        check_whole_number(option(one.name), value, least, most)
+    else:
+        check_number(option(one.name), value, least, math.inf if most is None else most)
 
 
 def option(name: str) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from mien.cli.animate import OLD_SYSTEM, MachineFlags
-from mien.cli.grouped import grouped
+from mien.animation.config import MODEL
+from mien.cli.animate import OLD_SYSTEM
+from mien.cli.grouped import flags_of, grouped
 from mien.cli.progress import TerminalProgress
+from mien.jobs.options import AnimateOptions
 
-_HEAD, _FACE, _MODEL = "Head", "Expression", "Model"
+_HEAD, _FACE = "Head", "Expression"
 _SLIDER = "from -1 to 1, 0 as it is"
 
 
@@ -70,32 +72,22 @@ class OtherFaceFlags:
 
 
 @dataclass(frozen=True)
-class ModelFlags:
-    """What edits, and how its sampling runs."""
-
-    system: Annotated[
-        str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=_MODEL)
-    ] = None
-    model: Annotated[
-        str, typer.Option(help="nano or dex-nano (bundled), a folder or a hub id.", rich_help_panel=_MODEL)
-    ] = "nano"
-    steps: Annotated[
-        int | None, typer.Option(help="Denoising steps, dex alone.  [default: the model's]", rich_help_panel=_MODEL)
-    ] = None
-    guidance: Annotated[
-        float | None, typer.Option(help="Guidance, dex alone.  [default: the model's]", rich_help_panel=_MODEL)
-    ] = None
-    seed: Annotated[int, typer.Option(help="Same seed, same machine: same result.", rich_help_panel=_MODEL)] = 0
-
-
-@dataclass(frozen=True)
-class ResultFlags:
-    """Which face is read by what, and how the result is written."""
+class FaceFlags:
+    """Which face is read, and the old way to choose a system."""
 
     face: Annotated[int | None, typer.Option(help="Which face of the portrait: 0 is the largest.")] = None
-    reader: Annotated[str, typer.Option(help="What reads the faces: auto, mesh or nano.")] = "auto"
-    paste_back: Annotated[bool, typer.Option(help="Put the result back into the whole portrait.")] = True
-    watermark: Annotated[bool, typer.Option(help="Mark the picture invisibly as synthetic.")] = True
+    system: Annotated[
+        str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=MODEL)
+    ] = None
+
+
+if TYPE_CHECKING:
+    SharedFlags: TypeAlias = Any  # a dataclass with a field for each
+else:
+    SharedFlags = flags_of(
+        AnimateOptions,
+        *("model", "steps", "guidance", "seed", "reader", "paste_back", "watermark", "device", "dtype"),
+    )
 
 
 @grouped
@@ -104,9 +96,8 @@ def edit(
     head: HeadFlags,
     sliders: SliderFlags,
     other: OtherFaceFlags,
-    sampling: ModelFlags,
-    result: ResultFlags,
-    machine: MachineFlags,
+    chosen: FaceFlags,
+    shared: SharedFlags,
 ) -> None:
     """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
     from mien.animation.face_edit import FaceChange, parse_scores
@@ -115,13 +106,13 @@ def edit(
 
     scores = parse_scores(sliders.scores or [])
     change = FaceChange(**{**asdict(head), **asdict(sliders), "scores": scores})
-    groups = (files, other, sampling, result, machine)
+    groups = (files, other, chosen, shared)
     given = {name: value for group in groups for name, value in asdict(group).items()}
     options = edit_options(change=change, **given)
     with TerminalProgress() as progress:
         report = run(options, progress)
         for warning in report.warnings:
             progress.note(warning)
-        if sampling.system is not None:
+        if chosen.system is not None:
             progress.note(OLD_SYSTEM.format(model=options.model))
     typer.echo(report.output)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import MISSING, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
 
 Result = TypeVar("Result")
 
@@ -45,3 +47,22 @@ def _options(group: Any) -> list[inspect.Parameter]:
         )
         for field in fields(group)
     ]
+
+
+def flags_of(options: type, *names: str) -> Any:
+    """A group for `grouped` from fields that declare an option (see `mien.animation.config.declared`).
+
+    names: which; none: all that do.
+    """
+    hints, made = get_type_hints(options), []
+    for one in fields(options):
+        if "help" in one.metadata and (not names or one.name in names):
+            made.append((one.name, _flag(hints[one.name], one.metadata), one))
+    return make_dataclass(f"{options.__name__}Flags", made, frozen=True)
+
+
+def _flag(kind: Any, about: Any) -> Any:
+    parse = about["parse"]
+    more = {} if parse is None else {"parser": parse, "metavar": "TEXT"}
+    option = typer.Option(*about["flags"], help=about["help"], rich_help_panel=about["group"], **more)
+    return Annotated[kind if parse is None else str, option]

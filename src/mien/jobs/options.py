@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from mien.animation.config import (
+    APART,
+    MACHINE,
+    MODEL,
+    MOTION,
+    RESULT,
     AnimationConfig,
     check_choice,
-    check_number,
     check_whole_number,
     checked_rate,
+    declared,
+    parse_best_frame,
     parse_rate,
 )
 from mien.errors import InputError
 
-__all__ = ["AnimateOptions", "animate_options", "check_number", "checked_rate", "model_of", "parse_rate"]
+__all__ = ["AnimateOptions", "animate_options", "model_of", "parse_best_frame", "parse_rate"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+_SEEDS = 2**63
 FAST_STEPS_LIMIT = 50  # what LCM weights are distilled from
+
+
+def parse_face(text: str) -> int | str:
+    """ "all" or the number of a face."""
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f'--face is {text!r}, but it must be a number from 0 up or "all"') from error
 
 
 @dataclass(frozen=True)
 class AnimateOptions(AnimationConfig):
-    """What to animate, by what, and how. None means the model's own default. How: see `AnimationConfig`.
+    """What to animate, by what, and how; what each option means says its declaration, see also `AnimationConfig`.
 
     Attributes:
         portraits: images of one person; the first is animated, more are further references. Or one video of that
             person, whose every frame is animated.
         driver: a video, an image, a folder of images, or a track of a motion library, MOTIONS.safetensors#TRACK.
         output: a video or image file, or a folder to put it in.
-        model: "nano" (bundled X-Portrait), "dex-nano" (bundled DeX-Portrait), a folder, or a hub id.
-        fast: few steps by the LCM sampler.
-        lora: LCM weights for it, a .safetensors file, for models that were not made for few steps.
-        start_from: a video of another reenactment to start the denoising from.
-        face: which face of the portrait, the largest is 0, or "all".
-        pose_from: the driver, or template of `mien motion`, of the head pose alone; None: `driver`.
-        expression_from: the same for the expression. For models that take both apart, as the next two.
-        pose_only: keep the portrait's expression.
-        expression_only: keep the portrait's pose.
-        start: second of the driver to begin at; end: to end at.
-        reader: what reads faces, "auto", "mesh" or "nano"; reader_model: its folder.
-        preview: also write driver, portrait and result side by side.
-        fps: the rate of the result, or of a driver that is a folder of images.
-        watermark: mark every frame invisibly as synthetic.
-        device: "auto", "cpu", "cuda" or "mps"; dtype: precision.
-        dry_run: say what would run, and write nothing.
 
     Raises:
         InputError: for values that make no sense.
@@ -58,34 +58,47 @@ class AnimateOptions(AnimationConfig):
     portraits: tuple[Path, ...]
     driver: Path
     output: Path
-    model: str = "nano"
-    fast: bool = False
-    lora: Path | None = None
-    start_from: Path | None = None
-    face: int | str | None = None
-    pose_from: Path | None = None
-    expression_from: Path | None = None
-    pose_only: bool = False
-    expression_only: bool = False
-    start: float | None = None
-    end: float | None = None
-    reader: str = "auto"
-    reader_model: Path | None = None
-    preview: bool = False
-    fps: Fraction | None = None
-    watermark: bool = True
-    device: str = "auto"
-    dtype: str = "auto"
-    dry_run: bool = False
+    model: str = declared("nano", "nano or dex-nano (bundled), a model folder, or a hub id.", MODEL)
+    fast: bool = declared(False, "Few steps, by the LCM sampler.", MODEL, flags=("--fast",))
+    lora: Path | None = declared(None, "LCM weights (.safetensors) for --fast on full-size models.", MODEL)
+    start_from: Path | None = declared(None, "Another reenactment's video to start the denoising from.", MODEL)
+    start: float | None = declared(None, "Second of the driver to begin at.", MOTION, least=0)
+    end: float | None = declared(None, "Second of the driver to end at.", MOTION, least=0)
+    face: int | str | None = declared(
+        None,
+        "Which face of the portrait: 0 is the largest; all: every one.  [default: the clearest]",
+        MOTION,
+        parse=parse_face,
+    )
+    reader: str = declared("auto", "What reads the faces: auto, mesh or nano.", MOTION)
+    reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
+    pose_from: Path | None = declared(None, "The driver of the head pose alone.", APART)
+    expression_from: Path | None = declared(None, "The driver of the expression alone.", APART)
+    pose_only: bool = declared(False, "Keep the portrait's expression.", APART, flags=("--pose-only",))
+    expression_only: bool = declared(False, "Keep the portrait's head pose.", APART, flags=("--expression-only",))
+    fps: Fraction | None = declared(
+        None,
+        "Rate of the result, such as 25 or 30000/1001.  [default: the driver's]",
+        RESULT,
+        parse=parse_rate,
+    )
+    watermark: bool = declared(True, "Mark every frame invisibly as synthetic.", RESULT)
+    preview: bool = declared(
+        False, "Also write driver, portrait and result side by side.", RESULT, flags=("--preview",)
+    )
+    dry_run: bool = declared(
+        False, "Say what would run and what it costs; write nothing.", RESULT, flags=("--dry-run",)
+    )
+    device: str = declared("auto", "auto, cpu, cuda or mps.", MACHINE)
+    dtype: str = declared("auto", "auto, float32, float16 or bfloat16.", MACHINE)
 
     def __post_init__(self) -> None:
         if not self.portraits:
             raise InputError("no portrait was given: name one with -s PICTURE")
         super().__post_init__()
+        check_whole_number("--seed", self.seed, 0, _SEEDS - 1)
         if self.face != "all":
             check_whole_number("--face", self.face, 0, 1000, ' or "all"')
-        check_number("--start", self.start, 0, math.inf)
-        check_number("--end", self.end, 0, math.inf)
         if self.end is not None and self.end <= (self.start or 0):
             raise InputError(f"--end is {self.end:g}, but it must be later than {self.start or 0:g} seconds")
         if self.fps is not None:
@@ -201,23 +214,3 @@ def model_of(system: str | None, model: str) -> str:
     if kind is not None and kind != system:
         raise InputError(f"--system is {system}, but {model} is a model of the other system: leave --system out")
     return model
-
-
-def parse_face(text: str) -> int | str:
-    """ "all" or the number of a face."""
-    if text == "all":
-        return text
-    try:
-        return int(text)
-    except ValueError as error:
-        raise InputError(f'--face is {text!r}, but it must be a number from 0 up or "all"') from error
-
-
-def parse_best_frame(text: str) -> int | str:
-    """ "auto" or a frame number."""
-    if text == "auto":
-        return text
-    try:
-        return int(text)
-    except ValueError as error:
-        raise InputError(f'--best-frame is {text!r}, but it must be a frame number from 0 up or "auto"') from error
