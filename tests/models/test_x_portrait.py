@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mien.models.sd_backbone.reference_attention import ReferenceRecorder
 from mien.models.sd_backbone.temporal import TemporalModules
-from mien.models.x_portrait import NANO, SD15, ReferenceBank, build
+from mien.models.x_portrait import NANO, SD15, ReferenceFeatures, build
 from tiny import TINY, tiny_networks
 
 T = torch.tensor(301)
@@ -118,7 +118,7 @@ def test_presets_are_the_same_classes(config) -> None:
 
 
 def test_an_empty_bank_is_not_a_reference() -> None:
-    assert ReferenceBank().tokens == {}
+    assert ReferenceFeatures().tokens == {}
 
 
 def test_a_reference_without_its_tail_reads_the_same_tokens() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mien.diffusion import XPortraitDDIMScheduler, advance, noised
 from mien.errors import InputError
-from mien.models.x_portrait import Hints, ReferenceBank, XPortraitNetworks
+from mien.models.x_portrait import ControlFeatures, ReferenceFeatures, XPortraitNetworks
 from parity.kit_files import Arrays, Kit
 from parity.watching import Watch, named_places, statistics
 
@@ -27,7 +27,7 @@ class Clip:
     reference: Tensor
     more_references: list[Tensor]
     start: Tensor
-    hints: Hints
+    hints: ControlFeatures
 
 
 def build_scheduler(kit: Kit) -> XPortraitDDIMScheduler:
@@ -170,13 +170,15 @@ def _block_statistics(kit: Kit, name: str, watch: Watch) -> Arrays:
     return {name: np.stack([statistics(watch.outputs[block]) for block in blocks])}
 
 
-def _bank_arrays(kit: Kit, bank: ReferenceBank) -> Arrays:
+def _bank_arrays(kit: Kit, bank: ReferenceFeatures) -> Arrays:
     entries = list(bank.tokens.values())
     arrays = _chosen(kit, "bank.entry", entries)
     return {**arrays, "bank.stats": np.stack([statistics(tokens) for tokens in entries])}
 
 
-def _control_arrays(kit: Kit, networks: XPortraitNetworks, noisy: Tensor, timestep: Tensor, hints: Hints) -> Arrays:
+def _control_arrays(
+    kit: Kit, networks: XPortraitNetworks, noisy: Tensor, timestep: Tensor, hints: ControlFeatures
+) -> Arrays:
     arrays: Arrays = {}
     controls = {"pose": (networks.motion_control, hints.motion), "local": (networks.local_control, hints.local)}
     for name, (control, hint) in controls.items():

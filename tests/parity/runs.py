@@ -20,7 +20,7 @@ from mien.diffusion import WindowPlan, denoise_ring, noised, official_windows
 from mien.errors import InputError
 from mien.interop.x_portrait import assemble, convert
 from mien.jobs.run.progress import Progress, Silent
-from mien.models.x_portrait import ReferenceBank, XPortraitNetworks
+from mien.models.x_portrait import ReferenceFeatures, XPortraitNetworks
 from mien.pipelines.pictures import to_uint8
 from mien.pipelines.x_portrait import XPortraitPipeline
 from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser
@@ -186,7 +186,7 @@ def _guidance_arrays(kit: Kit, pipe: XPortraitPipeline, clip: Clip) -> Arrays:
     rows = [frame % len(clip.start) for frame in range(int(kit.run["B"]))]
     arrays: Arrays = {}
 
-    def guided(name: str, mode: str, reference: Tensor, bank: ReferenceBank | None = None) -> None:
+    def guided(name: str, mode: str, reference: Tensor, bank: ReferenceFeatures | None = None) -> None:
         if f"variant.{name}" in kit.outputs:
             run = _Run(kit, pipe, clip, [reference], mode)
             run.denoiser.timesteps = [torch.tensor(int(kit.run["t"]))]

@@ -15,7 +15,7 @@ from mien.diffusion import WindowPlan, expression_weight, progressive_hybrid
 from mien.models.dex_portrait import Conditions, Pose
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.reenactor import Reenactor
-from mien.models.x_portrait import ReferenceBank
+from mien.models.x_portrait import ReferenceFeatures
 from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
 from mien.pipelines.reenactment import Reenacted, Reenactment
 from mien.pipelines.sampling import FrameDenoiser
@@ -82,7 +82,7 @@ class DeXPortraitDenoiser(FrameDenoiser):
         super().__init__(pipe, plan, guidance_scale, sources, len(driven), **more)
         self.driven, self._null_expression = driven, null_expression
         self._source_pose = driven.source_pose.to(self.device)
-        self._bank: ReferenceBank | None = None
+        self._bank: ReferenceFeatures | None = None
         steps = len(self.timesteps)
         # how much of the expression each step sees
         self._weights = [expression_weight(i, steps, hold) if guidance == "progressive" else 1.0 for i in range(steps)]

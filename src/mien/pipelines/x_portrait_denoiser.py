@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mien.diffusion import classifier_free
-from mien.models.x_portrait import Hints, ReferenceBank
+from mien.models.x_portrait import ControlFeatures, ReferenceFeatures
 from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.reenactment import Reenacted, Start
 from mien.pipelines.sampling import FrameDenoiser
@@ -51,8 +51,8 @@ class XPortraitDenoiser(FrameDenoiser):
             raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {guidance_mode!r}")
         super().__init__(*args, **more)
         self.guidance_mode = guidance_mode
-        self.hints: dict[int, Hints] = {}
-        self.banks: dict[int, ReferenceBank] = {}
+        self.hints: dict[int, ControlFeatures] = {}
+        self.banks: dict[int, ReferenceFeatures] = {}
 
     @torch.no_grad()
     def read(self, index: int, frame: DrivingFrame) -> Tensor:
@@ -91,7 +91,7 @@ class XPortraitDenoiser(FrameDenoiser):
         self.report(step, latents)
         return prediction
 
-    def _bank(self, step: int, rows: Sequence[int]) -> ReferenceBank:
+    def _bank(self, step: int, rows: Sequence[int]) -> ReferenceFeatures:
         """Reference tokens and their keys and values: they depend on the portrait and the timestep alone.
 
         Sources with latents per frame, which only the published script has, give each frame its own tokens.
@@ -101,12 +101,12 @@ class XPortraitDenoiser(FrameDenoiser):
         bank, per_frame = self.banks[step], len(self.sources[0]) > 1
         return bank.select(torch.as_tensor(rows, device=self.device)) if per_frame else bank
 
-    def _gather(self, rows: Sequence[int]) -> Hints:
+    def _gather(self, rows: Sequence[int]) -> ControlFeatures:
         chosen = [self.hints[row] for row in rows]
         locals_ = [hint.local for hint in chosen if hint.local is not None]
-        return Hints(torch.cat([hint.motion for hint in chosen]), torch.cat(locals_) if locals_ else None)
+        return ControlFeatures(torch.cat([hint.motion for hint in chosen]), torch.cat(locals_) if locals_ else None)
 
-    def _blank(self, latents: Tensor) -> Hints:
+    def _blank(self, latents: Tensor) -> ControlFeatures:
         """Control features of grey pictures (0 in [-1, 1]), as the published script's "balance" mode uses."""
         pixels = 2 ** (len(self.pipe.vae.config.block_out_channels) - 1)
         height, width = latents.shape[-2] * pixels, latents.shape[-1] * pixels

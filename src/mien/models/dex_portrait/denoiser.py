@@ -15,13 +15,13 @@ from mien.models.dex_portrait.expression_attention import ExpressionAttention
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
 from mien.models.dex_portrait.reference_warp import WarpingAttention
 from mien.models.sd_backbone import backbone
-from mien.models.sd_backbone.reference_attention import ReferenceBank, install
+from mien.models.sd_backbone.reference_attention import ReferenceFeatures, install
 from mien.models.sd_backbone.temporal import TemporalModules
 
 
 @dataclass(frozen=True)
-class _ExpressiveWalk(backbone.Walk):
-    """A walk that runs the next expression attention after every spatial transformer."""
+class _ExpressiveContext(backbone.UNetContext):
+    """A context that runs the next expression attention after every spatial transformer."""
 
     modules: Iterator[ExpressionAttention] | None = None
     tokens: Tensor | None = None
@@ -63,7 +63,7 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         timestep: Tensor,
         context: Tensor,
         rays: Tensor | None = None,
-        reference: ReferenceBank | None = None,
+        reference: ReferenceFeatures | None = None,
         modules: Iterator[ExpressionAttention] | None = None,
         tokens: Tensor | None = None,
         temporal: TemporalModules | None = None,
@@ -76,19 +76,14 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         the order of use, with their `tokens` [b * num_frames, n, d]; absent, they are left out. source [r, c, h, w]:
         source latents, only where `reads_source` holds: the network then predicts what must be added to them.
         """
-        beside = self._beside(noisy, source)
+        beside = backbone.source_beside(noisy, source) if self.reads_source else None
         rays = noisy.new_zeros(len(noisy), 2 * RAY_CHANNELS, *noisy.shape[-2:]) if rays is None else rays.to(noisy)
         shown = [noisy, rays] if beside is None else [noisy, beside, rays]
-        walk = _ExpressiveWalk(
+        given = _ExpressiveContext(
             backbone.embed_time(self, timestep, noisy), context, reference, temporal, num_frames, modules, tokens
         )
-        hidden, skips = backbone.down(self, self.conv_in(torch.cat(shown, dim=1)), walk)
-        hidden = backbone.middle(self, hidden, walk)
-        hidden = backbone.up(self, hidden, skips, walk)
+        hidden, skips = backbone.down(self, self.conv_in(torch.cat(shown, dim=1)), given)
+        hidden = backbone.middle(self, hidden, given)
+        hidden = backbone.up(self, hidden, skips, given)
         result: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
         return result if beside is None else result + beside
-
-    def _beside(self, noisy: Tensor, source: Tensor | None) -> Tensor | None:
-        if not self.reads_source:
-            return None
-        return torch.zeros_like(noisy) if source is None else source.repeat_interleave(len(noisy) // len(source), 0)

@@ -19,7 +19,7 @@ from mien.models.dex_portrait.ray_map import ray_map
 from mien.models.dex_portrait.reference_warp import PosedBank
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
-from mien.models.sd_backbone.reference_attention import ReferenceBank, ReferenceRecorder
+from mien.models.sd_backbone.reference_attention import ReferenceFeatures, ReferenceRecorder
 from mien.models.sd_backbone.temporal import TemporalModules
 
 
@@ -32,7 +32,7 @@ class Conditions:
     of the pose, for ablations.
     """
 
-    bank: ReferenceBank | None = None
+    bank: ReferenceFeatures | None = None
     latents: Tensor | None = None
     source_pose: Pose | None = None
     pose: Pose | None = None
@@ -55,15 +55,13 @@ class DeXPortraitNetworks:
     injection: MotionInjection
     temporal: TemporalModules | None
 
-    def read_appearance(self, sources: Sequence[Tensor]) -> ReferenceBank:
+    def read_appearance(self, sources: Sequence[Tensor]) -> ReferenceFeatures:
         """Run the reference U-Net over clean latents [r, c, h, w], once, at t = 0, for all steps."""
         recorder = ReferenceRecorder()
         for source in sources:
             timestep = torch.zeros((), dtype=torch.long, device=source.device)
             self.appearance_reference(source, timestep, self.empty_prompt().to(source.dtype), recorder)
-        bank = ReferenceBank()
-        bank.tokens = recorder.tokens
-        return bank
+        return recorder.features()
 
     def rays(self, given: Conditions, side: int) -> Tensor | None:
         """Ray maps of source and driver [b, 6, side, side]."""

@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from mien.models.dex_portrait.pose import Pose, backward_matrix, sampling_grid, warp
-from mien.models.sd_backbone.reference_attention import ReferenceAttention, ReferenceBank
+from mien.models.sd_backbone.reference_attention import ReferenceAttention, ReferenceFeatures
 
 
 def to_volume(tokens: Tensor, side: int) -> Tensor:
@@ -43,12 +43,12 @@ class ReferenceWarp(nn.Module):
         return result.flatten(2).transpose(1, 2)
 
 
-class PosedBank(ReferenceBank):
+class PosedBank(ReferenceFeatures):
     """A reference bank that also knows where the heads are: one sampling grid a level, shared by its blocks."""
 
     def __init__(
         self,
-        bank: ReferenceBank,
+        bank: ReferenceFeatures,
         warps: Mapping[str, ReferenceWarp],
         source: Pose,
         driving: Pose,
@@ -85,7 +85,7 @@ class WarpingAttention(ReferenceAttention):
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
-        reference: ReferenceBank | None = None,
+        reference: ReferenceFeatures | None = None,
     ) -> Tensor:
         """`hidden_states` [b, h^2, c] are the block's tokens after its first LayerNorm."""
         attended = super().__call__(attn, hidden_states, reference=reference)

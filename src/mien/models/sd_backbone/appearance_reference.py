@@ -45,7 +45,7 @@ class AppearanceReference(UNet2DConditionModel):
 
     def forward(self, source: Tensor, timestep: Tensor, context: Tensor, recorder: ReferenceRecorder) -> Tensor:
         """Source latents [r, c, h, w] (clean), the denoiser's timestep; fills `recorder`, returns the last features."""
-        walk = backbone.Walk(backbone.embed_time(self, timestep, source), context, recorder)
-        hidden, skips = backbone.down(self, self.conv_in(source), walk)
-        hidden = backbone.middle(self, hidden, walk)
-        return backbone.up(self, hidden, skips, walk)
+        given = backbone.UNetContext(backbone.embed_time(self, timestep, source), context, recorder)
+        hidden, skips = backbone.down(self, self.conv_in(source), given)
+        hidden = backbone.middle(self, hidden, given)
+        return backbone.up(self, hidden, skips, given)

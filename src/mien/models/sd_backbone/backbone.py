@@ -1,4 +1,4 @@
-"""One walk through the blocks of Stable Diffusion's U-Net, shared by the denoiser, the reference R and the controls.
+"""One way through the blocks of Stable Diffusion's U-Net, shared by the denoiser, the reference R and the controls.
 
 diffusers' own forward runs a block at a time; X-Portrait needs a hand between the layers of a block (temporal modules),
 before the skips (control residuals) and inside self-attention (reference tokens).
@@ -13,7 +13,7 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
-from mien.models.sd_backbone.reference_attention import ReferenceBank
+from mien.models.sd_backbone.reference_attention import ReferenceFeatures
 from mien.models.sd_backbone.temporal import TemporalModules
 
 Backbone: TypeAlias = Union[UNet2DConditionModel, ControlNetModel]  # noqa: UP007 - evaluated at run time
@@ -32,12 +32,12 @@ class Residuals:
 
 
 @dataclass(frozen=True)
-class Walk:
+class UNetContext:
     """What every layer on the way needs: time embedding [b, e], context, reference tokens, temporal modules."""
 
     time: Tensor
     context: Tensor
-    reference: ReferenceBank | None = None
+    reference: ReferenceFeatures | None = None
     temporal: TemporalModules | None = None
     num_frames: int = 1
 
@@ -56,6 +56,11 @@ class Walk:
         return hidden if self.temporal is None else self.temporal(hidden, self.num_frames, path, index)
 
 
+def source_beside(noisy: Tensor, source: Tensor | None) -> Tensor:
+    """Source latents [r, c, h, w] for every noisy one [b, c, h, w]; zeros where there are none."""
+    return torch.zeros_like(noisy) if source is None else source.repeat_interleave(len(noisy) // len(source), 0)
+
+
 def embed_time(network: Backbone, timestep: Tensor, like: Tensor) -> Tensor:
     """Timestep (scalar or [b]) to the embedding [b, e] in the sample's dtype."""
     steps = timestep.to(like.device).reshape(-1).expand(len(like))
@@ -63,15 +68,15 @@ def embed_time(network: Backbone, timestep: Tensor, like: Tensor) -> Tensor:
     return embedding
 
 
-def down(network: Backbone, hidden: Tensor, walk: Walk) -> tuple[Tensor, list[Tensor]]:
+def down(network: Backbone, hidden: Tensor, given: UNetContext) -> tuple[Tensor, list[Tensor]]:
     """The contracting path after the first convolution: the last features and all skip connections, `hidden` first."""
     skips, place = [hidden], 0
     for block in network.down_blocks:
         attentions = getattr(block, "attentions", [None] * len(block.resnets))
         for resnet, attention in zip(block.resnets, attentions, strict=True):
-            hidden = resnet(hidden, walk.time)
-            hidden = hidden if attention is None else walk.attend(attention, hidden)
-            hidden = walk.along_time(hidden, "down", place)
+            hidden = resnet(hidden, given.time)
+            hidden = hidden if attention is None else given.attend(attention, hidden)
+            hidden = given.along_time(hidden, "down", place)
             skips.append(hidden)
             place += 1
         for downsample in block.downsamplers or ():
@@ -80,26 +85,26 @@ def down(network: Backbone, hidden: Tensor, walk: Walk) -> tuple[Tensor, list[Te
     return hidden, skips
 
 
-def middle(network: Backbone, hidden: Tensor, walk: Walk) -> Tensor:
+def middle(network: Backbone, hidden: Tensor, given: UNetContext) -> Tensor:
     """The middle block; it has no temporal module."""
     block = network.mid_block
-    hidden = block.resnets[0](hidden, walk.time)
+    hidden = block.resnets[0](hidden, given.time)
     for attention, resnet in zip(block.attentions, block.resnets[1:], strict=True):
-        hidden = resnet(walk.attend(attention, hidden), walk.time)
+        hidden = resnet(given.attend(attention, hidden), given.time)
     return hidden
 
 
-def up(network: UNet2DConditionModel, hidden: Tensor, skips: list[Tensor], walk: Walk) -> Tensor:
+def up(network: UNet2DConditionModel, hidden: Tensor, skips: list[Tensor], given: UNetContext) -> Tensor:
     """The expanding path; the temporal module comes after the upsampler where the block ends with one."""
     waiting, place = list(skips), 0
     for block in network.up_blocks:
         attentions = getattr(block, "attentions", [None] * len(block.resnets))
         for layer, (resnet, attention) in enumerate(zip(block.resnets, attentions, strict=True)):
-            hidden = resnet(torch.cat([hidden, waiting.pop()], dim=1), walk.time)
-            hidden = hidden if attention is None else walk.attend(attention, hidden)
+            hidden = resnet(torch.cat([hidden, waiting.pop()], dim=1), given.time)
+            hidden = hidden if attention is None else given.attend(attention, hidden)
             if layer == len(block.resnets) - 1:
                 for upsample in block.upsamplers or ():
                     hidden = upsample(hidden)
-            hidden = walk.along_time(hidden, "up", place)
+            hidden = given.along_time(hidden, "up", place)
             place += 1
     return hidden

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-class ReferenceBank:
+class ReferenceFeatures:
     """What R has seen: the normed tokens of every self-attention layer, and their keys and values in the U-Net.
 
     Tokens are `[r, n, c]`: r is 1 (one portrait for all frames), the number of clips in a training batch, or the number
@@ -40,9 +40,9 @@ class ReferenceBank:
         key, value = self._projected[layer]
         return _spread(key, batch), _spread(value, batch)
 
-    def select(self, rows: Tensor) -> ReferenceBank:
+    def select(self, rows: Tensor) -> ReferenceFeatures:
         """The bank of some frames only, where each frame has reference latents of its own."""
-        chosen = ReferenceBank()
+        chosen = ReferenceFeatures()
         chosen.tokens = {layer: tokens[rows] for layer, tokens in self.tokens.items()}
         return chosen
 
@@ -55,8 +55,14 @@ def _spread(tokens: Tensor, batch: int) -> Tensor:
     return tokens[:, None].expand(count, batch // count, length, width).reshape(batch, length, width)
 
 
-class ReferenceRecorder(ReferenceBank):
-    """A bank that is being filled: R runs with it, and every self-attention leaves its tokens there."""
+class ReferenceRecorder(ReferenceFeatures):
+    """Features that are being filled: R runs with it, and every self-attention leaves its tokens there."""
+
+    def features(self) -> ReferenceFeatures:
+        """What was recorded, to be read."""
+        read = ReferenceFeatures()
+        read.tokens = self.tokens
+        return read
 
 
 class ReferenceAttention:
@@ -72,7 +78,7 @@ class ReferenceAttention:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
-        reference: ReferenceBank | None = None,
+        reference: ReferenceFeatures | None = None,
     ) -> Tensor:
         """`hidden_states` [b, n, c] are the block's tokens after its first LayerNorm."""
         key, value = attn.to_k(hidden_states), attn.to_v(hidden_states)
@@ -96,7 +102,7 @@ class ContextAttention:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
-        reference: ReferenceBank | None = None,
+        reference: ReferenceFeatures | None = None,
     ) -> Tensor:
         """`hidden_states` [b, n, c]; `encoder_hidden_states` [1 or b, tokens, dim]."""
         if encoder_hidden_states is None:

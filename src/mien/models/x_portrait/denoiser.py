@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from mien.models.sd_backbone import backbone
-from mien.models.sd_backbone.reference_attention import ReferenceBank, install
+from mien.models.sd_backbone.reference_attention import ReferenceFeatures, install
 from mien.models.sd_backbone.temporal import TemporalModules
 
 
@@ -33,7 +33,7 @@ class DenoisingUNet(UNet2DConditionModel):
         noisy: Tensor,
         timestep: Tensor,
         context: Tensor,
-        reference: ReferenceBank | None = None,
+        reference: ReferenceFeatures | None = None,
         residuals: backbone.Residuals | None = None,
         temporal: TemporalModules | None = None,
         num_frames: int = 1,
@@ -44,19 +44,15 @@ class DenoisingUNet(UNet2DConditionModel):
         Where `reads_source` holds, the network reads the source latents `source` [r, c, h, w] beside the noisy ones and
         predicts what must be added to them to get x_0; absent, zeros stand in for them.
         """
-        beside = self._beside(noisy, source)
-        walk = backbone.Walk(backbone.embed_time(self, timestep, noisy), context, reference, temporal, num_frames)
+        beside = backbone.source_beside(noisy, source) if self.reads_source else None
+        time = backbone.embed_time(self, timestep, noisy)
+        given = backbone.UNetContext(time, context, reference, temporal, num_frames)
         shown = noisy if beside is None else torch.cat([noisy, beside], dim=1)
-        hidden, skips = backbone.down(self, self.conv_in(shown), walk)
-        hidden = backbone.middle(self, hidden, walk)
+        hidden, skips = backbone.down(self, self.conv_in(shown), given)
+        hidden = backbone.middle(self, hidden, given)
         if residuals is not None:
             hidden = hidden + residuals.middle
             skips = [skip + more for skip, more in zip(skips, residuals.skips, strict=True)]
-        hidden = backbone.up(self, hidden, skips, walk)
+        hidden = backbone.up(self, hidden, skips, given)
         result: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
         return result if beside is None else result + beside
-
-    def _beside(self, noisy: Tensor, source: Tensor | None) -> Tensor | None:
-        if not self.reads_source:
-            return None
-        return torch.zeros_like(noisy) if source is None else source.repeat_interleave(len(noisy) // len(source), 0)

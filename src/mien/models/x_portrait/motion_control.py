@@ -35,8 +35,8 @@ class MotionControl(ControlNetModel):
         """Noisy latents [b, c, h, w] and hint features [b, c', h, w] to what is added to the U-Net's skips and
         middle.
         """
-        walk = backbone.Walk(backbone.embed_time(self, timestep, sample), context)
-        hidden, skips = backbone.down(self, self.conv_in(sample) + hint, walk)
-        hidden = backbone.middle(self, hidden, walk)
+        given = backbone.UNetContext(backbone.embed_time(self, timestep, sample), context)
+        hidden, skips = backbone.down(self, self.conv_in(sample) + hint, given)
+        hidden = backbone.middle(self, hidden, given)
         residuals = [conv(skip) for conv, skip in zip(self.controlnet_down_blocks, skips, strict=True)]
         return backbone.Residuals(residuals, self.controlnet_mid_block(hidden))

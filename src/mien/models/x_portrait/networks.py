@@ -11,7 +11,7 @@ from torch import Tensor
 from mien.models.sd_backbone import backbone
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
-from mien.models.sd_backbone.reference_attention import ReferenceBank, ReferenceRecorder
+from mien.models.sd_backbone.reference_attention import ReferenceFeatures, ReferenceRecorder
 from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait.config import XPortraitConfig
 from mien.models.x_portrait.denoiser import DenoisingUNet
@@ -19,15 +19,15 @@ from mien.models.x_portrait.motion_control import MotionControl
 
 
 @dataclass(frozen=True)
-class Hints:
+class ControlFeatures:
     """Encoded driving frames: `motion` and `local` [f, c, h, w]; None where that control is absent."""
 
     motion: Tensor
     local: Tensor | None
 
-    def select(self, rows: Tensor | slice) -> Hints:
+    def select(self, rows: Tensor | slice) -> ControlFeatures:
         """The hints of some frames."""
-        return Hints(self.motion[rows], None if self.local is None else self.local[rows])
+        return ControlFeatures(self.motion[rows], None if self.local is None else self.local[rows])
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,27 @@ class XPortraitNetworks:
     unet: DenoisingUNet
     temporal: TemporalModules | None
 
-    def read_appearance(self, sources: Sequence[Tensor], timestep: Tensor) -> ReferenceBank:
+    def read_appearance(self, sources: Sequence[Tensor], timestep: Tensor) -> ReferenceFeatures:
         """Run R over each portrait's clean latents [r, c, h, w]; tokens of further portraits follow the first one's."""
         recorder = ReferenceRecorder()
         for source in sources:
             self.appearance_reference(source, timestep, self.empty_prompt(), recorder)
-        bank = ReferenceBank()
-        bank.tokens = recorder.tokens
-        return bank
+        return recorder.features()
 
-    def read_motion(self, frames: Tensor, patches: Tensor | None) -> Hints:
+    def read_motion(self, frames: Tensor, patches: Tensor | None) -> ControlFeatures:
         """Encode driving frames and local patch images [f, 3, H, W] in [-1, 1], once for all timesteps."""
         local = None
         if self.local_control is not None and patches is not None:
             local = self.local_control.encode_hint(patches)
-        return Hints(self.motion_control.encode_hint(frames), local)
+        return ControlFeatures(self.motion_control.encode_hint(frames), local)
 
     def predict(
         self,
         noisy: Tensor,
         timestep: Tensor,
         num_frames: int,
-        bank: ReferenceBank | None = None,
-        hints: Hints | None = None,
+        bank: ReferenceFeatures | None = None,
+        hints: ControlFeatures | None = None,
         source: Tensor | None = None,
     ) -> Tensor:
         """What the model predicts (eps or v) for noisy latents [b * num_frames, c, h, w].
@@ -82,7 +80,7 @@ class XPortraitNetworks:
         noisy: Tensor,
         timestep: Tensor,
         num_frames: int,
-        bank: ReferenceBank | None = None,
+        bank: ReferenceFeatures | None = None,
         residuals: backbone.Residuals | None = None,
         source: Tensor | None = None,
     ) -> Tensor:
@@ -91,7 +89,7 @@ class XPortraitNetworks:
         result: Tensor = self.unet(noisy, timestep, context, bank, residuals, self.temporal, num_frames, source)
         return result
 
-    def control(self, noisy: Tensor, timestep: Tensor, hints: Hints) -> backbone.Residuals:
+    def control(self, noisy: Tensor, timestep: Tensor, hints: ControlFeatures) -> backbone.Residuals:
         """What the motion controls add for these frames; the two controls are added up."""
         context = self.empty_prompt().to(noisy.dtype)
         residuals: backbone.Residuals = self.motion_control(noisy, timestep, context, hints.motion)

@@ -13,7 +13,7 @@ from torch import Tensor
 from mien.diffusion import XPortraitDDIMScheduler, classifier_free
 from mien.models.sd_backbone.backbone import Residuals
 from mien.models.sd_backbone.reference_attention import ReferenceRecorder
-from mien.models.x_portrait import ReferenceBank, XPortraitNetworks
+from mien.models.x_portrait import ReferenceFeatures, XPortraitNetworks
 from mien.training.latent_diffusion import BETAS, scheduler_of
 from mien.training.x_portrait.collate import TrainingBatch
 from mien.training.x_portrait.model import PortraitModel
@@ -27,7 +27,7 @@ class _FirstTokens(ReferenceRecorder):
         self.tokens.setdefault(layer, tokens)
 
 
-class _Unkept(ReferenceBank):
+class _Unkept(ReferenceFeatures):
     """Projects the tokens anew each time: a kept projection would be missing where a layer is computed again."""
 
     def keys_values(self, layer: str, attention: Attention, batch: int) -> tuple[Tensor, Tensor]:
@@ -52,13 +52,13 @@ class Conditions:
         frames: of each source.
     """
 
-    bank: ReferenceBank
+    bank: ReferenceFeatures
     residuals: Residuals | None
     beside: Tensor
     frames: int
 
 
-def read_appearance(nets: XPortraitNetworks, source: Tensor, timestep: Tensor, learning: bool) -> ReferenceBank:
+def read_appearance(nets: XPortraitNetworks, source: Tensor, timestep: Tensor, learning: bool) -> ReferenceFeatures:
     """R's tokens for source latents [r, c, h, w]; with gradients where R learns."""
     recorder, bank = _FirstTokens(), _Unkept()
     with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
