@@ -13,7 +13,7 @@ from mien.faces import TrackReport
 from mien.geometry import SquareCrop
 from mien.jobs.run.progress import Silent
 from mien.media import Clip, open_clip, write_image
-from mien.motion.motion_limits import Reach
+from mien.motion.motion_limits import MotionLimits
 from samples import DrawnFaceReader, draw_face
 
 SIDE = 64
@@ -126,7 +126,7 @@ def test_a_wandering_head_is_held_within_reach() -> None:
     crop, report = SquareCrop(0, 0, 64), TrackReport()
     free = DriverTrack([], report, 0, crop, matrix)
     face = unit_face() * 0.2
-    held = DriverTrack([], report, 0, crop, matrix, face + anchor, Reach(0.1, 0.15))
+    held = DriverTrack([], report, 0, crop, matrix, face + anchor, MotionLimits(0.1, 0.15))
     near, far = face + 0.51, face + 0.9
     assert free.placement(far) is matrix
     assert np.abs(held.placement(near)[:, 2]).max() < 0.001

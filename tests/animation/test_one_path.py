@@ -20,9 +20,12 @@ import mien
 from mien.animation.animator import load_animator
 from mien.animation.config import AnimationConfig
 from mien.cli.app import app
+from mien.errors import InputError
 from mien.evaluation.footage import Case
 from mien.jobs.evaluation_systems import SystemSpec, load_system
 from mien.media import VideoWriter, open_clip, read_image, write_image, write_video
+from mien.models.face_vid2vid import FaceVid2Vid
+from mien.pipelines.face_vid2vid import FaceVid2VidPipeline
 from mien.web.options import ServeOptions
 from mien.web.running import Watch
 from mien.web.studio import Studio
@@ -30,6 +33,7 @@ from mien.web.workspace import Workspace
 from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face, job_pipeline
 from tiny_dex import tiny_dex_pipeline
+from tiny_face_vid2vid import TINY_F
 
 PACK = Path(__file__).resolve().parents[2] / "integrations" / "comfyui"
 SIDE, FRAMES = 96, 9
@@ -165,6 +169,17 @@ def host(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     (made.models / "mien").symlink_to(place)
     made.load(PACK)
     return made
+
+
+def test_face_vid2vid_stands_behind_the_same_animator(place: Path, tmp_path: Path, written: list[Frames]) -> None:
+    torch.manual_seed(0)
+    FaceVid2VidPipeline(FaceVid2Vid.of(TINY_F).eval()).save_pretrained(place / "f")
+    whole = by_command(place, "f", written, tmp_path / "command.mp4")
+    assert whole.shape == (FRAMES, SIDE, SIDE, 3)
+    np.testing.assert_array_equal(by_animator(place, "f"), whole)
+    np.testing.assert_array_equal(by_python(place, "f", written, tmp_path / "python.mp4"), whole)
+    with pytest.raises(InputError, match="--steps is for other models"):
+        mien.animate(replace(options(place, "f", tmp_path / "out.mp4"), steps=3))
 
 
 @pytest.mark.parametrize("model", list(MAKERS))

@@ -8,7 +8,7 @@ import torch
 
 from mien.geometry import HeadPose
 from mien.models.dex_portrait import FULL, NANO, Gains, Motion, Pose, drive_expression, drive_pose
-from mien.models.dex_portrait.driving import brought_within_reach, steadied, within_reach
+from mien.models.dex_portrait.driving import limited_motion, limited_pose, steadied
 from mien.models.dex_portrait.pose import (
     backward_matrix,
     codes_of_head_poses,
@@ -19,7 +19,7 @@ from mien.models.dex_portrait.pose import (
 )
 from mien.models.dex_portrait.ray_map import ray_map
 from mien.models.dex_portrait.reference_warp import to_tokens, to_volume
-from mien.motion.motion_limits import Reach
+from mien.motion.motion_limits import MotionLimits
 
 
 def poses(count: int, seed: int = 0, spread: float = 0.3) -> Pose:
@@ -191,7 +191,7 @@ def test_a_steadied_motion_keeps_its_course_and_loses_its_jitter() -> None:
 def test_a_head_is_held_within_reach_and_small_ways_are_left() -> None:
     source = Pose.from_code(torch.tensor([[0.1, 0.0, 0.0, 0.2, -0.1, 0.0]]))
     driven = Pose.from_code(torch.tensor([[0.3, 0.2, 0.1, 0.21, -0.1, 0.01], [0.0, 0.0, 0.0, 1.4, -0.1, 1.0]]))
-    held = within_reach(source, driven, Reach(0.1, 0.15))
+    held = limited_pose(source, driven, MotionLimits(0.1, 0.15))
     assert torch.equal(held.rotation, driven.rotation)
     assert torch.allclose(held.translation[0], driven.translation[0], atol=1e-4)
     assert float(held.scale[0]) == pytest.approx(float(driven.scale[0]), rel=1e-3)
@@ -202,12 +202,12 @@ def test_a_head_is_held_within_reach_and_small_ways_are_left() -> None:
 def test_absolute_motion_is_brought_as_near_as_reach_allows() -> None:
     source = Pose.from_code(torch.tensor([[0.0, -0.5, 0.0, 0.2, -0.1, 0.0]]))
     codes = torch.tensor([[0.0, 0.1, 0.0, 0.9, 0.5, 0.3], [0.0, 0.4, 0.0, 0.92, 0.5, 0.3]])
-    held = Pose.from_code(brought_within_reach(source, Motion(codes, codes), Reach(0.1, 0.15, 0.1)).pose)
+    held = Pose.from_code(limited_motion(source, Motion(codes, codes), MotionLimits(0.1, 0.15, 0.1)).pose)
     assert torch.allclose(held.translation[0], source.translation[0], atol=1e-5)  # place counts from the reference
     assert float(held.translation[1, 0]) == pytest.approx(0.2 + 0.02 * np.exp(-0.3), abs=1e-3)
     yaw = rotation_vectors(held.rotation)[:, 1]
     assert float(yaw[0]) == pytest.approx(-0.4, abs=1e-3) and float(yaw[1] - yaw[0]) == pytest.approx(0.3, abs=1e-3)
-    free = Pose.from_code(brought_within_reach(source, Motion(codes, codes), Reach(0.1, 0.15)).pose)
+    free = Pose.from_code(limited_motion(source, Motion(codes, codes), MotionLimits(0.1, 0.15)).pose)
     assert torch.allclose(free.rotation, Pose.from_code(codes).rotation, atol=1e-4)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 from mien.motion.keypoint_motion import FaceMotion
-from mien.motion.motion_limits import Reach, held_turns
+from mien.motion.motion_limits import MotionLimits, held_turns
 
 
 def face(yaw: float, pitch: float = 0.0) -> FaceMotion:
@@ -38,5 +38,7 @@ def test_a_small_way_is_left_almost_as_it_is_and_no_limit_changes_nothing() -> N
 
 
 def test_a_models_configuration_may_leave_turns_free_or_everything() -> None:
-    assert Reach.of(None) is None
-    assert Reach.of([0.1, 0.15]) == Reach(0.1, 0.15, math.inf) and Reach.of([0.1, 0.15, 0.2]) == Reach(0.1, 0.15, 0.2)
+    assert MotionLimits.of(None) is None
+    assert MotionLimits.of([0.1, 0.15]) == MotionLimits(0.1, 0.15, math.inf) and MotionLimits.of(
+        [0.1, 0.15, 0.2]
+    ) == MotionLimits(0.1, 0.15, 0.2)

@@ -22,7 +22,7 @@ from mien.faces import FaceReader, TrackReport
 from mien.geometry import driver_crop
 from mien.media import Clip
 from mien.models.dex_portrait import Gains, Motion, Pose
-from mien.models.dex_portrait.driving import brought_within_reach, nearest_pose, steadied
+from mien.models.dex_portrait.driving import limited_motion, nearest_pose, steadied
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.pipelines.finishing import Checkpoint
 
@@ -110,11 +110,11 @@ class DeXPortraitAnimator(Animator):
         kept: Checkpoint | None,
         note: Callable[[str], None] | None,
     ) -> Iterator[np.ndarray]:
-        pose, limits = motion.pose, self.pipe.reach
+        pose, limits = motion.pose, self.pipe.motion_limits
         if pose is not None and person is not self.source.portraits[0] and config.best_frame == "auto":
             pose = replace(pose, reference=self._start_frame(pose, config, None))
         if pose is not None and limits is not None and not config.relative:  # the pipeline limits relative motion
-            pose = brought_within_reach(Pose.from_code(self.pipe.portrait.pose), pose, limits)
+            pose = limited_motion(Pose.from_code(self.pipe.portrait.pose), pose, limits)
         return self.squares_by_codes(
             pose, motion.expression, motion.frames, config, progress=progress, checkpoint=kept, note=note
         )

@@ -17,7 +17,7 @@ from mien.faces import FaceReader, FaceReading, FaceTracker, TrackedFace, TrackR
 from mien.geometry import SquareCrop, align_frame, driver_alignment, driver_crop, local_patches
 from mien.geometry.crops import DRIVER_SCALE
 from mien.media import Clip, open_clip, part_of
-from mien.motion.motion_limits import Reach
+from mien.motion.motion_limits import MotionLimits
 from mien.motion.reference_frame import choose_best_frame
 
 # Frames are cut out this many times larger than the model's picture where they have the pixels, so that an alignment
@@ -29,7 +29,7 @@ _OVERSAMPLE = 2
 class DriverTrack:
     """A driver's faces, a reading for each frame. best_frame: the frame that was laid over the portrait.
 
-    anchor: the portrait's landmarks in the square; reach: how far from them the head may go; None: anywhere.
+    anchor: the portrait's landmarks in the square; limits: how far from them the head may go; None: anywhere.
     """
 
     faces: list[TrackedFace]
@@ -38,14 +38,14 @@ class DriverTrack:
     crop: SquareCrop
     matrix: np.ndarray | None
     anchor: np.ndarray | None = None
-    reach: Reach | None = None
+    limits: MotionLimits | None = None
 
     def placement(self, landmarks: np.ndarray | None) -> np.ndarray | None:
-        """The map [2, 3] for a frame with these landmarks in the crop: the track's, softly held within reach."""
-        if self.matrix is None or self.reach is None or self.anchor is None or landmarks is None:
+        """The map [2, 3] for a frame with these landmarks in the crop: the track's, softly held within limits."""
+        if self.matrix is None or self.limits is None or self.anchor is None or landmarks is None:
             return self.matrix
         placed = landmarks @ self.matrix[:, :2].T + self.matrix[:, 2]
-        shift, zoom = self.reach.shift, self.reach.zoom
+        shift, zoom = self.limits.shift, self.limits.zoom
         grown = np.log(_spread(placed) / _spread(self.anchor))
         scale = np.exp(zoom * np.tanh(grown / zoom) - grown)
         away = placed.mean(0) - self.anchor.mean(0)
@@ -135,12 +135,12 @@ def place_driver(
     best_frame: int | str,
     align: bool,
     scale: float = DRIVER_SCALE,
-    reach: Reach | None = None,
+    limits: MotionLimits | None = None,
 ) -> DriverTrack:
     """Choose the square, the frame that is most like the portrait, and the map that lays its face over the portrait's.
 
-    scale: how large the square is around the face where nothing is aligned (see `driver_crop`). reach: how far the head
-    may wander in the square, for models that know heads near the middle only.
+    scale: how large the square is around the face where nothing is aligned (see `driver_crop`). limits: how far the
+    head may wander in the square, for models that know heads near the middle only.
     Raises InputError if no frame shows a face and alignment was wanted, or if best_frame is not a frame of the clip.
     """
     landmarks = (face.reading.landmarks if face.reading else None for face in faces)
@@ -157,7 +157,7 @@ def place_driver(
     assert reading is not None  # where one face was found, `fill_start` has left no frame without a reading
     crop = _seen_square(crop, driver_alignment(portrait.landmarks, crop.points_in(reading.landmarks, 1)))
     matrix = driver_alignment(portrait.landmarks, crop.points_in(reading.landmarks, 1))
-    return DriverTrack(faces, report, chosen, crop, matrix, portrait.landmarks, reach)
+    return DriverTrack(faces, report, chosen, crop, matrix, portrait.landmarks, limits)
 
 
 def _seen_square(crop: SquareCrop, matrix: np.ndarray) -> SquareCrop:

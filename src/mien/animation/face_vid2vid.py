@@ -1,68 +1,43 @@
-"""Face Vid2Vid as an `Animator`: one pass a frame, by the driver's pixels."""
+"""Face Vid2Vid as an `Animator`: one pass a frame, by the driver's pixels, aligned as X-Portrait's are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from mien.animation.animator import Animator, Config, Driver, Drivers, DrivingMotion
+from mien.animation.animator import Animator, Config
 from mien.animation.config import GAINS, AnimationConfig
-from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
-from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
+from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
 from mien.errors import InputError
 from mien.media import Clip
 from mien.pipelines.finishing import Checkpoint
 
-_APART = ("pose_from", "expression_from", "pose_only", "expression_only", "pose_gain", "expression_gain")
 
-
-@dataclass(frozen=True)
-class FaceVid2VidMotion(DrivingMotion):
-    """tracks: the driving faces laid over those of each person of the source."""
-
-    tracks: tuple[DriverTrack, ...]
-
-
-class FaceVid2VidAnimator(Animator):
+class FaceVid2VidAnimator(XPortraitAnimator):
     """See `Animator`. Nothing is denoised: steps, guidance and windows mean nothing here."""
 
     system = "face-vid2vid"
-    refuses = ("fast", "lora", "start_from", "smooth", "steps", "guidance", "window", "overlap", *GAINS, *_APART)
-    why = "is for diffusion models such as nano: leave it out with {model}, which is Face Vid2Vid"
+    refuses = (
+        *XPortraitAnimator.refuses,
+        *("fast", "lora", "start_from", "smooth", "steps", "guidance", "window", "overlap", *GAINS),
+    )
+    why = "is for other models, such as nano and dex-nano: leave it out with {model}, which is Face Vid2Vid"
 
     def _set_portrait(self, portraits: Sequence[Portrait]) -> None:
         self.pipe.set_portrait(portraits[0].square(self.pipe.image_size))
 
-    def read_driving(
-        self, driver: Driver | Drivers, config: AnimationConfig, progress: Progress = SILENT
-    ) -> FaceVid2VidMotion:
-        """See `Animator.read_driving`; driver: one clip."""
-        if not isinstance(driver, Clip) or self.source.video is not None:
-            raise InputError("Face Vid2Vid moves a picture by one clip: give it one of each")
-        faces, report = read_faces(driver, self.reader, progress)
-        placed = [
-            place_driver(
-                faces,
-                report,
-                driver,
-                person,
-                best_frame=config.best_frame,
-                align=config.align,
-                scale=self.pipe.crop_scale,
-            )
-            for person in self.source.people
-        ]
-        return FaceVid2VidMotion(
-            driver, driver.info, len(faces), {driver.info.path.name: report}, placed[0].best_frame, tracks=tuple(placed)
-        )
+    def check_config(self, config: AnimationConfig) -> None:
+        """See `Animator.check_config`."""
+        if self.source.video is not None:
+            raise InputError("a video as a source needs a model that moves by read landmarks, such as nano")
 
     def _squares(
         self,
         person: Portrait,
-        motion: FaceVid2VidMotion,
+        motion: XPortraitMotion,
         config: AnimationConfig,
         *,
         progress: Callable[[float], None],
@@ -70,17 +45,19 @@ class FaceVid2VidAnimator(Animator):
         kept: Checkpoint | None,
         note: Callable[[str], None] | None,
     ) -> Iterator[np.ndarray]:
-        assert motion.clip is not None  # as `read_driving` has it
-        track = motion.tracks[self.source.number(person)]
-        whole, _ = control_frames(motion.clip, track, self.pipe.image_size)
+        whole, _ = self.control_frames(motion, motion.tracks[self.source.number(person)])
         relative = {"motion": "relative", "reference": motion.best_frame} if config.relative else {}
         squares = self.pipe.stream(whole, **relative)
-        first = 0 if kept is None or (state := kept.state()) is None else state.emitted
-        return _told(squares, first, motion.frames, progress)
+        state = None if kept is None else kept.state()
+        return _told(squares, 0 if state is None else state.emitted, motion.frames, progress)
 
     def resolved(self, config: Config, *, fast: bool = False) -> Config:
         """See `Animator.resolved`: there is nothing to fill in."""
         return config
+
+    def cost(self, frames: int, config: AnimationConfig) -> Any:
+        """See `Animator.cost`."""
+        return Animator.cost(self, frames, config)
 
 
 def _told(

@@ -109,7 +109,7 @@ def taken_over(
     motions = steadied([measured.of(motion) for motion in motions], control.rate, control.smooth)
     reference = None if track.best_frame is None or track.matrix is None else motions[track.best_frame]
     source = source if isinstance(source, FaceMotion) else source[: len(motions)]
-    if reference is not None and track.reach is not None and not control.gains.relative:
+    if reference is not None and track.limits is not None and not control.gains.relative:
         portrait_face = source if isinstance(source, FaceMotion) else source[0]
-        motions = held_turns(motions, portrait_face, reference, track.reach.turn)
+        motions = held_turns(motions, portrait_face, reference, track.limits.turn)
     return gained(motions, source, reference, control.gains, EXPRESSION_NAMES), reference

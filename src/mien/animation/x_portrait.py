@@ -74,7 +74,7 @@ class XPortraitAnimator(Animator):
             best_frame=config.best_frame,
             align=config.align,
             scale=self.pipe.crop_scale,
-            reach=self.pipe.reach,
+            limits=getattr(self.pipe, "motion_limits", None),
         )
 
     def check_config(self, config: AnimationConfig) -> None:

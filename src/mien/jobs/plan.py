@@ -18,9 +18,11 @@ def describe_plan(report: AnimateReport) -> str:
         "driver": f"{options.driver}, {report.frames} frames",
         "faces": f"read by {options.reader}",
         "model": f"{options.model} in {options.dtype} on {options.device}",
-        "sampling": f"{options.steps} steps, guidance {options.guidance:g}, {windows}, seed {options.seed}",
+        "sampling": "one pass a frame",
         "output": f"{report.output}, {width} x {height}" + (", and a preview" if options.preview else ""),
     }
+    if options.guidance is not None:
+        lines["sampling"] = f"{options.steps} steps, guidance {options.guidance:g}, {windows}, seed {options.seed}"
     if report.cost is not None:
         flops, gigabytes = report.cost.flops, report.cost.bytes / 2**30
         lines["work"] = f"{_scaled(flops, 'FLOP')}, {_scaled(flops / report.frames, 'FLOP')} a frame"

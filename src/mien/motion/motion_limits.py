@@ -19,7 +19,7 @@ NANO_REACH = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their p
 
 
 @dataclass(frozen=True)
-class Reach:
+class MotionLimits:
     """shift: way from the portrait's place, sides of the square. zoom: natural logarithm of how much larger or smaller.
     turn: radians between the portrait and the driver's reference frame; what the driver turns from there on is free."""
 
@@ -28,7 +28,7 @@ class Reach:
     turn: float = math.inf
 
     @classmethod
-    def of(cls, values: Sequence[float] | None) -> Reach | None:
+    def of(cls, values: Sequence[float] | None) -> MotionLimits | None:
         """From a model's configuration: [shift, zoom] or [shift, zoom, turn]; None: anything is within reach."""
         return None if values is None else cls(*map(float, values))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mien.diffusion import GatedDDIMScheduler, StreamingSampler, WindowPlan, XPortraitDDIMScheduler
 from mien.errors import WeightsError
 from mien.models.sd_backbone.temporal import TemporalModules
-from mien.motion.motion_limits import Reach
+from mien.motion.motion_limits import MotionLimits
 from mien.pipelines import loading
 from mien.pipelines.finishing import Checkpoint, Decoder
 from mien.pipelines.pictures import Picture, as_output, to_pixels
@@ -128,9 +128,9 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         return {**self.own_defaults, **self.config.defaults}
 
     @property
-    def reach(self) -> Reach | None:
+    def motion_limits(self) -> MotionLimits | None:
         """How far a head may be taken from the portrait's place, size and turn; None: anywhere."""
-        return Reach.of(self.config.reach)
+        return MotionLimits.of(self.config.reach)
 
     # -- the portrait ----------------------------------------------------------------------------------------------
 

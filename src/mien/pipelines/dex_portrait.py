@@ -24,7 +24,7 @@ from torch import Tensor
 from mien.errors import WeightsError
 from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, drive_expression, drive_pose
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
-from mien.models.dex_portrait.driving import within_reach
+from mien.models.dex_portrait.driving import limited_pose
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.injection import MotionInjection
@@ -233,8 +233,8 @@ class DeXPortraitPipeline(PortraitPipeline):
         if pose_from is not None:
             reference = Pose.from_code(pose_from.pose[pose_from.reference][None])
             pose = drive_pose(own_pose, Pose.from_code(pose_from.pose[:count]), reference, gains)
-            if gains.relative and (reach := self.reach) is not None:
-                pose = within_reach(own_pose, pose, reach)
+            if gains.relative and (limits := self.motion_limits) is not None:
+                pose = limited_pose(own_pose, pose, limits)
         if expression_from is not None:
             expression = drive_expression(own.expression, expression_from.expression[:count], gains.expression)
         pose = pose if len(pose) == count else pose.repeat(count)

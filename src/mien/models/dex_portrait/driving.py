@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mien.models.dex_portrait.pose import Pose, rotation_matrices, rotation_vectors
-from mien.motion.motion_limits import Reach
+from mien.motion.motion_limits import MotionLimits
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,19 @@ def drive_pose(source: Pose, driving: Pose, reference: Pose, gains: Gains) -> Po
     return Pose(turn @ source.rotation, source.translation + gains.pose * way, source.scale * (gains.pose * zoom).exp())
 
 
-def within_reach(source: Pose, driven: Pose, reach: Reach) -> Pose:
+def limited_pose(source: Pose, driven: Pose, limits: MotionLimits) -> Pose:
     """Poses [f] whose place and size are softly held near the portrait's [1]; rotations are left as they are.
 
     A small model fills in what a head that moves away uncovers only so far.
     """
-    shift, zoom = 2 * reach.shift, reach.zoom  # half sides
+    shift, zoom = 2 * limits.shift, limits.zoom  # half sides
     way, grown = driven.translation - source.translation, (driven.scale / source.scale).log()
     held = source.translation + shift * (way / shift).tanh()
     return Pose(driven.rotation, held, source.scale * (zoom * (grown / zoom).tanh()).exp())
 
 
-def brought_within_reach(source: Pose, motion: Motion, reach: Reach) -> Motion:
-    """A driver's motion as near as `reach` allows to where the portrait's head [1] is.
+def limited_motion(source: Pose, motion: Motion, limits: MotionLimits) -> Motion:
+    """A driver's motion as near as `limits` allow to where the portrait's head [1] is.
 
     The head goes towards the driver's turn in its reference frame as far as may be, and does from there on what the
     driving head does; place and size count from that frame.
@@ -105,9 +105,9 @@ def brought_within_reach(source: Pose, motion: Motion, reach: Reach) -> Motion:
     driving, reference = (Pose.from_code(codes) for codes in (motion.pose, motion.pose[motion.reference][None]))
     way = rotation_vectors(reference.rotation @ source.rotation.transpose(1, 2))  # [1, 3]
     angle = way.norm(dim=1, keepdim=True).clamp_min(1e-6)
-    turn = way if math.isinf(reach.turn) else way / angle * reach.turn * (angle / reach.turn).tanh()
+    turn = way if math.isinf(limits.turn) else way / angle * limits.turn * (angle / limits.turn).tanh()
     begun = Pose(rotation_matrices(turn) @ source.rotation, source.translation, source.scale)
-    held = within_reach(source, drive_pose(begun, driving, reference, Gains(relative=True)), reach)
+    held = limited_pose(source, drive_pose(begun, driving, reference, Gains(relative=True)), limits)
     return replace(motion, pose=held.code())
 
 
