@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,7 +34,14 @@ class XPortraitAnimator(Animator):
     """See `Animator`."""
 
     system = "x"
-    refuses = ("pose_from", "expression_from", "pose_only", "expression_only", "pose_gain", "expression_gain")
+    refuses: ClassVar[tuple[str, ...]] = (
+        "pose_from",
+        "expression_from",
+        "pose_only",
+        "expression_only",
+        "pose_gain",
+        "expression_gain",
+    )
     why = "needs a model that takes pose and expression apart, but {model} takes them together: give --model dex-nano"
 
     def _set_portrait(self, portraits: Sequence[Portrait]) -> None:

@@ -185,7 +185,7 @@ def animate_options(
         )
     apart: dict[str, Any] = {"pose_only": pose_only, "expression_only": expression_only}
     if driver is None:
-        apart: dict[str, Any] = {"pose_only": expression_from is None, "expression_only": pose_from is None}
+        apart = {"pose_only": expression_from is None, "expression_only": pose_from is None}
     given: dict[str, Any] = {"pose_from": pose_from, "expression_from": expression_from}
     options = AnimateOptions(driver=main, model=model_of(system, model), **given, **apart, **more)
     check_system(options)

@@ -269,12 +269,10 @@ class DeXPortraitPipeline(PortraitPipeline):
             frames: how many to make; None: as many as the motions have.
             gains: see `Gains`.
             num_inference_steps: None, here and below: the model's own, see `default_options`.
-            guidance_scale: 1: no guidance.
-            guidance: "progressive" (paper, Eq. 5) or "plain".
+            guidance_scale: 1: none; guidance: "progressive" (paper, Eq. 5) or "plain".
             hold: the steps S in which the expression is held back; None: scaled to the steps.
             null_expression: what stands for no expression: "learned", "zeros" or the portrait's own, "source".
-            window: frames denoised together.
-            overlap: frames that windows share.
+            window: frames denoised together; overlap: frames that windows share.
             generator: of the noise.
             decode_chunk_size: frames decoded at a time.
             callback_on_step_end: as in diffusers.
