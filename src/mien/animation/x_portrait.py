@@ -89,7 +89,7 @@ class XPortraitAnimator(Animator):
         if self.pipe.reenactor is not None:
             return
         given = config.changed((*GAINS, "smooth", "relative"))
-        given += [] if self.source.video is None else ["a video as a source"]
+        given += [] if self.source.video is None else [f"the video {self.source.video.info.path} as a source"]
         if given:
             raise InputError(
                 f"{given[0]} needs a model that moves by read landmarks, such as nano, but this one looks at the"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class AnimateOptions(AnimationConfig):
     driver: Path
     output: Path
     model: str = declared("nano", "nano or dex-nano (bundled), a model folder, or a hub id.", MODEL)
+    _: KW_ONLY
     fast: bool = declared(False, "Few steps, by the LCM sampler.", MODEL, flags=("--fast",))
     lora: Path | None = declared(None, "LCM weights (.safetensors) for --fast on full-size models.", MODEL)
     start_from: Path | None = declared(None, "Another reenactment's video to start the denoising from.", MODEL)

@@ -128,7 +128,7 @@ def test_the_command_itself_killed_from_outside(inputs: Path, tiny_model: Path, 
     log = tmp_path / "log"
     pipe = counting(XPortraitPipeline.from_pretrained(tiny_model), log)
     options = AnimateOptions(
-        (inputs / "portrait.png",), driver, out / "out.mp4", str(tiny_model), 20, reader="nano", device="cpu"
+        (inputs / "portrait.png",), driver, out / "out.mp4", str(tiny_model), steps=20, reader="nano", device="cpu"
     )
     animate(options, pipe=pipe)
     assert len(log.read_text()) == COUNT - kept.emitted

@@ -73,7 +73,7 @@ def test_a_models_place_on_the_disk_is_kept_secret(large: Path, tmp_path: Path) 
     options = AnimateOptions(
         portraits=(large / "portrait.png",), driver=large / "driver.png", output=tmp_path, model=str(tmp_path)
     )
-    assert Provenance.of(options, "d").model == tmp_path.name
+    assert Provenance.of(options, "x", "d").model == tmp_path.name
 
 
 @pytest.mark.parametrize(
