@@ -60,8 +60,8 @@ def test_a_track_animates_a_portrait(library: Path, inputs: Path, tmp_path: Path
     assert report.faces is not None and report.faces.found == FRAMES
 
 
-def test_every_pass_shows_the_same_motion(library: Path, inputs: Path, tmp_path: Path) -> None:
-    left, right = (open_driver(options(f"{library}#{name}", inputs, tmp_path)) for name in ("left", "right"))
+def test_every_pass_shows_the_same_motion(library: Path) -> None:
+    left, right = (open_driver(Path(f"{library}#{name}")) for name in ("left", "right"))
     first, again, other = list(left), list(left), list(right)
     assert len(first) == left.count() == FRAMES and first[0].shape == (512, 512, 3)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
@@ -73,22 +73,20 @@ def test_every_pass_shows_the_same_motion(library: Path, inputs: Path, tmp_path:
     assert times[1] - times[0] == Fraction(1001, 30000)
 
 
-def test_motion_is_cut_and_brought_to_another_rate_like_a_video(library: Path, inputs: Path, tmp_path: Path) -> None:
-    whole = open_driver(options(f"{library}#left", inputs, tmp_path))
-    part = open_driver(options(f"{library}#left", inputs, tmp_path, start=0.05, fps=Fraction(15)))
+def test_motion_is_cut_and_brought_to_another_rate_like_a_video(library: Path) -> None:
+    whole = open_driver(Path(f"{library}#left"))
+    part = open_driver(Path(f"{library}#left"), start=0.05, fps=Fraction(15))
     assert part.info.rate == 15 and part.start >= Fraction(1, 20)
     assert part.count() == round((whole.info.duration - part.start) * 15)
 
 
-def test_what_is_unclear_or_missing_is_said(
-    library: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_unclear_or_missing_is_said(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="holds 2 tracks: name one as .*m.safetensors#TRACK, of left, right"):
-        open_driver(options(library, inputs, tmp_path))
+        open_driver(library)
     with pytest.raises(InputError, match="no track up: it holds left, right"):
-        open_driver(options(f"{library}#up", inputs, tmp_path))
+        open_driver(Path(f"{library}#up"))
     with pytest.raises(InputError, match="does not exist"):
-        open_driver(options(tmp_path / "none.safetensors", inputs, tmp_path))
+        open_driver(tmp_path / "none.safetensors")
     monkeypatch.setenv("MIEN_HEAD_MODEL", str(tmp_path / "none.npz"))
     with pytest.raises(InputError, match="run `mien data head-model`"):
-        open_driver(options(f"{library}#left", inputs, tmp_path))
+        open_driver(Path(f"{library}#left"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import InputError
 from mien.training.engine.config import OLD_NAMES, StageConfig, flag, options_of, saved_options
-from mien.training.engine.stage import Stage
+
+if TYPE_CHECKING:  # the command line's help reads configs only, and does not wait for torch
+    from mien.training.engine.stage import Stage
 
 _ROOT = "mien.training"
 
