@@ -252,7 +252,7 @@ def fetch_weights(folder: Path, needs: Sequence[str], progress: Progress) -> lis
     paths = []
     for need in needs or fetchable():
         progress.stage(need, None)
-        paths.append(fetch(need, folder, progress.reach))
+        paths.append(fetch(need, folder, progress.update))
     return paths
 
 

@@ -46,7 +46,7 @@ class MotionGains:
         return self == MotionGains()
 
 
-def gained(
+def apply_gains(
     motions: list[FaceMotion],
     source: FaceMotion | Sequence[FaceMotion],
     reference: FaceMotion | None,

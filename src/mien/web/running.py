@@ -69,8 +69,8 @@ class Watch:
         self._title, self._total, self._done, self._since = title, total, 0.0, time.monotonic()
         self.check()
 
-    def reach(self, done: float) -> None:
-        """See `Progress.reach`."""
+    def update(self, done: float) -> None:
+        """See `Progress.update`."""
         self._done = done
         self.check()
 
