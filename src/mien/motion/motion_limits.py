@@ -1,6 +1,9 @@
 """How far from its own place, size and turn a portrait's head may be taken by a model that fills in only so much.
 
 Every limit is soft: what is asked for, x, becomes limit tanh(x / limit), which leaves small motions as they are.
+A model's own are `motion_limits` in its model_index.json. They are applied to turns here, to place and size by
+`mien.animation.driving.DriverTrack.placement`, to DeX-Portrait's poses by
+`mien.models.dex_portrait.driving.limited_motion`.
 """
 
 from __future__ import annotations
