@@ -1,8 +1,8 @@
 """How much of a driver's motion a portrait takes over, in each region of the face: blinks, mouth, brows, head.
 
 Everything counts from the portrait's own pose and expression: with gain 0 a region stays as it is in the portrait, with
-1 it does what the driver's does, beyond that it exaggerates. `mien.animation.motion_transfer` calls `apply_gains` where the
-driver's face is read; models that look at pixels have their own means.
+1 it does what the driver's does, beyond that it exaggerates. `mien.animation.motion_transfer` calls `apply_gains` where
+the driver's face is read; models that look at pixels have their own means.
 """
 
 from __future__ import annotations
