@@ -126,7 +126,7 @@ class Running(Generic[Result]):
 
 
 class Watches:
-    """The running jobs of the people at the page."""
+    """The running jobs of the people in front of the web UI."""
 
     def __init__(self) -> None:
         self._watches: dict[str, set[Watch]] = {}

@@ -56,8 +56,8 @@ def smooth_motion(motion: Motion, pose: float = 1.2, expression: float = 0.7) ->
 
 
 def _filtered(codes: Tensor, deviation: float) -> Tensor:
-    reach = math.ceil(3 * deviation)
-    offsets = torch.arange(-reach, reach + 1)
+    radius = math.ceil(3 * deviation)
+    offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-offsets.square() / (2 * deviation**2))
     at = (torch.arange(len(codes))[:, None] + offsets).clamp(0, len(codes) - 1)
     return torch.einsum("o,fod->fd", kernel / kernel.sum(), codes[at])
