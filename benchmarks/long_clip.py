@@ -43,7 +43,7 @@ class Watch:
     def stage(self, title: str, total: float | None) -> None:
         self.started.append((title, resident()))
 
-    def reach(self, done: float) -> None:
+    def update(self, done: float) -> None:
         if self.started[-1][0] == "Animating" and done >= (len(self.points) + 1) / 10:
             self.points.append((done, resident()))
 

@@ -163,8 +163,8 @@ class NodeProgress:
         self._gives_frames = False
         self._show()
 
-    def reach(self, done: float) -> None:
-        """See `Progress.reach`. Raises ComfyUI's interruption if the user has pressed Cancel."""
+    def update(self, done: float) -> None:
+        """See `Progress.update`. Raises ComfyUI's interruption if the user has pressed Cancel."""
         self._computed = min(done / self._total, 1.0)
         self._show()
 
@@ -175,7 +175,7 @@ class NodeProgress:
     def frames(self, items: Iterable[Item], count: int, computed: bool = True) -> Iterator[Item]:
         """The stage's results as they come; its end is reached when the last of `count` was handed out.
 
-        computed: whether `reach` tells how far the computation is; else frames are all there is to count.
+        computed: whether `update` tells how far the computation is; else frames are all there is to count.
         """
         self._gives_frames = computed
         for index, item in enumerate(items, 1):
@@ -184,7 +184,7 @@ class NodeProgress:
                 self._handed_out = index / count
                 self._show()
             else:
-                self.reach(self._total * index / count)
+                self.update(self._total * index / count)
 
     def _show(self) -> None:
         stop_if_cancelled()

@@ -174,7 +174,7 @@ def _by_codes(
     animator = subject.encode()
     assert isinstance(animator, DeXPortraitAnimator)  # the callers have asked for its pipeline
     frames = animator.squares_by_codes(
-        pose, expression, count, sampling.config(), progress=progress.reach, note=progress.note
+        pose, expression, count, sampling.config(), progress=progress.update, note=progress.note
     )
     return batch_of(progress.frames(frames, count), count)
 

@@ -8,7 +8,7 @@ class MienError(Exception):
 
 
 class InputError(MienError):
-    """An input file, folder or option is unusable; the text names it and says how to mend it."""
+    """An input file, folder or option is unusable; the text names it and says how to fix it."""
 
 
 class OutputError(MienError):

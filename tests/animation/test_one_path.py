@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one_path")
     for name, make in MAKERS.items():
         pipe = make()
-        pipe.register_to_config(reach=LIMITS)
+        pipe.register_to_config(motion_limits=LIMITS)
         pipe.save_pretrained(folder / name)
     write_image(folder / "portrait.png", draw_face(SIDE, SIDE))
     centres = [(0.36 + 0.03 * index, 0.58) for index in range(FRAMES)]

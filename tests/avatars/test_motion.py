@@ -9,7 +9,7 @@ import pytest
 from mien.avatars import expressions
 from mien.avatars.head_model import TONGUE, HeadModel
 from mien.avatars.motion import Track, generated_track, load_tracks, measure_track, performed, save_tracks
-from mien.avatars.performances import CLIPS, MotionLimits, make_performance
+from mien.avatars.performances import CLIPS, PerformanceLimits, make_performance
 from mien.errors import InputError
 from mien.media import write_video
 
@@ -91,7 +91,7 @@ def test_a_performance_is_the_seeds(model: HeadModel) -> None:
     assert first.kind == second.kind and first.kind[1].startswith("measured:a:")
     for begin, end in CLIPS:
         assert len(set(first.kind[begin:end])) == 1
-    limits = MotionLimits()
+    limits = PerformanceLimits()
     assert (np.abs(first.angles) <= [limits.yaw, limits.pitch, limits.roll]).all()
     assert not first.expression[:, TONGUE + 1 :].any()
     alone = make_performance(model, np.random.default_rng(7), [])

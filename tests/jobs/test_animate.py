@@ -271,7 +271,7 @@ def test_progress_reaches_the_end_of_every_stage(inputs: Path, tmp_path: Path) -
         def stage(self, title: str, total: float | None) -> None:
             totals[title], told[title] = total, []
 
-        def reach(self, done: float) -> None:
+        def update(self, done: float) -> None:
             told[next(reversed(told))].append(done)
 
         def note(self, text: str) -> None:

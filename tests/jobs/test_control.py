@@ -153,7 +153,7 @@ def test_all_faces_of_a_picture_are_animated(
         halves[face] = [movement([frame[20:52, at : at + 24] for frame in frames]) for at in (28, 108)]
     assert halves[0][0] > 0 and halves[1][1] > 0
     assert halves["all"] == pytest.approx([halves[0][0], halves[1][1]], rel=0.2)
-    [said] = [share for share in (report.shares or {}) if share == "Animating"]
+    [said] = [share for share in (report.stage_time_fractions or {}) if share == "Animating"]
     assert said
 
 

@@ -21,8 +21,8 @@ def test_missing_weights_are_named_with_a_mend(monkeypatch: pytest.MonkeyPatch, 
     diagnosis = doctor.examine()
     found = findings(diagnosis)
     assert not diagnosis.ready
-    assert found["bundled nano"].mend is not None
-    assert found["bundled face-networks"].mend is not None
+    assert found["bundled nano"].fix is not None
+    assert found["bundled face-networks"].fix is not None
 
 
 def test_ready_once_the_bundled_models_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -40,4 +40,4 @@ def test_ready_once_the_bundled_models_are_there(monkeypatch: pytest.MonkeyPatch
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     extras = doctor._extras()
-    assert {finding.mend for finding in extras} >= {'pip install "mien[train]"', 'pip install "mien[web]"'}
+    assert {finding.fix for finding in extras} >= {'pip install "mien[train]"', 'pip install "mien[web]"'}

@@ -11,7 +11,7 @@ from torch import nn
 from mien.models.dex_portrait import FULL, NANO, Conditions, Pose, build
 from mien.models.dex_portrait.discriminator import Discriminator
 from mien.models.dex_portrait.motion_trainer import MotionGenerator
-from mien.models.dex_portrait.reference_warp import PosedBank
+from mien.models.dex_portrait.reference_warp import PosedReferenceFeatures
 from mien.models.x_portrait import SD15
 from mien.models.x_portrait import build as build_x
 from tiny_dex import TINY_DEX, tiny_dex_networks
@@ -130,10 +130,10 @@ def test_with_equal_poses_the_warped_reference_is_the_reference() -> None:
     warp = warps[name]
     nn.init.zeros_(warp.conv.bias)
     nn.init.dirac_(warp.conv.weight)  # a convolution that passes everything on
-    posed = PosedBank(bank, warps, base.source_pose, base.source_pose.repeat(3))
+    posed = PosedReferenceFeatures(bank, warps, base.source_pose, base.source_pose.repeat(3))
     got = posed.residual(layer, tokens.expand(3, -1, -1))
     assert torch.equal(got, tokens.expand(3, -1, -1))
-    moved = PosedBank(bank, warps, base.source_pose, base.pose)
+    moved = PosedReferenceFeatures(bank, warps, base.source_pose, base.pose)
     assert not torch.allclose(moved.residual(layer, tokens.expand(2, -1, -1)), tokens, atol=0.1)
 
 

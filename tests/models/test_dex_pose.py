@@ -8,7 +8,7 @@ import torch
 
 from mien.geometry import HeadPose
 from mien.models.dex_portrait import FULL, NANO, Gains, Motion, Pose, drive_expression, drive_pose
-from mien.models.dex_portrait.driving import limited_motion, limited_pose, steadied
+from mien.models.dex_portrait.driving import limited_motion, limited_pose, smooth_motion
 from mien.models.dex_portrait.pose import (
     backward_matrix,
     codes_of_head_poses,
@@ -177,14 +177,14 @@ def test_expression_gain() -> None:
     torch.testing.assert_close(drive_expression(own, other, 2.0), 2 * other - own)
 
 
-def test_a_steadied_motion_keeps_its_course_and_loses_its_jitter() -> None:
+def test_a_smoothed_motion_keeps_its_course_and_loses_its_jitter() -> None:
     time = torch.arange(40.0)
     course = torch.stack([0.01 * time] * 6, 1)
     rough = course + 0.05 * torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
-    even = steadied(Motion(rough, rough[:, :4], reference=7))
+    even = smooth_motion(Motion(rough, rough[:, :4], reference=7))
     assert even.reference == 7 and even.expression.shape == (40, 4)
     assert (even.pose - course)[4:-4].std() < 0.6 * (rough - course).std()
-    still = steadied(Motion(course, course))
+    still = smooth_motion(Motion(course, course))
     assert torch.allclose(still.pose[4:-4], course[4:-4], atol=1e-5)  # no delay
 
 

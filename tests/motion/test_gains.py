@@ -5,7 +5,7 @@ import pytest
 
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
-from mien.motion.gains import MotionGains, gained
+from mien.motion.gains import MotionGains, apply_gains
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, KeypointMotion
 
 RNG = np.random.default_rng(0)
@@ -24,12 +24,12 @@ DRIVER = [face(20, -8, (0.05, 0.1), 0.44), face(-25, 3, (-0.1, 0.15), 0.36)]
 
 
 def test_gains_of_one_change_nothing() -> None:
-    assert gained(DRIVER, SOURCE, REFERENCE, MotionGains(), EXPRESSION_NAMES) is DRIVER
+    assert apply_gains(DRIVER, SOURCE, REFERENCE, MotionGains(), EXPRESSION_NAMES) is DRIVER
 
 
 @pytest.mark.parametrize(("region", "mine"), [("eyes", EYES), ("brows", BROWS), ("mouth", MOUTH)])
 def test_a_region_without_gain_stays_the_portraits_own(region: str, mine: np.ndarray) -> None:
-    [moved, _] = gained(DRIVER, SOURCE, REFERENCE, MotionGains(**{region: 0}), EXPRESSION_NAMES)
+    [moved, _] = apply_gains(DRIVER, SOURCE, REFERENCE, MotionGains(**{region: 0}), EXPRESSION_NAMES)
     np.testing.assert_allclose(moved.scores[mine], SOURCE.scores[mine])
     np.testing.assert_allclose(moved.scores[~mine], DRIVER[0].scores[~mine])
     np.testing.assert_allclose(moved.pose.rotation, DRIVER[0].pose.rotation, atol=1e-9)
@@ -50,7 +50,7 @@ def test_gaze_and_blinks_belong_to_the_eyes_and_every_score_to_one_region() -> N
 
 
 def test_more_gain_exaggerates_and_stays_a_face() -> None:
-    [moved, _] = gained(DRIVER, SOURCE, REFERENCE, MotionGains(mouth=4), EXPRESSION_NAMES)
+    [moved, _] = apply_gains(DRIVER, SOURCE, REFERENCE, MotionGains(mouth=4), EXPRESSION_NAMES)
     wide = np.argmax((DRIVER[0].scores - SOURCE.scores) * MOUTH)
     assert moved.scores[wide] > DRIVER[0].scores[wide]
     assert moved.scores.min() >= 0 and moved.scores.max() <= 1.5
@@ -63,7 +63,7 @@ def driven_pose(gains: MotionGains, driver: FaceMotion, reference: FaceMotion | 
     seen: list[HeadPose] = []
     keypoints = KeypointMotion(basis, FaceMotion(np.zeros((68, 2)), SOURCE.pose, SOURCE.scores))
     keypoints.posed = lambda pose, *_: seen.append(pose)  # type: ignore[method-assign, assignment, return-value]
-    [moved] = gained([driver], SOURCE, reference, gains, EXPRESSION_NAMES)
+    [moved] = apply_gains([driver], SOURCE, reference, gains, EXPRESSION_NAMES)
     keypoints.driven(moved, reference)
     return seen[0]
 
@@ -78,13 +78,13 @@ def test_a_head_without_gain_stays_where_it_is(reference: FaceMotion | None) -> 
 
 def test_half_the_gain_turns_the_head_half_the_way() -> None:
     frontal = FaceMotion(np.zeros((68, 2)), HeadPose.from_euler(0, 0, 0, (0, 0), 0.5), SOURCE.scores)
-    [moved] = gained([face(30)], frontal, None, MotionGains(head=0.5), EXPRESSION_NAMES)
+    [moved] = apply_gains([face(30)], frontal, None, MotionGains(head=0.5), EXPRESSION_NAMES)
     assert moved.pose.yaw == pytest.approx(15, abs=1e-6)
 
 
 def test_relative_motion_starts_from_the_portraits_own_face() -> None:
     relative = MotionGains(relative=True)
-    [at_rest] = gained([REFERENCE], SOURCE, REFERENCE, relative, EXPRESSION_NAMES)
+    [at_rest] = apply_gains([REFERENCE], SOURCE, REFERENCE, relative, EXPRESSION_NAMES)
     np.testing.assert_allclose(at_rest.scores, SOURCE.scores)
     np.testing.assert_allclose(at_rest.extra, SOURCE.extra)
     pose = driven_pose(relative, REFERENCE, REFERENCE)
@@ -92,12 +92,12 @@ def test_relative_motion_starts_from_the_portraits_own_face() -> None:
     turned = driven_pose(relative, face(10, 0, (0, 0.1), 0.4), REFERENCE)  # 20 degrees from the reference's -10
     assert turned.yaw == pytest.approx(SOURCE.pose.yaw + 20, abs=1.5)
     with pytest.raises(ValueError, match="reference"):
-        gained(DRIVER, SOURCE, None, relative, EXPRESSION_NAMES)
+        apply_gains(DRIVER, SOURCE, None, relative, EXPRESSION_NAMES)
 
 
 def test_each_frame_may_have_a_source_of_its_own() -> None:
     sources = [SOURCE, REFERENCE]
-    moved = gained(DRIVER, sources, None, MotionGains(head=0, eyes=0), EXPRESSION_NAMES)
+    moved = apply_gains(DRIVER, sources, None, MotionGains(head=0, eyes=0), EXPRESSION_NAMES)
     for got, own in zip(moved, sources, strict=True):
         np.testing.assert_allclose(got.pose.translation, own.pose.translation)
         np.testing.assert_allclose(got.scores[EYES], own.scores[EYES])

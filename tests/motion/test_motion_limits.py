@@ -7,7 +7,7 @@ import pytest
 
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 from mien.motion.keypoint_motion import FaceMotion
-from mien.motion.motion_limits import MotionLimits, held_turns
+from mien.motion.motion_limits import MotionLimits, limited_turns
 
 
 def face(yaw: float, pitch: float = 0.0) -> FaceMotion:
@@ -23,7 +23,7 @@ def between(first: FaceMotion, second: FaceMotion) -> np.ndarray:
 
 def test_the_way_to_the_drivers_turn_is_held_and_its_motion_is_left() -> None:
     source, driver = face(-30), [face(5), face(0, 12), face(25)]
-    held = held_turns(driver, source, driver[0], 0.1)
+    held = limited_turns(driver, source, driver[0], 0.1)
     assert np.linalg.norm(between(source, held[0])) == pytest.approx(0.1 * math.tanh(math.radians(35) / 0.1), abs=1e-6)
     for before, after in zip(driver, held, strict=True):
         assert between(held[0], after) == pytest.approx(between(driver[0], before), abs=1e-6)
@@ -32,9 +32,9 @@ def test_the_way_to_the_drivers_turn_is_held_and_its_motion_is_left() -> None:
 
 def test_a_small_way_is_left_almost_as_it_is_and_no_limit_changes_nothing() -> None:
     source, driver = face(2), [face(3), face(20)]
-    held = held_turns(driver, source, driver[0], 0.1)
+    held = limited_turns(driver, source, driver[0], 0.1)
     assert np.degrees(np.linalg.norm(between(driver[1], held[1]))) < 0.02
-    assert held_turns(driver, face(-40), driver[0], math.inf) == driver
+    assert limited_turns(driver, face(-40), driver[0], math.inf) == driver
 
 
 def test_a_models_configuration_may_leave_turns_free_or_everything() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from mien.geometry import HeadPose
 from mien.motion.keypoint_motion import FaceMotion
-from mien.motion.one_euro import one_euro, one_euro_turns, steadied
+from mien.motion.one_euro import one_euro, one_euro_motions, one_euro_turns
 
 RATE = 25
 
@@ -60,8 +60,8 @@ def test_turns_are_filtered_about_their_axis() -> None:
 
 def test_every_part_of_a_motion_is_steadied_and_off_is_off() -> None:
     given = motions()
-    assert steadied(given, RATE, 0) is given
-    calm = steadied(given, RATE, 0.5)
+    assert one_euro_motions(given, RATE, 0) is given
+    calm = one_euro_motions(given, RATE, 0.5)
     for part in ("rotation", "translation", "scale"):
         before, after = ([getattr(motion.pose, part) for motion in clip] for clip in (given, calm))
         assert shake(np.asarray(after)) < 0.6 * shake(np.asarray(before)), part
@@ -69,7 +69,7 @@ def test_every_part_of_a_motion_is_steadied_and_off_is_off() -> None:
     extras = [np.stack([motion.extra for motion in clip if motion.extra is not None]) for clip in (given, calm)]
     assert shake(extras[1]) < shake(extras[0])
     np.testing.assert_array_equal(calm[0].scores, given[0].scores)
-    strongest = steadied(given, RATE, 1.0)
+    strongest = one_euro_motions(given, RATE, 1.0)
     assert shake(np.stack([m.scores for m in strongest])) < shake(np.stack([m.scores for m in calm]))
 
 

@@ -23,6 +23,7 @@ from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.reenactor import Reenactor, ReenactorConfig
 from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
+from mien.motion.motion_limits import MotionLimits
 from mien.pipelines.dex_portrait import PARTS, DeXPortraitPipeline
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment
@@ -329,8 +330,11 @@ def test_a_start_is_saved_and_loaded_and_parts_may_be_x_portraits(tmp_path: Path
     again.set_portrait(draw_face(64, 64), MARKS)
     assert np.abs(run(pipe, motion(2), motion(2)).astype(int) - run(again, motion(2), motion(2))).max() <= 1
     index = json.loads((tmp_path / "model_index.json").read_text())
-    (tmp_path / "model_index.json").write_text(json.dumps({**index, "shares": ["vae", "reenactor"]}))
+    del index["motion_limits"]
+    old = {**index, "shares": ["vae", "reenactor"], "reach": [0.1, 0.2, 0.3]}  # as the first release named them
+    (tmp_path / "model_index.json").write_text(json.dumps(old))
     shared = DeXPortraitPipeline.from_pretrained(tmp_path)
+    assert shared.motion_limits == MotionLimits(0.1, 0.2, 0.3)
     bundled_vae = AutoencoderKL.from_pretrained(bundled("nano") / "vae")
     assert torch.equal(shared.vae.decoder.conv_in.weight, bundled_vae.decoder.conv_in.weight)
     assert shared.reenactor.config.image_size == 256

@@ -129,7 +129,7 @@ def test_progress_is_told_in_order_and_the_result_handed_over() -> None:
     def work(watch: Watch) -> str:
         watch.stage("Reading", 4)
         for done in range(5):
-            watch.reach(done)
+            watch.update(done)
             time.sleep(0.1)
         return "done"
 
@@ -146,7 +146,7 @@ def test_a_job_ends_at_its_next_word(how: str) -> None:
     def work(watch: Watch) -> None:
         watch.begin()
         for step in range(1000):
-            watch.reach(step)
+            watch.update(step)
             steps.append(step)
             time.sleep(0.02)
 
@@ -184,10 +184,10 @@ def test_a_job_runs_and_a_stopped_one_leaves_nothing(studio: Studio, inputs: Pat
     assert open_clip(options.output).count() == 9
 
     class Impatient(Watch):
-        def reach(self, done: float) -> None:
+        def update(self, done: float) -> None:
             if self.status().title == "Animating" and done > 0:
                 self.stop()
-            super().reach(done)
+            super().update(done)
 
     options = job(inputs, studio.workspace)
     with pytest.raises(StoppedError):

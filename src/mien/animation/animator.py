@@ -27,7 +27,7 @@ from mien.animation.compositing import pasted
 from mien.animation.config import AnimationConfig, check_overlap
 from mien.animation.loading import load_pipeline
 from mien.animation.motion_template import MotionTemplate
-from mien.animation.multi_face import composed, shared_reach
+from mien.animation.multi_face import composed, shared_updates
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait, find_portrait
 from mien.animation.source_video import first_portrait
@@ -236,7 +236,7 @@ class Animator(ABC):
         progress.stage("Animating", 1.0)
         people = self.source.people
         squares: list[Iterator[np.ndarray]] = []
-        for person, update in zip(people, shared_reach(progress.reach, len(people)), strict=True):
+        for person, update in zip(people, shared_updates(progress.update, len(people)), strict=True):
             # encoded one after the other: a stream keeps what it needs of the portrait that was set as it began
             self._encode(person)
             kept = None if checkpoint is None else checkpoint(person)

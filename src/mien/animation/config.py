@@ -175,8 +175,8 @@ def check_whole_number(name: str, value: object, least: int, most: int | None, a
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        reach = f"from {least} up" if most is None or most >= 10**6 else f"from {least} to {most}"
-        raise InputError(f"{name} is {value}, but it must be a whole number {reach}{also}")
+        allowed = f"from {least} up" if most is None or most >= 10**6 else f"from {least} to {most}"
+        raise InputError(f"{name} is {value}, but it must be a whole number {allowed}{also}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

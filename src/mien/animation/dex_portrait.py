@@ -22,7 +22,7 @@ from mien.faces import FaceReader, TrackReport
 from mien.geometry import driver_crop
 from mien.media import Clip
 from mien.models.dex_portrait import Gains, Motion, Pose
-from mien.models.dex_portrait.driving import limited_motion, nearest_pose, steadied
+from mien.models.dex_portrait.driving import limited_motion, nearest_pose, smooth_motion
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.pipelines.finishing import Checkpoint
 
@@ -176,10 +176,10 @@ def read_clip_motion(
                 yield crop.extract(image, side), crop.points_in(face.reading.landmarks, 1)
 
     progress.stage("Reading the driver's motion", len(seen))
-    read = pipe.read_motion(frames(), progress=progress.reach)
+    read = pipe.read_motion(frames(), progress=progress.update)
     moments, known = np.arange(len(faces)), np.array(seen)
     pose, expression = (_between(moments, known, codes) for codes in (read.pose, read.expression))
-    return steadied(Motion(pose, expression)), report
+    return smooth_motion(Motion(pose, expression)), report
 
 
 def _between(moments: np.ndarray, known: np.ndarray, codes: torch.Tensor) -> torch.Tensor:

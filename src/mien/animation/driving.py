@@ -121,7 +121,7 @@ def read_faces(
     progress.stage(stage, clip.info.frames)
     for image in clip:
         faces += tracker.push(image)
-        progress.reach(len(faces))
+        progress.update(len(faces))
     faces += tracker.finish()
     return fill_start(faces), tracker.report
 

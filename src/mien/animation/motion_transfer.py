@@ -11,7 +11,7 @@ from mien.animation.driving import DriverTrack
 from mien.animation.source import Portrait
 from mien.faces import EXPRESSION_NAMES, FaceReading
 from mien.geometry import SquareCrop
-from mien.motion.gains import MotionGains, gained
+from mien.motion.gains import MotionGains, apply_gains
 from mien.motion.keypoint_motion import (
     LANDMARKS,
     FaceBasis,
@@ -22,8 +22,8 @@ from mien.motion.keypoint_motion import (
     smoothed_motion,
 )
 from mien.motion.landmark_residual import MeasuredFace
-from mien.motion.motion_limits import held_turns
-from mien.motion.one_euro import steadied
+from mien.motion.motion_limits import limited_turns
+from mien.motion.one_euro import one_euro_motions
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ def taken_over(
     motions = smoothed_motion(driver_motions(portrait, track))
     measured = MeasuredFace(basis)
     measured.learn(motions)
-    motions = steadied([measured.of(motion) for motion in motions], control.rate, control.smooth)
+    motions = one_euro_motions([measured.of(motion) for motion in motions], control.rate, control.smooth)
     reference = None if track.best_frame is None or track.matrix is None else motions[track.best_frame]
     source = source if isinstance(source, FaceMotion) else source[: len(motions)]
     if reference is not None and track.limits is not None and not control.gains.relative:
         portrait_face = source if isinstance(source, FaceMotion) else source[0]
-        motions = held_turns(motions, portrait_face, reference, track.limits.turn)
-    return gained(motions, source, reference, control.gains, EXPRESSION_NAMES), reference
+        motions = limited_turns(motions, portrait_face, reference, track.limits.turn)
+    return apply_gains(motions, source, reference, control.gains, EXPRESSION_NAMES), reference

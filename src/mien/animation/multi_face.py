@@ -25,14 +25,14 @@ def find_people(path: Path, image: np.ndarray, reader: FaceReader) -> list[Portr
     return [Portrait(path, image, reading, portrait_crop(reading.landmarks, width, height)) for reading in readings]
 
 
-def shared_reach(reach: Callable[[float], None], count: int) -> list[Callable[[float], None]]:
+def shared_updates(update: Callable[[float], None], count: int) -> list[Callable[[float], None]]:
     """A report of progress for each of `count` streams that run together: the mean of theirs is passed on."""
     done = [0.0] * count
 
     def part(index: int) -> Callable[[float], None]:
         def say(share: float) -> None:
             done[index] = share
-            reach(sum(done) / count)
+            update(sum(done) / count)
 
         return say
 

@@ -11,7 +11,7 @@ class Progress(Protocol):
     def stage(self, title: str, total: float | None) -> None:
         """A stage begins; total: how many steps (frames, mostly) it has, None where nobody knows."""
 
-    def reach(self, done: float) -> None:
+    def update(self, done: float) -> None:
         """So many steps of the stage's total are done."""
 
     def note(self, text: str) -> None:
@@ -24,8 +24,8 @@ class Silent:
     def stage(self, title: str, total: float | None) -> None:
         """See `Progress.stage`."""
 
-    def reach(self, done: float) -> None:
-        """See `Progress.reach`."""
+    def update(self, done: float) -> None:
+        """See `Progress.update`."""
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""

@@ -26,7 +26,7 @@ _RATE = 25.0
 
 
 @dataclass(frozen=True)
-class MotionLimits:
+class PerformanceLimits:
     """yaw, pitch, roll: degrees either way. shift: parts of the side. scale: furthest and nearest."""
 
     yaw: float = 25.0
@@ -57,7 +57,7 @@ def make_performance(
     model: HeadModel,
     rng: np.random.Generator,
     library: list[Track],
-    limits: MotionLimits | None = None,
+    limits: PerformanceLimits | None = None,
     paired: bool = False,
     distinct: float = 0.0,
 ) -> Performance:
@@ -69,7 +69,7 @@ def make_performance(
     paired: motions 16 to 31 repeat the expressions of 0 to 15 under poses of their own, and the second clip repeats the
     poses of the first with expressions of its own.
     """
-    limits = limits or MotionLimits()
+    limits = limits or PerformanceLimits()
     angles, place, expression = np.zeros((MOTIONS, 3)), np.zeros((MOTIONS, 3)), np.zeros((MOTIONS, len(model.names)))
     kind = []
     for index in range(CLIPS[0][0]):
@@ -149,7 +149,7 @@ def _limited(
     place: NDArray[np.floating],
     expression: NDArray[np.floating],
     kind: tuple[str, ...],
-    limits: MotionLimits,
+    limits: PerformanceLimits,
 ) -> Performance:
     turn = np.array([limits.yaw, limits.pitch, limits.roll])
     low = np.array([-limits.shift, -limits.shift, limits.scale[0]])

@@ -1,6 +1,6 @@
 """The `mien` command: its list of commands, and what the user sees when something goes wrong.
 
-Exit codes: 0 done; 1 a fault of the program (the traceback is in a log file); 2 something the user can mend, told in
+Exit codes: 0 done; 1 a fault of the program (the traceback is in a log file); 2 something the user can fix, told in
 one sentence; 130 interrupted.
 """
 

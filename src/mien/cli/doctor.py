@@ -14,7 +14,7 @@ def doctor() -> None:
         typer.echo(heading)
         for finding in findings:
             typer.echo(f"  {finding.name:22} {finding.state}")
-            if finding.mend is not None:
-                typer.echo(f"  {'':22} -> {finding.mend}")
+            if finding.fix is not None:
+                typer.echo(f"  {'':22} -> {finding.fix}")
     typer.echo("ready: mien animate can run" if diagnosis.ready else "not ready: a bundled model is missing, see above")
     raise typer.Exit(0 if diagnosis.ready else 2)

@@ -127,7 +127,7 @@ def run(
 
 @evaluate.command("report")
 def report(
-    runs: Runs, output: Annotated[Path, typer.Option("-o", "--output", help="The folder for tables and the page.")]
+    runs: Runs, output: Annotated[Path, typer.Option("-o", "--output", help="The folder for tables and the report.")]
 ) -> None:
     """Put finished runs into one report: tables as .md and .json, and report.html."""
     from mien.jobs.evaluate import report as write

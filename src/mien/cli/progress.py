@@ -41,8 +41,8 @@ class TerminalProgress:
         self._complete()
         self._task = self._bars.add_task(title, total=total)
 
-    def reach(self, done: float) -> None:
-        """See `Progress.reach`."""
+    def update(self, done: float) -> None:
+        """See `Progress.update`."""
         if self._task is not None:
             self._bars.update(self._task, completed=done)
 

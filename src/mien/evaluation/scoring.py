@@ -47,7 +47,7 @@ class ClipScore:
 
 
 def unavailable(options: ScoreOptions) -> dict[str, str]:
-    """Metrics that cannot be measured on this machine, with the reason and the mend."""
+    """Metrics that cannot be measured on this machine, with the reason and the fix."""
     reasons: dict[str, str] = {}
     for key in chosen_metrics(options.metrics):
         lacking = [why for need in METRICS[key].needs if (why := _lacking(need, options)) is not None]

@@ -133,7 +133,7 @@ def find_weights(need: str, folders: Sequence[Path] = ()) -> Path | None:
 
 
 def missing(need: str, folders: Sequence[Path] = ()) -> str | None:
-    """Why a metric that has this need cannot be measured and how that is mended; None if all is there."""
+    """Why a metric that has this need cannot be measured and how that is fixed; None if all is there."""
     wanted = NEEDS[need]
     if isinstance(wanted, Package):
         why = _unusable(wanted.module)
@@ -165,8 +165,8 @@ def fetchable() -> tuple[str, ...]:
     return tuple(name for name, need in NEEDS.items() if isinstance(need, WeightFile) and need.url)
 
 
-def fetch(need: str, folder: Path, told: Callable[[int], None] | None = None) -> Path:
-    """Download a weight file into a folder; one that is there stays. told: is called with the bytes so far.
+def fetch(need: str, folder: Path, update: Callable[[int], None] | None = None) -> Path:
+    """Download a weight file into a folder; one that is there stays. update: is called with the bytes so far.
 
     Raises InputError if it cannot be fetched or is not what it should be.
     """
@@ -178,7 +178,7 @@ def fetch(need: str, folder: Path, told: Callable[[int], None] | None = None) ->
         return target
     with whole_file(target) as temporary:
         try:
-            digest = _download(wanted.url, temporary, told)
+            digest = _download(wanted.url, temporary, update)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             by_hand = f"download it by hand into {folder}"
             raise InputError(f"{wanted.url} could not be fetched ({error}): {by_hand}") from error
@@ -188,13 +188,13 @@ def fetch(need: str, folder: Path, told: Callable[[int], None] | None = None) ->
     return target
 
 
-def _download(url: str, target: Path, told: Callable[[int], None] | None) -> str:
+def _download(url: str, target: Path, update: Callable[[int], None] | None) -> str:
     sha, done = hashlib.sha256(), 0
     with urllib.request.urlopen(url, timeout=60) as answer, target.open("wb") as file:
         while chunk := answer.read(_CHUNK):
             file.write(chunk)
             sha.update(chunk)
             done += len(chunk)
-            if told is not None:
-                told(done)
+            if update is not None:
+                update(done)
     return sha.hexdigest()

@@ -180,12 +180,12 @@ class MeshReader:
             seen = self._landmarks(crops.to(self._device).permute(0, 3, 1, 2).float().div_(255))
             places = seen.points.cpu().numpy()
             meshes = [_mesh_out(square, points) for (_, square), points in zip(pairs, places, strict=True)]
-            told = zip(
+            outputs = zip(
                 self._scores(meshes), seen.presence.sigmoid().tolist(), seen.tongue.sigmoid().tolist(), strict=True
             )
             readings += [
                 self._reading(image, mesh, scores, confidence, tongue)
-                for (image, _), mesh, (scores, confidence, tongue) in zip(pairs, meshes, told, strict=True)
+                for (image, _), mesh, (scores, confidence, tongue) in zip(pairs, meshes, outputs, strict=True)
             ]
         return readings
 

@@ -50,9 +50,9 @@ class TurnedSquare:
     def _shrink(self, image: np.ndarray, zoom: float) -> tuple[np.ndarray, np.ndarray, float]:
         """The part of the picture that is needed, reduced by averaging: its pixels, its corner, the factor."""
         height, width = image.shape[:2]
-        reach = self.size * 0.75
-        left, right = (int(np.clip(v, 0, width)) for v in (self.x - reach, self.x + reach))
-        top, bottom = (int(np.clip(v, 0, height)) for v in (self.y - reach, self.y + reach))
+        radius = self.size * 0.75
+        left, right = (int(np.clip(v, 0, width)) for v in (self.x - radius, self.x + radius))
+        top, bottom = (int(np.clip(v, 0, height)) for v in (self.y - radius, self.y + radius))
         left, top = min(left, width - 1), min(top, height - 1)
         part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
         step = max(round(0.8 / zoom), 2)

@@ -65,7 +65,7 @@ class _Job:
     animator: Animator
     request: str
     notes: tuple[str, ...] = ()
-    told: list[str] = field(default_factory=list)  # what the run had to do otherwise
+    warnings: list[str] = field(default_factory=list)  # what the run had to do otherwise
     work: Path = Path()  # where finished frames are kept meanwhile
 
     @property
@@ -102,7 +102,7 @@ def animate(
         What was done; files appear whole or not at all.
 
     Raises:
-        InputError: for what the user can mend, as OutputError and WeightsError.
+        InputError: for what the user can fix, as OutputError and WeightsError.
     """
     timed = TimedProgress(progress or Silent())
     with ExitStack() as stack:
@@ -119,10 +119,11 @@ def animate(
                 report = write(job, timed)
                 break
             except (NotFinite, MemoryError, RuntimeError) as error:
-                resolved, animator = next_attempt(error, job.options, job.animator, load, job.told.append)
+                resolved, animator = next_attempt(error, job.options, job.animator, load, job.warnings.append)
                 job = replace(job, options=resolved, animator=animator)
             release_memory()  # here, where the error no longer holds what it was raised over
-        report = replace(report, shares=timed.shares(), warnings=(*report.warnings, *job.told))
+        warnings = (*report.warnings, *job.warnings)
+        report = replace(report, stage_time_fractions=timed.stage_time_fractions(), warnings=warnings)
         return replace(report, record=write_record(report, job.info, job.request))
 
 
@@ -273,9 +274,9 @@ def _frames(job: _Job, motion: DrivingMotion, progress: Progress) -> Iterator[np
         progress=progress,
         start_from=job.start,
         checkpoint=lambda person: FrameCheckpoint(
-            job.work / run_key(job.request, job.options, str(person.crop)), job.told.append
+            job.work / run_key(job.request, job.options, str(person.crop)), job.warnings.append
         ),
-        note=job.told.append,
+        note=job.warnings.append,
     )
 
 

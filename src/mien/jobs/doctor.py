@@ -17,7 +17,7 @@ class Finding:
 
     name: str
     state: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def examine() -> Diagnosis:
     """Look at this machine; loads torch, reads no weights and asks no network."""
     weights = _weights()
     sections = {"versions": _versions(), "devices": _devices(), "weights": weights, "extras": _extras()}
-    ready = all(finding.mend is None for finding in weights if finding.name.startswith("bundled"))
+    ready = all(finding.fix is None for finding in weights if finding.name.startswith("bundled"))
     return Diagnosis(ready, sections)
 
 
@@ -69,8 +69,8 @@ def _weights() -> list[Finding]:
             found.append(Finding(f"bundled {name}", f"{folder} ({_megabytes(folder):.1f} MB)"))
         except MienError as error:
             found.append(Finding(f"bundled {name}", "missing", str(error)))
-    mend = "mien convert x-portrait CHECKPOINT.th FOLDER makes it of the published checkpoint; see docs/formats.md"
-    found.append(Finding("full-size model", "given by --model FOLDER or --model OWNER/NAME", mend))
+    fix = "mien convert x-portrait CHECKPOINT.th FOLDER makes it of the published checkpoint; see docs/formats.md"
+    found.append(Finding("full-size model", "given by --model FOLDER or --model OWNER/NAME", fix))
     return found
 
 

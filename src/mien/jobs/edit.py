@@ -102,7 +102,7 @@ def edit(
         reader: the same for the face reader.
 
     Raises:
-        InputError: for what the user can mend, as OutputError and WeightsError.
+        InputError: for what the user can fix, as OutputError and WeightsError.
     """
     timed = TimedProgress(progress or Silent())
     timed.stage("Loading", None)
@@ -121,9 +121,11 @@ def edit(
         square = edited_square(animator, options, timed)
     frame = next(pasted([square], animator.source.portraits[0])) if options.paste_back else square
     write_signed_image(output, frame, Provenance.of(options, animator.system, request), options.watermark)
-    timed.reach(1.0)
+    timed.update(1.0)
     size, notes = (frame.shape[1], frame.shape[0]), portrait_notes(options.portraits)
-    report = AnimateReport(options, output, None, None, 1, size, shares=timed.shares(), warnings=notes)
+    report = AnimateReport(
+        options, output, None, None, 1, size, stage_time_fractions=timed.stage_time_fractions(), warnings=notes
+    )
     return replace(report, record=write_record(report, picture_info(path, image), request))
 
 
@@ -134,7 +136,7 @@ def edited_square(animator: Animator, options: EditOptions, progress: Progress) 
         progress.stage("Editing", 1.0)
         # without a change of its own the pose stays the very same numbers, so that the warp changes nothing
         pose = turned_pose(animator.pipe.portrait, options.change) if options.change.moves else None
-        return next(animator.squares_by_codes(pose, expression, 1, options, progress=progress.reach))
+        return next(animator.squares_by_codes(pose, expression, 1, options, progress=progress.update))
     editor = StillEditor(animator.pipe, animator.source.portraits[0])
     scores, other = None, options.expression_from
     if other is not None:

@@ -206,9 +206,9 @@ def _write_run(
 
 
 def report(places: Sequence[Path], out: Path, names: Sequence[str] | None) -> list[Path]:
-    """Write tables and the page for finished runs. names: of the tables, None for those that the runs have figures for.
+    """Write tables and the report of finished runs. names: of tables, None for those that the runs have figures for.
 
-    Returns what was written, the page last.
+    Returns what was written, the report last.
     """
     from mien.evaluation.page import write_page
     from mien.evaluation.runs import find_runs
@@ -252,7 +252,7 @@ def fetch_weights(folder: Path, needs: Sequence[str], progress: Progress) -> lis
     paths = []
     for need in needs or fetchable():
         progress.stage(need, None)
-        paths.append(fetch(need, folder, progress.reach))
+        paths.append(fetch(need, folder, progress.update))
     return paths
 
 

@@ -15,7 +15,7 @@ class AnimateReport:
     """What a run did, or with `dry_run` would do.
 
     options: with every default resolved. frames: of the driver and the result. size: width and height of the result.
-    shares: the part of the time that each stage took, by name, sum 1.
+    stage_time_fractions: the part of the time that each stage took, by name, sum 1.
     """
 
     options: AnimateOptions
@@ -26,6 +26,6 @@ class AnimateReport:
     size: tuple[int, int]
     faces: TrackReport | None = None
     best_frame: int | None = None
-    shares: dict[str, float] | None = None
+    stage_time_fractions: dict[str, float] | None = None
     cost: Any = None
     warnings: tuple[str, ...] = ()

@@ -30,11 +30,11 @@ class _Reporter:
     def begin(self, total: int, done: int) -> None:
         """See `mien.training.engine.trainer.Watcher`."""
         self._progress.stage(self._options.stage, total)
-        self._progress.reach(done)
+        self._progress.update(done)
 
-    def reach(self, done: int) -> None:
+    def update(self, done: int) -> None:
         """See `mien.training.engine.trainer.Watcher`."""
-        self._progress.reach(done)
+        self._progress.update(done)
 
 
 def run_training(options: StageConfig, progress: Progress, began: float | None = None) -> Outcome:

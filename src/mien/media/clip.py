@@ -173,11 +173,11 @@ class _VideoClip(Clip):
             stream = probe.video_stream(container, self.info.path)
             # With a thread a frame, errors come later than their packets, by whose order AVI's frames are timed.
             stream.thread_type = "SLICE" if container.format.name == "avi" else "AUTO"
-            stamps, begun = probe.Stamps(container), False
+            stamps, started = probe.Stamps(container), False
             for packet in self._packets(container, stream):
                 stamps.entered(packet)
-                for frame in self._decoded(packet, stamps, begun):
-                    begun = True
+                for frame in self._decoded(packet, stamps, started):
+                    started = True
                     yield frame, stamps.of(frame)
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
@@ -206,13 +206,13 @@ class _VideoClip(Clip):
             end.stream = stream
             yield end
 
-    def _decoded(self, packet: av.Packet, stamps: probe.Stamps, begun: bool) -> list[av.VideoFrame]:
+    def _decoded(self, packet: av.Packet, stamps: probe.Stamps, started: bool) -> list[av.VideoFrame]:
         try:
             return packet.decode()  # type: ignore[return-value]  # a packet of a video stream gives video frames
         except (av.error.FFmpegError, OSError):
             stamps.failed()
             # a recording may begin between key frames: what comes before the first frame is not damage
-            self._damaged = self._damaged or (packet.size > 0 and begun)
+            self._damaged = self._damaged or (packet.size > 0 and started)
             return []
 
     def _fitted(self, frame: av.VideoFrame, to_rgb: ToRGB) -> np.ndarray:

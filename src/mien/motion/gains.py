@@ -1,7 +1,8 @@
-"""How much of a driver's motion a portrait takes over, in each region of the face.
+"""How much of a driver's motion a portrait takes over, in each region of the face: blinks, mouth, brows, head.
 
 Everything counts from the portrait's own pose and expression: with gain 0 a region stays as it is in the portrait, with
-1 it does what the driver's does, beyond that it exaggerates.
+1 it does what the driver's does, beyond that it exaggerates. `mien.animation.motion_transfer` calls `apply_gains` where
+the driver's face is read; models that look at pixels have their own means.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MOST_EXTRA = 0.5  # half face heights
 class MotionGains:
     """Gains by region, and where the driver's motion is measured from.
 
-    eyes: lids and gaze. brows. mouth: all other expression (lips, jaw, cheeks, nose, tongue). head: turn, place, size.
+    eyes: blinks, gaze. brows. mouth: all other expression (lips, jaw, cheeks, nose, tongue). head: turn, place, size.
     relative: the portrait adds what has changed in the driver's face since its reference frame to its own pose and
     expression; else it takes the driver's on. Place and size are always measured from the reference frame, if any.
     """
@@ -36,7 +37,7 @@ class MotionGains:
     relative: bool = False
 
     def of_scores(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """The gain of every score [n], by its ARKit name."""
+        """The gain of every score [n], by how its ARKit name begins: eyeBlinkLeft is of the eyes."""
         regions = {"eye": self.eyes, "bro": self.brows}
         return np.array([regions.get(name[:3], self.mouth) for name in names])
 
@@ -46,7 +47,7 @@ class MotionGains:
         return self == MotionGains()
 
 
-def gained(
+def apply_gains(
     motions: list[FaceMotion],
     source: FaceMotion | Sequence[FaceMotion],
     reference: FaceMotion | None,

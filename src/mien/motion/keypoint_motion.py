@@ -154,8 +154,8 @@ def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[F
     """
     if deviation <= 0 or len(motions) < 2:
         return motions
-    reach = int(np.ceil(3 * deviation))
-    offsets = np.arange(-reach, reach + 1)
+    radius = int(np.ceil(3 * deviation))
+    offsets = np.arange(-radius, radius + 1)
     kernel = np.exp(-(offsets**2) / (2 * deviation**2))
     turns = np.stack([rotation_matrix(motion.pose.rotation).ravel() for motion in motions])
     rows = np.column_stack(

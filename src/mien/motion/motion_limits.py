@@ -1,6 +1,9 @@
 """How far from its own place, size and turn a portrait's head may be taken by a model that fills in only so much.
 
 Every limit is soft: what is asked for, x, becomes limit tanh(x / limit), which leaves small motions as they are.
+A model's own are `motion_limits` in its model_index.json. They are applied to turns here, to place and size by
+`mien.animation.driving.DriverTrack.placement`, to DeX-Portrait's poses by
+`mien.models.dex_portrait.driving.limited_motion`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from numpy.typing import NDArray
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 from mien.motion.keypoint_motion import FaceMotion
 
-NANO_REACH = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their pictures do not show well
+NANO_MOTION_LIMITS = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their pictures do not show well
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,11 @@ class MotionLimits:
 
     @classmethod
     def of(cls, values: Sequence[float] | None) -> MotionLimits | None:
-        """From a model's configuration: [shift, zoom] or [shift, zoom, turn]; None: anything is within reach."""
+        """From a model's configuration: [shift, zoom] or [shift, zoom, turn]; None: there are none."""
         return None if values is None else cls(*map(float, values))
 
 
-def held_turns(
+def limited_turns(
     motions: Sequence[FaceMotion], source: FaceMotion, reference: FaceMotion, most: float
 ) -> list[FaceMotion]:
     """The driver's motions [f] with the turn from the portrait's face `source` to the driver's at `reference` held.

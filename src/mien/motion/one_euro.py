@@ -49,7 +49,7 @@ def one_euro_turns(turns: Floats, rate: float, cutoff: float, slope: float) -> N
     return out
 
 
-def steadied(motions: list[FaceMotion], rate: Fraction | float, strength: float) -> list[FaceMotion]:
+def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength: float) -> list[FaceMotion]:
     """Motions with rotation, place, size, scores and extra displacement filtered; landmarks stay as they were read.
 
     rate: frames a second. strength: 0 (the motions as they are) to 1: the cut-off at rest is 0.5 Hz / strength.

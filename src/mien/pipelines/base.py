@@ -54,7 +54,7 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     networks_of: ClassVar[dict[str, type[ModelMixin]]]
     exact_parts: ClassVar[tuple[str, ...]] = ()
-    own_options: ClassVar[tuple[str, ...]] = ("image_size", "defaults", "crop_scale", "reach")
+    own_options: ClassVar[tuple[str, ...]] = ("image_size", "defaults", "crop_scale", "motion_limits")
     own_defaults: ClassVar[dict[str, Any]]
     bundled_name: ClassVar[str]
 
@@ -95,10 +95,10 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             WeightsError: names the file and the keys when anything is missing, unexpected or damaged.
         """
         folder = cls.find(name, revision)
-        index = loading.read_json(folder / "model_index.json")
+        index = loading.read_index(folder)
         if index.get("_class_name", cls.__name__) != cls.__name__:
             raise WeightsError(f"{folder} holds a {index['_class_name']}, not a {cls.__name__}: name another folder.")
-        shared = index.get("shared_components", index.get("shares", ()))
+        shared = index.get("shared_components", ())
         for part, kind in cls.networks_of.items():
             if part in parts:
                 continue
@@ -130,7 +130,7 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     @property
     def motion_limits(self) -> MotionLimits | None:
         """How far a head may be taken from the portrait's place, size and turn; None: anywhere."""
-        return MotionLimits.of(self.config.reach)
+        return MotionLimits.of(self.config.motion_limits)
 
     # -- the portrait ----------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ class DeXPortraitPipeline(PortraitPipeline):
         crop_scale: float = 2.05,
         ray_maps: bool = True,
         warping: bool = True,
-        reach: Sequence[float] | None = None,
+        motion_limits: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if (reenactor is None) != (expression_shape is None):
@@ -127,7 +127,7 @@ class DeXPortraitPipeline(PortraitPipeline):
             scheduler=scheduler,
         )
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
-        self.register_to_config(**options, ray_maps=ray_maps, warping=warping, reach=reach)
+        self.register_to_config(**options, ray_maps=ray_maps, warping=warping, motion_limits=motion_limits)
         self._sources: list[Tensor] = []
         self._own: Motion | None = None
         self._square: tuple[Tensor, NDArray[np.floating]] | None = None

@@ -18,6 +18,7 @@ from mien.errors import WeightsError
 from mien.media.files import utf8_path
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+_OLD_KEYS = {"reach": "motion_limits", "shares": "shared_components"}  # what the first release wrote
 
 
 def find_folder(name: str | Path, revision: str | None = None) -> Path:
@@ -34,6 +35,11 @@ def find_folder(name: str | Path, revision: str | None = None) -> Path:
             f"there is no model folder {name}, and it cannot be fetched from the hub ({type(error).__name__}); "
             "give an existing folder, a hub id that is reachable, or nano."
         ) from error
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The model_index.json of a pipeline's folder, under the keys of today."""
+    return {_OLD_KEYS.get(key, key): value for key, value in read_json(folder / "model_index.json").items()}
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class XPortraitPipeline(PortraitPipeline):
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
         crop_scale: float = 2.5,
-        reach: Sequence[float] | None = None,
+        motion_limits: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -95,8 +95,8 @@ class XPortraitPipeline(PortraitPipeline):
             reenactor=reenactor,
             scheduler=scheduler,
         )
-        options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale, "reach": reach}
-        self.register_to_config(**options)
+        options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
+        self.register_to_config(**options, motion_limits=motion_limits)
         self._sources: list[Tensor] = []
         self._portrait: Picture | None = None
         self._keypoints: Floats | None = None

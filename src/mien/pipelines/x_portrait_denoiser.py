@@ -81,11 +81,11 @@ class XPortraitDenoiser(FrameDenoiser):
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
         """See `FrameDenoiser.__call__`."""
         nets, timestep, count = self.networks, self.timesteps[step], len(latents)
-        bank, hints, beside = self._bank(step, rows), self._gather(rows), self.source_latents(rows)
+        bank, hints, source_latents = self._bank(step, rows), self._gather(rows), self.source_latents(rows)
         noisy = self.pipe.scheduler.scale_model_input(latents, timestep)
-        prediction: Tensor = nets.predict(noisy, timestep, count, bank, hints, beside)
+        prediction: Tensor = nets.predict(noisy, timestep, count, bank, hints, source_latents)
         if self.guidance_scale != 1:
-            bare = (bank, self._blank(latents), beside) if self.guidance_mode == "balance" else ()
+            bare = (bank, self._blank(latents), source_latents) if self.guidance_mode == "balance" else ()
             unconditional = nets.predict(noisy, timestep, count, *bare)
             prediction = classifier_free(unconditional, prediction, self.guidance_scale)
         self.report(step, latents)

@@ -1,4 +1,4 @@
-"""What the page says of itself: models and licences, limits, responsible use, from the texts the project keeps."""
+"""What the web UI says of itself: models and licences, limits, responsible use, from the texts the project keeps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _this_page(options: ServeOptions) -> str:
         f"\n\n- Files: up to {options.file_mb} MB; drivers: up to {options.clip_seconds} seconds."
         f"\n- Jobs: one at a time, {options.queued} may wait, each may take {options.job_seconds} seconds."
         f"\n- Uploads and results lie in one folder of this server, are deleted after {options.keep_minutes} minutes,"
-        " and all of them when the page is stopped. Nothing is sent anywhere else."
+        " and all of them when the web UI is stopped. Nothing is sent anywhere else."
     )
 
 

@@ -10,14 +10,14 @@ from mien.web.options import ServeOptions
 
 
 def check_size(path: Path, options: ServeOptions) -> None:
-    """Raise InputError for a file that is larger than the page takes."""
+    """Raise InputError for a file that is larger than the web UI takes."""
     size = path.stat().st_size
     if size > options.file_mb * 10**6:
         raise InputError(f"{path.name} has {size / 1e6:.0f} MB, but files may have {options.file_mb} MB here")
 
 
 def check_driver(path: Path, options: ServeOptions, start: float | None = None, end: float | None = None) -> None:
-    """Raise InputError for a driver that cannot be read, or of which more would be played than the page allows."""
+    """Raise InputError for a driver that cannot be read, or of which more would be played than the web UI allows."""
     check_size(path, options)
     clip = open_clip(path)
     seconds = float(clip.info.duration if clip.info.duration is not None else clip.count() / clip.info.rate)

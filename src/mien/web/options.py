@@ -13,11 +13,11 @@ from mien.jobs.options import DEVICES, DTYPES
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where the page is served, with which models, and how much it lets people ask for.
+    """Where the web UI is served, with which models, and how much it lets people ask for.
 
     host, port: where it listens; 127.0.0.1: this machine alone; port 0: any that is free. root_path: the path under
     which a proxy shows it, such as /mien. share: also reachable for three days under a public address that gradio
-    lends. browser: open it. folder: where uploads and results lie while the page runs, None: the system's place for
+    lends. browser: open it. folder: where uploads and results lie while the web UI runs, None: the system's place for
     temporary files. model, dex_model, device, dtype, reader: as for `mien animate`; dex_model None: the bundled one.
     file_mb: largest file. clip_seconds: longest driver. pairs: of portraits and drivers in a batch. queued: jobs that
     may wait. job_seconds: longest run of a job. keep_minutes: age at which files are deleted.

@@ -69,8 +69,8 @@ class Watch:
         self._title, self._total, self._done, self._since = title, total, 0.0, time.monotonic()
         self.check()
 
-    def reach(self, done: float) -> None:
-        """See `Progress.reach`."""
+    def update(self, done: float) -> None:
+        """See `Progress.update`."""
         self._done = done
         self.check()
 
@@ -126,7 +126,7 @@ class Running(Generic[Result]):
 
 
 class Watches:
-    """The running jobs of the people at the page."""
+    """The running jobs of the people in front of the web UI."""
 
     def __init__(self) -> None:
         self._watches: dict[str, set[Watch]] = {}

@@ -1,4 +1,4 @@
-"""Start the page, keep it running, and leave nothing behind."""
+"""Start the web UI, keep it running, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Page:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
     def close(self) -> None:
-        """Stop all jobs, shut the page, and remove its folder."""
+        """Stop all jobs, shut the web UI, and remove its folder."""
         self.desk.stop_all()
         self.blocks.close(verbose=False)
         self.studio.close()

@@ -34,7 +34,7 @@ from mien.web.workspace import Workspace
 from mien.weights import HERE
 
 NO_DEX = (
-    "DeX-Portrait has no weights in this installation: start the page with --dex-model FOLDER, or choose X-Portrait"
+    "DeX-Portrait has no weights in this installation: start the web UI with --dex-model FOLDER, or choose X-Portrait"
 )
 _LANDMARKS = 68  # of iBUG; what a reenactor moves beyond them are pupils
 _PORTRAITS = 6  # that are kept ready for the sliders
@@ -72,7 +72,7 @@ class Studio:
         return reenactor is not None and len(reenactor.basis().mean) > _LANDMARKS
 
     def animate(self, options: AnimateOptions, watch: Watch) -> AnimateReport:
-        """Run a job of `mien animate` within the page's limits, when it is its turn."""
+        """Run a job of `mien animate` within the web UI's limits, when it is its turn."""
         self._check(options)
         with self._my_turn(watch):
             return self._run(options, watch)
@@ -161,7 +161,7 @@ class Studio:
         self._model(options)
 
     def _pipe(self, model: str, watch: Watch | None) -> Any:
-        """One of the page's models."""
+        """One of the web UI's models."""
         with self._loading:
             if model not in self._pipes:
                 if watch is not None:

@@ -1,4 +1,4 @@
-"""Parts of the page that several tabs share."""
+"""Parts of the web UI that several tabs share."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def optional(value: str | None) -> Path | None:
 
 
 class Desk:
-    """Starts jobs for the people at the page, tells how they go, and stops them."""
+    """Starts jobs for the people in front of the web UI, tells how they go, and stops them."""
 
     def __init__(self, workspace: Workspace, seconds: float) -> None:
         self._workspace, self._seconds = workspace, seconds
@@ -116,7 +116,7 @@ class Desk:
         return style.note(STOPPED if running else "Nothing is running.")
 
     def leave(self, request: gr.Request) -> None:
-        """A person has closed the page."""
+        """A person has closed the web UI."""
         self._watches.stop(request.session_hash or "")
 
     def stop_all(self) -> None:

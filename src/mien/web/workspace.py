@@ -1,4 +1,4 @@
-"""The one folder of a running page: uploads and results lie in it, nothing else is read, and it goes with the page."""
+"""The one folder of a running web UI: uploads and results lie in it, nothing else is read, and it goes with it."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ def test_shares_of_the_time() -> None:
     timed.stage("long", 3)
     time.sleep(0.05)
     timed.stage("short", None)
-    shares = timed.shares()
+    shares = timed.stage_time_fractions()
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["long"] > shares["short"] > 0
 
 
 def test_no_stage_at_all() -> None:
-    assert TimedProgress(Silent()).shares() == {}
+    assert TimedProgress(Silent()).stage_time_fractions() == {}

@@ -177,7 +177,7 @@ def measure_motion(
             outcome.done.append(file.stem)
         except InputError as error:
             outcome.failed[file.stem] = str(error)
-        progress.reach(number + 1)
+        progress.update(number + 1)
     face_reader.close()
     if not tracks:
         raise InputError(f"no clip of {clips} shows a face: {next(iter(outcome.failed.values()))}")
@@ -219,7 +219,7 @@ def render_driver(options: DriverOptions, progress: Progress) -> Path:
     with VideoWriter(options.output, rate=rate, size=(options.size, options.size), timestamps=False) as video:
         for moment in range(len(track)):
             video.write(person.render(track.expression[moment], track.motion(moment), options.size).image)
-            progress.reach(moment + 1)
+            progress.update(moment + 1)
     return options.output
 
 

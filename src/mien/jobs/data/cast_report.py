@@ -158,7 +158,7 @@ def _measure(members: Sequence[Path], options: ReportOptions, report: CastReport
                 report.sample[member.id] = _measured(model, detector, member)
             except InputError as error:
                 report.unmeasured[member.id] = str(error)
-            progress.reach(number)
+            progress.update(number)
 
 
 def _measured(model: Any, detector: Any, member: Member) -> dict[str, float]:

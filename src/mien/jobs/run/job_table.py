@@ -116,7 +116,7 @@ def _listed_rows(table: Path, text: str) -> list[Row]:
         content = json.loads(text) if table.suffix.lower() == ".json" else _yaml(text)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{table} cannot be read as {table.suffix[1:].upper()} ({reason[:200]}): mend it") from error
+        raise InputError(f"{table} cannot be read as {table.suffix[1:].upper()} ({reason[:200]}): fix it") from error
     if not isinstance(content, list):
         raise InputError(f"{table} holds no list of jobs: write one entry a job, each with portrait and driver")
     for number, row in enumerate(content, 1):

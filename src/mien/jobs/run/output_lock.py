@@ -22,7 +22,7 @@ def output_lock(output: Path) -> Iterator[Path]:
     """Give this run's hidden folder for `output`, an absolute or relative file; nobody else has it meanwhile.
 
     The folder is what killed runs left, or fresh; it vanishes when the block ends well, when the user interrupts it,
-    and where the user has to mend an input. It stays where the disk or the program failed, for the next run to go on.
+    and where the user has to fix an input. It stays where the disk or the program failed, for the next run to go on.
     Raises OutputError if another run is writing the same file, or if nothing can be written there.
     """
     folder = _folder_of(output)

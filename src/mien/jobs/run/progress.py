@@ -24,15 +24,15 @@ class TimedProgress:
         self._title, self._since = title, time.perf_counter()
         self._inner.stage(title, total)
 
-    def reach(self, done: float) -> None:
-        """See `Progress.reach`."""
-        self._inner.reach(done)
+    def update(self, done: float) -> None:
+        """See `Progress.update`."""
+        self._inner.update(done)
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""
         self._inner.note(text)
 
-    def shares(self) -> dict[str, float]:
+    def stage_time_fractions(self) -> dict[str, float]:
         """Part of the time by stage, sum 1; ends the stage that is running."""
         self._close()
         whole = sum(self._seconds.values()) or 1.0

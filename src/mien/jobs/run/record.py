@@ -58,7 +58,7 @@ def write_record(report: AnimateReport, driver: ClipInfo, request: str | None = 
         "size": list(report.size),
         "faces": None if report.faces is None else asdict(report.faces),
         "best_frame": report.best_frame,
-        "time_shares": {name: round(share, 4) for name, share in (report.shares or {}).items()},
+        "time_shares": {name: round(share, 4) for name, share in (report.stage_time_fractions or {}).items()},
         "warnings": list(report.warnings),
         "request": request,
         "content": file_digest(report.output),

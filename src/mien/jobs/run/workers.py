@@ -98,7 +98,7 @@ def spread(
         through = _in_processes(work, pieces, workers)
     for number, (name, reason) in enumerate(through, 1):
         outcome.enter(name, reason)
-        progress.reach(number)
+        progress.update(number)
 
 
 def _in_processes(work: Work, pieces: list[Piece], workers: int) -> Iterator[tuple[str, str | None]]:

@@ -76,9 +76,9 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         the order of use, with their `tokens` [b * num_frames, n, d]; absent, they are left out. source [r, c, h, w]:
         source latents, only where `reads_source` holds: the network then predicts what must be added to them.
         """
-        beside = backbone.source_beside(noisy, source) if self.reads_source else None
+        source_latents = backbone.source_latents_like(noisy, source) if self.reads_source else None
         rays = noisy.new_zeros(len(noisy), 2 * RAY_CHANNELS, *noisy.shape[-2:]) if rays is None else rays.to(noisy)
-        shown = [noisy, rays] if beside is None else [noisy, beside, rays]
+        shown = [noisy, rays] if source_latents is None else [noisy, source_latents, rays]
         given = _ExpressiveContext(
             backbone.embed_time(self, timestep, noisy), context, reference, temporal, num_frames, modules, tokens
         )
@@ -86,4 +86,4 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         hidden = backbone.middle(self, hidden, given)
         hidden = backbone.up(self, hidden, skips, given)
         result: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
-        return result if beside is None else result + beside
+        return result if source_latents is None else result + source_latents

@@ -47,7 +47,7 @@ class Gains:
     relative: bool = False
 
 
-def steadied(motion: Motion, pose: float = 1.2, expression: float = 0.7) -> Motion:
+def smooth_motion(motion: Motion, pose: float = 1.2, expression: float = 0.7) -> Motion:
     """The same motion, its codes filtered over time against the encoders' jitter, without delay.
 
     pose, expression: deviations of the Gaussians, frames. The ends are held.
@@ -56,8 +56,8 @@ def steadied(motion: Motion, pose: float = 1.2, expression: float = 0.7) -> Moti
 
 
 def _filtered(codes: Tensor, deviation: float) -> Tensor:
-    reach = math.ceil(3 * deviation)
-    offsets = torch.arange(-reach, reach + 1)
+    radius = math.ceil(3 * deviation)
+    offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-offsets.square() / (2 * deviation**2))
     at = (torch.arange(len(codes))[:, None] + offsets).clamp(0, len(codes) - 1)
     return torch.einsum("o,fod->fd", kernel / kernel.sum(), codes[at])
@@ -106,8 +106,8 @@ def limited_motion(source: Pose, motion: Motion, limits: MotionLimits) -> Motion
     way = rotation_vectors(reference.rotation @ source.rotation.transpose(1, 2))  # [1, 3]
     angle = way.norm(dim=1, keepdim=True).clamp_min(1e-6)
     turn = way if math.isinf(limits.turn) else way / angle * limits.turn * (angle / limits.turn).tanh()
-    begun = Pose(rotation_matrices(turn) @ source.rotation, source.translation, source.scale)
-    held = limited_pose(source, drive_pose(begun, driving, reference, Gains(relative=True)), limits)
+    turned = Pose(rotation_matrices(turn) @ source.rotation, source.translation, source.scale)
+    held = limited_pose(source, drive_pose(turned, driving, reference, Gains(relative=True)), limits)
     return replace(motion, pose=held.code())
 
 

@@ -16,7 +16,7 @@ from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose import Pose
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.models.dex_portrait.ray_map import ray_map
-from mien.models.dex_portrait.reference_warp import PosedBank
+from mien.models.dex_portrait.reference_warp import PosedReferenceFeatures
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
 from mien.models.sd_backbone.reference_attention import ReferenceFeatures, ReferenceRecorder
@@ -76,7 +76,7 @@ class DeXPortraitNetworks:
         reference = given.bank
         if reference is not None and given.pose is not None and given.source_pose is not None and given.warping:
             warps = self.injection.reference_warps()
-            reference = PosedBank(reference, warps, given.source_pose, given.pose, given.pose_absent)
+            reference = PosedReferenceFeatures(reference, warps, given.source_pose, given.pose, given.pose_absent)
         result: Tensor = self.unet(
             noisy,
             timestep,

@@ -43,7 +43,7 @@ class ReferenceWarp(nn.Module):
         return result.flatten(2).transpose(1, 2)
 
 
-class PosedBank(ReferenceFeatures):
+class PosedReferenceFeatures(ReferenceFeatures):
     """A reference bank that also knows where the heads are: one sampling grid a level, shared by its blocks."""
 
     def __init__(
@@ -89,7 +89,7 @@ class WarpingAttention(ReferenceAttention):
     ) -> Tensor:
         """`hidden_states` [b, h^2, c] are the block's tokens after its first LayerNorm."""
         attended = super().__call__(attn, hidden_states, reference=reference)
-        if isinstance(reference, PosedBank):
+        if isinstance(reference, PosedReferenceFeatures):
             attended = attended + reference.residual(self.layer, hidden_states)
         return attended
 

@@ -56,7 +56,7 @@ class UNetContext:
         return hidden if self.temporal is None else self.temporal(hidden, self.num_frames, path, index)
 
 
-def source_beside(noisy: Tensor, source: Tensor | None) -> Tensor:
+def source_latents_like(noisy: Tensor, source: Tensor | None) -> Tensor:
     """Source latents [r, c, h, w] for every noisy one [b, c, h, w]; zeros where there are none."""
     return torch.zeros_like(noisy) if source is None else source.repeat_interleave(len(noisy) // len(source), 0)
 

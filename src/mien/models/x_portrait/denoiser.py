@@ -44,10 +44,10 @@ class DenoisingUNet(UNet2DConditionModel):
         Where `reads_source` holds, the network reads the source latents `source` [r, c, h, w] beside the noisy ones and
         predicts what must be added to them to get x_0; absent, zeros stand in for them.
         """
-        beside = backbone.source_beside(noisy, source) if self.reads_source else None
+        source_latents = backbone.source_latents_like(noisy, source) if self.reads_source else None
         time = backbone.embed_time(self, timestep, noisy)
         given = backbone.UNetContext(time, context, reference, temporal, num_frames)
-        shown = noisy if beside is None else torch.cat([noisy, beside], dim=1)
+        shown = noisy if source_latents is None else torch.cat([noisy, source_latents], dim=1)
         hidden, skips = backbone.down(self, self.conv_in(shown), given)
         hidden = backbone.middle(self, hidden, given)
         if residuals is not None:
@@ -55,4 +55,4 @@ class DenoisingUNet(UNet2DConditionModel):
             skips = [skip + more for skip, more in zip(skips, residuals.skips, strict=True)]
         hidden = backbone.up(self, hidden, skips, given)
         result: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
-        return result if beside is None else result + beside
+        return result if source_latents is None else result + source_latents

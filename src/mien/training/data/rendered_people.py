@@ -18,7 +18,7 @@ from mien.avatars.camera import head_pose
 from mien.avatars.groups import Actor
 from mien.avatars.pack import PackedCast, load_pack
 from mien.avatars.people import RandomPerson
-from mien.avatars.performances import MotionLimits, Performance, make_performance
+from mien.avatars.performances import Performance, PerformanceLimits, make_performance
 from mien.avatars.styles import Style
 from mien.training.data.samples import FaceFrame, Points, SampleSpec, SourceDrivingSample, choose_motions
 
@@ -41,7 +41,7 @@ class RenderOptions:
     random_people: float = 0.15
     styled: float = 0.1
     distinct: float = 0.0
-    limits: MotionLimits = MotionLimits()
+    limits: PerformanceLimits = PerformanceLimits()
 
 
 class RenderedPeople:

@@ -206,12 +206,12 @@ class DexAnimator(SampleStage):
         self,
         nets: DeXPortraitNetworks,
         source: Tensor,
-        begun: Tensor | None,
+        init_latents: Tensor | None,
         codes: tuple[Pose, Pose, Tensor],
         dropped: Dropped,
         frames: int,
     ) -> Conditions:
-        """Of the sources that did not lose everything. source [r, c, h, w]; begun [n, c, h, w]."""
+        """Of the sources that did not lose everything. source [r, c, h, w]; init_latents [n, c, h, w]."""
         own, driving, expression = codes
         kept, rows = _rows(~dropped.everything, frames, source.device)
         without_expression, without_pose = (
@@ -219,7 +219,7 @@ class DexAnimator(SampleStage):
         )
         return Conditions(
             bank=nets.read_appearance([source[kept]]),
-            latents=source[kept] if begun is None else begun[rows],
+            latents=source[kept] if init_latents is None else init_latents[rows],
             source_pose=own[kept],
             pose=driving[rows],
             tokens=nets.injection.tokens(expression[rows], without_expression),

@@ -14,7 +14,7 @@ from mien.models.dex_portrait import DeXPortraitConfig, DeXPortraitNetworks, bui
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
 from mien.models.reenactor import Reenactor
-from mien.motion.motion_limits import NANO_REACH
+from mien.motion.motion_limits import NANO_MOTION_LIMITS
 from mien.pipelines import loading
 from mien.pipelines.dex_portrait import ENCODERS, PARTS, DeXPortraitPipeline, paper_scheduler
 from mien.training.engine import checkpoints
@@ -87,8 +87,8 @@ def take_start(model: AnimatorModel, place: Path) -> None:
     Raises InputError, or WeightsError if something does not fit.
     """
     if (place / "model_index.json").is_file():
-        index = loading.read_json(place / "model_index.json")
-        shared = index.get("shared_components", index.get("shares", ()))
+        index = loading.read_index(place)
+        shared = index.get("shared_components", ())
         homes = {part: bundled("nano") if part in shared else place for part in (*PARTS, _SHAPE)}
         for part in PARTS if model.reenactor is None else (*PARTS, _SHAPE):
             file = homes[part] / part / WEIGHTS_FILE
@@ -148,7 +148,7 @@ def as_pipeline(
         defaults=few if nano else {},
         ray_maps=ray_maps,
         warping=warping,
-        reach=NANO_REACH if nano else None,
+        motion_limits=NANO_MOTION_LIMITS if nano else None,
     )
 
 

@@ -83,7 +83,7 @@ class Stage(ABC):
 
     @abstractmethod
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """A micro-batch of `batch_size` batch_size, CPU tensors. Everything random comes from `rng`, so that a run that
+        """A micro-batch of `batch_size` samples, CPU tensors. Everything random comes from `rng`, so that a run that
         was stopped draws what one that was not would have drawn. Called in worker processes where there are any."""
 
     def at_step(self, step: int) -> None:

@@ -49,7 +49,7 @@ class Watcher(Protocol):
     def begin(self, total: int, done: int) -> None:
         """The run has `total` steps, `done` of which lie behind."""
 
-    def reach(self, done: int) -> None:
+    def update(self, done: int) -> None:
         """So many steps are done."""
 
 
@@ -202,7 +202,7 @@ class _Run:
                 if self._due(options.show_every) and self.step < self.total:
                     self._show(journal)
                 if watcher is not None and processes.main:
-                    watcher.reach(self.step)
+                    watcher.update(self.step)
         if saved != self.step:
             self._save()
         if self.step >= self.total and self.step > self.first:

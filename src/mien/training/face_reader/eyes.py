@@ -155,9 +155,9 @@ def _odds(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
 def _around(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The square around eyes and mouth: the rest would be augmented for nothing."""
     inner = points[36:]
-    reach = 1.9 * float(np.ptp(inner, axis=0).max())
-    left, top = (np.clip((inner.min(0) + inner.max(0) - reach) / 2, 0, None)).astype(int)
-    right, bottom = left + int(reach), top + int(reach)
+    extent = 1.9 * float(np.ptp(inner, axis=0).max())
+    left, top = (np.clip((inner.min(0) + inner.max(0) - extent) / 2, 0, None)).astype(int)
+    right, bottom = left + int(extent), top + int(extent)
     return np.array(picture[top:bottom, left:right]), (points - [left, top]).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from mien.models.x_portrait import XPortraitConfig
-from mien.motion.motion_limits import NANO_REACH
+from mien.motion.motion_limits import NANO_MOTION_LIMITS
 from mien.pipelines.x_portrait import PARTS, XPortraitPipeline
 from mien.training.x_portrait.losses import scheduler_for
 from mien.training.x_portrait.model import PortraitModel
@@ -33,7 +33,7 @@ def to_pipeline(model: PortraitModel, config: XPortraitConfig, present: Sequence
         reenactor=model.reenactor,
         image_size=config.image_size,
         crop_scale=2.05 if small else 2.5,  # the training pictures' mean
-        reach=NANO_REACH if small else None,
+        motion_limits=NANO_MOTION_LIMITS if small else None,
         defaults=_NANO_DEFAULTS if small else None,
     )
     return pipe.to(torch.float16)

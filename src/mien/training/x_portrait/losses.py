@@ -47,14 +47,14 @@ class Conditions:
     Attributes:
         bank: the source's features.
         residuals: of the motion controls; None: there are none.
-        beside: what a network that reads its start is shown: the source latents [r, c, h, w], or a reenactor's
+        init_latents: what a network that reads its start is shown: the source latents [r, c, h, w], or a reenactor's
             [r frames, c, h, w].
         frames: of each source.
     """
 
     bank: ReferenceFeatures
     residuals: Residuals | None
-    beside: Tensor
+    init_latents: Tensor
     frames: int
 
 
@@ -86,7 +86,7 @@ def predict_clean(
     if given is None:
         out = nets.denoise(shown, timestep, frames)
     else:
-        out = nets.denoise(shown, timestep, frames, given.bank, given.residuals, given.beside)
+        out = nets.denoise(shown, timestep, frames, given.bank, given.residuals, given.init_latents)
     out = out.float()
     alpha = scheduler.alphas_cumprod.to(noisy.device)[timestep].view(-1, 1, 1, 1)
     if scheduler.config.prediction_type == "epsilon":
@@ -152,14 +152,14 @@ def sample(
     scheduler.set_timesteps(steps)
     times = scheduler.timesteps.to(source.device)
     start = start_latents(model, draw)
-    beside = source if start is None else start
+    init_latents = source if start is None else start
     start = source.repeat_interleave(frames, 0) if start is None else start  # noise from the source (Section 4.1)
     latents = scheduler.add_noise(start, noise, times[:1].expand(len(noise)))
     for time in times:
         per_frame = time.expand(len(noise))
         bank = read_appearance(nets, source, time.expand(len(source)), learning=False)
         shown = scheduler.scale_model_input(latents, per_frame)
-        given = Conditions(bank, residuals_of(nets, draw, shown, per_frame, present), beside, frames)
+        given = Conditions(bank, residuals_of(nets, draw, shown, per_frame, present), init_latents, frames)
         clean, eps = predict_clean(nets, scheduler, latents, per_frame, given)
         if scale != 1:
             _, plain = predict_clean(nets, scheduler, latents, per_frame, None)

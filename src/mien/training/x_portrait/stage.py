@@ -226,7 +226,7 @@ class PortraitStage(SampleStage):
         start = start_latents(model, given)
         conditions = self._conditions(nets, given, source, noisy, times)
         if start is not None:
-            conditions = replace(conditions, beside=start)
+            conditions = replace(conditions, init_latents=start)
         made, eps = predict_clean(nets, self.scheduler, noisy, per_frame, conditions)
         error = (eps - noise) if self.config.prediction_type == "epsilon" else (made - clean)
         weight = given.weight / given.weight.mean() if recipe.face_weight else torch.ones_like(given.weight)
