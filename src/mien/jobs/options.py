@@ -71,7 +71,7 @@ class AnimateOptions(AnimationConfig):
         MOTION,
         parse=parse_face,
     )
-    reader: str = declared("auto", "What reads the faces: auto, mesh or nano.", MOTION)
+    reader: str = declared("auto", "What reads the faces: auto or mesh.", MOTION)
     reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
     pose_from: Path | None = declared(None, "The driver of the head pose alone.", APART)
     expression_from: Path | None = declared(None, "The driver of the expression alone.", APART)
@@ -106,6 +106,10 @@ class AnimateOptions(AnimationConfig):
             checked_rate(self.fps)
         check_choice("--device", self.device, DEVICES)
         check_choice("--dtype", self.dtype, DTYPES)
+        if self.reader != "auto":
+            from mien.faces.backends import check_reader_name  # brings torch in
+
+            check_reader_name(self.reader)
         if self.fast and self.steps is not None and self.steps > FAST_STEPS_LIMIT:
             raise InputError(f"--steps is {self.steps}, but --fast takes at most {FAST_STEPS_LIMIT}")
         if self.face == "all":
