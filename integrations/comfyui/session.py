@@ -90,7 +90,8 @@ class Subject:
 def load_model(name: str, precision: str, reader: str, offload: bool) -> Model:
     """Load a model by a name of `host.model_names`; which system it is says its own index.
 
-    reader: of READER_NAMES, or the one that is gone. offload: keep parts in main memory until they are needed. Raises WeightsError or InputError.
+    reader: of READER_NAMES, or the one that is gone. offload: keep parts in main memory until they are needed.
+    Raises WeightsError or InputError.
     """
     where = host.device()
     if where.type not in DEVICES:

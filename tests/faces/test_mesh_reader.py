@@ -22,7 +22,6 @@ from mien.geometry import HeadPose
 from mien.geometry.pose import rotation_matrix
 from mien.weights import bundled
 
-
 FACES = Path(__file__).parents[1] / "assets" / "faces"
 
 

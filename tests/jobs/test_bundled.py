@@ -22,9 +22,7 @@ def test_nano_moves_the_demo_portrait(tmp_path: Path) -> None:
     for index in (0, 20, 40):
         write_image(folder / f"{index:03}.png", frames[index])
     portrait = DEMO / "portrait_1.png"
-    options = AnimateOptions(
-        portraits=(portrait,), driver=folder, output=tmp_path / "out.mp4", device="cpu"
-    )
+    options = AnimateOptions(portraits=(portrait,), driver=folder, output=tmp_path / "out.mp4", device="cpu")
     report = animate(options)
     assert report.frames == 3
     made = [frame.astype(float) for frame in open_clip(tmp_path / "out.mp4")]
