@@ -106,10 +106,6 @@ class AnimateOptions(AnimationConfig):
             checked_rate(self.fps)
         check_choice("--device", self.device, DEVICES)
         check_choice("--dtype", self.dtype, DTYPES)
-        if self.reader != "auto":
-            from mien.faces.backends import check_reader_name  # brings torch in
-
-            check_reader_name(self.reader)
         if self.fast and self.steps is not None and self.steps > FAST_STEPS_LIMIT:
             raise InputError(f"--steps is {self.steps}, but --fast takes at most {FAST_STEPS_LIMIT}")
         if self.face == "all":
@@ -193,6 +189,10 @@ def animate_options(
         apart = {"pose_only": expression_from is None, "expression_only": pose_from is None}
     given: dict[str, Any] = {"pose_from": pose_from, "expression_from": expression_from}
     options = AnimateOptions(driver=main, model=model_of(system, model), **given, **apart, **more)
+    if options.reader != "auto":  # not checked by the class: a reader that is passed to `animate` has its own name
+        from mien.faces.backends import check_reader_name  # brings torch in
+
+        check_reader_name(options.reader)
     check_system(options)
     return options
 
