@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--reader", default="nano")
+    parser.add_argument("--reader", default="auto")
     parser.add_argument("--people", type=int, default=12, help="of a group")
     parser.add_argument("--frames", type=int, default=32, help="of a person")
     parser.add_argument("--ridge", type=float, default=3.0)

@@ -139,7 +139,7 @@ def _nano() -> XPortraitPipeline:
 
 @pytest.fixture
 def desk(request: pytest.FixtureRequest, dex_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that shell blocks run in. Faces are read by nano's reader; the model is nano on the first pages, and
+    """The folder that shell blocks run in. The model is nano on the first pages, and
     one in small on those about options.
     """
     load = XPortraitPipeline.from_pretrained.__func__  # type: ignore[attr-defined]

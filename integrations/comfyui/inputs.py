@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 MODEL, PORTRAIT = io.Custom("MIEN_MODEL"), io.Custom("MIEN_PORTRAIT")
 CONTROL, KEYFRAMES = io.Custom("MIEN_CONTROL"), io.Custom("MIEN_KEYFRAMES")
 
+GONE_READER = "nano"  # a face reader that saved workflows may name; it is taken as auto
 _MOST_SEED = 2**64 - 1  # as everywhere in ComfyUI
 _MOVES: dict[str, tuple[float, float, float, float, str]] = {
     "yaw": (0.0, -90.0, 90.0, 1.0, "Degrees; above 0 the nose goes to the picture's right"),

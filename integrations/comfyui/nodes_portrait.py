@@ -11,7 +11,7 @@ from mien.faces.backends import READER_NAMES
 from mien.jobs.options import DTYPES
 
 from . import host
-from .inputs import MODEL, PORTRAIT, number, watermark_input, whole_number
+from .inputs import GONE_READER, MODEL, PORTRAIT, number, watermark_input, whole_number
 from .words import node_messages
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class MienLoadModel(io.ComfyNode):  # type: ignore[misc]
                     tooltip="Of the weights; auto: what suits the device",
                 ),
                 io.Combo.Input(
-                    "reader", options=list(READER_NAMES), default="auto", tooltip="What reads faces; nano is bundled"
+                    "reader", options=list(READER_NAMES), default="auto", tooltip="What reads faces; auto is mesh"
                 ),
                 io.Boolean.Input(
                     "offload", default=False, tooltip="Less GPU memory, slower; for full-size models, needs accelerate"
@@ -57,6 +57,12 @@ class MienLoadModel(io.ComfyNode):  # type: ignore[misc]
     def fingerprint_inputs(cls, model: str, **_: Any) -> str:
         """Load anew when the model's files have changed, for example because it was trained further."""
         return host.model_state(model)
+
+    @classmethod
+    def validate_inputs(cls, reader: str) -> bool | str:
+        """Whether there is that reader, in place of ComfyUI's own check: workflows saved earlier may name one more."""
+        names = [*READER_NAMES, GONE_READER]
+        return True if reader in names else f"reader is {reader!r}, but it must be one of {', '.join(READER_NAMES)}"
 
     @classmethod
     @node_messages

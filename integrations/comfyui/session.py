@@ -22,6 +22,7 @@ from mien.pipelines.dex_portrait import DeXPortraitPipeline
 
 from . import host
 from .images import check_image, frame_of
+from .inputs import GONE_READER
 
 if TYPE_CHECKING:
     from mien.pipelines.x_portrait import XPortraitPipeline
@@ -89,12 +90,13 @@ class Subject:
 def load_model(name: str, precision: str, reader: str, offload: bool) -> Model:
     """Load a model by a name of `host.model_names`; which system it is says its own index.
 
-    offload: keep parts in main memory until they are needed. Raises WeightsError or InputError.
+    reader: of READER_NAMES, or the one that is gone. offload: keep parts in main memory until they are needed.
+    Raises WeightsError or InputError.
     """
     where = host.device()
     if where.type not in DEVICES:
         raise InputError(f"ComfyUI runs on {where}, which Mien cannot use: start ComfyUI with its option for the CPU")
-    found = load_face_reader(reader)
+    found = load_face_reader("auto" if reader == GONE_READER else reader)
     pipe = load_pipeline(host.model_folder(name), device="cpu", dtype=_precision(precision, where))
     pipe.set_progress_bar_config(disable=True)  # ComfyUI shows its own
     if where.type == "cpu":

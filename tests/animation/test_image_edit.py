@@ -32,7 +32,7 @@ def pipe() -> XPortraitPipeline:
 
 @pytest.fixture(scope="module")
 def reader() -> FaceReader:
-    return load_face_reader("nano")
+    return load_face_reader()
 
 
 @pytest.fixture(scope="module")

@@ -419,7 +419,7 @@ def test_bad_inputs(name: str, place: Place, monkeypatch: pytest.MonkeyPatch) ->
         ({"reader": "mediapipe"}, "mesh"),
         ({"reader": "mesh", "reader_model": "gone"}, "gone is no folder"),
         ({"reader_model": __file__}, "is no folder"),
-        ({"reader": "nano", "reader_model": "gone"}, "gone"),
+        ({"reader": "nano"}, "the face reader 'nano' is gone: give auto"),
     ],
 )
 def test_bad_readers(changes: dict[str, str], named: str, place: Place) -> None:

@@ -59,6 +59,11 @@ def test_x_portrait_answers_as_animate_does(kind: str, model: str, footages: dic
     assert (answer(other, footages["cross-b"]) != made["cross-b"]).any()
 
 
+def test_a_reader_that_is_gone_is_told_before_any_work() -> None:
+    with pytest.raises(InputError, match="'nano' is gone: give auto"):
+        parse_system("x-portrait", SystemSpec("", "", reader="nano"))
+
+
 @pytest.mark.usefixtures("_drawn")
 def test_a_portrait_without_a_face_is_told(model: str, footages: dict[str, Footage]) -> None:
     system = load_system(SystemSpec("mine", "x-portrait", model, steps=1))

@@ -60,5 +60,10 @@ def test_interpolation_is_half_way_and_not_seen() -> None:
 
 
 def test_unknown_reader() -> None:
-    with pytest.raises(InputError, match="nano"):
+    with pytest.raises(InputError, match="choose one of auto, mesh"):
         load_face_reader("haar")
+
+
+def test_the_reader_that_is_gone_is_told_from_one_that_never_was() -> None:
+    with pytest.raises(InputError, match="'nano' is gone: give auto"):
+        load_face_reader("nano")

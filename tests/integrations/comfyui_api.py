@@ -108,6 +108,11 @@ class ComfyNode(metaclass=_AnswersOfTheOlderSchema):
         raise NotImplementedError
 
     @classmethod
+    def validate_inputs(cls, **given: Any) -> bool | str:
+        """A node may override it: the inputs that it takes by name are then left to it."""
+        raise NotImplementedError
+
+    @classmethod
     def execute(cls, **given: Any) -> NodeOutput:
         raise NotImplementedError
 

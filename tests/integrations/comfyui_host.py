@@ -118,7 +118,12 @@ class Host:
         known = {**inputs["required"], **inputs.get("optional", {})}
         found = [f"{number}: {name} is missing" for name in inputs["required"] if name not in node["inputs"]]
         found += [f"{number}: {name} is unknown" for name in node["inputs"] if name not in known]
-        for name in set(known) & set(node["inputs"]):
+        kind, own = self.nodes[node["class_type"]], set()
+        if "validate_inputs" in vars(kind):
+            own = set(inspect.signature(kind.validate_inputs).parameters)
+            verdict = kind.validate_inputs(**{name: node["inputs"][name] for name in own & set(node["inputs"])})
+            found += [] if verdict is True else [f"{number}: {verdict}"]
+        for name in (set(known) & set(node["inputs"])) - own:
             problem = self._problem(graph, node["inputs"], name, *known[name])
             found += [f"{number}: {name} {problem}"] if problem else []
         return found

@@ -21,7 +21,7 @@ from comfyui_host import FRAMES, PACK, Graph, Host, example
 
 from mien.errors import InputError, MienError
 from mien.media import write_image, write_video
-from samples import RATE, draw_face, talking_frames
+from samples import RATE, DrawnFaceReader, draw_face, talking_frames
 
 EMPTY = torch.zeros(0, 90, 110, 3)
 BLACK = torch.zeros(1, 64, 64)  # what Load Image gives as the mask of a picture without transparency
@@ -250,6 +250,23 @@ def test_a_retrained_model_is_loaded_again(host: Host, folders: Path) -> None:
     os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns + 10**9))
     assert load(model="tiny", **given) != before
     assert load(model="nano", **given) == load(model="nano", **given) != load(model="dex-nano", **given)
+
+
+def test_workflows_that_name_the_reader_that_is_gone_go_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def graph_with(reader: str) -> Graph:
+        graph = example("animate")
+        graph["1"]["inputs"]["reader"] = reader
+        return graph
+
+    loaded: list[str] = []
+    monkeypatch.setattr("mien.faces.load_face_reader", lambda name: loaded.append(name) or DrawnFaceReader())
+    then, now = (host.run(graph_with(reader))["6"][0] for reader in ("nano", "auto"))
+    assert loaded == ["auto", "auto"]
+    torch.testing.assert_close(then, now)
+    assert host.nodes["MienLoadModel"].INPUT_TYPES()["required"]["reader"][1]["options"] == ["auto", "mesh"]
+    assert host.problems(graph_with("mesh"), "1") == []
+    (problem,) = host.problems(graph_with("eyes"), "1")
+    assert "reader is 'eyes', but it must be one of auto, mesh" in problem
 
 
 def test_seeds_go_as_far_as_everywhere_in_comfyui(host: Host) -> None:

@@ -185,7 +185,7 @@ def test_common_options() -> None:
 
 
 def test_several_processes(folder: Path, tiny_model: Path) -> None:
-    options = pairs(folder, tiny_model, reader="nano")
+    options = pairs(folder, tiny_model, reader="mesh")
     report = run_batch(BatchOptions(**{**vars(options), "workers": 2}), Silent())
     assert (len(report.outcome.done), len(report.outcome.failed)) == (4, 2)
     assert all("no_face.png" in reason for reason in report.outcome.failed.values())

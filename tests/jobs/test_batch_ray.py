@@ -52,7 +52,7 @@ def test_a_killed_worker_costs_no_job_and_repeats_none(
         (tmp_path / "drivers").mkdir(exist_ok=True)
         write_video(tmp_path / f"drivers/{number}.mp4", talking_frames(10 + number), 25)
     out = tmp_path / "out"
-    common = {"model": str(tiny_model), "steps": "4", "reader": "nano", "device": "cpu"}
+    common = {"model": str(tiny_model), "steps": "4", "reader": "mesh", "device": "cpu"}
     options = BatchOptions(
         out, portraits=tmp_path / "people", drivers=tmp_path / "drivers", common=common, workers=2, ray=LOCAL_RAY
     )

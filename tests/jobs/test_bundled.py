@@ -22,9 +22,7 @@ def test_nano_moves_the_demo_portrait(tmp_path: Path) -> None:
     for index in (0, 20, 40):
         write_image(folder / f"{index:03}.png", frames[index])
     portrait = DEMO / "portrait_1.png"
-    options = AnimateOptions(
-        portraits=(portrait,), driver=folder, output=tmp_path / "out.mp4", reader="nano", device="cpu"
-    )
+    options = AnimateOptions(portraits=(portrait,), driver=folder, output=tmp_path / "out.mp4", device="cpu")
     report = animate(options)
     assert report.frames == 3
     made = [frame.astype(float) for frame in open_clip(tmp_path / "out.mp4")]
@@ -37,12 +35,12 @@ def test_nano_moves_the_demo_portrait(tmp_path: Path) -> None:
         assert np.abs(frame[corner] - still[corner]).mean() < 12
         assert np.abs(frame[face] - still[face]).mean() > 3
     assert np.abs(made[0][face] - made[1][face]).mean() > 1
-    reader = load_face_reader("nano")
+    reader = load_face_reader()
     assert all(reader.read(frame.astype(np.uint8)) is not None for frame in made)
 
 
 def test_bundled_weights_stay_small() -> None:
     folder = bundled("nano").parent
     assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) <= 60 * 2**20
-    for model in ("x_portrait_nano", "face_reader"):
+    for model in ("x_portrait_nano", "dex_portrait_nano", "face_networks"):
         assert (folder / model / "README.md").is_file()

@@ -46,7 +46,7 @@ def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from mien.web.serve import open_page
 
     folder = tmp_path_factory.mktemp("serving")
-    server = open_page(ServeOptions(port=0, device="cpu", reader="nano", folder=folder))
+    server = open_page(ServeOptions(port=0, device="cpu", folder=folder))
     yield server
     server.close()
     assert not list(folder.iterdir())  # nothing is left behind

@@ -57,6 +57,7 @@ def job(inputs: Path, workspace: Workspace, **changes: Any) -> AnimateOptions:
         ({"file_mb": 0}, "--file-mb is 0"),
         ({"queued": 1.5}, "--queued is 1.5"),
         ({"device": "tpu"}, "--device is 'tpu'"),
+        ({"reader": "nano"}, "the face reader 'nano' is gone: give auto"),
         ({"root_path": "mien"}, "--root-path is 'mien'"),
         ({"folder": Path("/no/such/folder")}, "--folder is /no/such/folder"),
     ],

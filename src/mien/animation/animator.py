@@ -354,7 +354,7 @@ def load_animator(
         dtype: "auto", "float32", "float16" or "bfloat16".
         fast: few steps by the LCM sampler.
         lora: LCM weights for it, a .safetensors file.
-        reader: "auto", "mesh" or "nano".
+        reader: "auto" or "mesh", which is the same.
         reader_model: the reader's weights, if not its own.
 
     Raises:

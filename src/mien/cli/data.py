@@ -53,7 +53,7 @@ def motion(
     clips: Annotated[Path, typer.Argument(help="A video of one face, or a folder of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The motion library, .safetensors.")],
     head: Head = None,
-    reader: Annotated[str, typer.Option(help="Who reads the faces: auto, mesh or nano.")] = "auto",
+    reader: Annotated[str, typer.Option(help="Who reads the faces: auto or mesh.")] = "auto",
     limit: Annotated[int | None, typer.Option(help="Read so many frames of a clip at most.", min=1)] = None,
 ) -> None:
     """Measure head poses and expressions in clips: numbers only, no picture is kept."""
@@ -134,7 +134,7 @@ def prepare(
     videos: Annotated[Path, typer.Argument(help="A video, or a folder of videos, of people who talk.")],
     out: Annotated[Path, typer.Argument(help="The folder for the clips.")],
     side: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side of the clips.")] = 512,
-    reader: Annotated[str, typer.Option(help="Who reads the faces: auto, mesh or nano.")] = "auto",
+    reader: Annotated[str, typer.Option(help="Who reads the faces: auto or mesh.")] = "auto",
     workers: Workers = _CORES,
     ray: Annotated[
         bool, typer.Option("--ray", help="Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")

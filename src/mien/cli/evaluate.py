@@ -99,7 +99,7 @@ def run(
     guidance: Annotated[float | None, typer.Option(help="Guidance of our systems.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of our systems.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    reader: Annotated[str, typer.Option(help="Who reads faces for our systems: auto, mesh or nano.")] = "auto",
+    reader: Annotated[str, typer.Option(help="Who reads faces for our systems: auto or mesh.")] = "auto",
     reader_model: Annotated[Path | None, typer.Option(help="Its model file.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or local.")] = None,

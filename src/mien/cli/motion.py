@@ -16,7 +16,7 @@ def motion(
     model: Annotated[
         str, typer.Option(help="dex-nano (bundled), a DeX-Portrait folder or hub id: its encoders read the clip.")
     ] = "dex-nano",
-    reader: Annotated[str, typer.Option(help="What reads the faces: auto, mesh or nano.")] = "auto",
+    reader: Annotated[str, typer.Option(help="What reads the faces: auto or mesh.")] = "auto",
     fps: Annotated[str | None, typer.Option(help="Rate of images, such as 25 or 30000/1001.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:

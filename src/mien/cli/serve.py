@@ -56,9 +56,7 @@ class ModelFlags:
     dex_model: Annotated[
         str | None, typer.Option(help="DeX-Portrait's.  [default: the bundled one]", rich_help_panel=_MODEL)
     ] = None
-    reader: Annotated[str, typer.Option(help="What reads the faces: auto, mesh or nano.", rich_help_panel=_MODEL)] = (
-        "auto"
-    )
+    reader: Annotated[str, typer.Option(help="What reads the faces: auto or mesh.", rich_help_panel=_MODEL)] = "auto"
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MODEL)] = "auto"
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MODEL)] = "auto"
 

@@ -1,4 +1,4 @@
-"""Reading faces: one protocol, two readers, tracking over a clip, and a mask of people."""
+"""Reading faces: one protocol and the reader behind it, tracking over a clip, and a mask of people."""
 
 from __future__ import annotations
 

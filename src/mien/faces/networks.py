@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,22 +16,7 @@ from torch import Tensor, nn
 from mien.errors import WeightsError
 from mien.media.files import utf8_path
 
-Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
-_COUNTER = "num_batches_tracked"  # of batch norm, which counts for nothing here
-
-
-def load_strictly(weights: Path, config: Path, kind: type[Config], network: Callable[[Config], Network]) -> Network:
-    """The network that `config` (JSON of the dataclass `kind`) describes, with its weights, float32, for reading.
-
-    Raises WeightsError if a file is missing or damaged, or names and shapes do not fit exactly.
-    """
-    try:
-        settings: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
-        made = network(kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}))
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{config} cannot be read by the face reader: {error}") from error
-    return load_weights(made, weights)
 
 
 def load_weights(network: Network, weights: Path) -> Network:
@@ -59,7 +43,7 @@ def for_pictures(network: Network, device: str) -> Network:
 
 
 def _check_keys(path: Path, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> None:
-    need, have = ({name for name in part if not name.endswith(_COUNTER)} for part in (wanted, given))
+    need, have = set(wanted), set(given)
     wrong = sorted(name for name in need & have if wanted[name].shape != given[name].shape)
     problems = [
         f"{word}: {', '.join(names)}"

@@ -16,6 +16,7 @@ from mien.animation.compositing import fit
 from mien.errors import InputError
 from mien.evaluation.footage import Case, Frames, folder_digest
 from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, Predictions, System, Truth
+from mien.faces.backends import check_reader_name
 from mien.media import Clip, ClipInfo
 
 PREDICTIONS = "predictions"
@@ -27,7 +28,7 @@ class SystemSpec:
     """Which system, in words that can be sent to a worker.
 
     name: of its run. kind: one of KINDS, or "predictions". model: "nano", a folder or a hub id, None for the kind's
-    own; of predictions the folder. The others as in `AnimateOptions`.
+    own; of predictions the folder. The others as in `AnimateOptions`. Raises InputError for an unknown reader.
     """
 
     name: str
@@ -39,6 +40,9 @@ class SystemSpec:
     device: str = "auto"
     reader: str = "auto"
     reader_model: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_reader_name(self.reader)
 
     @property
     def folder(self) -> str:

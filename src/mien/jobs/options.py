@@ -71,7 +71,7 @@ class AnimateOptions(AnimationConfig):
         MOTION,
         parse=parse_face,
     )
-    reader: str = declared("auto", "What reads the faces: auto, mesh or nano.", MOTION)
+    reader: str = declared("auto", "What reads the faces: auto or mesh.", MOTION)
     reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
     pose_from: Path | None = declared(None, "The driver of the head pose alone.", APART)
     expression_from: Path | None = declared(None, "The driver of the expression alone.", APART)
@@ -189,6 +189,10 @@ def animate_options(
         apart = {"pose_only": expression_from is None, "expression_only": pose_from is None}
     given: dict[str, Any] = {"pose_from": pose_from, "expression_from": expression_from}
     options = AnimateOptions(driver=main, model=model_of(system, model), **given, **apart, **more)
+    if options.reader != "auto":  # not checked by the class: a reader that is passed to `animate` has its own name
+        from mien.faces.backends import check_reader_name  # brings torch in
+
+        check_reader_name(options.reader)
     check_system(options)
     return options
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.geometry.eye_squares import EYES
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 
 Floats = NDArray[np.floating]
 
 LANDMARKS = 68  # of the keypoints, the others are pupils
+EYES = (range(36, 42), range(42, 48))  # the subject's right one first
 
 # Upper and lower rim of both eyes' openings and of the inner lips (iBUG 68): pairs that may meet and never cross.
 EYE_RIMS = (((37, 41), (38, 40)), ((43, 47), (44, 46)))

@@ -19,7 +19,7 @@ from mien.motion.keypoint_motion import EYE_RIMS, LANDMARKS, FaceBasis, FaceMoti
 
 # How far landmarks are believed against the scores, up and down: lips without their corners, whose smiles scores tell
 # better (correlation of smiles .73 by scores, .38 by landmarks), chin and jaw near it (5 to 11). Lips a little more
-# than they are read: the nano reader sees mouths open by .8 of what MediaPipe sees (mean over eight clips).
+# than they are read. Set with an earlier reader, which saw mouths open by .8 of what MediaPipe sees.
 _BELIEF = np.zeros((LANDMARKS, 2))
 _BELIEF[[50, 51, 52, 56, 57, 58, 61, 62, 63, 65, 66, 67], 1] = 1.05
 _BELIEF[[49, 53, 55, 59], 1] = 0.6

@@ -31,8 +31,6 @@ class Registered:
 
 
 STAGES = {
-    "face-reader": Registered("the nano face reader", "face_reader.stage", "FaceReaderStage"),
-    "face-reader/eyes": Registered("its closer look at eyes", "face_reader.eyes", "EyeReaderStage"),
     "vae": Registered("the nano autoencoder", "vae", "VaeStage", "VaeStageConfig"),
     "reenactor": Registered("nano's one-pass F", "reenactor.stage", "ReenactorStage", "ReenactorStageConfig"),
     "face-vid2vid": Registered("F", "face_vid2vid.stage", "FaceVid2VidStage", "FaceVid2VidStageConfig"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import InputError
-from mien.faces import READER_NAMES
+from mien.faces.backends import check_reader_name
 from mien.jobs.options import DEVICES, DTYPES
 
 
@@ -56,9 +56,10 @@ class ServeOptions:
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 shown = f"--{name.replace('_', '-')} is {value}"
                 raise InputError(f"{shown}, but it must be a whole number from {least} to {most}")
-        for name, choices in (("device", DEVICES), ("dtype", DTYPES), ("reader", READER_NAMES)):
+        for name, choices in (("device", DEVICES), ("dtype", DTYPES)):
             if getattr(self, name) not in choices:
                 raise InputError(f"--{name} is {getattr(self, name)!r}, but it must be one of {', '.join(choices)}")
+        check_reader_name(self.reader)
         if self.root_path and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path):
             raise InputError(f"--root-path is {self.root_path!r}, but it must be a path such as /mien")
         if self.folder is not None and not self.folder.is_dir():

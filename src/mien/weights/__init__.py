@@ -10,13 +10,12 @@ HERE = Path(__file__).resolve().parent
 FOLDERS = {
     "nano": "x_portrait_nano",
     "dex-nano": "dex_portrait_nano",
-    "face-reader": "face_reader",
     "face-networks": "face_networks",
 }
 
 
 def bundled(name: str) -> Path:
-    """Folder of a bundled model: "nano" (X-Portrait), "dex-nano" (DeX-Portrait), "face-reader" or "face-networks"."""
+    """Folder of a bundled model: "nano" (X-Portrait), "dex-nano" (DeX-Portrait) or "face-networks" (reading faces)."""
     if name not in FOLDERS:
         raise WeightsError(f"there is no bundled model {name!r}; the bundled ones are {', '.join(FOLDERS)}.")
     folder = HERE / FOLDERS[name]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -147,6 +148,14 @@ def test_two_faces_are_refused(options: PrepareOptions, monkeypatch: pytest.Monk
     write(options.videos, "two.mp4", [face(step) for step in range(10)])
     outcome = prepare_videos(options, Silent())
     assert "2 faces" in outcome.failed["two"]
+
+
+def test_a_reader_that_is_gone_fails_before_any_video(options: PrepareOptions) -> None:
+    write(options.videos, "a.mp4", [face(step) for step in range(10)])
+    with pytest.raises(InputError, match="'nano' is gone: give auto"):
+        prepare_videos(replace(options, reader="nano"), Silent())
+    assert not options.out.exists()
+    assert prepare_videos(options, Silent()).done == ["a"]
 
 
 def test_a_folder_without_videos_is_named(options: PrepareOptions) -> None:

@@ -94,6 +94,8 @@ BAD = {
     "truth": ("a.csv", "portrait,driver,align\na,b,perhaps\n", "'perhaps' is not true or false"),
     "range": ("a.csv", "portrait,driver,steps\na,b,-4\n", "row 1: --steps is -4"),
     "range of a gain": ("a.csv", "portrait,driver,mouth_gain\na,b,nan\n", "row 1: --mouth-gain is nan"),
+    "reader": ("a.csv", "portrait,driver,reader\na,b,eyes\n", "row 1: there is no face reader 'eyes': choose one of"),
+    "reader that is gone": ("a.csv", "portrait,driver,reader\na,b,\na,b,nano\n", "row 2: .*'nano' is gone: give auto"),
     "other system": ("a.csv", "portrait,driver,pose_only\na,b,yes\n", "row 1: --pose-only needs"),
     "no portrait": ("a.csv", "driver\nb\n", "row 1 has no portrait"),
     "no driver": ("a.csv", "portrait\nb\n", "row 1 has no driver"),

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES, FaceReader, FaceReading, FaceTracker, TrackedFace, load_face_reader
+from mien.faces.backends import check_reader_name
 from mien.faces.reading import box_overlap
 from mien.geometry import HeadPose, SquareCrop
 from mien.jobs.run.progress import Progress
@@ -85,7 +86,8 @@ class _Left(Exception):
 
 
 def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
-    """Prepare a video, or every video of a folder. Videos that were done before are left alone."""
+    """Prepare a video, or every video of a folder. Videos that were done before are left alone. Raises InputError."""
+    check_reader_name(options.reader)
     try:
         files = [options.videos] if options.videos.is_file() else _videos(options.videos)
     except OSError as error:

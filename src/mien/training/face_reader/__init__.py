@@ -1,1 +1,0 @@
-"""Stages that train the nano face reader, with their labels, augmentation, losses and scores."""
