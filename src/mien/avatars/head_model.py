@@ -136,12 +136,6 @@ class HeadModel:
         given = dict(zip(EXPRESSION_NAMES, np.asarray(scores, np.float32), strict=True))
         return np.array([given.get(_reader_name(name), 0.0) for name in self.names], np.float32)
 
-    def to_scores(self, expression: NDArray[np.floating]) -> Floats:
-        """A reader's [52] from an expression [57]; where two sides share a name, their mean."""
-        named: dict[str, list[float]] = {}
-        for name, amount in zip(self.names[:_STANDARD], expression, strict=False):
-            named.setdefault(_reader_name(name), []).append(float(amount))
-        return np.array([np.mean(named.get(name, [0.0])) for name in EXPRESSION_NAMES], np.float32)
 
 
 def _reader_name(name: str) -> str:
