@@ -62,7 +62,7 @@ def test_the_nodes_have_the_same_defaults_limits_and_words(tmp_path: Path, monke
         given = {name: entry[1] for name, entry in host.nodes[node].INPUT_TYPES()["required"].items() if entry[1:]}
         for name, said in given.items():
             one = ALL.get(more.get(name, name))
-            if one is None or name in ("best_frame", "face", "fps"):
+            if one is None or name in ("best_frame", "face", "fps", "model"):
                 continue  # in the nodes these are other kinds of input than the option
             if node != "MienAnimateApart" or name != "relative":  # saved graphs have it so
                 assert said["default"] == one.default or (one.default is None and said["default"] == said["min"])
