@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from mien.animation.config import declarations, told
+from mien.animation.face_edit import EXPRESSION, FaceChange
+from mien.jobs.options import AnimateOptions
+
 if TYPE_CHECKING:
     from .motion import Sampling
 
@@ -13,24 +17,7 @@ MODEL, PORTRAIT = io.Custom("MIEN_MODEL"), io.Custom("MIEN_PORTRAIT")
 CONTROL, KEYFRAMES = io.Custom("MIEN_CONTROL"), io.Custom("MIEN_KEYFRAMES")
 
 GONE_READER = "nano"  # a face reader that saved workflows may name; it is taken as auto
-_MOST_SEED = 2**64 - 1  # as everywhere in ComfyUI
-_MOVES: dict[str, tuple[float, float, float, float, str]] = {
-    "yaw": (0.0, -90.0, 90.0, 1.0, "Degrees; above 0 the nose goes to the picture's right"),
-    "pitch": (0.0, -90.0, 90.0, 1.0, "Degrees; above 0 the nose goes down"),
-    "roll": (0.0, -90.0, 90.0, 1.0, "Degrees; above 0 counter-clockwise"),
-    "x": (0.0, -1.0, 1.0, 0.01, "Sides of the square, to the right"),
-    "y": (0.0, -1.0, 1.0, 0.01, "Sides of the square, down"),
-    "zoom": (1.0, 0.25, 4.0, 0.01, "How much larger the head gets"),
-}
-_SLIDERS = {
-    "smile": "Smile, or sulk",
-    "jaw": "Mouth open, or shut",
-    "pucker": "Lips narrow, or wide",
-    "blink": "Eyes closed, or wide",
-    "brows": "Brows up, or down",
-    "gaze_x": "Look to the picture's right, or left",
-    "gaze_y": "Look down, or up",
-}
+_OPTIONS = {**declarations(AnimateOptions), **declarations(FaceChange)}
 
 
 def number(name: str, default: float, least: float, most: float, step: float, tip: str) -> Any:
@@ -43,26 +30,41 @@ def whole_number(name: str, default: int, least: int, most: int, tip: str) -> An
     return io.Int.Input(name, default=default, min=least, max=most, tooltip=tip)
 
 
+def declared(option: str, name: str = "", note: str = "", **more: Any) -> Any:
+    """An option's input: its default, its limits and its words are those of its declaration.
+
+    Args:
+        option: a field of `AnimateOptions` or `FaceChange`.
+        name: the input's, if not the option's.
+        note: what is added to the tooltip.
+        more: what an input has otherwise than the option. A widget has no None: where that is the default, it is a
+            number below all others, or 0.
+    """
+    one = _OPTIONS[option]
+    given = {"default": one.default, "tooltip": told(one).rstrip(".") + note, **more}
+    if isinstance(given["default"], bool):
+        return io.Boolean.Input(name or option, **given)
+    given = {"min": one.metadata["least"], "max": one.metadata["most"], **given}
+    if isinstance(given["default"], int):
+        return io.Int.Input(name or option, **given)
+    return io.Float.Input(name or option, step=one.metadata["step"], round=0.001, **given)
+
+
 def face_inputs() -> list[Any]:
-    """Where the head goes, and the sliders of the expression: see `mien.animation.face_edit.FaceChange`."""
-    moves = [number(name, *values) for name, values in _MOVES.items()]
-    tip = "{} (above 0, or below); from the portrait's own, 0. For nano"
-    return moves + [number(name, 0.0, -1.0, 1.0, 0.05, tip.format(said)) for name, said in _SLIDERS.items()]
+    """Where the head goes, and the sliders of the expression."""
+    changes = declarations(FaceChange)
+    return [
+        declared(name, note=". For nano" if one.metadata["group"] == EXPRESSION else "")
+        for name, one in changes.items()
+    ]
 
 
 def sampling_inputs(note: str = "") -> list[Any]:
     """Seed, steps and guidance of the denoising. note: what is added to their tooltips."""
     return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=_MOST_SEED,
-            control_after_generate=True,
-            tooltip=f"Of the noise that denoising begins with{note}",
-        ),
-        whole_number("steps", 0, 0, 1000, f"Denoising steps; 0: the model's own{note}"),
-        number("guidance", -1.0, -1.0, 100.0, 0.1, f"Guidance of the denoising; -1: the model's own{note}"),
+        declared("seed", note=note, control_after_generate=True),
+        declared("steps", note=f"; 0: the model's own{note}", default=0, min=0),
+        declared("guidance", note=f"; -1: the model's own{note}", default=-1.0, min=-1.0),
     ]
 
 
@@ -79,9 +81,14 @@ def best_frame_input() -> Any:
     return whole_number("best_frame", -1, -1, 2**31 - 1, tip)
 
 
+def face_input() -> Any:
+    """Which face of a picture or video; 0 is the largest."""
+    return whole_number("face", 0, 0, 1000, "Which face of the picture or video; 0 is the largest")
+
+
 def watermark_input() -> Any:
     """Whether frames are marked."""
-    return io.Boolean.Input("watermark", default=True, optional=True, tooltip="Mark every frame invisibly as synthetic")
+    return declared("watermark", optional=True)
 
 
 def squares_output() -> Any:

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from mien.animation.config import GAINS
+
 from .inputs import (
     CONTROL,
     KEYFRAMES,
     MODEL,
     PORTRAIT,
     best_frame_input,
+    declared,
+    face_input,
     face_inputs,
     number,
     sampling,
@@ -40,18 +44,15 @@ class MienControl(io.ComfyNode):  # type: ignore[misc]
 
     @classmethod
     def define_schema(cls) -> Any:
-        gain = "1: as driven, 0: as in the portrait"
         return io.Schema(
             node_id="MienControl",
             display_name="Mien: Control",
             category="Mien",
             description="How much of the driver's motion is taken over in each region, and how steady; for nano.",
             inputs=[
-                *[number(name, 1.0, 0.0, 4.0, 0.05, gain) for name in ("eyes", "mouth", "brows", "head")],
-                io.Boolean.Input(
-                    "relative", default=False, tooltip="Move from the portrait's own pose and expression on"
-                ),
-                number("smooth", 0.0, 0.0, 1.0, 0.05, "One-euro filter over time; 0: off"),
+                *[declared(gain, gain.removesuffix("_gain")) for gain in GAINS],
+                declared("relative"),
+                declared("smooth"),
                 number("fps", 25.0, 1.0, 1000.0, 0.001, "The driver's rate, for the filter"),
             ],
             outputs=[CONTROL.Output(display_name="control", tooltip="For Animate and Animate a Video")],
@@ -84,7 +85,7 @@ class MienAnimate(io.ComfyNode):  # type: ignore[misc]
                 io.Image.Input("driver", tooltip="Frames of the driving video, which shows one face"),
                 *sampling_inputs(),
                 best_frame_input(),
-                io.Boolean.Input("align", default=True, tooltip="Lay the driver's face over the portrait's"),
+                declared("align"),
                 CONTROL.Input("control", optional=True, tooltip=_CONTROL_TIP),
             ],
             outputs=[squares_output()],
@@ -114,7 +115,6 @@ class MienAnimateApart(io.ComfyNode):  # type: ignore[misc]
 
     @classmethod
     def define_schema(cls) -> Any:
-        gain = "1: as driven, 0: not at all"
         return io.Schema(
             node_id="MienAnimateApart",
             display_name="Mien: Animate (pose and expression apart)",
@@ -124,9 +124,9 @@ class MienAnimateApart(io.ComfyNode):  # type: ignore[misc]
             inputs=[
                 PORTRAIT.Input("portrait", tooltip=f"{_PORTRAIT_TIP}, with a DeX-Portrait model"),
                 *sampling_inputs(),
-                number("pose_gain", 1.0, 0.0, 4.0, 0.05, gain),
-                number("expression_gain", 1.0, 0.0, 4.0, 0.05, gain),
-                io.Boolean.Input("relative", default=True, tooltip="Move from the portrait's own pose on"),
+                declared("pose_gain"),
+                declared("expression_gain"),
+                declared("relative", default=True),
                 io.Image.Input(
                     "pose_from", optional=True, tooltip="Frames or a picture that give the head pose; none: as it is"
                 ),
@@ -290,7 +290,7 @@ class MienAnimateVideo(io.ComfyNode):  # type: ignore[misc]
                 io.Image.Input("driver", tooltip="Frames of the driving video, at the same rate"),
                 *sampling_inputs(),
                 best_frame_input(),
-                whole_number("face", 0, 0, 1000, "Which face of the source; 0 is the largest"),
+                face_input(),
                 CONTROL.Input("control", optional=True, tooltip=_CONTROL_TIP),
                 watermark_input(),
             ],

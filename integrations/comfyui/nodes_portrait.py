@@ -11,7 +11,7 @@ from mien.faces.backends import READER_NAMES
 from mien.jobs.options import DTYPES
 
 from . import host
-from .inputs import GONE_READER, MODEL, PORTRAIT, number, watermark_input, whole_number
+from .inputs import GONE_READER, MODEL, PORTRAIT, face_input, number, watermark_input
 from .words import node_messages
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class MienSetPortrait(io.ComfyNode):  # type: ignore[misc]
                 io.Image.Input(
                     "image", tooltip="The portrait, or several pictures of one person; transparency is laid over white"
                 ),
-                whole_number("face", 0, 0, 1000, "Which face of the picture; 0 is the largest"),
+                face_input(),
             ],
             outputs=[
                 PORTRAIT.Output(display_name="portrait", tooltip="For the other nodes"),

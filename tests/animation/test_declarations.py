@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import Field, fields
+from dataclasses import Field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +15,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integrations"))
 
 from comfyui_host import Host
 
+from mien.animation.config import GAINS, declarations, told
+from mien.animation.face_edit import FaceChange
 from mien.cli.app import app
+from mien.errors import InputError
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.job_table import column_names
 
 PACK = Path(__file__).resolve().parents[2] / "integrations" / "comfyui"
-DECLARED: dict[str, Field[Any]] = {one.name: one for one in fields(AnimateOptions) if "help" in one.metadata}
+DECLARED, CHANGES = declarations(AnimateOptions), declarations(FaceChange)
+ALL = {**DECLARED, **CHANGES}
 
 
 def limits(one: Field[Any]) -> tuple[Any, Any]:
@@ -39,32 +43,44 @@ def test_tables_of_jobs_have_a_column_for_every_option() -> None:
     assert set(DECLARED) - {"dry_run"} <= set(column_names())
 
 
-def test_the_nodes_have_the_same_defaults_and_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_edit_s_command_has_every_change_of_a_face() -> None:
+    typed = {option.name: option for option in get_command(app).commands["edit"].params}  # type: ignore[attr-defined]
+    for name, one in CHANGES.items():
+        assert (typed[name].default, typed[name].help) == (one.default, one.metadata["help"]), name
+    with pytest.raises(InputError, match="--scale is 5.0, but it must be a number from 0.25 to 4"):
+        FaceChange(zoom=5.0)
+    with pytest.raises(InputError, match="--gaze-x is 2, but"):
+        FaceChange(gaze_x=2)
+
+
+def test_the_nodes_have_the_same_defaults_limits_and_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(tmp_path, monkeypatch)
     host.load(PACK)
 
-    def inputs(node: str) -> dict[str, Any]:
-        return {name: entry[1] for name, entry in host.nodes[node].INPUT_TYPES()["required"].items() if entry[1:]}
+    def check(node: str, **more: str) -> None:
+        """Every input that is called as an option, or as `more` says, against its declaration."""
+        given = {name: entry[1] for name, entry in host.nodes[node].INPUT_TYPES()["required"].items() if entry[1:]}
+        for name, said in given.items():
+            one = ALL.get(more.get(name, name))
+            if one is None or name in ("best_frame", "face", "fps", "model"):
+                continue  # in the nodes these are other kinds of input than the option
+            if node != "MienAnimateApart" or name != "relative":  # saved graphs have it so
+                assert said["default"] == one.default or (one.default is None and said["default"] == said["min"])
+            if one.metadata["most"] is not None:
+                assert said["max"] == one.metadata["most"], name
+                assert said["min"] == one.metadata["least"] or one.default is None, name
+                assert said.get("step") == one.metadata["step"], name
+            assert said["tooltip"].startswith(told(one).rstrip(".")), name
+            seen.add(more.get(name, name))
 
-    control = inputs("MienControl")
-    for region in ("eyes", "mouth", "brows", "head"):
-        one = DECLARED[f"{region}_gain"]
-        assert (control[region]["default"], control[region]["min"], control[region]["max"]) == (1.0, *limits(one))
-    assert (control["smooth"]["default"], control["smooth"]["min"], control["smooth"]["max"]) == (
-        DECLARED["smooth"].default,
-        *limits(DECLARED["smooth"]),
-    )
-    assert control["relative"]["default"] == DECLARED["relative"].default
-    apart = inputs("MienAnimateApart")
-    for name in ("pose_gain", "expression_gain"):
-        assert (apart[name]["default"], apart[name]["min"], apart[name]["max"]) == (1.0, *limits(DECLARED[name]))
-    sampling = inputs("MienAnimate")
-    for name in ("steps", "guidance", "seed"):
-        assert sampling[name]["max"] == limits(DECLARED[name])[1], name
-    assert sampling["align"]["default"] == DECLARED["align"].default
+    seen: set[str] = set()
+    check("MienControl", eyes="eyes_gain", mouth="mouth_gain", brows="brows_gain", head="head_gain")
+    for node in ("MienAnimate", "MienAnimateApart", "MienEdit", "MienKeyframe", "MienAnimateVideo"):
+        check(node)
+    assert {*CHANGES, *GAINS, "smooth", "relative", "pose_gain", "steps", "guidance", "seed", "align"} <= seen
 
 
-def test_the_web_ui_has_the_same_defaults_and_stays_within_the_limits() -> None:
+def test_the_web_ui_has_the_same_defaults_limits_and_words() -> None:
     gr = pytest.importorskip("gradio", reason="needs gradio: pip install 'mien[web]'")
     from mien.web import animate_tab as tab
 
@@ -74,7 +90,21 @@ def test_the_web_ui_has_the_same_defaults_and_stays_within_the_limits() -> None:
     assert len(sliders) >= 7
     for name, slider in sliders.items():
         least, most = limits(DECLARED[name])
-        assert slider.value == DECLARED[name].default and least == slider.minimum and slider.maximum <= most, name
+        assert (slider.value, slider.minimum, slider.maximum) == (DECLARED[name].default, least, most), name
+        assert (slider.step, slider.info) == (DECLARED[name].metadata["step"], told(DECLARED[name])), name
     assert tab.RELATIVE[shown["relative"].value] == DECLARED["relative"].default
     for name in ("paste_back", "seed"):
         assert shown[name].value == DECLARED[name].default, name
+
+
+def test_the_web_ui_s_sliders_of_a_face_stay_within_the_limits() -> None:
+    gr = pytest.importorskip("gradio", reason="needs gradio: pip install 'mien[web]'")
+    from mien.web import edit_tab as tab
+
+    assert {*tab.HEAD, *tab.FACE} == set(CHANGES)
+    with gr.Blocks():
+        for name, one in CHANGES.items():
+            slider = tab._slider(name)
+            assert slider.value == one.default and slider.step == one.metadata["step"], name
+            least, most = limits(one)
+            assert least <= slider.minimum < slider.value < slider.maximum <= most, name

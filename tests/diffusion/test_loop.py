@@ -17,7 +17,6 @@ from mien.diffusion import (
     WindowPlan,
     XPortraitDDIMScheduler,
     advance,
-    denoise_ring,
 )
 
 
@@ -96,11 +95,6 @@ def test_a_front_that_goes_on_gives_the_same(stopped: int, length: int, overlap:
     generator = torch.Generator().manual_seed(7)
     rest = StreamingSampler(start(generator, state.pulled), sampler(), plan, window_dependent, generator, state)
     assert all(torch.equal(*pair) for pair in zip(undisturbed, [*before, *rest], strict=True))
-
-
-def test_ring_refuses_what_the_script_divides_by_zero() -> None:
-    with pytest.raises(ValueError, match="cannot animate 4 frames"):
-        denoise_ring(torch.zeros(4, 1, 1, 1), scheduler(2), window_dependent, [0, 0])
 
 
 def test_official_timesteps() -> None:

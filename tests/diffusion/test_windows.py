@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from mien.diffusion import WindowPlan, official_windows
+from mien.diffusion import WindowPlan
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 15, 16, 17, 31, 100, 257])
@@ -33,10 +33,3 @@ def test_seams_move_from_step_to_step() -> None:
 def test_impossible_plans_are_refused(length: int, overlap: int) -> None:
     with pytest.raises(ValueError):
         WindowPlan(length, overlap)
-
-
-def test_official_ring_is_the_script_s() -> None:
-    windows = official_windows(22, 16, 4, 21)
-    assert [w[0] for w in windows] == [21, 11]
-    assert windows[0][:3] == [21, 0, 1]
-    assert official_windows(4, 16, 4, 0) == []

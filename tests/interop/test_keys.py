@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mien.interop import constants
-from mien.interop.keys import PREFIXES, key_map, official_names
+from mien.interop.keys import PREFIXES, key_map
 from mien.interop.official_config import config_from_shapes
 from mien.interop.x_portrait import TEXT_ENCODER
 from mien.models.x_portrait import SD15
@@ -47,9 +47,6 @@ def test_shapes_agree(full: dict[str, tuple[int, ...]]) -> None:
 def test_names_are_a_bijection() -> None:
     targets = key_map(SD15)
     assert len({(t.part, t.name) for t in targets.values()}) == len(targets)
-    assert {official: place for place, official in official_names(SD15).items()} == {
-        official: (target.part, target.name) for official, target in targets.items()
-    }
 
 
 def test_parameters_per_part_are_the_published_ones(full: dict[str, tuple[int, ...]]) -> None:

@@ -1,8 +1,7 @@
 """The golden parity check: a kit's weights through our converter, its inputs through the code that animates.
 
 Single networks are compared in `parity.networks`; the sampling runs here go through the pipeline's own
-`XPortraitDenoiser` and `mien.diffusion.denoise_ring`, as `animate(compat="official")` does.
-`XPortraitDenoiser` and `mien.diffusion.denoise_ring`, as `animate(compat="official")` does.
+`XPortraitDenoiser` and the published script's loop, `parity.ring`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.diffusion import WindowPlan, denoise_ring, noised, official_windows
+from mien.diffusion import WindowPlan, noised
 from mien.errors import InputError
 from mien.interop.x_portrait import assemble, convert
 from mien.jobs.run.progress import Progress, Silent
@@ -28,6 +27,7 @@ from parity import networks as parity_networks
 from parity.kit_files import ArrayResult, Arrays, Kit, compare, read_kit
 from parity.networks import Clip, build_clip, build_scheduler
 from parity.preparation import official_arrays
+from parity.ring import denoise_ring, official_windows
 from parity.watching import statistics
 
 _NOISY_UPDATE = re.compile(r"variant\.eta(?P<eta>\d+)_(index(?P<index>\d+)_)?(?P<what>sigmas|x_prev|pred_x0)$")

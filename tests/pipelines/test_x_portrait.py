@@ -119,10 +119,7 @@ def test_progress_reaches_one_and_callback_sees_steps(pipe: XPortraitPipeline) -
     assert steps == {0, 1}
 
 
-def test_official_ring_and_balance_mode(pipe: XPortraitPipeline) -> None:
-    drive = pictures(12)
-    official = pipe.animate(drive, drive, compat="official", offsets=[3, 5], output_type="np").frames
-    assert official.shape == (12, 64, 64, 3)
+def test_balance_mode_guides_otherwise(pipe: XPortraitPipeline) -> None:
     assert not np.array_equal(run(pipe, 6), run(pipe, 6, guidance_mode="balance"))
 
 

@@ -315,9 +315,9 @@ class TestWidgets:
         assert (options.pose_from, options.expression_from, options.pose_gain) == (Path("a.mp4"), Path("b.mp4"), 0.5)
 
     def test_of_an_edit(self, tmp_path: Path) -> None:
-        from mien.web.edit_tab import SLIDERS, options_from
+        from mien.web.edit_tab import OPTIONS, options_from
 
-        start = {name: slider[3] for name, slider in SLIDERS.items()}
+        start = {name: one.default for name, one in OPTIONS.items()}
         wishes = {**start, "portrait": "p.png", "expression_from": None, "expression_gain": 1.0, "system": "X-Portrait"}
         options = options_from({**wishes, "yaw": 10}, tmp_path)
         assert np.isclose(options.change.yaw, 10)  # type: ignore[union-attr]

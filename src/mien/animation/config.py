@@ -25,6 +25,7 @@ def declared(
     *,
     least: float | None = None,
     most: float | None = None,
+    step: float | None = None,
     flags: tuple[str, ...] = (),
     parse: Callable[[str], Any] | None = None,
 ) -> Any:
@@ -36,11 +37,22 @@ def declared(
         group: the heading that it stands under.
         least: the smallest value that makes sense; None, here and below: no limit.
         most: the largest one.
+        step: from one value to the next, where it is set by a slider or arrows.
         flags: how it is typed, if not by its name.
         parse: turns what is typed into the value, for fields of several types.
     """
-    about = {"help": help, "group": group, "least": least, "most": most, "flags": flags, "parse": parse}
+    about = {"help": help, "group": group, "least": least, "most": most, "step": step, "flags": flags, "parse": parse}
     return field(default=default, metadata=about)
+
+
+def declarations(options: type) -> dict[str, Field[Any]]:
+    """The fields of a dataclass that declare an option, by name."""
+    return {one.name: one for one in fields(options) if "help" in one.metadata}
+
+
+def told(one: Field[Any]) -> str:
+    """What a front end says of a declared option: its help without the default of the command line."""
+    return str(one.metadata["help"]).partition("  [default:")[0]
 
 
 def parse_best_frame(text: str) -> int | str:
@@ -69,6 +81,7 @@ class AnimationConfig:
         MODEL,
         least=0,
         most=100,
+        step=0.1,
     )
     seed: int = declared(0, "Same seed, same machine: same result.", MODEL, least=0, most=2**64 - 1)
     window: int | None = declared(None, "Frames denoised together.  [default: the model's]", MODEL, least=1, most=1000)
@@ -81,23 +94,28 @@ class AnimationConfig:
     )
     align: bool = declared(True, "Lay the driver's face over the portrait's.", MOTION)
     eyes_gain: float = declared(
-        1.0, "Lids and gaze: 0 the portrait's own, 1 the driver's, up to 4.", CONTROL, least=0, most=MOST_GAIN
+        1.0,
+        "Lids and gaze: 0 the portrait's own, 1 the driver's, up to 4.",
+        CONTROL,
+        least=0,
+        most=MOST_GAIN,
+        step=0.05,
     )
-    mouth_gain: float = declared(1.0, "Mouth, jaw and cheeks, 0 to 4.", CONTROL, least=0, most=MOST_GAIN)
-    brows_gain: float = declared(1.0, "Brows, 0 to 4.", CONTROL, least=0, most=MOST_GAIN)
-    head_gain: float = declared(1.0, "Turn, place and size, 0 to 4.", CONTROL, least=0, most=MOST_GAIN)
+    mouth_gain: float = declared(1.0, "Mouth, jaw and cheeks, 0 to 4.", CONTROL, least=0, most=MOST_GAIN, step=0.05)
+    brows_gain: float = declared(1.0, "Brows, 0 to 4.", CONTROL, least=0, most=MOST_GAIN, step=0.05)
+    head_gain: float = declared(1.0, "Turn, place and size, 0 to 4.", CONTROL, least=0, most=MOST_GAIN, step=0.05)
     relative: bool = declared(
         False,
         "Move from the portrait's own pose on, or take the driver's.",
         CONTROL,
         flags=("--relative/--absolute",),
     )
-    smooth: float = declared(0.0, "One-euro filter against jitter, 0 (off) to 1.", CONTROL, least=0, most=1)
+    smooth: float = declared(0.0, "One-euro filter against jitter, 0 (off) to 1.", CONTROL, least=0, most=1, step=0.05)
     pose_gain: float = declared(
-        1.0, "How much of the head's motion is taken over, 0 to 4.", APART, least=0, most=MOST_GAIN
+        1.0, "How much of the head's motion is taken over, 0 to 4.", APART, least=0, most=MOST_GAIN, step=0.05
     )
     expression_gain: float = declared(
-        1.0, "How much of the expression is taken over, 0 to 4.", APART, least=0, most=MOST_GAIN
+        1.0, "How much of the expression is taken over, 0 to 4.", APART, least=0, most=MOST_GAIN, step=0.05
     )
     paste_back: bool = declared(True, "Put the result back into the whole portrait.", RESULT)
     progressive: bool = True
@@ -124,10 +142,11 @@ def check_limits(one: Field[Any], value: Any) -> None:
     least, most = one.metadata.get("least"), one.metadata.get("most")
     if least is None:
         return
+    name = one.metadata["flags"][0] if one.metadata["flags"] else option(one.name)
     if "int" in str(one.type):
-        check_whole_number(option(one.name), value, least, most)
+        check_whole_number(name, value, least, most)
     else:
-        check_number(option(one.name), value, least, math.inf if most is None else most)
+        check_number(name, value, least, math.inf if most is None else most)
 
 
 def option(name: str) -> str:

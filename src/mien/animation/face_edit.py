@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.animation.config import check_number
+from mien.animation.config import check_limits, check_number, declared
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
 
-_MOST_DEGREES = 90.0
+# headings of options
+HEAD, EXPRESSION = "Head", "Expression"
 _INDEX = {name: place for place, name in enumerate(EXPRESSION_NAMES)}
 
 
@@ -34,28 +35,40 @@ SLIDERS: dict[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
 }
 
 
+def _degrees(help: str) -> float:
+    turn: float = declared(0.0, f"Degrees; {help}.", HEAD, least=-90.0, most=90.0, step=1.0)
+    return turn
+
+
+def _sides(help: str) -> float:
+    way: float = declared(0.0, f"{help}, in sides of the face's square.", HEAD, least=-1.0, most=1.0, step=0.01)
+    return way
+
+
+def _slider(help: str) -> float:
+    value: float = declared(0.0, f"{help}: from -1 to 1, 0 as it is.", EXPRESSION, least=-1.0, most=1.0, step=0.05)
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeadMove:
-    """Where a head goes.
+    """Where a head goes; yaw, pitch and roll are added to the portrait's own (see `HeadPose`).
 
-    yaw, pitch, roll: degrees, added to the portrait's own (see `HeadPose`). x, y: how far the head is moved, in sides
-    of the square around it, to the right and down. zoom: how much larger the head gets, 1: not at all.
+    Raises InputError for values that make no sense.
     """
 
-    yaw: float = 0.0
-    pitch: float = 0.0
-    roll: float = 0.0
-    x: float = 0.0
-    y: float = 0.0
-    zoom: float = 1.0
+    yaw: float = _degrees("above 0 the nose goes to the picture's right")
+    pitch: float = _degrees("above 0 the nose goes down")
+    roll: float = _degrees("above 0 counter-clockwise")
+    x: float = _sides("To the right")
+    y: float = _sides("Down")
+    zoom: float = declared(
+        1.0, "How much larger the head gets.", HEAD, least=0.25, most=4.0, step=0.01, flags=("--scale",)
+    )
 
-    def check_move(self) -> None:
-        """Raise InputError for values that make no sense."""
-        for name in ("yaw", "pitch", "roll"):
-            check_number(f"--{name}", getattr(self, name), -_MOST_DEGREES, _MOST_DEGREES)
-        for name in ("x", "y"):
-            check_number(f"--{name}", getattr(self, name), -1, 1)
-        check_number("--scale", self.zoom, 0.25, 4)
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            check_limits(one, getattr(self, one.name))
 
     @property
     def moves(self) -> bool:
@@ -81,19 +94,17 @@ class FaceChange(HeadMove):
     are then set as they are. Raises InputError for values that make no sense.
     """
 
-    smile: float = 0.0
-    jaw: float = 0.0
-    pucker: float = 0.0
-    blink: float = 0.0
-    brows: float = 0.0
-    gaze_x: float = 0.0
-    gaze_y: float = 0.0
+    smile: float = _slider("Smile, or sulk")
+    jaw: float = _slider("Mouth open, or shut")
+    pucker: float = _slider("Lips narrow, or wide")
+    blink: float = _slider("Eyes closed, or wide")
+    brows: float = _slider("Brows up, or down")
+    gaze_x: float = _slider("Look to the picture's right, or left")
+    gaze_y: float = _slider("Look down, or up")
     scores: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        self.check_move()
-        for name in SLIDERS:
-            check_number(f"--{name.replace('_', '-')}", getattr(self, name), -1, 1)
+        super().__post_init__()
         for name, value in self.scores:
             if name not in _INDEX:
                 raise InputError(f"--score {name} is not known: name one of the 52 ARKit shapes, such as jawOpen")

@@ -16,7 +16,7 @@ from mien.avatars.camera import FLIP, FOCAL, Doubles, Floats, Placement, project
 from mien.avatars.detector import IRISES, LEFT_EYE, RIGHT_EYE, Face, landmark_map
 from mien.avatars.head_model import EYEBALLS, HEAD, PUPIL_DISTANCE, HeadModel, HeadShape, gaze_rotation
 from mien.avatars.kernels import vertex_normals
-from mien.geometry.pose import rotation_matrix, rotation_vector
+from mien.geometry.pose import rotation_matrix
 
 _EXPRESSIONS = 53
 _WARP_NODES = 33  # a side of the grid that stores the displacement
@@ -236,8 +236,3 @@ def fitted_gaze(model: HeadModel, shape: HeadShape, fit: Fit, face: Face, size: 
         sine = min(0.6, float(rim_pixels) * depth / (FOCAL * size) / PUPIL_DISTANCE)
         radii[side] = np.clip(np.degrees(np.arcsin(sine)), 18, 28)
     return gaze, radii
-
-
-def axis_angle(fit: Fit) -> Doubles:
-    """The rotation of a fit as axis-angle [3], for files."""
-    return rotation_vector(fit.placement.rotation)

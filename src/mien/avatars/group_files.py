@@ -71,14 +71,23 @@ class RenderedGroup:
     def validation(self) -> bool:
         """Whether it is marked to be kept out of training."""
         if "validation" not in self.meta and self.complete:
-            summary = json.loads((self.folder / f"{self.name}_people.json").read_text(encoding="utf-8"))
-            return bool(summary.get("validation", False))
+            return bool(self.summary.get("validation", False))
         return bool(self.meta.get("validation", False))
 
     @property
     def complete(self) -> bool:
         """Whether it has been written to its end."""
-        return (self.folder / f"{self.name}_people.json").is_file()
+        return is_complete(self.folder, self.name)
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What is written at its end: its number, its `people`, and who was `rejected` and why."""
+        path = self.folder / f"{self.name}_people.json"
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is not whole ({error}): render the group again.") from error
+        return found
 
     @cached_property
     def sources(self) -> Pixels:
@@ -139,3 +148,8 @@ class GroupFolder:
 def group_names(folder: Path) -> Sequence[str]:
     """Names of the groups in a folder, in order."""
     return sorted(path.name.removesuffix("_meta.npz") for path in folder.glob("group_*_meta.npz"))
+
+
+def is_complete(folder: Path, name: str) -> bool:
+    """Whether a group has been written to its end."""
+    return (folder / f"{name}_people.json").is_file()

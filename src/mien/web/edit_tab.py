@@ -8,43 +8,44 @@ from typing import Any
 
 import gradio as gr
 
+from mien.animation.config import declarations
 from mien.animation.face_edit import FaceChange
 from mien.errors import MienError
 from mien.jobs.demo import FOLDER
 from mien.jobs.edit import EditOptions, edit_options
 from mien.jobs.report import AnimateReport
-from mien.web import style
+from mien.web import animate_tab, style
 from mien.web.animate_tab import MODELS
 from mien.web.running import Watch
 from mien.web.studio import NO_DEX, Studio
-from mien.web.widgets import Desk, Values, named, needed, optional, picture
+from mien.web.widgets import Desk, Values, named, needed, optional, picture, slider
 
-# name of a slider: label, least, most, start
+OPTIONS = declarations(FaceChange)
+# name of a slider: its label, and how far it goes here: a picture's head looks right only so far from its own place
 HEAD = {
-    "yaw": ("Turn", -25.0, 25.0, 0.0),
-    "pitch": ("Nod", -20.0, 20.0, 0.0),
-    "roll": ("Tilt", -25.0, 25.0, 0.0),
-    "x": ("Left – right", -0.15, 0.15, 0.0),
-    "y": ("Up – down", -0.15, 0.15, 0.0),
-    "zoom": ("Size", 0.8, 1.25, 1.0),
+    "yaw": ("Turn", -25.0, 25.0),
+    "pitch": ("Nod", -20.0, 20.0),
+    "roll": ("Tilt", -25.0, 25.0),
+    "x": ("Left – right", -0.15, 0.15),
+    "y": ("Up – down", -0.15, 0.15),
+    "zoom": ("Size", 0.8, 1.25),
 }
 FACE = {
-    "smile": ("Smile", -1.0, 1.0, 0.0),
-    "jaw": ("Open mouth", -1.0, 1.0, 0.0),
-    "pucker": ("Pucker", -1.0, 1.0, 0.0),
-    "blink": ("Close eyes", -1.0, 1.0, 0.0),
-    "brows": ("Raise brows", -1.0, 1.0, 0.0),
-    "gaze_x": ("Gaze sideways", -1.0, 1.0, 0.0),
-    "gaze_y": ("Gaze down", -1.0, 1.0, 0.0),
+    "smile": "Smile",
+    "jaw": "Open mouth",
+    "pucker": "Pucker",
+    "blink": "Close eyes",
+    "brows": "Raise brows",
+    "gaze_x": "Gaze sideways",
+    "gaze_y": "Gaze down",
 }
-FACE_WITHOUT_GAZE = {name: slider for name, slider in FACE.items() if not name.startswith("gaze")}
-SLIDERS = {**HEAD, **FACE}
+FACE_WITHOUT_GAZE = [name for name in FACE if not name.startswith("gaze")]
 _BEGIN = "Choose a portrait, or click an example; then move the sliders."
 
 
 def change_from(wishes: dict[str, Any]) -> FaceChange:
     """What the sliders say. Raises InputError."""
-    sliders: dict[str, Any] = {name: float(wishes[name]) for name in SLIDERS if name in wishes}
+    sliders: dict[str, Any] = {name: float(wishes[name]) for name in OPTIONS if name in wishes}
     return FaceChange(**sliders)
 
 
@@ -82,8 +83,8 @@ def build(studio: Studio, desk: Desk) -> None:
         return _show(studio, desk, named(values, fields))
 
     def start_again(values: Values) -> tuple[Any, ...]:
-        wishes = {**named(values, fields), **{name: SLIDERS[name][3] for name in sliders}}
-        return (*_show(studio, desk, wishes), *(SLIDERS[name][3] for name in sliders))
+        wishes = {**named(values, fields), **{name: OPTIONS[name].default for name in sliders}}
+        return (*_show(studio, desk, wishes), *(OPTIONS[name].default for name in sliders))
 
     def run(values: Values, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         def work(watch: Watch) -> AnimateReport:
@@ -126,7 +127,7 @@ def _show(studio: Studio, desk: Desk, wishes: dict[str, Any]) -> tuple[Any, ...]
     """Status and picture for what the widgets say now."""
     if not wishes["portrait"]:
         return style.note(_BEGIN), None
-    if MODELS[wishes["system"]] == "dex":
+    if MODELS[wishes["system"]] == "dex-nano":
         return style.note("DeX-Portrait takes a while: press “Write the picture” to see what it makes."), gr.skip()
     other = optional(wishes["expression_from"])
     try:
@@ -160,7 +161,9 @@ def _inputs(studio: Studio) -> tuple[dict[str, Any], dict[str, Any], gr.Button, 
         reset = gr.Button("Reset", size="lg", scale=1, min_width=80, elem_id="edit-reset")
     with gr.Accordion("Expression of another face", open=False):
         fields["expression_from"] = picture("Take over the expression of this face", height=200)
-        fields["expression_gain"] = gr.Slider(0, 1, 1, step=0.05, label="How much of it")
+        fields["expression_gain"] = slider(
+            animate_tab.OPTIONS["expression_gain"], "How much of it", maximum=1, info=None
+        )
     with gr.Accordion("System", open=False):
         fields["system"] = gr.Radio(list(MODELS), value="X-Portrait", show_label=False, container=False)
         if not studio.has_dex:
@@ -169,9 +172,11 @@ def _inputs(studio: Studio) -> tuple[dict[str, Any], dict[str, Any], gr.Button, 
 
 
 def _slider(name: str) -> gr.Slider:
-    label, least, most, start = SLIDERS[name]
-    step = 0.5 if most > 2 else 0.01
-    return gr.Slider(least, most, start, step=step, label=label, min_width=120, elem_id=f"edit-{name}")
+    more: dict[str, Any] = {"min_width": 120, "elem_id": f"edit-{name}", "info": None}
+    if name in FACE:
+        return slider(OPTIONS[name], FACE[name], **more)
+    label, least, most = HEAD[name]
+    return slider(OPTIONS[name], label, minimum=least, maximum=most, **more)
 
 
 def _in_pairs(names: Iterable[str]) -> list[list[str]]:

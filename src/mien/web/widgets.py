@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
 
+from mien.animation.config import told
 from mien.errors import InputError, MienError
 from mien.media.files import readable_name
 from mien.web import style
@@ -45,6 +47,19 @@ def picture(label: str, **more: Any) -> UploadedImage:
 def video(label: str, **more: Any) -> gr.Video:
     """A video to be uploaded, as the file it is: gradio would strip its sound or convert it."""
     return gr.Video(label=label, sources=["upload"], include_audio=True, **more)
+
+
+def slider(option: Field[Any], label: str, **more: Any) -> gr.Slider:
+    """A slider for a declared option. more: what it has otherwise than the option, or beside it."""
+    about = option.metadata
+    given = {"minimum": about["least"], "maximum": about["most"], "step": about["step"], "info": told(option)}
+    return gr.Slider(**{**given, "value": option.default, "label": label, **more})
+
+
+def number(option: Field[Any], label: str, note: str = "", **more: Any) -> gr.Number:
+    """A field for a declared option, 0 where its default is None. note: what that 0 means."""
+    info = f"{told(option)} {note}".strip()
+    return gr.Number(option.default or 0, label=label, info=info, minimum=0, min_width=140, **more)
 
 
 def named(values: Values, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.avatars.group_files import RenderedGroup, group_names, is_complete
 from mien.errors import InputError
 from mien.jobs.data.cast_report import ReportOptions, report_cast
 from mien.jobs.run.progress import Progress, Silent
@@ -33,9 +34,9 @@ def look(
     options: for a cast. Raises InputError if the folder holds neither groups nor avatars.
     """
     out = out or folder / "look"
-    groups = sorted(path.name.removesuffix("_people.json") for path in folder.glob("group_*_people.json"))
+    groups = [name for name in group_names(folder) if is_complete(folder, name)]
     if groups:
-        written = [_group_sheet(folder, name, out) for name in groups]
+        written = [_group_sheet(RenderedGroup(folder, name), out) for name in groups]
         lines = _group_statistics(folder, groups)
     elif any(folder.glob("*.safetensors")) or any(folder.glob("*.reason.json")):
         written = _cast_sheet(folder, out)
@@ -52,13 +53,12 @@ def look(
     return [*written, out / "statistics.md"]
 
 
-def _group_sheet(folder: Path, name: str, out: Path) -> Path:
+def _group_sheet(group: RenderedGroup, out: Path) -> Path:
     """A row a person: the source, then motions spread over the group."""
-    frames = np.load(folder / f"{name}_frames.npy", mmap_mode="r")
-    sources = np.load(folder / f"{name}_sources.npy", mmap_mode="r")
-    chosen = np.unique(np.linspace(0, frames.shape[1] - 1, _COLUMNS).round().astype(int))
-    rows = [_row([sources[p], *(frames[p, m] for m in chosen)]) for p in range(min(len(frames), _ROWS))]
-    return write_image(out / f"{name}.jpg", np.concatenate(rows))
+    chosen = np.unique(np.linspace(0, group.motions - 1, _COLUMNS).round().astype(int))
+    people = range(min(group.people, _ROWS))
+    rows = [_row([group.sources[p], *(group.frames[p, m] for m in chosen)]) for p in people]
+    return write_image(out / f"{group.name}.jpg", np.concatenate(rows))
 
 
 def _row(pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -71,17 +71,16 @@ def _group_statistics(folder: Path, groups: list[str]) -> list[str]:
     poses, expressions, names, reasons, inside = [], [], [], [], []
     people = validation = frames = 0
     for name in groups:
-        summary: dict[str, Any] = json.loads((folder / f"{name}_people.json").read_text(encoding="utf-8"))
-        people += len(summary["people"])
-        validation += bool(summary["validation"])
-        kinds.update(person["kind"] for person in summary["people"])
-        reasons += [(entry["id"], entry["reason"]) for entry in summary["rejected"]]
-        with np.load(folder / f"{name}_meta.npz") as meta:
-            poses.append(meta["pose"])
-            expressions.append(meta["expression"])
-            names = [str(word) for word in meta["expression_names"]]
-            inside.append(meta["visible_frames"].mean())
-            frames += meta["landmarks"].shape[0] * meta["landmarks"].shape[1]
+        group = RenderedGroup(folder, name)
+        people += len(group.summary["people"])
+        validation += group.validation
+        kinds.update(person["kind"] for person in group.summary["people"])
+        reasons += [(entry["id"], entry["reason"]) for entry in group.summary["rejected"]]
+        poses.append(group["pose"])
+        expressions.append(group["expression"])
+        names = [str(word) for word in group["expression_names"]]
+        inside.append(group["visible_frames"].mean())
+        frames += group.people * group.motions
     pose, expression = np.concatenate(poses), np.concatenate(expressions)
     lines = [
         "# Statistics",

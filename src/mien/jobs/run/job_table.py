@@ -6,12 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
+from mien.animation.config import declarations
 from mien.animation.driving import motion_of
 from mien.errors import InputError
 from mien.jobs.options import AnimateOptions, animate_options, parse_rate
@@ -23,7 +24,6 @@ SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 _LARGEST = 64 << 20  # bytes of a table
 _LONGEST = 60  # characters of a wrong value that are shown
 _OWN: dict[str, type] = {"portrait": str, "driver": str, "output": str, "system": str}
-_NOT_COLUMNS = ("portraits", "dry_run", "progressive", *_OWN)
 _YES, _NO = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 Row = Mapping[str, Any]
 
@@ -43,7 +43,7 @@ class Job:
 def _option_types() -> dict[str, Any]:
     """Every option of `mien animate` that a row may set, with its type."""
     hints = get_type_hints(AnimateOptions)
-    return {field.name: hints[field.name] for field in fields(AnimateOptions) if field.name not in _NOT_COLUMNS}
+    return {name: hints[name] for name in declarations(AnimateOptions) if name != "dry_run"}
 
 
 def column_names() -> list[str]:

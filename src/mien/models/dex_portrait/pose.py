@@ -37,11 +37,6 @@ class Pose:
         code = code.float()
         return cls(rotation_matrices(code[:, :3]), code[:, 3:5], code[:, 5].exp())
 
-    @classmethod
-    def from_head_pose(cls, head: HeadPose) -> Pose:
-        """One pose in the conventions of `mien.geometry.HeadPose`, of a square picture."""
-        return cls.from_code(torch.from_numpy(code_of_head_pose(head))[None])
-
     def head_pose(self, index: int = 0) -> HeadPose:
         """Pose `index` as a `HeadPose`."""
         turn = rotation_vector(self.rotation[index].double().cpu().numpy())

@@ -22,11 +22,6 @@ def to_volume(tokens: Tensor, side: int) -> Tensor:
     return tokens.transpose(1, 2).reshape(rows, 2 * channels // side, side // 2, side, side)
 
 
-def to_tokens(volume: Tensor) -> Tensor:
-    """The inverse of `to_volume`."""
-    return volume.flatten(3).flatten(1, 2).transpose(1, 2)
-
-
 class ReferenceWarp(nn.Module):
     """The convolution behind the warp of one transformer block; begins as nothing."""
 
