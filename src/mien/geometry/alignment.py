@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn import functional as nn_functional
 
 
 def landmark_box(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,6 +31,9 @@ def align_frame(frame: np.ndarray, matrix: np.ndarray, size: int, border: str = 
 
     border: "border" repeats the frame's edge, "zeros" leaves black.
     """
+    import torch  # where it is used: the command line's help reads this package and does not wait for torch
+    from torch.nn import functional as nn_functional
+
     if frame.shape[0] != frame.shape[1]:
         raise ValueError(f"align_frame needs a square frame, got {frame.shape[1]} x {frame.shape[0]}")
     full = np.vstack([np.asarray(matrix, np.float64), [0.0, 0.0, 1.0]])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 
-Picture = TypeVar("Picture", np.ndarray, torch.Tensor)
+if TYPE_CHECKING:  # the command line's help reads this package and does not wait for torch
+    import torch
+
+Picture = TypeVar("Picture", np.ndarray, "torch.Tensor")
 
 # Image-right eye, image-left eye, mouth. The first point of each group is left out, as in the official code: weights
 # trained there expect it.
@@ -40,7 +42,7 @@ def local_patches(image: Picture, landmarks: np.ndarray | Sequence[np.ndarray | 
     landmarks: [68, 2] in pixels of the picture, for all pictures of a batch; or one entry per picture, [n, 68, 2] or a
     list with None; None means that no face is known and leaves the picture blank. Returns a new picture.
     """
-    if isinstance(image, torch.Tensor):
+    if not isinstance(image, np.ndarray):
         return _tensor_patches(image, landmarks)
     if image.ndim != 3 or image.shape[0] != image.shape[1]:
         raise ValueError(f"local_patches needs a square picture [S, S, 3], got {image.shape}")
@@ -55,7 +57,7 @@ def _tensor_patches(image: torch.Tensor, landmarks: np.ndarray | Sequence[np.nda
     side = image.shape[-1]
     if image.ndim < 3 or image.shape[-2] != side:
         raise ValueError(f"local_patches needs square pictures [..., 3, S, S], got {tuple(image.shape)}")
-    kept = torch.full_like(image, -1.0)
+    kept = image.new_full(image.shape, -1.0)
     if landmarks is None:
         return kept
     pictures = image.reshape(-1, image.shape[-3], side, side)  # [n, 3, S, S]
