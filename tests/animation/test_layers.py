@@ -7,23 +7,13 @@ import numpy as np
 import pytest
 
 from mien.animation.layers import HeadLayer, filled_background
+from plain_face import plain_keypoints
 
 SIDE = 160
 
 
-def keypoints(centre: tuple[float, float] = (80.0, 70.0), size: float = 22.0) -> np.ndarray:
-    """68 landmarks and two pupils [70, 2] of a plain upright face."""
-    turn = np.linspace(np.pi, 0, 17)
-    jaw = np.stack([np.cos(turn), np.sin(turn) * 1.1], 1)
-    brows = np.stack([np.r_[np.linspace(-0.8, -0.2, 5), np.linspace(0.2, 0.8, 5)], np.full(10, -0.5)], 1)
-    bridge = np.stack([np.zeros(4), np.linspace(-0.3, 0.2, 4)], 1)
-    wings = np.stack([np.linspace(-0.2, 0.2, 5), np.full(5, 0.3)], 1)
-    ring = np.linspace(np.pi, -np.pi, 6, endpoint=False)
-    eyes = [np.stack([0.18 * np.cos(ring) + x, -0.07 * np.sin(ring) - 0.25], 1) for x in (-0.45, 0.45)]
-    lips = [np.linspace(np.pi, -np.pi, n, endpoint=False) for n in (12, 8)]
-    mouth = [np.stack([w * np.cos(a), -0.6 * w * np.sin(a) + 0.62], 1) for a, w in zip(lips, (0.35, 0.25), strict=True)]
-    pupils = np.array([[-0.45, -0.25], [0.45, -0.25]])
-    return np.concatenate([jaw, brows, bridge, wings, *eyes, *mouth, pupils]) * size + centre
+def keypoints(centre: tuple[float, float] = (80.0, 70.0)) -> np.ndarray:
+    return plain_keypoints(centre, 22.0)
 
 
 @pytest.fixture

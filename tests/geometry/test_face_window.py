@@ -8,22 +8,11 @@ import pytest
 
 from mien.geometry.face_window import FaceWindow, rectified_driver, sample, warp_into
 from mien.geometry.moving_least_squares import moving_least_squares, similarity
+from plain_face import plain_keypoints
 
 
 def face(centre: tuple[float, float] = (100, 100), size: float = 40, turned: float = 0.0) -> np.ndarray:
-    """Landmarks [68, 2] of a plain face: jaw, brows, nose, eyes, mouth; `turned` in radians."""
-    t = np.linspace(np.pi, 0, 17)
-    jaw = np.stack([np.cos(t), np.sin(t) * 1.1], 1)
-    brows = np.stack([np.r_[np.linspace(-0.8, -0.2, 5), np.linspace(0.2, 0.8, 5)], np.full(10, -0.5)], 1)
-    bridge = np.stack([np.zeros(4), np.linspace(-0.3, 0.2, 4)], 1)
-    wings = np.stack([np.linspace(-0.2, 0.2, 5), np.full(5, 0.3)], 1)
-    ring = np.linspace(np.pi, -np.pi, 6, endpoint=False)
-    eyes = [np.stack([0.18 * np.cos(ring) + x, -0.07 * np.sin(ring) - 0.25], 1) for x in (-0.45, 0.45)]
-    lips = [np.linspace(np.pi, -np.pi, n, endpoint=False) for n in (12, 8)]
-    mouth = [np.stack([w * np.cos(a), -0.6 * w * np.sin(a) + 0.62], 1) for a, w in zip(lips, (0.35, 0.25), strict=True)]
-    points = np.concatenate([jaw, brows, bridge, wings, *eyes, *mouth])
-    turn = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
-    return points @ turn.T * size + centre
+    return plain_keypoints(centre, size, turned)[:68]
 
 
 def test_window_turns_and_grows_with_the_face() -> None:

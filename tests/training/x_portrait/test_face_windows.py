@@ -20,24 +20,13 @@ from mien.training.x_portrait.face_windows import (
     of_other_proportions,
     relight,
 )
+from plain_face import plain_keypoints
 
 SIDE = 240
 
 
-def neutral_face(centre: tuple[float, float] = (120.0, 116.0), size: float = 52.0) -> np.ndarray:
-    """Landmarks and pupils [70, 2] of a plain upright face."""
-    turn = np.linspace(np.pi, 0, 17)
-    jaw = np.stack([np.cos(turn), np.sin(turn) * 1.1], 1)
-    brows = np.stack([np.r_[np.linspace(-0.8, -0.2, 5), np.linspace(0.2, 0.8, 5)], np.full(10, -0.5)], 1)
-    bridge = np.stack([np.zeros(4), np.linspace(-0.3, 0.2, 4)], 1)
-    wings = np.stack([np.linspace(-0.2, 0.2, 5), np.full(5, 0.3)], 1)
-    ring = np.linspace(np.pi, -np.pi, 6, endpoint=False)
-    eyes = [np.stack([0.18 * np.cos(ring) + x, -0.07 * np.sin(ring) - 0.25], 1) for x in (-0.45, 0.45)]
-    lips = [np.linspace(np.pi, -np.pi, n, endpoint=False) for n in (12, 8)]
-    mouth = [np.stack([w * np.cos(a), -0.6 * w * np.sin(a) + 0.62], 1) for a, w in zip(lips, (0.35, 0.25), strict=True)]
-    pupils = np.array([[-0.45, -0.25], [0.45, -0.25]])
-    points = np.concatenate([jaw, brows, bridge, wings, *eyes, *mouth, pupils]) * size + centre
-    return points.astype(np.float32)
+def neutral_face(centre: tuple[float, float] = (120.0, 116.0)) -> np.ndarray:
+    return plain_keypoints(centre, 52.0).astype(np.float32)
 
 
 def frame(gaze: float, skin: tuple[int, int, int], centre: tuple[float, float] = (120.0, 116.0)) -> FaceFrame:
