@@ -9,9 +9,9 @@ from mien.avatars.detector import Detector, Face, landmark_map
 from mien.avatars.fitting import deepened, fit_face, fitted_shape
 from mien.avatars.head_model import HeadModel
 from mien.avatars.photo import PhotoAvatar
-from mien.avatars.texture import push_pull
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
+from mien.geometry.smooth import push_pull
 from mien.jobs.demo import FOLDER
 from mien.media import read_image
 

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.geometry.face_window import RIGID
 from mien.geometry.moving_least_squares import moving_least_squares, similarity
+from mien.geometry.smooth import push_pull, smooth_step
 
 Floats = NDArray[np.floating]
 
-# What no expression moves: jaw beside the ears, nose, corners of the eyes.
-RIGID = (*range(5), *range(12, 17), *range(27, 36), 36, 39, 42, 45)
 _CHIN, _EYE_CORNERS = 8, (36, 45)
 # In extents of the 68 landmarks: the ellipse around the head that goes rigidly with it, its shift up, where the local
 # map has gone over into the rigid one (parts of the ellipse), how far below the chin the neck comes to rest.
@@ -97,7 +97,7 @@ class HeadLayer:
         # what the picture's border cuts is mirrored, not drawn out
         picture = cv2.remap(self.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         alpha = cv2.remap(self.alpha, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        laid = _eased((np.hypot(away[..., 0], away[..., 1]) - _STILL) / (_MOVING - _STILL))
+        laid = smooth_step((np.hypot(away[..., 0], away[..., 1]) - _STILL) / (_MOVING - _STILL))
         return MovedHead(np.asarray(picture, np.uint8), np.asarray(alpha, np.float32), laid.astype(np.float32))
 
     def over_background(self, moved: MovedHead, picture: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
@@ -142,23 +142,10 @@ def filled_background(image: NDArray[np.uint8], alpha: NDArray[np.floating]) -> 
     known = 1 - cv2.resize(hole, small_size, interpolation=cv2.INTER_NEAREST).astype(np.float32)
     if not known.any():
         return image.astype(np.float32)
-    filled = cv2.GaussianBlur(_filled(small, known), (0, 0), 2)
+    filled = cv2.GaussianBlur(push_pull(small, known), (0, 0), 2)
     large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
     share = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), margin / 3)[..., None]
     return np.asarray(image * (1 - share) + large * share, np.float32)
-
-
-def _filled(colour: Floats, known: Floats) -> NDArray[np.float32]:
-    """Colour [h, w, 3] where known [h, w] is 1, elsewhere carried on smoothly from coarser and coarser means."""
-    if min(known.shape) <= 1 or known.min() >= 1:
-        return np.asarray(colour, np.float32)
-    half = (max(1, known.shape[1] // 2), max(1, known.shape[0] // 2))
-    weight = cv2.resize(np.asarray(known, np.float32), half, interpolation=cv2.INTER_AREA)
-    sums = cv2.resize(np.asarray(colour * known[..., None], np.float32), half, interpolation=cv2.INTER_AREA)
-    mean = sums / np.maximum(weight, 1e-6)[..., None]
-    coarse = _filled(mean, (weight > 0).astype(np.float32))
-    below = cv2.resize(coarse, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(colour * known[..., None] + below * (1 - known[..., None]), np.float32)
 
 
 def _around_head(points: Floats, spots: Floats) -> tuple[Floats, Floats]:
@@ -173,7 +160,7 @@ def _around_head(points: Floats, spots: Floats) -> tuple[Floats, Floats]:
     turns = np.linspace(0, 2 * np.pi, _RING, endpoint=False)
     ring = centre + (np.stack([np.cos(turns), np.sin(turns)], 1) * radii) @ axes
     out = np.linalg.norm((spots - centre) @ axes.T / radii, axis=1)
-    return ring, _eased((out - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
+    return ring, smooth_step((out - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
 
 
 def _down_to_the_body(points: Floats, spots: Floats) -> Floats:
@@ -182,10 +169,4 @@ def _down_to_the_body(points: Floats, spots: Floats) -> Floats:
     along = along / max(float(np.linalg.norm(along)), 1e-6)
     extent = float(np.ptp(points[:68], axis=0).max())
     below = (spots - points[_CHIN]) @ np.array([-along[1], along[0]]) / extent
-    return _eased(1 - (below - _NECK[0]) / _NECK[1])
-
-
-def _eased(share: Floats) -> Floats:
-    """From 0 to 1 with no corner at either end."""
-    held = np.clip(share, 0, 1)
-    return np.asarray(held * held * (3 - 2 * held))
+    return smooth_step(1 - (below - _NECK[0]) / _NECK[1])

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.avatars.camera import Floats
-from mien.avatars.eyes import smooth_step
 from mien.avatars.head_model import HeadModel
+from mien.geometry.smooth import smooth_step
 
 Random = np.random.Generator
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mien.avatars.camera import Floats
 from mien.avatars.head_model import EYEBALLS, HeadModel, HeadShape
+from mien.geometry.smooth import smooth_step
 
 EYE_SIDE = 160  # texels of an eye's square in the atlas; it shows the front half of the ball
 _REACH = 0.49 * EYE_SIDE  # texels from the middle to 90 degrees
@@ -70,12 +71,6 @@ def lid_shadow(model: HeadModel, shape: HeadShape, tint: Floats) -> None:
         way = (shape.vertices[model.corner_vertex[mine]] - shape.eye_centres[side]) / 1.4
         shade = 1 - 0.30 * smooth_step((way[:, 1] + 0.05) / 0.36) - 0.25 * smooth_step((np.abs(way[:, 0]) - 0.45) / 0.4)
         tint[mine, :3] *= np.clip(shade, 0.4, 1)[:, None]
-
-
-def smooth_step(x: NDArray[np.floating]) -> NDArray[np.floating]:
-    """0 below 0, 1 above 1, and no corner in between."""
-    clipped = np.clip(x, 0, 1)
-    return clipped * clipped * (3 - 2 * clipped)
 
 
 def _over(image: NDArray[np.floating], colour: NDArray[np.floating], share: NDArray[np.floating]) -> NDArray:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from mien.avatars.camera import Doubles, Floats
 from mien.avatars.detector import landmark_map
-from mien.avatars.eyes import smooth_step
 from mien.avatars.head_model import HeadModel
-from mien.avatars.texture import face_texels, push_pull
+from mien.avatars.texture import face_texels
+from mien.geometry.smooth import push_pull, smooth_step
 
 # The upper and the lower lid's rim, corner to corner, the subject's left eye first.
 _RIMS = (

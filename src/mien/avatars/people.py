@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from mien.avatars import kernels
 from mien.avatars.attire import Accessory, glasses, shoulders
 from mien.avatars.camera import Floats, HeadMotion, Placement, place
-from mien.avatars.eyes import EYE_SIDE, EyeColours, paint_eye, smooth_step
+from mien.avatars.eyes import EYE_SIDE, EyeColours, paint_eye
 from mien.avatars.head_model import EYEBALLS, FACE, GUMS, HEAD, TEETH, HeadModel, HeadShape
 from mien.avatars.photo import View, lid_gains, make_view
 from mien.avatars.renderer import Coat, Light, Mesh, look_at, shrink
 from mien.avatars.skin import IRISES, Colour, FaceTraits, paint_face, random_background
 from mien.avatars.texture import atlas_places, empty_atlas, part_tint
+from mien.geometry.smooth import smooth_step
 
 _ATLAS = 512
 _IDENTITIES = 60  # coefficients of the shape; what a packed cast holds

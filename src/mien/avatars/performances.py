@@ -15,9 +15,9 @@ from mien.avatars.expressions import (
     random_expression,
     random_place,
 )
-from mien.avatars.eyes import smooth_step
 from mien.avatars.head_model import TONGUE, HeadModel
 from mien.avatars.motion import Track, generated_track, head_motion
+from mien.geometry.smooth import smooth_step
 
 MOTIONS = 64
 CLIPS = ((32, 48), (48, 64))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.avatars.camera import Floats, HeadMotion, Placement, depths, place, project
 from mien.avatars.detector import IRISES, LEFT_EYE, RIGHT_EYE, Face, landmark_map
-from mien.avatars.eyes import EYE_SIDE, EyeColours, lid_shadow, paint_eye, smooth_step
+from mien.avatars.eyes import EYE_SIDE, EyeColours, lid_shadow, paint_eye
 from mien.avatars.fitting import Fit, FitOptions, deepened, fit_face, fitted_gaze, fitted_shape
 from mien.avatars.head_model import EYE_SOCKETS, EYEBALLS, FACE, GUMS, HEAD, SOCKET, TEETH, HeadModel, HeadShape
 from mien.avatars.kernels import vertex_normals
@@ -19,6 +19,7 @@ from mien.avatars.lids import Lid, paint_lids
 from mien.avatars.renderer import Coat, Mesh, look_at, shrink
 from mien.avatars.surroundings import Surroundings, make_surroundings
 from mien.avatars.texture import ATLAS, atlas_places, bake, empty_atlas, part_tint
+from mien.geometry.smooth import smooth_step
 
 _NARROW_FACE = 6706  # the first vertices are the face without scalp, ears and neck
 _FADE = 1.4  # cm from the border of the narrow face over which the mesh fades into the photo

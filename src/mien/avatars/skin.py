@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.avatars.camera import Doubles, Floats
-from mien.avatars.eyes import smooth_step
 from mien.avatars.head_model import HeadModel
 from mien.avatars.texture import face_texels
+from mien.geometry.smooth import smooth_step
 
 _UNIT = 1024  # the lengths below are texels of a texture this wide
 Colour = tuple[float, float, float]

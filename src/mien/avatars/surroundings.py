@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from mien.avatars import kernels
 from mien.avatars.camera import Floats, Placement, project, unproject
 from mien.avatars.detector import BROW_TOP, CHIN, Face
-from mien.avatars.eyes import smooth_step
 from mien.avatars.head_model import FACE, HEAD, HeadModel
 from mien.avatars.renderer import Fragments, Mesh, look_at, rasterize
+from mien.geometry.smooth import smooth_step
 
 _NODES = 97  # a side of the grid
 _COARSE = 128  # pixels a side of the maps from which the grid is made

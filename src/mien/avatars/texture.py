@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from mien.avatars.camera import Floats, project
 from mien.avatars.detector import INNER_LIPS, LEFT_EYE, OVAL, RIGHT_EYE, Face
-from mien.avatars.eyes import EYE_SIDE, eye_places, smooth_step
+from mien.avatars.eyes import EYE_SIDE, eye_places
 from mien.avatars.head_model import EYE_SOCKETS, FACE, GUMS, SOCKET, TEETH, TONGUE, HeadModel, HeadShape
 from mien.avatars.kernels import vertex_normals
 from mien.avatars.renderer import Fragments, Mesh, look_at, rasterize
+from mien.geometry.smooth import push_pull, smooth_step
 
 ATLAS = 1024
 
@@ -171,18 +172,3 @@ def _skin_mask(face: Face, size: int) -> Floats:
 
 def _fill(mask: NDArray[np.uint8], polygon: NDArray[np.floating]) -> None:
     cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 1)
-
-
-def push_pull(colour: Floats, weight: Floats) -> Floats:
-    """Fill colour [h, w, 3] where weight [h, w] is 0 from what surrounds it, smoothly."""
-    colours, weights = [colour * weight[..., None]], [weight]
-    while min(colours[-1].shape[:2]) > 1:
-        height, width = colours[-1].shape[0] // 2, colours[-1].shape[1] // 2
-        colours.append(cv2.resize(colours[-1], (width, height), interpolation=cv2.INTER_AREA))
-        weights.append(cv2.resize(weights[-1], (width, height), interpolation=cv2.INTER_AREA))
-    filled = colours[-1] / (weights[-1][..., None] + 1e-9)
-    for part, share in zip(colours[-2::-1], weights[-2::-1], strict=True):
-        larger = cv2.resize(filled, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_LINEAR)
-        known = np.clip(share, 0, 1)[..., None]
-        filled = part / (share[..., None] + 1e-9) * known + larger * (1 - known)
-    return filled

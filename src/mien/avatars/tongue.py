@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.avatars.camera import Floats
+from mien.geometry.smooth import smooth_step
 
 _LENGTH = 5.5  # cm along the surface from the tip: what belongs to the tongue and not to the gums
 _ROOT = 4.2  # cm behind the tip, from where the tongue moves
@@ -38,8 +39,7 @@ def tongue_out(vertices: Floats, triangles: NDArray[np.int32]) -> NDArray[np.flo
     tip = _tip(points)
     far = dijkstra(graph.tocsr(), directed=False, indices=tip, limit=2 * _LENGTH)
     belongs = np.clip((_LENGTH - far) / 0.5, 0, 1)
-    share = np.clip(1 - (points[tip, 2] - points[:, 2]) / _ROOT, 0, 1)  # 1 at the tip
-    share = share * share * (3 - 2 * share) * belongs
+    share = smooth_step(1 - (points[tip, 2] - points[:, 2]) / _ROOT) * belongs  # 1 at the tip
     moved = np.zeros_like(vertices)
     moved[used, 0] = -_NARROW * share * points[:, 0]
     moved[used, 1] = _LIFT * share - (_LIFT + _HANG) * share**_TIP

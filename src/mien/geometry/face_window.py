@@ -16,6 +16,8 @@ from mien.geometry.moving_least_squares import moving_least_squares
 
 Floats = NDArray[np.floating]
 
+# Landmarks that no expression moves: jaw beside the ears, nose, corners of the eyes.
+RIGID = (*range(5), *range(12, 17), *range(27, 36), 36, 39, 42, 45)
 _HALF, _LOWER = 0.65, 0.05  # half side and shift down, of the larger extent of the neutral landmarks
 _COARSE = 28  # places a side at which a map is computed; it is smooth between them
 # What a driver is laid over a portrait by: of the lips only corners and middle, so that mouths keep the driver's shape.

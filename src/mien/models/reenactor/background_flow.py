@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mien.geometry.face_window import RIGID
 from mien.models.reenactor.flow import similar_flow
 
-# What no expression moves: jaw beside the ears, nose, corners of the eyes. A jaw that opens does not lift the hair.
-_RIGID = (*range(5), *range(12, 17), *range(27, 36), 36, 39, 42, 45)
+# The head is where `RIGID` is: a jaw that opens does not lift the hair.
 _BRIDGE, _OUTER = 27, (36, 45)
 _LENGTH = 2.05  # from the bridge of the nose to the chin, in deviations of the rigid points about their mean
 # In such lengths: how far hair reaches to the sides and up, and in shares of that how long its motion takes to rest.
@@ -31,7 +31,7 @@ def background_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
     Returns:
         Places in the source [b, h, w, 2].
     """
-    head = similar_flow(driven[:, list(_RIGID)], source[:, list(_RIGID)], grid)
+    head = similar_flow(driven[:, list(RIGID)], source[:, list(RIGID)], grid)
     return torch.lerp(grid.expand_as(head), head, goes_with_head(driven, grid))
 
 
@@ -40,7 +40,7 @@ def goes_with_head(points: Tensor, grid: Tensor) -> Tensor:
 
     1 on the head and its hair, 0 in the background and at the picture's border.
     """
-    rigid = points[:, list(_RIGID)]
+    rigid = points[:, list(RIGID)]
     length = _LENGTH * (rigid - rigid.mean(1, keepdim=True)).square().sum(-1).mean(-1).sqrt()  # [b]
     aside = points[:, _OUTER[1]] - points[:, _OUTER[0]]
     aside = aside / aside.norm(dim=-1, keepdim=True).clamp_min(1e-4)
