@@ -20,6 +20,7 @@ Floats = NDArray[np.floating]
 RIGID = (*range(5), *range(12, 17), *range(27, 36), 36, 39, 42, 45)
 _HALF, _LOWER = 0.65, 0.05  # half side and shift down, of the larger extent of the neutral landmarks
 _FLOW_STEPS = 32768  # to a half side, in packed flows: a 340th of a pixel of a window of 192
+_GREY = 127.5  # 0 for the networks
 _COARSE = 28  # places a side at which a map is computed; it is smooth between them
 # What a driver is laid over a portrait by: of the lips only corners and middle, so that mouths keep the driver's shape.
 _FACE, _LIP_CORNERS, _LIPS = slice(0, 48), (48, 54), slice(48, 68)
@@ -169,3 +170,35 @@ def rectified_driver(
 
 def _anchors(points: Floats) -> Floats:
     return np.concatenate([points[_FACE], points[list(_LIP_CORNERS)], points[_LIPS].mean(0, keepdims=True)])
+
+
+# Boxes around eyes and mouth: landmarks, half width and height and shift down, in widths of the part; their soft rim.
+_BOXES = (
+    (slice(36, 42), 1.0, 0.85, -0.1),
+    (slice(42, 48), 1.0, 0.85, -0.1),
+    (slice(48, 68), 0.85, 0.75, 0.15),
+)
+_RIM = 0.15
+
+
+def eyes_and_mouth(neutral: Floats, side: int) -> NDArray[np.float32]:
+    """Where eyes and mouth are, softly, [side, side] in [0, 1]: what the local control is shown of a rectified driver.
+
+    neutral: the face's landmarks without expression [68 or more, 2], in the window's coordinates.
+    """
+    steps = (np.arange(side) + 0.5) / side * 2 - 1
+    mask = np.zeros((side, side))
+    for part, wide, high, down in _BOXES:
+        points = neutral[part]
+        width = np.ptp(points[:, 0])
+        x, y = points.mean(0) + [0, down * width]
+        across = np.clip((1 - np.abs(steps - x) / (wide * width)) / _RIM, 0, 1)
+        along = np.clip((1 - np.abs(steps - y) / (high * width)) / _RIM, 0, 1)
+        mask = np.maximum(mask, along[:, None] * across)
+    return mask.astype(np.float32)
+
+
+def local_view(driver: NDArray[np.uint8], neutral: Floats) -> NDArray[np.uint8]:
+    """A rectified driver [s, s, 3] with all but eyes and mouth grey, see `eyes_and_mouth`."""
+    share = eyes_and_mouth(neutral, len(driver))[..., None]
+    return np.asarray((driver - _GREY) * share + _GREY + 0.5, np.uint8)
