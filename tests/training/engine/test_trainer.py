@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from mien.errors import InputError, WeightsError
 from mien.training.engine import checkpoints
-from mien.training.engine.budget import core_seconds
 from mien.training.engine.config import rate_factor
+from mien.training.engine.core_time import core_seconds
 from mien.training.engine.outcome import TrainingError
 from mien.training.engine.stage import Batch, Stage, part_parameters, trained_names
 from mien.training.engine.trainer import train
