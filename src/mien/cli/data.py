@@ -98,6 +98,9 @@ def avatars(
         float, typer.Option(min=0, max=1, help="Share of motions with winks, averted eyes, one brow, teeth, tongue ...")
     ] = 0.0,
     side: Annotated[int, typer.Option(min=64, max=1024, help="Side of the pictures, pixels.")] = 256,
+    held_out: Annotated[
+        list[str] | None, typer.Option("--hold-out", help="Somebody of the cast who must not be trained on.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same dataset.")] = 20240607,
     workers: Workers = _CORES,
 ) -> None:
@@ -108,6 +111,7 @@ def avatars(
     options = GroupOptions(
         out, people, cast, motions, head, per_group, validation_groups,
         styled=styled, seed=seed, workers=workers, paired=paired, distinct=distinct, side=side,
+        held_out=tuple(held_out or ()),
     )  # fmt: skip
     with TerminalProgress() as progress:
         outcome = render_dataset(options, progress)

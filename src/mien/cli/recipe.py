@@ -1,4 +1,4 @@
-"""`mien train recipe NAME`: all steps of a model, from its data to its card; see docs/train.md."""
+"""`mien train recipe`, `export`, `card`: all of a model, from its data to its card; see docs/train.md."""
 
 from __future__ import annotations
 
@@ -64,6 +64,30 @@ def recipe(
         typer.echo(described(project, remaining(project, project.selected(options)), workers))
     else:
         typer.echo(status_table(run_recipe(options, lambda line: typer.echo(f"mien: {line}", err=True))))
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a run that is done.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model folder; one that is there is replaced.")],
+    largest: Annotated[float | None, typer.Option(help="Megabytes that it may have.", min=0)] = None,
+) -> None:
+    """Make a model folder of what a run has learned."""
+    from mien.jobs.recipe.card import export_model
+
+    typer.echo(export_model(run, output, largest))
+
+
+def card(
+    runs: Annotated[Path, typer.Argument(help="The folder of `mien train recipe`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The card, .md.")],
+    parts: Annotated[
+        list[Path] | None, typer.Option("--add", help="Markdown to put at its end, such as scores.")
+    ] = None,
+) -> None:
+    """Write a model card: what went into a recipe, by which commands, and at what cost."""
+    from mien.jobs.recipe.card import write_card
+
+    typer.echo(write_card(runs, output, parts or []))
 
 
 def _named(texts: list[str] | None, flag: str) -> dict[str, Path]:

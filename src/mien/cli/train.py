@@ -1,4 +1,4 @@
-"""`mien train STAGE`: a command a stage, made from its config's declarations, and `mien train recipe`; see docs/train.md."""
+"""`mien train STAGE`: a command a stage, made from its config's declarations, and all of a model; see docs/train.md."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mien.cli.recipe import recipe
+from mien.cli.recipe import card, export, recipe
 from mien.errors import InputError
 from mien.training.engine.config import DatasetConfig, LoopConfig, Option, StageConfig, flag, options_of, parse_seconds
 from mien.training.registry import configure, foreign_option, resumed
 
-_RECIPE = "recipe"  # among the stages
+_WHOLE = {"recipe": recipe, "export": export, "card": card}  # commands among the stages: all of a model
 _PANELS = {DatasetConfig: "Data", LoopConfig: "The loop"}
 
 
@@ -40,14 +40,14 @@ class StageGroup(TyperGroup):
         """See click."""
         from mien.training.registry import STAGES
 
-        return [*STAGES, _RECIPE]
+        return [*STAGES, *_WHOLE]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """See click."""
         from mien.training.registry import registered
 
-        if cmd_name == _RECIPE:
-            return _alone(cmd_name, recipe)
+        if cmd_name in _WHOLE:
+            return _alone(cmd_name, _WHOLE[cmd_name])
         return _command(cmd_name, f"Train {registered(cmd_name).help}, or go on with it.")
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -57,7 +57,7 @@ class StageGroup(TyperGroup):
         with formatter.section("Stages"):
             formatter.write_dl([(name, entry.help) for name, entry in STAGES.items()])
         with formatter.section("All of a model"):
-            formatter.write_dl([(_RECIPE, str(recipe.__doc__))])
+            formatter.write_dl([(name, str(command.__doc__)) for name, command in _WHOLE.items()])
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """See click; typer's own would import every stage."""

@@ -11,9 +11,9 @@
         core_hours: 1.2
         scaled: {people: 570}
 
-A step's `run` is one command line or a list of them, each of `mien` or `python -m mien.MODULE`. In braces stand: `{out}`,
-what the step makes (RUNS/NAME, or RUNS/ and what `out` says); another step's name, for what that one makes; an input's
-name; `{runs}`, the folder RUNS; `{package}`, that of mien; `{seed}`, `{workers}`; `{core_minutes}`, the step's
+A step's `run` is one command line or a list of them, each of `mien` or `python -m mien.MODULE`. In braces stand:
+`{out}`, what the step makes (RUNS/NAME, or RUNS/ and what `out` says); another step's name, for what that one makes; an
+input's name; `{runs}`, the folder RUNS; `{package}`, that of mien; `{seed}`, `{workers}`; `{core_minutes}`, the step's
 `core_hours` in minutes; and the numbers under `scaled`. `--budget-scale` multiplies the last two. What a step needs is
 read off its command lines; steps that do not need each other may run side by side. `in_place`: the command keeps what
 is there and adds what is lacking, so what there is stays when an input has grown. `threads`: of its process.
@@ -41,6 +41,7 @@ OWN = "recipe"  # RUNS/recipe is the runner's own folder
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _BRACES = re.compile(r"\{([\w-]+)\}")
 _GENERAL = ("out", "runs", "package", "seed", "workers", "core_minutes")
+_NO_STAGES = ("recipe", "export", "card")  # what stands beside stages in `mien train`
 _KEYS = {"name", "about", "run", "out", "seed", "threads", "core_hours", "scaled", "in_place"}
 
 
@@ -76,7 +77,7 @@ class Step:
 
     def stages(self) -> list[str]:
         """The training stages that it runs."""
-        return [words[1] for words in self.commands if words[0] == "train"]
+        return [stage for words in self.commands if (stage := trained(words)) is not None]
 
     def numbers(self, scale: float) -> dict[str, float]:
         """What --budget-scale multiplies, as it is put into the command lines; whole numbers stay whole, above 0."""
@@ -114,7 +115,9 @@ class Recipe:
         for step in self.steps:
             if step.name == name:
                 return step
-        raise InputError(f"the recipe {self.name} has no step {name}: give one of {', '.join(s.name for s in self.steps)}.")
+        raise InputError(
+            f"the recipe {self.name} has no step {name}: give one of {', '.join(s.name for s in self.steps)}."
+        )
 
     def needs(self, step: Step) -> list[str]:
         """The steps and the inputs that a step needs."""
@@ -141,7 +144,9 @@ def load_recipe(name: str) -> Recipe:
     """A recipe of the package by its name, or from a YAML file. Raises InputError that names what is wrong in it."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file() and path.parent == FOLDER:
-        raise InputError(f"there is no recipe {name}: give {' or '.join(recipe_names())}, or a file that ends in .yaml.")
+        raise InputError(
+            f"there is no recipe {name}: give {' or '.join(recipe_names())}, or a file that ends in .yaml."
+        )
     readable_file(path, "recipe")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -175,7 +180,9 @@ def _step(path: Path, entry: Any) -> Step:
             bool(entry.get("in_place", False)),
         )  # fmt: skip
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: the step {name} cannot be read ({error}): check its numbers and quotation marks.") from error
+        raise InputError(
+            f"{path}: the step {name} cannot be read ({error}): check its numbers and quotation marks."
+        ) from error
 
 
 def _check(path: Path, step: Step, inputs: Mapping[str, str], before: Sequence[Step]) -> None:
@@ -203,6 +210,11 @@ def _check(path: Path, step: Step, inputs: Mapping[str, str], before: Sequence[S
     unused = sorted(({*step.scaled} | ({"seed"} if step.seed is not None else set())) - mentioned)
     if unused:
         raise wrong(f"has a {unused[0]} that its command lines do not use: put {{{unused[0]}}} into them.")
+
+
+def trained(words: Sequence[str]) -> str | None:
+    """The stage that a command line trains; None: it trains none."""
+    return words[1] if words[0] == "train" and words[1:2] and words[1] not in _NO_STAGES else None
 
 
 def missing_stages(steps: Sequence[Step]) -> dict[str, str]:

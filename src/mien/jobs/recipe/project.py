@@ -74,12 +74,16 @@ class Project:
     def __init__(self, options: RecipeOptions) -> None:
         """Raises InputError where recipe, inputs or RUNS will not do."""
         self.recipe: Recipe = load_recipe(options.recipe)
+        own_file = options.recipe.endswith((".yaml", ".yml"))
+        self._file = str(Path(options.recipe).absolute()) if own_file else None
         self.out = options.out.absolute()
         if self.out.is_file():
             raise InputError(f"{self.out} is a file: give --out a folder.")
         before = self._settings()
         if before and before["recipe"] != self.recipe.name:
-            raise InputError(f"{self.out} holds the recipe {before['recipe']}, not {self.recipe.name}: give another --out.")
+            raise InputError(
+                f"{self.out} holds the recipe {before['recipe']}, not {self.recipe.name}: give another --out."
+            )
         self.scale = float(before.get("budget_scale", 1.0) if options.budget_scale is None else options.budget_scale)
         self.inputs = self._paths(before.get("inputs", {}), options.inputs, list(self.recipe.inputs), "input")
         self.use = self._paths(before.get("use", {}), options.use, [s.name for s in self.recipe.steps], "step")
@@ -100,10 +104,14 @@ class Project:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file} is damaged ({error}): remove it, and give the inputs again.") from error
 
-    def _paths(self, before: Mapping[str, str], given: Mapping[str, Path], known: list[str], what: str) -> dict[str, Path]:
+    def _paths(
+        self, before: Mapping[str, str], given: Mapping[str, Path], known: list[str], what: str
+    ) -> dict[str, Path]:
         for name, path in given.items():
             if name not in known:
-                raise InputError(f"the recipe {self.recipe.name} has no {what} {name}: give {', '.join(known) or 'none'}.")
+                raise InputError(
+                    f"the recipe {self.recipe.name} has no {what} {name}: give {', '.join(known) or 'none'}."
+                )
             if not path.exists():
                 raise InputError(f"{path}, which is given as {name}, does not exist: check the path.")
         return {n: Path(p).absolute() for n, p in {**before, **given}.items() if n in known}
@@ -125,7 +133,13 @@ class Project:
         for name in ("steps", "logs"):
             (self.out / OWN / name).mkdir(parents=True, exist_ok=True)
         with whole_file(file) as temporary:
-            content = {"recipe": self.recipe.name, "budget_scale": self.scale, **told, "mien": __version__}
+            content = {
+                "recipe": self.recipe.name,
+                "file": self._file,
+                "budget_scale": self.scale,
+                **told,
+                "mien": __version__,
+            }
             temporary.write_bytes(json_bytes(content, indent=1))
 
     def output(self, step: Step) -> Path:
@@ -220,12 +234,12 @@ class Project:
                     raise InputError(f"the step {step.name} needs {name}, which is not done: give --until {step.name}.")
             if self.stamp(step) is None and (self.out / step.out).exists():
                 raise InputError(
-                    f"{self.out / step.out} is in the way of the step {step.name}, which has not made it: move it away, or "
-                    f"take it as it is by --use {step.name}={self.out / step.out}."
+                    f"{self.out / step.out} is in the way of the step {step.name}, which has not made it: move it away "
+                    f"or take it as it is by --use {step.name}={self.out / step.out}."
                 )
 
     def make_room(self, step: Step) -> Path | None:
-        """Before a step is made anew: put aside what another recipe or other inputs gave. Returns where, if anywhere."""
+        """Before a step is made anew: put aside what another recipe or other inputs gave; where, if anything was."""
         stamp, output = self.stamp(step), self.out / step.out
         if step.in_place or stamp is None or stamp["digest"] == self.digests[step.name] or not output.exists():
             return None

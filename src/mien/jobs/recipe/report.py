@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mien.jobs.recipe.definition import Step
 from mien.jobs.recipe.ledger import TABLE, learned
 from mien.jobs.recipe.project import DONE, GIVEN, Project, is_at_work
 from mien.media.files import whole_file
@@ -23,18 +24,18 @@ def status_table(project: Project) -> str:
     return _lined_up([("step", "state", "core-hours", "of", "left"), *rows])
 
 
-def ledger_table(project: Project) -> str:
-    """What was made, with which seed and at what cost, in Markdown."""
+def ledger_table(project: Project, steps: Sequence[Step] | None = None) -> str:
+    """What was made, with which seed and at what cost, in Markdown. steps: None: all."""
     lines = ["| step | makes | seed | core-hours | of | ends with |", "|---|---|---|---|---|---|"]
-    total = 0.0
-    for step in project.recipe.steps:
+    total, steps = 0.0, project.recipe.steps if steps is None else steps
+    for step in steps:
         state, spent, budget = project.state(step), project.spent(step), project.core_hours(step)
         total += spent
         end = learned(project.output(step)) if state.word == DONE else state.word
         made = "from elsewhere" if state.word == GIVEN else f"{spent:.2f}"
         seed = "" if step.seed is None else str(step.seed)
         lines.append(f"| {step.name} | {step.about} | {seed} | {made} | {_hours(budget)} | {end} |")
-    again = sum(project.ledger.core_hours(step.name) for step in project.recipe.steps) - total
+    again = sum(project.ledger.core_hours(step.name) for step in steps) - total
     lines.append(f"| **all** | | | **{total:.2f}** | | |")
     if again > 0.005:
         lines.append(f"\n{again:.2f} core-hours more went into what was made anew later.")

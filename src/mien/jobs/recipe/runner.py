@@ -17,7 +17,7 @@ from types import FrameType
 from typing import IO
 
 from mien.errors import InputError, MienError
-from mien.jobs.recipe.definition import Step
+from mien.jobs.recipe.definition import Step, trained
 from mien.jobs.recipe.ledger import Attempt
 from mien.jobs.recipe.project import DONE, FAILED, GIVEN, INTERRUPTED, RUNNING, Project, RecipeOptions, State, at_work
 from mien.jobs.recipe.report import write_table
@@ -63,7 +63,9 @@ def run_recipe(options: RecipeOptions, say: Say) -> Project:
     if runner.failed:
         name, why = next(iter(runner.failed.items()))
         log = project.log(project.recipe.step(name))
-        raise RecipeError(f"the step {name} failed: {why} (its log: {log}). What is done is kept; the same command goes on.")
+        raise RecipeError(
+            f"the step {name} failed: {why} (its log: {log}). What is done is kept; the same command goes on."
+        )
     return project
 
 
@@ -208,7 +210,7 @@ class _Runner:
     def _unfinished(self, step: Step) -> str:
         """Why a step whose commands ended well is not done; empty: it is."""
         for words in self.project.commands(step, 1):
-            out = Path(words[words.index("--out") + 1]) if words[0] == "train" and "--out" in words else None
+            out = Path(words[words.index("--out") + 1]) if trained(words) and "--out" in words else None
             if out is not None and not (out / "export" / "training.json").is_file():
                 return "it was stopped from outside before its end."
         output = self.project.output(step)
