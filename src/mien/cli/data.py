@@ -139,6 +139,9 @@ def prepare(
     out: Annotated[Path, typer.Argument(help="The folder for the clips.")],
     side: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side of the clips.")] = 512,
     reader: Annotated[str, typer.Option(help="Who reads the faces: auto or mesh.")] = "auto",
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A video, by its name without suffix, that is not prepared.")
+    ] = None,
     workers: Workers = _CORES,
     ray: Annotated[
         bool, typer.Option("--ray", help="Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")
@@ -154,7 +157,9 @@ def prepare(
 
     if ray and ray_address is None:
         ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
-    options = PrepareOptions(videos, out, side, reader, workers, ray=ray_address)
+    options = PrepareOptions(
+        videos, out, side, reader, workers, ray=ray_address, leave_out=tuple(leave_out or ())
+    )
     with TerminalProgress() as progress:
         outcome = prepare_videos(options, progress)
     _tell(outcome, "videos", out)
