@@ -53,8 +53,6 @@ def test_a_clip_is_cropped_by_one_square(options: PrepareOptions) -> None:
         assert pupils.shape == (20, 2, 2) and neutral.shape == (20, 70, 2)
         eyes = np.stack([landmarks[:, 36:42].mean(1), landmarks[:, 42:48].mean(1)], 1)
         assert pupils == pytest.approx(eyes, abs=1e-3), "this reader sees none"
-        lips, mouth = neutral[:, 66, 1] - neutral[:, 62, 1], landmarks[:, 66, 1] - landmarks[:, 62, 1]
-        assert lips.std() < 0.05 * max(mouth.std(), 1) + 0.3, "the neutral mouth does not talk"
         assert numbers["seen"].all() and numbers["expression"].shape == (20, 52)
         x, y, size = numbers["crop"]
         reader = DrawnFaceReader()

@@ -32,13 +32,13 @@ def ledger_table(project: Project, steps: Sequence[Step] | None = None) -> str:
         state, spent, budget = project.state(step), project.spent(step), project.core_hours(step)
         total += spent
         end = learned(project.output(step)) if state.word == DONE else state.word
-        made = "from elsewhere" if state.word == GIVEN else f"{spent:.2f}"
+        made = "from elsewhere" if state.word == GIVEN else _hours(spent)
         seed = "" if step.seed is None else str(step.seed)
         lines.append(f"| {step.name} | {step.about} | {seed} | {made} | {_hours(budget)} | {end} |")
     again = sum(project.ledger.core_hours(step.name) for step in steps) - total
-    lines.append(f"| **all** | | | **{total:.2f}** | | |")
-    if again > 0.005:
-        lines.append(f"\n{again:.2f} core-hours more went into what was made anew later.")
+    lines.append(f"| **all** | | | **{_hours(total)}** | | |")
+    if again > 1e-6:
+        lines.append(f"\n{_hours(again)} core-hours more went into what was made anew later.")
     return "\n".join(lines) + "\n"
 
 
