@@ -7,13 +7,11 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from mien.errors import InputError, MienError
@@ -22,6 +20,7 @@ from mien.jobs.recipe.ledger import Attempt
 from mien.jobs.recipe.project import DONE, FAILED, GIVEN, INTERRUPTED, RUNNING, Project, RecipeOptions, State, at_work
 from mien.jobs.recipe.report import write_table
 from mien.training.engine.core_time import core_seconds
+from mien.training.engine.signals import stop_when_told
 
 Say = Callable[[str], None]
 _SOON, _LATER = 0.05, 1.0  # seconds between looks at the processes: at first, and in the long run
@@ -51,7 +50,7 @@ def run_recipe(options: RecipeOptions, say: Say) -> Project:
     todo = remaining(project, project.selected(options))
     _check_packages(todo)
     project.check(todo)
-    with at_work(project.out) as lock, _sigterm_as_interrupt():
+    with at_work(project.out) as lock, stop_when_told(_interrupt):
         project.save_settings()
         runner = _Runner(project, todo, options, say, lock)
         try:
@@ -269,18 +268,5 @@ def _last_words(log: Path, code: int) -> str:
     return f"it ended with code {code}" + (f": {last}" if last and not last.startswith("$ ") else ".")
 
 
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """While it lasts, SIGTERM does what Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _interrupt() -> None:
+    raise KeyboardInterrupt

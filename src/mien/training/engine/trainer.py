@@ -23,10 +23,11 @@ from mien.training.engine.activation_checkpointing import recompute_blocks
 from mien.training.engine.budget import Budget
 from mien.training.engine.config import StageConfig, rate_factor
 from mien.training.engine.dataloader import micro_batches, numbers, to_device
-from mien.training.engine.distributed import Processes, stop_when_told
+from mien.training.engine.distributed import Processes
 from mien.training.engine.ema import Average
 from mien.training.engine.logging import Journal, peak_memory
 from mien.training.engine.outcome import Outcome, TrainingError, Watcher
+from mien.training.engine.signals import stop_when_told
 from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage, part_parameters, trained_names
 
 logger = logging.getLogger(__name__)
