@@ -219,7 +219,7 @@ def trained(words: Sequence[str]) -> str | None:
 
 def missing_stages(steps: Sequence[Step]) -> dict[str, str]:
     """By step, the first training stage that this version of mien does not have."""
-    found = {}
+    found: dict[str, str] = {}
     for step in steps:
         for stage in step.stages():
             if stage not in STAGES:

@@ -114,7 +114,8 @@ class Project:
                 )
             if not path.exists():
                 raise InputError(f"{path}, which is given as {name}, does not exist: check the path.")
-        return {n: Path(p).absolute() for n, p in {**before, **given}.items() if n in known}
+        found = {name: Path(path) for name, path in before.items()} | dict(given)
+        return {name: path.absolute() for name, path in found.items() if name in known}
 
     def _digest_of(self, name: str, step: Step) -> str:
         """Of something that a step needs. Inputs that are not there any more count as they were when it was made."""
@@ -167,7 +168,7 @@ class Project:
 
     def write_stamp(self, step: Step, state: str, why: str = "") -> None:
         """Keep how a step stands."""
-        content = {"step": step.name, "state": state, "why": why, "digest": self.digests[step.name]}
+        content: dict[str, Any] = {"step": step.name, "state": state, "why": why, "digest": self.digests[step.name]}
         content |= {"needs": self._needs[step.name], "mien": __version__, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
         with whole_file(self._stamp_file(step)) as temporary:
             temporary.write_bytes(json_bytes(content, indent=1))

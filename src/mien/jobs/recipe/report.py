@@ -13,7 +13,8 @@ from mien.media.files import whole_file
 def status_table(project: Project) -> str:
     """A line a step: its state, core-hours spent, budget, and what remains; and the sums."""
     running = is_at_work(project.out)
-    rows, sums = [], [0.0, 0.0, 0.0]
+    rows: list[tuple[str, ...]] = []
+    sums = [0.0, 0.0, 0.0]
     for step in project.recipe.steps:
         state, spent, budget = project.state(step, running), project.spent(step), project.core_hours(step)
         left = 0.0 if state.word in (DONE, GIVEN) else max(0.0, (budget or 0.0) - spent)

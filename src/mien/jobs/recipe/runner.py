@@ -200,7 +200,7 @@ class _Runner:
                 return None
             one.spent, one.now = one.spent + one.now, 0.0
             self._enter(one)
-        return int(process.returncode)
+        return process.returncode
 
     def _enter(self, one: _Running) -> None:
         one.attempt.core_seconds = round(one.spent + one.now, 2)
