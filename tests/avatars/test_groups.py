@@ -59,13 +59,25 @@ def test_people_who_are_held_out_go_to_validation_and_the_others_stay() -> None:
     ), "with who looks like them"
 
 
-def test_who_is_to_be_held_out_must_be_known(tmp_path: Path) -> None:
+class Notes(Silent):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_who_is_to_be_held_out_and_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "ann.safetensors").write_bytes(b"")
-    asked = GroupOptions(tmp_path / "out", 3, cast=tmp_path, held_out=("bob",))
-    with pytest.raises(InputError, match="--hold-out bob: the cast has nobody of that name"):
-        render_dataset(asked, Silent())
+    asked = GroupOptions(tmp_path / "out", 3, tmp_path, head=tmp_path / "none", held_out=("ann", "bob"))
+    progress = Notes()
+    with pytest.raises(InputError, match="none"):  # the head model is looked for next
+        render_dataset(asked, progress)
+    assert progress.notes == ["--hold-out bob: the cast has nobody of that name, so nobody is held out"]
     with pytest.raises(InputError, match="--validation-groups from 1"):
-        render_dataset(replace(asked, held_out=("ann",), validation_groups=0), Silent())
+        render_dataset(replace(asked, validation_groups=0), Silent())
 
 
 @pytest.fixture(scope="module")

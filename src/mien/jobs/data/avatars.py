@@ -251,7 +251,7 @@ def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
 
     if options.people < 1 or options.per_group < 1:
         raise InputError("at least one person is needed: give --people and --per-group above 0")
-    _check_held_out(options)
+    _check_held_out(options, progress)
     load_head_model(options.head)
     if options.motions is not None:
         load_tracks(options.motions)
@@ -270,17 +270,15 @@ def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
     return outcome
 
 
-def _check_held_out(options: GroupOptions) -> None:
-    """Raise InputError where people are to be held out who do not exist, or who have no group to go to."""
+def _check_held_out(options: GroupOptions, progress: Progress) -> None:
+    """Raise InputError where people are to be held out who have no group to go to; note who does not exist."""
     from mien.avatars.cast import cast_files
 
-    known = set() if options.cast is None or not options.held_out else {path.stem for path in cast_files(options.cast)}
-    if unknown := sorted(set(options.held_out) - known):
-        raise InputError(
-            f"--hold-out {unknown[0]}: the cast has nobody of that name; give the name of an avatar's file."
-        )
     if options.held_out and options.validation_groups < 1:
         raise InputError("--hold-out needs a group to put people into: give --validation-groups from 1.")
+    known = set() if options.cast is None or not options.held_out else {path.stem for path in cast_files(options.cast)}
+    for name in sorted(set(options.held_out) - known):
+        progress.note(f"--hold-out {name}: the cast has nobody of that name, so nobody is held out")
 
 
 def _roles(options: GroupOptions) -> list[Any]:

@@ -94,7 +94,7 @@ def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
     """Prepare a video, or every video of a folder. Videos that were done before are left alone. Raises InputError."""
     check_reader_name(options.reader)
     try:
-        files = [options.videos] if options.videos.is_file() else _videos(options)
+        files = [options.videos] if options.videos.is_file() else _videos(options, progress)
     except OSError as error:
         raise unreadable(options.videos, error) from error
     outcome, todo = Outcome(), []
@@ -116,7 +116,7 @@ def _enter(outcome: Outcome, name: str, summary: dict[str, Any]) -> None:
         outcome.failed[name] = summary["failed"]
 
 
-def _videos(options: PrepareOptions) -> list[Path]:
+def _videos(options: PrepareOptions, progress: Progress) -> list[Path]:
     folder = options.videos
     found = files_of_kind(folder, ("video", "animation")) if folder.is_dir() else []
     names = [path.stem for path in found]
@@ -125,10 +125,8 @@ def _videos(options: PrepareOptions) -> list[Path]:
         raise InputError(f"two videos of {folder} are called {twice}: give them different names")
     if not found:
         raise InputError(f"{folder} holds no video: give a video or a folder of videos")
-    if unknown := sorted(set(options.leave_out) - set(names)):
-        raise InputError(
-            f"--leave-out {unknown[0]}: {folder} has no video of that name; give a name without its suffix"
-        )
+    for name in sorted(set(options.leave_out) - set(names)):
+        progress.note(f"--leave-out {name}: {folder} has no video of that name (without its suffix)")
     barred = {*options.leave_out, *_not_for_training(folder / "index.json")}
     return [path for path in found if path.stem not in barred]
 
