@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from typer.testing import CliRunner
 
 from mien.cli.app import app
 from mien.errors import InputError
-from mien.jobs.recipe.project import Project, RecipeOptions, at_work
+from mien.jobs.recipe.project import Project, RecipeOptions, at_work, is_at_work
 from mien.jobs.recipe.report import status_table
 from mien.jobs.recipe.runner import RecipeError, run_recipe
 
@@ -134,6 +136,15 @@ def test_one_runner_at_a_time_and_one_recipe_a_folder(file: Path, photos: Path) 
     other.write_text(RECIPE)
     with pytest.raises(InputError, match="holds the recipe tiny, not other: give another --out"):
         Project(options(other))
+
+
+def test_a_step_that_outlives_its_runner_keeps_others_away(tmp_path: Path) -> None:
+    with at_work(tmp_path) as handle:
+        assert handle is not None
+        step = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(handle,))
+    assert is_at_work(tmp_path)
+    step.communicate(b"\n")
+    assert not is_at_work(tmp_path)
 
 
 def test_the_command_line(file: Path, photos: Path) -> None:
