@@ -22,7 +22,7 @@ Everything depends on the plan and the seed only, so that a run that was stopped
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,10 +108,12 @@ def make_plan(
     paired: bool = False,
     distinct: float = 0.0,
     side: int = SIDE,
+    held_out: Collection[str] = (),
 ) -> list[GroupPlan]:
     """Spread people over groups at random; those who look alike are all in training or all in validation groups.
 
-    The last `validation_groups` groups are for validation. paired, distinct, side: see `GroupPlan`.
+    The last `validation_groups` groups are for validation. paired, distinct, side: see `GroupPlan`. held_out: ids of
+    people who are moved to validation groups, with those who look like them, where chance has put them elsewhere.
     """
     rng = np.random.default_rng(seed)
     clusters: dict[str, list[Role]] = {}
@@ -124,7 +126,7 @@ def make_plan(
     training: list[Role] = []
     for cluster in order:
         fits = len(cluster) <= 4 and len(kept_out) + len(cluster) <= wanted
-        (kept_out if fits else training).extend(cluster)
+        (kept_out if fits or any(role.id in held_out for role in cluster) else training).extend(cluster)
     plans = []
     first = groups - validation_groups
     for number in range(groups):

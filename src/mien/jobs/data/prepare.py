@@ -6,8 +6,10 @@ whole video. What is unusable is named with its reason.
 
 Written for a video NAME: NAME_000.mp4, ... (side x side pixels, the video's rate), NAME_000.npz, ... and, last,
 NAME.json with the clips and what was left out. An npz holds landmarks [t, 68, 2] (pixels of the clip), head_pose
-[t, 6] (rotation vector, translation, scale of `HeadPose`), pose [t, 3] (yaw, pitch, roll, degrees), expression [t, 52],
-expression_names [52], seen [t] (False where the face was filled in, not read) and crop [3] (x, y, size in the video).
+[t, 6] (rotation vector, translation, scale of `HeadPose`), pupils [t, 2, 2], neutral [t, 70, 2] (where landmarks and
+pupils would be without expression, see `neutral_keypoints`), pose [t, 3] (yaw, pitch, roll, degrees), expression
+[t, 52], expression_names [52], seen [t] (False where the face was filled in, not read) and crop [3] (x, y, size in the
+video).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from mien.faces import EXPRESSION_NAMES, FaceReader, FaceReading, FaceTracker, T
 from mien.faces.backends import check_reader_name
 from mien.faces.reading import box_overlap
 from mien.geometry import HeadPose, SquareCrop
+from mien.jobs.data.neutral_keypoints import middles_of_eyes, neutral_keypoints
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.media import VideoWriter, open_clip
@@ -45,7 +48,8 @@ class PrepareOptions:
     height of the face in the video, pixels. overlap: least of a face's box with the clip's first one, else the clip
     ends. cut: difference of successive frames, 0 to 255, that is a cut. sharp: least variance of the Laplacian. still:
     least movement of the landmarks, parts of the face's height. background: most change outside the person, 0 to 255.
-    seen: least share of frames in which the face was read. ray: a Ray cluster to run on, see `spread`."""
+    seen: least share of frames in which the face was read. ray: a Ray cluster to run on, see `spread`. leave_out: names
+    of videos, without suffix, that are not prepared; nor are those of which index.json says `train_ok: false`."""
 
     videos: Path
     out: Path
@@ -62,6 +66,7 @@ class PrepareOptions:
     background: float = 28.0
     seen: float = 0.8
     ray: str | None = None
+    leave_out: tuple[str, ...] = ()
 
 
 @dataclass
@@ -89,7 +94,7 @@ def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
     """Prepare a video, or every video of a folder. Videos that were done before are left alone. Raises InputError."""
     check_reader_name(options.reader)
     try:
-        files = [options.videos] if options.videos.is_file() else _videos(options.videos)
+        files = [options.videos] if options.videos.is_file() else _videos(options, progress)
     except OSError as error:
         raise unreadable(options.videos, error) from error
     outcome, todo = Outcome(), []
@@ -111,7 +116,8 @@ def _enter(outcome: Outcome, name: str, summary: dict[str, Any]) -> None:
         outcome.failed[name] = summary["failed"]
 
 
-def _videos(folder: Path) -> list[Path]:
+def _videos(options: PrepareOptions, progress: Progress) -> list[Path]:
+    folder = options.videos
     found = files_of_kind(folder, ("video", "animation")) if folder.is_dir() else []
     names = [path.stem for path in found]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -119,7 +125,23 @@ def _videos(folder: Path) -> list[Path]:
         raise InputError(f"two videos of {folder} are called {twice}: give them different names")
     if not found:
         raise InputError(f"{folder} holds no video: give a video or a folder of videos")
-    return found
+    for name in sorted(set(options.leave_out) - set(names)):
+        progress.note(f"--leave-out {name}: {folder} has no video of that name (without its suffix)")
+    barred = {*options.leave_out, *_not_for_training(folder / "index.json")}
+    return [path for path in found if path.stem not in barred]
+
+
+def _not_for_training(index: Path) -> set[str]:
+    """Names of the videos of which an index says that they may not be learned from."""
+    if not index.is_file():
+        return set()
+    try:
+        entries = json.loads(index.read_text(encoding="utf-8")).get("clips", [])
+        return {Path(entry["file"]).stem for entry in entries if entry.get("train_ok") is False}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{index} cannot be read ({error}): give clips with file and train_ok, or remove it"
+        ) from error
 
 
 def _prepare_one(file: Path, options: PrepareOptions) -> str | None:
@@ -304,10 +326,17 @@ def _write_numbers(path: Path, shot: Shot, crop: SquareCrop, side: int) -> None:
     readings = shot.readings()
     landmarks = np.stack([crop.points_in(reading.landmarks, side) for reading in readings])
     poses = [HeadPose.from_landmarks(r.pose.rotation, p, side, side) for r, p in zip(readings, landmarks, strict=True)]
+    pupils = [
+        middles_of_eyes(p) if r.pupils is None else crop.points_in(r.pupils, side)
+        for r, p in zip(readings, landmarks, strict=True)
+    ]
+    neutral = neutral_keypoints(list(landmarks), poses, [reading.expression for reading in readings], side)
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             landmarks=landmarks.astype(np.float32),
+            pupils=np.stack(pupils).astype(np.float32),
+            neutral=neutral,
             head_pose=np.array([[*pose.rotation, *pose.translation, pose.scale] for pose in poses], np.float32),
             pose=np.array([[pose.yaw, pose.pitch, pose.roll] for pose in poses], np.float32),
             expression=np.stack([reading.expression for reading in readings]).astype(np.float32),
