@@ -14,7 +14,7 @@ from mien.jobs.recipe.definition import content_digest, load_recipe, missing_sta
 from mien.jobs.recipe.project import Project, RecipeOptions
 from mien.training.registry import STAGES
 
-PENDING = {"face-window"}  # stages that recipes name before there are such
+PENDING: set[str] = set()  # stages that recipes name before there are such
 
 GOOD = """
 inputs: {photos: portraits}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mien.errors import InputError
 from mien.models.x_portrait import FACE_WINDOW, XPortraitConfig
 from mien.training.data.samples import SampleSource
 from mien.training.data.stage import SampleStage
@@ -48,28 +49,34 @@ class FaceWindowConfig(StageConfig):
     """Of both stages."""
 
     frames: int = option(2, "Targets of a source.", above=0)
+    side: int | None = option(
+        None, "Side of the windows, a multiple of 16; smaller ones come first.", unit="pixels", minimum=64
+    )
     local: bool = option(True, "A local control (off: ablation b).")
     self_driven: bool = option(False, "The driver is always the target itself (ablation a).")
     scaling: bool = option(True, "Heterogeneous scaling of the driver (off: ablation c).")
-    reading_weight: float = option(1.0, "Of what a frozen face reader sees; 0: it does not look.", minimum=0)
+    reading_weight: float = option(3.0, "Of what a frozen face reader sees; 0: it does not look.", minimum=0)
 
 
 class FaceWindowStage(SampleStage):
     """See the module."""
 
     options: FaceWindowConfig
-    steps, batch_size, warmup, ema = 12_000, 4, 100, 0.998
+    steps, batch_size, warmup, ema = 12_000, 6, 100, 0.998
 
     def __init__(
         self, options: FaceWindowConfig, config: XPortraitConfig = FACE_WINDOW, data: SampleSource | None = None
     ) -> None:
         self.name, self.options, self.config, self.data = options.stage, options, config, data
+        self.side = options.side or config.image_size
+        if self.side % 16:
+            raise InputError(f"--side is {self.side}: give a multiple of 16.")
         self.temporal = options.stage.endswith("temporal")
         self.without = (() if options.local else ("local_control",)) + (() if self.temporal else ("temporal",))
         self._reading: FaceReadingLoss | None = None
         parts = ("temporal",) if self.temporal else tuple(part for part in SPATIAL if part not in self.without)
         self.optimizer_steps = (
-            OptimizerStep("face-window", parts, 4e-4 if self.temporal else 1.5e-3, self.loss, (0.9, 0.98), 1e-3),
+            OptimizerStep("face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3),
         )
         if self.temporal:
             self.steps, self.batch_size = 1500, 1
@@ -78,7 +85,7 @@ class FaceWindowStage(SampleStage):
         """What a batch of so many sources is to be."""
         given = self.options
         return WindowSpec(
-            sources, given.frames, self.config.image_size, self.temporal, given.self_driven, scaling=given.scaling
+            sources, given.frames, self.side, self.temporal, given.self_driven, scaling=given.scaling
         )
 
     # -- networks ----------------------------------------------------------------------------------------------------
