@@ -1,8 +1,8 @@
 """Memory that is kept for the next tensor instead of being given back to the system.
 
 glibc asks the system for every large block anew, and returns it at once. A network's features are such blocks: on a CPU
-each forward pass then waits for tens of thousands of fresh pages. Kept, they cost nothing the second time: 10 to 15 % of
-nano's inference, more than half of its training on virtual machines.
+each forward pass then waits for tens of thousands of fresh pages. Kept, they cost nothing the second time: 10 to 15 %
+of nano's inference, more than half of its training on virtual machines.
 """
 
 from __future__ import annotations

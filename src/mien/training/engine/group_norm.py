@@ -16,7 +16,7 @@ class _GroupNorm(torch.autograd.Function):
     """y = (x - mean) / deviation * weight + bias, over a group's channels and all places (Wu and He 2018, Eq. 1)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
         share = x[0, 0].numel() * x.shape[1] // groups
         mean = _of_groups(x.sum((2, 3), dtype=torch.float32), groups) / share
         square = _of_groups((x * x).sum((2, 3), dtype=torch.float32), groups) / share
@@ -27,7 +27,7 @@ class _GroupNorm(torch.autograd.Function):
         return torch.addcmul(_places(bias.float() - mean * factor, x), x, _places(factor, x))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse, mean = ctx.saved_tensors
         (gradient,) = gradients
         if x.is_contiguous(memory_format=torch.channels_last):
