@@ -79,9 +79,8 @@ class WindowHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.SiLU(),
             nn.Conv2d(width, 4, 3, 1, 1),
         )
-        for layer in (self.flow, self.blend[-1]):  # at first the moved portrait is hardly changed
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (*self.flow.parameters(), *self.blend[-1].parameters()):
+            nn.init.zeros_(parameter)  # at first the moved portrait is hardly changed
 
     def forward(self, features: Tensor, painted: Tensor, moved: Tensor, driver: Tensor) -> WindowChange:
         """What to do with moved portraits.

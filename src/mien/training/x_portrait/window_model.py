@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,8 @@ class FaceWindowModel(LatentModel):
 
     def networks(self, without: tuple[str, ...] = ()) -> XPortraitNetworks:
         """The networks, without some of the optional ones: "local_control", "temporal"."""
-        return XPortraitNetworks(**{part: None if part in without else getattr(self, part) for part in PARTS})
+        parts: dict[str, Any] = {part: None if part in without else getattr(self, part) for part in PARTS}
+        return XPortraitNetworks(**parts)
 
 
 def fresh(seed: int, config: XPortraitConfig) -> FaceWindowModel:
