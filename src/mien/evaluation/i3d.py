@@ -112,7 +112,7 @@ def load_i3d(path: Path) -> I3D:
     """I3D with the weights of rgb_imagenet.pt. Raises WeightsError if they do not fit."""
     network = I3D()
     try:
-        network.load_state_dict(read_tensors(path), strict=True)
+        network.load_state_dict(dict(read_tensors(path)), strict=True)
     except RuntimeError as error:
         raise WeightsError(f"{path} is not I3D's rgb_imagenet.pt: fetch it with mien evaluate weights") from error
     return network.eval().requires_grad_(False)

@@ -215,7 +215,8 @@ def _made(runs: Sequence[Run]) -> Iterator[str]:
             "clips scored": len(run.clips),
             "failed": run.failed,
             "not applicable": list(run.inapplicable),
-            "missing metrics": run.unavailable,
+            "metrics not computed": run.unavailable,
+            "networks of metrics": run.networks,
             "versions": run.versions,
         }
         yield f"<h3>{escape(run.name)}</h3><pre>{escape(json.dumps(content, indent=1, ensure_ascii=False))}</pre>"

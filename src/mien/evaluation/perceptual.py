@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import WeightsError
+from mien.evaluation.weights import file_sha256
 
+# of the linear heads, version 0.1: the lpips package has the same file
+HEADS_SHA256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
 _CHANNELS = (64, 192, 384, 256, 256)
 _MEAN, _SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]
 _BATCH = 8
@@ -76,6 +79,8 @@ def load_lpips(alexnet: Path) -> Lpips:
 
     network = Lpips()
     heads = Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models" / "alex.pth"
+    if file_sha256(heads) != HEADS_SHA256:
+        raise WeightsError(f"{heads} is not version 0.1 of LPIPS' heads: install another version of torchmetrics")
     stored = {**read_tensors(alexnet), **read_tensors(heads)}
     tensors = {key: value for key, value in stored.items() if key.startswith("features.")}
     try:

@@ -48,7 +48,8 @@ class ClipRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read. system: as it describes itself. benchmark: name, side and pairs (id, protocol, tags)."""
+    """A run folder, read. system: as it describes itself. benchmark: name, side and pairs (id, protocol, tags).
+    networks: files that metrics were measured with, see `mien.evaluation.weights.networks_used`."""
 
     name: str
     folder: Path
@@ -58,6 +59,7 @@ class Run:
     unavailable: Mapping[str, str]
     failed: Mapping[str, str]
     inapplicable: Sequence[str]
+    networks: Mapping[str, Any] = field(default_factory=dict)
     clips: Sequence[ClipRecord] = field(default_factory=tuple)
 
     def of(self, protocol: str) -> list[ClipRecord]:
@@ -118,6 +120,7 @@ def read_run(folder: Path) -> Run:
         content["unavailable"],
         content["failed"],
         content["inapplicable"],
+        content.get("networks", {}),
         tuple(clips),
     )
 
@@ -144,6 +147,7 @@ def write_run(run: Run) -> None:
         "unavailable": run.unavailable,
         "failed": run.failed,
         "inapplicable": list(run.inapplicable),
+        "networks": run.networks,
     }
     _write_json(run.folder / "run.json", content)
 

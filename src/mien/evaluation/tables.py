@@ -179,7 +179,7 @@ def _notes(layout: Layout, runs: Sequence[Run], rows: Sequence[Row]) -> list[str
         for key, why in {key: why for run in runs for key, why in run.unavailable.items()}.items():
             if key not in shown:
                 absent.setdefault(why, []).append(METRICS[key].label)
-    notes += [f"Missing: {', '.join(where)}: {why}." for why, where in absent.items()]
+    notes += [f"Not computed: {', '.join(where)}: {why}." for why, where in absent.items()]
     for run in runs:
         notes += [f"{run.name}, pair {pair} has no scores: {reason}" for pair, reason in run.failed.items()]
     return list(dict.fromkeys(notes))
@@ -188,7 +188,7 @@ def _notes(layout: Layout, runs: Sequence[Run], rows: Sequence[Row]) -> list[str
 def cell_text(figure: Figure, digits: int) -> str:
     """A figure as it is printed."""
     if figure.value is None:
-        return {"inapplicable": "N/A", "unknown": "?", "missing": "missing"}[figure.kind]
+        return {"inapplicable": "N/A", "unknown": "?", "missing": "not computed"}[figure.kind]
     text = f"{figure.value:.{digits}f}"
     if figure.low is None or figure.high is None:
         return text
