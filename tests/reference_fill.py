@@ -1,4 +1,4 @@
-"""Weights and pictures by a rule, so that a reference implementation can be filled elsewhere with the very same ones."""
+"""Weights and pictures by a rule, so that a reference implementation elsewhere can have the very same ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def random(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def filled(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """New values for every tensor: weights that keep the size of what passes through, statistics near the usual ones."""
+    """New values for every tensor: weights that keep the size of what passes through, usual statistics."""
     made = {}
     for name, tensor in state.items():
         values = random(name, tuple(tensor.shape))

@@ -48,7 +48,8 @@ def test_one_person_and_two(embedder: Retail, assets: Path) -> None:
 
 def test_arcface_gives_the_embedding_of_insightfaces_network(assets: Path) -> None:
     """By a file of its ResNet's layers, exported as InsightFace exports them, with far fewer channels."""
-    network = ArcFace(YuNet(assets / "face_id" / "face_detection_yunet_2023mar.onnx"), assets / "arcface_narrow.onnx")
+    folder = assets / "face_id"
+    network = ArcFace(YuNet(folder / "face_detection_yunet_2023mar.onnx"), folder / "arcface_narrow.onnx")
     crop = (pictures("face", (3, 112, 112)) * 255).round().byte().permute(1, 2, 0).numpy()
     found, wanted = network.embed_aligned(crop), np.array(expected("arcface"))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())

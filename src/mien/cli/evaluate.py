@@ -24,11 +24,7 @@ Checksum = Annotated[
     typer.Option("--checksum", help="NAME=SHA256: use this file of a network in place of the published one."),
 ]
 Runs = Annotated[list[Path], typer.Argument(help="Folders that `mien evaluate run` wrote.")]
- = Annotated[
-    list[str] | None,
-    typer.Option("--checksum", help="NAME=SHA256: use this file of a network in place of the published one."),
-]
-Runs = Annotated[list[Path] | None, typer.Argument(help="Folders that `mien evaluate run` wrote.")]
+MaybeRuns = Annotated[list[Path] | None, typer.Argument(help="Folders that `mien evaluate run` wrote.")]
 Predictions = Annotated[
     list[str] | None, typer.Option("--predictions", help="NAME=FOLDER with a video ID.mp4 for each pair.")
 ]

@@ -83,9 +83,8 @@ class HyperIQA(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.res = _Backbone()
-        self.conv1 = nn.Sequential(
-            nn.Conv2d(2048, 1024, 1), nn.ReLU(), nn.Conv2d(1024, 512, 1), nn.ReLU(), nn.Conv2d(512, _HYPER, 1), nn.ReLU()
-        )
+        steps = (nn.Conv2d(2048, 1024, 1), nn.Conv2d(1024, 512, 1), nn.Conv2d(512, _HYPER, 1))
+        self.conv1 = nn.Sequential(*(part for step in steps for part in (step, nn.ReLU())))
         for number, (wide, out) in enumerate(zip(_TARGET, _TARGET[1:], strict=False), 1):
             self.add_module(f"fc{number}w_conv", nn.Conv2d(_HYPER, wide * out // _CELLS**2, 3, padding=1))
             self.add_module(f"fc{number}b_fc", nn.Linear(_HYPER, out))

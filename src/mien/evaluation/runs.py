@@ -59,8 +59,8 @@ class Run:
     unavailable: Mapping[str, str]
     failed: Mapping[str, str]
     inapplicable: Sequence[str]
-    networks: Mapping[str, Any] = field(default_factory=dict)
     clips: Sequence[ClipRecord] = field(default_factory=tuple)
+    networks: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, protocol: str) -> list[ClipRecord]:
         """The clips of a protocol."""
@@ -120,8 +120,8 @@ def read_run(folder: Path) -> Run:
         content["unavailable"],
         content["failed"],
         content["inapplicable"],
-        content.get("networks", {}),
         tuple(clips),
+        content.get("networks", {}),
     )
 
 

@@ -1,8 +1,8 @@
 """What metrics need beyond mien itself: packages and weight files, where they are looked for, and how they are got.
 
-A file is looked for by name, in any subfolder, in the folders of `--weights`, then in the cache, and is used only if its
-sha256 is that of the published one (or the one that the user gives). Nothing is fetched unless `mien evaluate weights` is
-called.
+A file is looked for by name, in any subfolder, in the folders of `--weights`, then in the cache, and is used only if
+its sha256 is that of the published one (or the one that the user gives). Nothing is fetched unless
+`mien evaluate weights` is called.
 """
 
 from __future__ import annotations

@@ -112,9 +112,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
             protocols = frozenset(pair.protocol for pair in pairs)
         folder = options.out / spec.folder
         found.append((spec, folder, system.describe(), protocols))
-        tasks += [
-            (f"{spec.folder}/{pair.id}", (_Task(spec, pair, side, folder, scoring),)) for pair in pairs
-        ]
+        tasks += [(f"{spec.folder}/{pair.id}", (_Task(spec, pair, side, folder, scoring),)) for pair in pairs]
         system.close()
     with ExitStack() as stack:
         for _, folder, _, _ in found:
@@ -202,7 +200,7 @@ def _write_run(
     start = f"{spec.folder}/"
     failed = {name.removeprefix(start): why for name, why in sorted(outcome.failed.items()) if name.startswith(start)}
     inapplicable = [protocol for protocol in PROTOCOLS if protocol not in protocols]
-    run = Run(spec.name, folder, description, about, versions(), lacking, failed, inapplicable, networks)
+    run = Run(spec.name, folder, description, about, versions(), lacking, failed, inapplicable, networks=networks)
     write_run(run)
     return folder
 
