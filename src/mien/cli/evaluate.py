@@ -254,3 +254,36 @@ def weights(
     with TerminalProgress() as progress:
         for path in fetch_weights(folder, only or [], progress):
             typer.echo(path)
+
+
+@evaluate.command("ablations")
+def ablations(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="A YAML file: benchmarks, and for each of a paper's tables its systems, a folder for each seed; its"
+            " form stands in the manual, under Evaluation."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for runs, tables and the page.")],
+    weights: Weights = None,
+    checksum: Checksum = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise, the same for all.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Score trained models of several seeds, and write tables, the paper's direction beside ours, and one page."""
+    from mien.cli.progress import TerminalProgress
+    from mien.evaluation.weights import parse_checksum
+    from mien.jobs.ablations import AblationOptions
+    from mien.jobs.ablations import ablations as run_ablations
+
+    checksums = tuple(parse_checksum(text) for text in checksum or ())
+    options = AblationOptions(manifest, output, tuple(weights or ()), checksums, seed, device, workers)
+    with TerminalProgress() as progress:
+        done = run_ablations(options, progress)
+    for name, reason in sorted(done.failed.items()):
+        typer.echo(f"{name}: {reason}", err=True)
+    for name, reason in done.missing.items():
+        typer.echo(f"{name} is not computed: {reason}", err=True)
+    typer.echo(done.written[-1])

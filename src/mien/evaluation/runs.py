@@ -30,6 +30,7 @@ from mien.media import write_image
 from mien.media.files import json_bytes, whole_file
 
 FORMAT = "mien-run/1"
+NOT_ASKED = "it was not asked for"
 _DIGITS = 7  # of numbers in files: libraries differ in the last bits
 
 
@@ -96,7 +97,7 @@ class Run:
 
 def _nothing(clips: Sequence[ClipRecord], key: str) -> Figure:
     """Why no clip has a number."""
-    reasons = {clip.absent[key] for clip in clips if key in clip.absent} or {"it was not asked for"}
+    reasons = {clip.absent[key] for clip in clips if key in clip.absent} or {NOT_ASKED}
     kind: Kind = "inapplicable" if reasons == {NO_TRUTH} else "missing"
     return Figure(None, kind, key, why=", ".join(sorted(reasons)))
 
