@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.errors import WeightsError
-from mien.evaluation.perceptual import read_tensors
+from mien.evaluation.perceptual import filled, read_tensors
 
 CROP, HEIGHT, WIDTH = 224, 512, 384  # pictures are brought to 512 x 384 and seen through squares of 224, Section 4.2
 GRID = 5  # squares a side; the published test draws them at random
@@ -117,9 +116,4 @@ def squares(frame: Tensor) -> Tensor:
 
 def load_hyperiqa(path: Path) -> HyperIQA:
     """HyperIQA with the weights of koniq_pretrained.pkl. Raises WeightsError if they do not fit."""
-    network = HyperIQA()
-    try:
-        network.load_state_dict(dict(read_tensors(path)), strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"{path} is not HyperIQA's koniq_pretrained.pkl: fetch it again") from error
-    return network.eval().requires_grad_(False)
+    return filled(HyperIQA(), read_tensors(path), path, "HyperIQA's koniq_pretrained.pkl")

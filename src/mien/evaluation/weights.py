@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mien.errors import InputError
 from mien.media.cache import cache_folder
-from mien.media.files import whole_file
+from mien.media.files import file_digest, whole_file
 
 _CHUNK = 1 << 20
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -166,9 +166,11 @@ def missing(need: str, folders: Sequence[Path] = (), checksums: Checksums = ()) 
         return None if why is None else f"needs {need}{why}: {wanted.install}"
     path = find_weights(need, folders)
     if path is not None:
-        digest, meant = file_sha256(path), dict(checksums).get(need, wanted.sha256)
+        digest, meant = file_digest(path), dict(checksums).get(need, wanted.sha256)
         if digest == meant:
             return None
+        if digest is None:
+            return f"needs {wanted.name}, but {path} cannot be read: change who may read it, or fetch it again"
         whose = "published" if need not in dict(checksums) else "given"
         other = f"{path} has the sha256 {digest}, not the {whose} {meant}"
         return f"needs {wanted.name}, but {other}: fetch it again, or give --checksum {need}={digest} if it is meant"
@@ -187,21 +189,6 @@ def parse_checksum(text: str) -> tuple[str, str]:
     return need, digest
 
 
-def file_sha256(path: Path) -> str:
-    """The checksum of a file, as sha256sum prints it; kept while the file does not change."""
-    state = path.stat()
-    return _file_sha256(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache
-def _file_sha256(path: Path, size: int, changed: int) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            sha.update(chunk)
-    return sha.hexdigest()
-
-
 def networks_used(needs: Iterable[str], folders: Sequence[Path], checksums: Checksums) -> dict[str, dict[str, str]]:
     """The files behind the needs: name, sha256, and whether that is the "published" one or one that was "given"."""
     found = {}
@@ -209,7 +196,7 @@ def networks_used(needs: Iterable[str], folders: Sequence[Path], checksums: Chec
         path = find_weights(need, folders) if isinstance(NEEDS[need], WeightFile) else None
         if path is not None:
             whose = "given" if need in dict(checksums) else "published"
-            found[need] = {"file": path.name, "sha256": file_sha256(path), "checksum": whose}
+            found[need] = {"file": path.name, "sha256": file_digest(path) or "", "checksum": whose}
     return found
 
 
