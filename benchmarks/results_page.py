@@ -4,7 +4,7 @@
 
 Between `<!-- table heads/cross: l1 psnr -->` and `<!-- end -->` comes the table of OUT/heads/cross.json; of its columns
 those with the metrics that are named, all for none. Measured figures with their 95 % intervals over clips. Between
-`<!-- directions ablations/real-clips/ablations/table2 -->` and the end come the directions of `mien evaluate ablations`.
+`<!-- directions ablations/real-clips/ablations/table2 -->` and the end come those of `mien evaluate ablations`.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ def test_a_lucky_seed_is_not_a_difference() -> None:
         (0.04, 0.01, 0.03, "agrees"),
         (0.0, -0.01, 0.01, "agrees"),
         (0.0, 0.01, 0.02, "differs"),
-        (None, 0.01, 0.02, "unknown"),
+        (None, 0.01, 0.02, "apart"),
+        (None, -0.01, 0.02, "no difference"),
         (0.04, None, None, "unknown"),
     ],
 )
@@ -126,7 +127,9 @@ def test_the_papers_direction_stands_beside_ours() -> None:
     assert cells["(a) w/o cross-id training", "identity"].verdict == "differs"
     assert cells["(c) w/o scaling", "aed"].verdict == "agrees", "the paper prints the same figure twice, and so do we"
     assert cells["(a) w/o cross-id training", "aed"].verdict == "no difference"
-    assert cells["landmarks", "identity"].published is None and cells["landmarks", "identity"].verdict == "unknown"
+    assert (
+        cells["landmarks", "identity"].published is None and cells["landmarks", "identity"].verdict == "no difference"
+    )
     pose = direction_cells(cells["(c) w/o scaling", "pose"])
     assert pose[3] == "not computed: no face was found" and pose[4] == "unknown"
     assert found.summary == "6 differences that the paper prints: 2 agrees, 1 no difference, 1 differs, 2 unknown"
@@ -206,6 +209,9 @@ def test_one_command_makes_the_whole_table(manifest: Path, tmp_path: Path) -> No
     identity = cells["(b) w/o local control", "identity"]
     assert identity["measured"]["value"] is None and "sface" in identity["measured"]["why"]
     assert "identity_sface is not computed: needs" in made.stderr
+    whole = json.loads((tmp_path / "drawn" / "ablations" / "table2-cross-directions.json").read_text())
+    assert {one["key"] for one in whole["directions"]} == {"l1", "aed", "pose"}, "figures that the paper has not, too"
+    assert {one["published"] for one in whole["directions"]} == {None}
     table = json.loads((tmp_path / "drawn" / "ablations" / "table2.json").read_text())
     assert [row["method"] for row in table["rows"]][-3:] == ["full model", "(b) w/o local control", "landmarks instead"]
     again = CliRunner().invoke(app, ["evaluate", "ablations", str(manifest), "-o", str(tmp_path)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,32 @@ from mien.evaluation.statistics import Verdict
 from mien.evaluation.tables import Table
 from mien.media.files import readable_name, whole_file
 
-_COLOURS: dict[Verdict, str] = {"agrees": "#1d7a3a", "no difference": "#5b6675", "differs": "#b3261e"}
+_COLOURS: dict[Verdict, str] = {
+    "agrees": "#1d7a3a",
+    "no difference": "#5b6675",
+    "differs": "#b3261e",
+    "apart": "#1f5fa8",
+}
 _COMMAND = "mien evaluate ablations MANIFEST -o OUT"
 
 
-def write_ablation_page(path: Path, manifest: Manifest, parts: Sequence[tuple[Comparison, Table]]) -> Path:
-    """Write the page. parts: comparisons, each with the table of what was measured. Returns the path."""
+@dataclass(frozen=True)
+class Part:
+    """A paper's table on one benchmark.
+
+    Attributes:
+        comparison: its columns.
+        table: what was measured, beside the paper's rows.
+        others: all other figures, a comparison for each protocol.
+    """
+
+    comparison: Comparison
+    table: Table
+    others: tuple[Comparison, ...]
+
+
+def write_ablation_page(path: Path, manifest: Manifest, parts: Sequence[Part]) -> Path:
+    """Write the page. Returns the path."""
     lines = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
@@ -32,11 +53,13 @@ def write_ablation_page(path: Path, manifest: Manifest, parts: Sequence[tuple[Co
         f'<h1>{escape(manifest.title)}</h1><p class="quiet">Budget: {escape(manifest.budget)}</p>',
         *_summary(parts),
     ]
-    for number, (comparison, table) in enumerate(parts):
+    for number, part in enumerate(parts):
+        comparison = part.comparison
         lines += [
             f'<h2 id="part-{number}">{escape(comparison.layout.title)}, on {escape(comparison.name)}</h2>',
             *_directions(comparison),
-            table_html(table),
+            table_html(part.table),
+            *_folded(part.others),
             *_figure(comparison),
         ]
     lines += ['<h2 id="made">How it was made</h2>', *_made(manifest, parts), "</body></html>\n"]
@@ -45,11 +68,11 @@ def write_ablation_page(path: Path, manifest: Manifest, parts: Sequence[tuple[Co
     return path
 
 
-def _summary(parts: Sequence[tuple[Comparison, Table]]) -> Iterator[str]:
+def _summary(parts: Sequence[Part]) -> Iterator[str]:
     yield "<ul>"
-    for number, (comparison, _) in enumerate(parts):
-        where = f"{comparison.layout.title}, on {comparison.name}"
-        yield f'<li><a href="#part-{number}">{escape(where)}</a>: {escape(comparison.summary)}</li>'
+    for number, part in enumerate(parts):
+        where = f"{part.comparison.layout.title}, on {part.comparison.name}"
+        yield f'<li><a href="#part-{number}">{escape(where)}</a>: {escape(part.comparison.summary)}</li>'
     yield "</ul>"
 
 
@@ -63,6 +86,13 @@ def _directions(comparison: Comparison) -> Iterator[str]:
         yield f"<tr>{cells}<td {style}>{escape(told)}</td></tr>"
     notes = "".join(f"<li>{escape(note)}</li>" for note in direction_notes(comparison))
     yield f"</tbody></table></div><ul class='notes'>{notes}</ul>"
+
+
+def _folded(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    for comparison in comparisons:
+        yield f"<details><summary>All figures: {escape(comparison.layout.title)}</summary>"
+        yield from _directions(comparison)
+        yield "</details>"
 
 
 def _figure(comparison: Comparison) -> Iterator[str]:
@@ -100,11 +130,11 @@ def middle_and_worst(comparison: Comparison) -> tuple[str, dict[str, str]] | Non
     return None
 
 
-def _made(manifest: Manifest, parts: Sequence[tuple[Comparison, Table]]) -> Iterator[str]:
+def _made(manifest: Manifest, parts: Sequence[Part]) -> Iterator[str]:
     yield f"<p>One command, which goes on where it was stopped: <code>{_COMMAND}</code>, with this manifest:</p>"
     yield f"<pre>{escape(manifest.text)}</pre>"
     told: dict[str, Any] = {}
-    for comparison, _ in parts:
+    for comparison in (part.comparison for part in parts):
         for system in comparison.systems:
             for run in system.runs:
                 told[f"{run.name}, {comparison.name}"] = {

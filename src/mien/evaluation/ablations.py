@@ -178,7 +178,8 @@ def direction_notes(comparison: Comparison) -> Iterator[str]:
     yield (
         f"Differences from {comparison.baseline}, with {LEVEL:.0%} bootstrap intervals over clips and seeds: clips"
         " drawn for both systems together, seeds for each by itself. agrees: the interval lies on the paper's side of"
-        " 0, or holds 0 where the paper prints none; no difference: it holds 0; differs: it lies on the other side."
+        " 0, or holds 0 where the paper prints none; no difference: it holds 0; differs: it lies on the other side;"
+        " apart: the paper prints no figure, and the interval leaves 0 out."
     )
     yield f"Seeds: {', '.join(f'{name} {count}' for name, count in seeds.items())}."
     if min(seeds.values()) < 2:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.evaluation.distributions import frechet_distance
 
-Verdict = Literal["agrees", "no difference", "differs", "unknown"]
+Verdict = Literal["agrees", "no difference", "differs", "apart", "unknown"]
 _DIGITS = 9  # of differences; two more than numbers in files have
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -82,13 +82,15 @@ def verdict(published: float | None, measured: Figure) -> Verdict:
     """Whether a measured difference goes the way of a published one, by its interval and nothing else.
 
     "agrees": the interval lies on the published side of 0 (for a published 0: it holds 0). "differs": it lies on the
-    other side (for a published 0: on either). "no difference": it holds 0 though the paper prints a difference.
-    "unknown": the paper prints none, or there is no interval.
+    other side (for a published 0: on either). "no difference": it holds 0 though the paper does not print 0. "apart":
+    the paper prints nothing, and the interval leaves 0 out. "unknown": there is no interval.
     """
-    if published is None or measured.low is None or measured.high is None:
+    if measured.low is None or measured.high is None:
         return "unknown"
     if measured.low <= 0 <= measured.high:
         return "agrees" if published == 0 else "no difference"
+    if published is None:
+        return "apart"
     return "agrees" if published * measured.low > 0 else "differs"
 
 

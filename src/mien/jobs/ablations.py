@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mien.errors import InputError
-from mien.evaluation.ablation_page import write_ablation_page
-from mien.evaluation.ablations import Comparison, TrainedSystem, compare, write_directions
+from mien.evaluation.ablation_page import Part, write_ablation_page
+from mien.evaluation.ablations import TrainedSystem, compare, write_directions
+from mien.evaluation.benchmark import PROTOCOLS
 from mien.evaluation.manifest import Manifest, ManifestComparison, ManifestSystem, read_manifest
 from mien.evaluation.runs import read_run
-from mien.evaluation.tables import LAYOUTS, Table, make_table, write_table
+from mien.evaluation.tables import LAYOUTS, full_layout, make_table, write_table
 from mien.evaluation.weights import Checksums
 from mien.jobs.evaluate import EvaluateOptions, evaluate
 from mien.jobs.evaluation_systems import KINDS, SystemSpec
@@ -53,7 +54,7 @@ def ablations(options: AblationOptions, progress: Progress) -> AblationResult:
     specs = _specs(manifest, options)
     failed: dict[str, str] = {}
     missing: dict[str, str] = {}
-    parts: list[tuple[Comparison, Table]] = []
+    parts: list[Part] = []
     written: list[Path] = []
     for name, benchmark in manifest.benchmarks.items():
         folder = options.out / (_FOLDER.sub("-", name).strip("-.") or "benchmark")
@@ -76,12 +77,24 @@ def ablations(options: AblationOptions, progress: Progress) -> AblationResult:
             systems = [
                 TrainedSystem(one.name, tuple(runs[_key(one, model)] for model in one.models)) for one in told.systems
             ]
-            table = make_table(LAYOUTS[told.table], systems)
-            comparison = compare(name, LAYOUTS[told.table], systems, told.baseline)
-            written += [*write_table(table, folder / "ablations"), *write_directions(comparison, folder / "ablations")]
-            parts.append((comparison, table))
+            part = _part(name, told, systems)
+            written += write_table(part.table, folder / "ablations")
+            for comparison in (part.comparison, *part.others):
+                written += write_directions(comparison, folder / "ablations")
+            parts.append(part)
     written.append(write_ablation_page(options.out / "ablations.html", manifest, parts))
     return AblationResult(written, failed, missing)
+
+
+def _part(benchmark: str, told: ManifestComparison, systems: list[TrainedSystem]) -> Part:
+    """A paper's table, and all figures there are."""
+    layout, others = LAYOUTS[told.table], []
+    for protocol in PROTOCOLS:
+        whole = full_layout(protocol, systems)
+        if whole.columns:
+            whole = replace(whole, name=f"{told.table}-{protocol}")
+            others.append(compare(benchmark, whole, systems, told.baseline))
+    return Part(compare(benchmark, layout, systems, told.baseline), make_table(layout, systems), tuple(others))
 
 
 def _key(system: ManifestSystem, model: Path) -> tuple[str, Path]:
