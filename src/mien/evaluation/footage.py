@@ -46,11 +46,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Footage:
-    """A case and its truth [n, s, s, 3], where there is one. first: the frame with which scoring begins:
-    1 where the truth's first frame is the source."""
+    """A case and its ground truth [n, s, s, 3], where there is one. first: the frame with which scoring begins:
+    1 where the ground truth's first frame is the source."""
 
     case: Case
-    truth: Frames | None
+    ground_truth: Frames | None
     first: int
     digest: str = field(default="")
 
@@ -61,20 +61,22 @@ def load_footage(pair: Pair, side: int) -> Footage:
     driver = load_frames(pair.driver, side)
     expression = driver if pair.expression is None else load_frames(pair.expression, side)
     if pair.protocol == "self":
-        truth: Frames | None = driver
+        ground_truth: Frames | None = driver
     else:
-        truth = None if pair.truth is None else load_frames(pair.truth, side)
+        ground_truth = None if pair.ground_truth is None else load_frames(pair.ground_truth, side)
     if pair.expression is not None:  # two clips of their own lengths: as long as the shorter one
         length = min(len(driver), len(expression))
         driver, expression = driver[:length], expression[:length]
-    if truth is not None and len(truth) != len(driver):
-        raise InputError(f"pair {pair.id}: the truth has {len(truth)} frames, but the driver {len(driver)}")
+    if ground_truth is not None and len(ground_truth) != len(driver):
+        counts = f"{len(ground_truth)} frames, but the driver {len(driver)}"
+        raise InputError(f"pair {pair.id}: the ground truth has {counts}")
     # what a system was given is no answer of its own
-    first = 1 if pair.protocol == "self" or (truth is not None and np.array_equal(truth[0], source)) else 0
+    given = ground_truth is not None and np.array_equal(ground_truth[0], source)
+    first = 1 if pair.protocol == "self" or given else 0
     if len(driver) <= first:
         raise InputError(f"pair {pair.id}: {pair.driver.path} gives one frame, but a self pair needs two at least")
     case = Case(pair.id, pair.protocol, source, driver, expression, pair.rate)
-    return Footage(case, truth, first, _digest(pair, source, driver, expression, truth))
+    return Footage(case, ground_truth, first, _digest(pair, source, driver, expression, ground_truth))
 
 
 def load_frames(medium: Medium, side: int) -> Frames:

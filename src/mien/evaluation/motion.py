@@ -27,10 +27,10 @@ def aed(driver: FaceReading, result: FaceReading) -> float:
     return float(np.abs(driver.expression - result.expression).mean())
 
 
-def landmark_error(truth: FaceReading, result: FaceReading) -> float:
-    """Mean distance of the 68 landmarks, per cent of the truth's distance of outer eye corners."""
-    corners = truth.landmarks[36] - truth.landmarks[45]
-    apart = np.linalg.norm(truth.landmarks - result.landmarks, axis=1)
+def landmark_error(ground_truth: FaceReading, result: FaceReading) -> float:
+    """Mean distance of the 68 landmarks, per cent of the ground truth's distance of outer eye corners."""
+    corners = ground_truth.landmarks[36] - ground_truth.landmarks[45]
+    apart = np.linalg.norm(ground_truth.landmarks - result.landmarks, axis=1)
     return float(100 * apart.mean() / np.linalg.norm(corners))
 
 

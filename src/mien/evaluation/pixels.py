@@ -22,27 +22,28 @@ def to_unit(frames: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float().div_(255)
 
 
-def l1(result: Tensor, truth: Tensor) -> list[float]:
+def l1(result: Tensor, ground_truth: Tensor) -> list[float]:
     """Mean absolute difference of each frame, [n, 3, h, w] in [0, 1]."""
     from torchmetrics.functional import mean_absolute_error
 
-    return [float(mean_absolute_error(a.contiguous(), b.contiguous())) for a, b in zip(result, truth, strict=True)]
+    pairs = zip(result, ground_truth, strict=True)
+    return [float(mean_absolute_error(a.contiguous(), b.contiguous())) for a, b in pairs]
 
 
-def psnr(result: Tensor, truth: Tensor) -> list[float]:
+def psnr(result: Tensor, ground_truth: Tensor) -> list[float]:
     """Decibels of each frame, at most 100."""
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    found = peak_signal_noise_ratio(result, truth, data_range=1.0, dim=(1, 2, 3), reduction="none")
+    found = peak_signal_noise_ratio(result, ground_truth, data_range=1.0, dim=(1, 2, 3), reduction="none")
     return [min(float(value), LARGEST_PSNR) for value in found]
 
 
-def ssim(result: Tensor, truth: Tensor) -> list[float]:
+def ssim(result: Tensor, ground_truth: Tensor) -> list[float]:
     """Structural similarity of each frame."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     found: list[float] = []
-    for a, b in zip(result.split(_BATCH), truth.split(_BATCH), strict=True):
+    for a, b in zip(result.split(_BATCH), ground_truth.split(_BATCH), strict=True):
         values = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
         assert isinstance(values, Tensor)
         found += values.tolist()

@@ -13,7 +13,7 @@ from mien.errors import InputError
 
 Direction = Literal["higher", "lower", "one"]
 Level = Literal["frame", "clip", "set"]
-Reference = Literal["truth", "driver", "source", "none"]
+Reference = Literal["ground_truth", "driver", "source", "none"]
 
 
 @dataclass(frozen=True)
@@ -48,52 +48,52 @@ _ARC = f"cosine of face embeddings; {_X}, and CSIM of {_DEX}"
 # fmt: off
 _ALL = (
     Metric(
-        "l1", "L1", "mean absolute difference of pixels in [0, 1]", _X, "lower", (0, 1), "", "frame", "truth",
+        "l1", "L1", "mean absolute difference of pixels in [0, 1]", _X, "lower", (0, 1), "", "frame", "ground_truth",
         ("torchmetrics",)
     ),
     Metric(
         "psnr", "PSNR", "peak signal to noise ratio; 100 for equal pictures", _DEX, "higher", (0, 100), "dB", "frame",
-        "truth", ("torchmetrics",), 2
+        "ground_truth", ("torchmetrics",), 2
     ),
     Metric(
         "ssim", "SSIM", "structural similarity, 11 pixel Gaussian window, on RGB", "Wang et al. 2004; " + _X,
-        "higher", (-1, 1), "", "frame", "truth", ("torchmetrics",)
+        "higher", (-1, 1), "", "frame", "ground_truth", ("torchmetrics",)
     ),
     Metric(
-        "lpips", "LPIPS", "distance of deep features", _LPIPS, "lower", (0, None), "", "frame", "truth",
+        "lpips", "LPIPS", "distance of deep features", _LPIPS, "lower", (0, None), "", "frame", "ground_truth",
         ("torchmetrics", "alexnet")
     ),
     Metric(
         "eyes_lpips", "LPIPS eyes", "LPIPS of the two eye patches (a quarter of the side each)",
-        "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "truth",
+        "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "ground_truth",
         ("torchmetrics", "alexnet")
     ),
     Metric(
         "mouth_lpips", "LPIPS mouth", "LPIPS of the mouth patch (a quarter of the side)",
-        "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "truth",
+        "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "ground_truth",
         ("torchmetrics", "alexnet")
     ),
     Metric(
         "eyes_l1", "L1 eyes", "L1 of the two eye patches", "patches and L1 of X-Portrait, Section 3.3", "lower",
-        (0, 1), "", "frame", "truth", ()
+        (0, 1), "", "frame", "ground_truth", ()
     ),
     Metric(
         "mouth_l1", "L1 mouth", "L1 of the mouth patch", "patches and L1 of X-Portrait, Section 3.3", "lower", (0, 1),
-        "", "frame", "truth", ()
+        "", "frame", "ground_truth", ()
     ),
     Metric(
-        "tlp", "tLP", "|LPIPS of neighbouring frames, result - truth|",
-        "TecoGAN (Chu et al. 2020), Section 5; " + _LPIPS, "lower", (0, None), "", "frame", "truth",
+        "tlp", "tLP", "|LPIPS of neighbouring frames, result - ground truth|",
+        "TecoGAN (Chu et al. 2020), Section 5; " + _LPIPS, "lower", (0, None), "", "frame", "ground_truth",
         ("torchmetrics", "alexnet"), 4
     ),
     Metric(
         "fid", "FID", "Fréchet distance of Inception features of all frames; more frames give smaller values",
-        "Heusel et al. 2017, its Inception of 2015; " + _X, "lower", (0, None), "", "set", "truth",
+        "Heusel et al. 2017, its Inception of 2015; " + _X, "lower", (0, None), "", "set", "ground_truth",
         ("inception",), 2
     ),
     Metric(
         "fvd", "FVD", "Fréchet distance of I3D logits of 16-frame stretches",
-        "Unterthiner et al. 2018, I3D of Kinetics-400", "lower", (0, None), "", "set", "truth", ("i3d",), 1
+        "Unterthiner et al. 2018, I3D of Kinetics-400", "lower", (0, None), "", "set", "ground_truth", ("i3d",), 1
     ),
     Metric(
         "identity_arcface", "ID ArcFace", "same person by ArcFace of InsightFace", _ARC, "higher", (-1, 1), "",
@@ -128,12 +128,13 @@ _ALL = (
         f"{_X} (there by ARKit); AED of {_DEX}", "lower", (0, 1), "", "frame", "driver", (), 4
     ),
     Metric(
-        "blendshapes", "blendshapes", "AED against the truth instead of the driver", _X, "lower", (0, 1), "", "frame",
-        "truth", (), 4
+        "blendshapes", "blendshapes", "AED against the ground truth instead of the driver", _X, "lower", (0, 1), "",
+        "frame", "ground_truth", (), 4
     ),
     Metric(
-        "landmarks", "landmarks", "mean distance of the 68 landmarks, outer eye corners' distance of the truth = 100 %",
-        "normalised mean error of iBUG 300-W (Sagonas et al. 2013)", "lower", (0, None), "%", "frame", "truth",
+        "landmarks", "landmarks",
+        "mean distance of the 68 landmarks, outer eye corners' distance of the ground truth = 100 %",
+        "normalised mean error of iBUG 300-W (Sagonas et al. 2013)", "lower", (0, None), "%", "frame", "ground_truth",
         (), 2
     ),
     Metric(

@@ -53,10 +53,10 @@ def clip_figure(metric: str, values: Sequence[float], seed: str) -> Figure:
     return Figure(float(np.mean(values)), "measured", metric, low, high, len(values))
 
 
-def set_figure(metric: str, result: Sequence[NDArray[Any]], truth: Sequence[NDArray[Any]]) -> Figure:
+def set_figure(metric: str, result: Sequence[NDArray[Any]], ground_truth: Sequence[NDArray[Any]]) -> Figure:
     """A Fréchet distance over the features of all clips. No interval: resampled clips repeat frames, and distances of
     repeated frames are larger than the one that is estimated."""
-    one, two = np.concatenate(list(result)), np.concatenate(list(truth))
+    one, two = np.concatenate(list(result)), np.concatenate(list(ground_truth))
     if min(len(one), len(two)) < 2:
         return Figure(None, "missing", metric, why="the clips are too short for two rows of features")
     return Figure(frechet_distance(one, two), "measured", metric, clips=len(result))

@@ -15,11 +15,12 @@ from mien import faces
 from mien.animation.compositing import fit
 from mien.errors import InputError
 from mien.evaluation.footage import Case, Frames, folder_digest
-from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, Predictions, System, Truth
+from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, GroundTruth, Predictions, System
 from mien.faces.backends import check_reader_name
 from mien.media import Clip, ClipInfo
 
 PREDICTIONS = "predictions"
+_OLD_KINDS = {"truth": "ground-truth"}  # names of the first release
 _FOLDER = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 
@@ -52,11 +53,12 @@ class SystemSpec:
 
 def parse_system(text: str, defaults: SystemSpec) -> SystemSpec:
     """[NAME=]KIND[:MODEL], such as x-portrait, or "w/o local=x-portrait:runs/no-local". InputError otherwise."""
-    kinds = "|".join(re.escape(kind) for kind in sorted(KINDS, key=len, reverse=True))
+    kinds = "|".join(re.escape(kind) for kind in sorted((*KINDS, *_OLD_KINDS), key=len, reverse=True))
     found = re.fullmatch(rf"(?:(.+)=)?({kinds})(?::(.+))?", text)
     if found is None:
         raise InputError(f"there is no system {text!r}: choose one of {', '.join(KINDS)}, or give --predictions")
-    name, kind, model = found.groups()
+    name, given, model = found.groups()
+    kind = _OLD_KINDS.get(given, given)
     return replace(defaults, name=name or kind, kind=kind, model=model)
 
 
@@ -100,7 +102,7 @@ class AnimatorSystem:
     """A model by the very steps of `mien animate`.
 
     In "self" the first frame, which is the portrait, is the one that is laid over it. There DeX-Portrait's motion
-    counts from it as well, so that the result lies on the truth.
+    counts from it as well, so that the result lies on the ground truth.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -200,5 +202,5 @@ KINDS: dict[str, Callable[[SystemSpec], System]] = {
     "landmarks": AnimatorSystem,
     "copy-source": lambda _: CopySource(),
     "copy-driver": lambda _: CopyDriver(),
-    "truth": lambda _: Truth(),
+    "ground-truth": lambda _: GroundTruth(),
 }

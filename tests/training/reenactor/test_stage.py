@@ -111,7 +111,7 @@ def test_the_moved_source_is_the_target_where_landmarks_say_all(folder: Path) ->
     assert moved_error < 0.4 * still_error
 
 
-def test_the_loss_is_zero_for_the_truth_and_weights_count() -> None:
+def test_the_loss_is_zero_for_the_ground_truth_and_weights_count() -> None:
     want, weight = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
     assert float(weighted_pyramid(want, want, weight)) == pytest.approx(0, abs=1e-6)
     wrong = want.clone()
