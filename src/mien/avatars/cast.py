@@ -169,10 +169,10 @@ def detector_answers(model: HeadModel, detector: Detector, avatar: PhotoAvatar) 
     neutral, opened, closed, right, left = faces
 
     def blink(face: Face) -> float:
-        return (face.score("eyeBlinkLeft") + face.score("eyeBlinkRight")) / 2
+        return (face.blendshape("eyeBlinkLeft") + face.blendshape("eyeBlinkRight")) / 2
 
     answers = {
-        "jaw": opened.score("jawOpen") - neutral.score("jawOpen"),
+        "jaw": opened.blendshape("jawOpen") - neutral.blendshape("jawOpen"),
         "blink": blink(closed) - blink(neutral),
         "turn": (right.angles()[0] - left.angles()[0]) / 2,
     }
@@ -205,7 +205,7 @@ def member_tensors(member: Member, side: int | None = None, quality: int = _JPEG
     return {
         "photo": _encoded(photo, quality),
         "points": (member.face.points * zoom).astype(np.float32),
-        "scores": member.face.scores.astype(np.float32),
+        "blendshapes": member.face.blendshapes.astype(np.float32),
         "detected_rotation": member.face.rotation.astype(np.float32),
         "rotation": fit.placement.rotation.astype(np.float64),
         "offset": fit.placement.offset.astype(np.float64),
@@ -220,7 +220,10 @@ def member_tensors(member: Member, side: int | None = None, quality: int = _JPEG
 def member_from(identity: str, tensors: Mapping[str, NDArray[Any]], details: Mapping[str, Any]) -> Member:
     """The inverse of `member_tensors`. KeyError if an array is missing."""
     rotation = tensors["detected_rotation"].astype(np.float64)
-    face = Face(tensors["points"].astype(np.float64), tensors["scores"], rotation)
+    blendshapes = tensors[
+        "scores" if "scores" in tensors else "blendshapes"
+    ]  # the first release's name is read for one
+    face = Face(tensors["points"].astype(np.float64), blendshapes, rotation)
     warp, errors = tensors["warp"].astype(np.float32), tensors["errors"].astype(np.float32)
     placement = Placement(tensors["rotation"], tensors["offset"])
     fit = Fit(placement, tensors["identity"], tensors["expression"], warp, errors)

@@ -1,4 +1,4 @@
-"""What building an avatar needs to know of a photograph: 478 points, 52 scores and the head's rotation.
+"""What building an avatar needs to know of a photograph: 478 points, 52 blendshapes and the head's rotation.
 
 68 points fit a head worse: they overfit its identity.
 """
@@ -39,15 +39,15 @@ _MESH_POINTS = 468  # the others are the irises
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """points: [478, 2] pixels. scores: [52] in EXPRESSION_NAMES' order. rotation: [3, 3] as `HeadPose.matrix`."""
+    """points: [478, 2] pixels. blendshapes: [52] in EXPRESSION_NAMES' order. rotation: [3, 3] as `HeadPose.matrix`."""
 
     points: Doubles
-    scores: Floats
+    blendshapes: Floats
     rotation: Doubles
 
-    def score(self, name: str) -> float:
-        """One score by its name."""
-        return float(self.scores[EXPRESSION_NAMES.index(name)])
+    def blendshape(self, name: str) -> float:
+        """One blendshape by its name."""
+        return float(self.blendshapes[EXPRESSION_NAMES.index(name)])
 
     def angles(self) -> tuple[float, float, float]:
         """Yaw, pitch, roll in degrees, by the conventions of `HeadPose`."""

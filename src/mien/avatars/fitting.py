@@ -24,9 +24,15 @@ _WARP_NODES = 33  # a side of the grid that stores the displacement
 
 @dataclass(frozen=True)
 class FitOptions:
-    """identities: how many coefficients. Weights against a residual in % of the eye distance: identity per unit,
-    expression per unit away from the detector's scores. limit: bound of the identity coefficients. smoothing: of the
-    thin plate that displaces the landmarks."""
+    """Weights count against a residual in % of the eye distance.
+
+    Attributes:
+        identities: how many identity coefficients.
+        identity_weight: of identity, per unit.
+        expression_weight: of expression, per unit away from the detector's blendshapes.
+        limit: bound of the identity coefficients.
+        smoothing: of the thin plate that displaces the landmarks.
+    """
 
     identities: int = 60
     identity_weight: float = 0.6
@@ -167,7 +173,7 @@ class _Problem:
         identity = known.on(model.identity[: options.identities], rows)
         expressions = known.on(model.expressions[:_EXPRESSIONS], rows)
         self._shapes = np.concatenate([identity, expressions])  # [k + 53, n, 3]
-        self._prior = model.from_scores(face.scores)[:_EXPRESSIONS].astype(np.float64)
+        self._prior = model.from_blendshapes(face.blendshapes)[:_EXPRESSIONS].astype(np.float64)
 
     def start(self) -> Doubles:
         """Frontal, where the nose is, as far as eyes 6.4 cm apart would be, with the detector's expression."""

@@ -130,9 +130,9 @@ class HeadModel:
             angles[row] = sign * (GAZE_OUT * out - GAZE_IN * into), GAZE_UP * up - GAZE_DOWN * down
         return angles
 
-    def from_scores(self, scores: NDArray[np.floating]) -> Floats:
+    def from_blendshapes(self, blendshapes: NDArray[np.floating]) -> Floats:
         """Expression [57] from a reader's [52], in EXPRESSION_NAMES' order."""
-        given = dict(zip(EXPRESSION_NAMES, np.asarray(scores, np.float32), strict=True))
+        given = dict(zip(EXPRESSION_NAMES, np.asarray(blendshapes, np.float32), strict=True))
         return np.array([given.get(_reader_name(name), 0.0) for name in self.names], np.float32)
 
 

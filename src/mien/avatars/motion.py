@@ -93,30 +93,37 @@ def measure_track(model: HeadModel, reader: FaceReader, clip: Path, limit: int |
     scale = np.array([r.pose.scale for r in readings])
     centre = np.array([r.pose.translation for r in readings]) / 2  # image units to parts of the side
     place = np.column_stack([centre - centre.mean(0), scale / scale.mean()]).astype(np.float32)
-    expression = performed(model, np.stack([model.from_scores(r.expression) for r in readings]))
+    expression = performed(model, np.stack([model.from_blendshapes(r.expression) for r in readings]))
     seen = np.array([face.state in ("found", "interpolated") for face in faces])
     return Track(clip.stem, float(opened.info.rate), angles, place, expression, seen)
 
 
-def performed(model: HeadModel, scores: Floats) -> Floats:
-    """Coefficients [t, 57] by which avatars show what a reader saw; scores [t, 57] as `HeadModel.from_scores` gives.
+def performed(model: HeadModel, blendshapes: Floats) -> Floats:
+    """Coefficients by which avatars show what a reader saw.
 
     The shapes of ICT-FaceKit do not move the reader as faces do: a pucker or a funnel parts the lips, which reads as an
     open jaw, a smile hides one, and half of the jaw's amount of mouthClose shuts the lips. The shares were measured on
-    four avatars, whose scores were read again.
+    four avatars, whose blendshapes were read again.
+
+    Args:
+        model: whose shapes are named.
+        blendshapes: [t, 57] as `HeadModel.from_blendshapes` gives.
+
+    Returns:
+        [t, 57] in [0, 1].
     """
 
     def both(name: str) -> Floats:
-        return np.asarray(scores[:, [model.index(f"{name}_{side}") for side in "LR"]].mean(1), np.float32)
+        return np.asarray(blendshapes[:, [model.index(f"{name}_{side}") for side in "LR"]].mean(1), np.float32)
 
-    jaw, pucker = scores[:, model.index("jawOpen")], scores[:, model.index("mouthPucker")]
+    jaw, pucker = blendshapes[:, model.index("jawOpen")], blendshapes[:, model.index("mouthPucker")]
     opened = np.clip(jaw / 0.25, 0, 1)  # 0: lips that touch
     hidden = opened * (0.25 * both("mouthSmile") + 0.2 * both("mouthUpperUp"))
-    parted = 0.35 * scores[:, model.index("mouthFunnel")] + 0.15 * both("mouthLowerDown") + 0.15 * opened * pucker
-    shown = scores.copy()
+    parted = 0.35 * blendshapes[:, model.index("mouthFunnel")] + 0.15 * both("mouthLowerDown") + 0.15 * opened * pucker
+    shown = blendshapes.copy()
     shown[:, model.index("jawOpen")] = np.clip(jaw + hidden - parted, 0, 1)
     closed = model.index("mouthClose")
-    shown[:, closed] = 0.5 * scores[:, closed] + 0.12 * pucker * (1 - opened)
+    shown[:, closed] = 0.5 * blendshapes[:, closed] + 0.12 * pucker * (1 - opened)
     return np.clip(shown, 0, 1).astype(np.float32)
 
 

@@ -51,7 +51,7 @@ def measure_responses(model: HeadModel, detector: Detector, actor: Actor) -> Res
     yaws = [read(HeadMotion(yaw=angle)).angles()[0] if angle else rest.angles()[0] for angle in _YAWS]
     pitches = [read(HeadMotion(pitch=angle)).angles()[1] if angle else rest.angles()[1] for angle in _TILTS]
     rolls = [read(HeadMotion(roll=angle)).angles()[2] if angle else rest.angles()[2] for angle in _TILTS]
-    jaws = [(read(HeadMotion(), jawOpen=amount) if amount else rest).score("jawOpen") for amount in _JAWS]
+    jaws = [(read(HeadMotion(), jawOpen=amount) if amount else rest).blendshape("jawOpen") for amount in _JAWS]
     closed = read(HeadMotion(), eyeBlink=1.0)
     return Responses(
         yaw=_slope(_YAWS, yaws),
@@ -64,7 +64,7 @@ def measure_responses(model: HeadModel, detector: Detector, actor: Actor) -> Res
 
 
 def _blink(face: Face) -> float:
-    return (face.score("eyeBlinkLeft") + face.score("eyeBlinkRight")) / 2
+    return (face.blendshape("eyeBlinkLeft") + face.blendshape("eyeBlinkRight")) / 2
 
 
 def _slope(commanded: tuple[float, ...], read: list[float]) -> float:

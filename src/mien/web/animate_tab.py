@@ -24,30 +24,30 @@ OPTIONS = declarations(AnimateOptions)
 _OUTPUTS = 3
 
 
-def options_from(wishes: dict[str, Any], folder: Path) -> AnimateOptions:
+def options_from(inputs: dict[str, Any], folder: Path) -> AnimateOptions:
     """The options of a job from what the widgets say, by name. Raises InputError."""
-    model = MODELS[wishes["system"]]
+    model = MODELS[inputs["system"]]
     dex = model == "dex-nano"
-    portrait = needed(wishes["portrait"], "The portrait")
-    pose, expression = optional(wishes["pose_from"]), optional(wishes["expression_from"])
+    portrait = needed(inputs["portrait"], "The portrait")
+    pose, expression = optional(inputs["pose_from"]), optional(inputs["expression_from"])
     apart = dex and pose is not None and expression is not None
-    driver = optional(wishes["driver"]) if apart else needed(wishes["driver"], "The driver")
+    driver = optional(inputs["driver"]) if apart else needed(inputs["driver"], "The driver")
     more: dict[str, Any] = {
-        "start": wishes["start"] or None,
-        "end": wishes["end"] or None,
-        "smooth": wishes["smooth"],
-        "relative": RELATIVE[wishes["relative"]],
-        "face": FACES[wishes["face"]],
-        "seed": int(wishes["seed"] or 0),
-        "steps": None if not wishes["steps"] else int(wishes["steps"]),
-        "paste_back": wishes["paste_back"],
-        "preview": wishes["preview"],
+        "start": inputs["start"] or None,
+        "end": inputs["end"] or None,
+        "smooth": inputs["smooth"],
+        "relative": RELATIVE[inputs["relative"]],
+        "face": FACES[inputs["face"]],
+        "seed": int(inputs["seed"] or 0),
+        "steps": None if not inputs["steps"] else int(inputs["steps"]),
+        "paste_back": inputs["paste_back"],
+        "preview": inputs["preview"],
     }
     if dex:
         more |= {"pose_from": pose, "expression_from": expression}
-        more |= {name: wishes[name] for name in ("pose_gain", "expression_gain")}
+        more |= {name: inputs[name] for name in ("pose_gain", "expression_gain")}
     else:
-        more |= {name: wishes[name] for name in GAINS}
+        more |= {name: inputs[name] for name in GAINS}
     main = driver or expression or pose
     stem = f"{portrait.stem}--{main.stem if main is not None else 'motion'}"
     output = folder / f"{stem}.mp4"

@@ -38,13 +38,13 @@ def build(studio: Studio, desk: Desk) -> None:
             archive = gr.File(label="All results", interactive=False, visible=False, elem_id="batch-files")
 
     def run(values: Values, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        wishes = named(values, fields)
+        inputs = named(values, fields)
 
         def work(watch: Watch) -> BatchResult:
-            portraits, drivers = ([Path(name) for name in wishes[kind] or []] for kind in ("portraits", "drivers"))
+            portraits, drivers = ([Path(name) for name in inputs[kind] or []] for kind in ("portraits", "drivers"))
             if not portraits or not drivers:
                 raise InputError("a batch needs at least one portrait and one driver: choose them first")
-            more = {"paste_back": wishes["paste_back"], "smooth": wishes["smooth"]}
+            more = {"paste_back": inputs["paste_back"], "smooth": inputs["smooth"]}
             return studio.batch(pairs(portraits, drivers, studio.workspace.result_folder(), **more), watch)
 
         yield from desk.run(request, work, _shown, 2)

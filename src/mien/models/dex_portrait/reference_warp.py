@@ -39,20 +39,27 @@ class ReferenceWarp(nn.Module):
 
 
 class PosedReferenceFeatures(ReferenceFeatures):
-    """A reference bank that also knows where the heads are: one sampling grid a level, shared by its blocks."""
+    """Reference features that also know where the heads are: one sampling grid a level, shared by its blocks."""
 
     def __init__(
         self,
-        bank: ReferenceFeatures,
+        features: ReferenceFeatures,
         warps: Mapping[str, ReferenceWarp],
         source: Pose,
         driving: Pose,
         absent: Tensor | None = None,
     ) -> None:
-        """bank: its keys and values stay shared. warps: by the name of the transformer. driving: b poses, source: r.
-        absent: [b], rows to which nothing is added."""
+        """Share the keys and values of `features`.
+
+        Args:
+            features: of the source.
+            warps: by the name of the transformer.
+            source: r poses.
+            driving: b poses.
+            absent: [b], samples to which nothing is added.
+        """
         super().__init__()
-        self.tokens, self._projected = bank.tokens, bank._projected
+        self.tokens, self._projected = features.tokens, features._projected
         self._warps, self._absent, self._grids = warps, absent, dict[int, Tensor]()
         self._matrix = backward_matrix(source.repeat(len(driving) // len(source)), driving)
 

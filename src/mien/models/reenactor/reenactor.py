@@ -72,7 +72,7 @@ class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return cls(**asdict(config))
 
     def basis(self) -> FaceBasis:
-        """How landmarks move with expression scores."""
+        """How landmarks move with blendshapes."""
         return FaceBasis(*(part.detach().double().cpu().numpy() for part in (self.mean, self.shapes)))
 
     def forward(
