@@ -283,7 +283,7 @@ class TestWidgets:
         rest = {
             "system": "X-Portrait",
             "smooth": 0.0,
-            "relative": "where the driver is",
+            "relative": "where the driving video is",
             "start": None,
             "end": None,
             "seed": 0,
@@ -329,5 +329,5 @@ class TestWidgets:
 
         with pytest.raises(InputError, match="The portrait is missing"):
             options_from(self.inputs(portrait=None), tmp_path)
-        with pytest.raises(InputError, match="The driver is missing"):
+        with pytest.raises(InputError, match="The driving video is missing"):
             options_from(self.inputs(driver=None), tmp_path)

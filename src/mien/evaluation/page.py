@@ -180,7 +180,8 @@ def _clips(runs: Sequence[Run]) -> Iterator[str]:
         for name in _names(runs, protocol):
             having = [(number, run) for number, run in enumerate(runs) if _record(run, protocol, name) is not None]
             yield f'<h3 id="clip-{escape(name)}">{protocol}: {escape(name)}</h3>'
-            yield '<p class="label">portrait and driver (below: the clip of the expression, or the ground truth)</p>'
+            below = "the clip of the expression, or the ground truth"
+            yield f'<p class="label">portrait and driving video (below: {below})</p>'
             yield _image(having[0][1].folder / "looks" / f"{name}-inputs.webp")
             for number, run in having:
                 yield f'<p class="label" style="color:{colour(number)}">{escape(run.name)}</p>'

@@ -128,8 +128,8 @@ _ALL = (
         f"{_X} (there by ARKit); AED of {_DEX}", "lower", (0, 1), "", "frame", "driver", (), 4
     ),
     Metric(
-        "blendshapes", "blendshapes", "AED against the ground truth instead of the driver", _X, "lower", (0, 1), "",
-        "frame", "ground_truth", (), 4
+        "blendshapes", "blendshapes", "AED against the ground truth instead of the driving video", _X, "lower", (0, 1),
+        "", "frame", "ground_truth", (), 4
     ),
     Metric(
         "landmarks", "landmarks",
@@ -153,12 +153,12 @@ _ALL = (
     ),
     Metric(
         "pose_correlation", "pose corr.",
-        "Pearson correlation of yaw, pitch and roll with the driver's, where those move", "our definition",
+        "Pearson correlation of yaw, pitch and roll with the driving video's, where those move", "our definition",
         "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
         "expression_correlation", "expr. corr.",
-        "Pearson correlation of the blendshapes with the driver's, where those move", "our definition",
+        "Pearson correlation of the blendshapes with the driving video's, where those move", "our definition",
         "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
@@ -167,7 +167,7 @@ _ALL = (
         ()
     ),
     Metric(
-        "jitter", "jitter", "second differences of landmarks in face widths, result over driver",
+        "jitter", "jitter", "second differences of landmarks in face widths, result over driving video",
         "our definition, on 68 landmarks", "one", (0, None), "", "clip", "driver", ()
     ),
     Metric(

@@ -271,7 +271,7 @@ def _score_faces(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScor
         if key in keys:
             score.values[key] = whole()
             if score.values[key] is None:
-                score.absent[key] = "the clip is too short, or its driver holds still"
+                score.absent[key] = "the clip is too short, or its driving video holds still"
 
 
 def _sharpness(scorer: Scorer, scene: _Scene) -> list[float | None]:

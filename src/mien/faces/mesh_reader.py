@@ -181,7 +181,10 @@ class MeshReader:
             places = seen.points.cpu().numpy()
             meshes = [_mesh_out(square, points) for (_, square), points in zip(pairs, places, strict=True)]
             outputs = zip(
-                self._blendshapes(meshes), seen.presence.sigmoid().tolist(), seen.tongue.sigmoid().tolist(), strict=True
+                self._read_blendshapes(meshes),
+                seen.presence.sigmoid().tolist(),
+                seen.tongue.sigmoid().tolist(),
+                strict=True,
             )
             readings += [
                 self._reading(image, mesh, blendshapes, confidence, tongue)
@@ -189,7 +192,7 @@ class MeshReader:
             ]
         return readings
 
-    def _blendshapes(self, meshes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _read_blendshapes(self, meshes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Blendshapes [b, 52] in the order of EXPRESSION_NAMES."""
         chosen = np.stack([mesh[list(BLENDSHAPE_POINTS), :2] for mesh in meshes])
         shapes = self._blendshapes(torch.from_numpy(chosen).to(self._device)).cpu().numpy()

@@ -83,7 +83,7 @@ class CaseClip(Clip):
     """The driver of a case as a clip, as `mien animate` takes it."""
 
     def __init__(self, case: Case) -> None:
-        path = Path(f"the driver of {case.id}")
+        path = Path(f"the driving video of {case.id}")
         count, side = case.frames, case.side
         super().__init__(ClipInfo(path, "folder", side, side, case.rate, frames=count, duration=count / case.rate))
         self._frames = case.driver

@@ -3,7 +3,8 @@
 A linear basis over 52 blendshapes opens every mouth alike; where the lips truly are, the landmarks tell. Each landmark
 is brought into the head's frame, the driver's own neutral face is taken off, learned as the mean over its frames of
 what the blendshapes leave unexplained, and the rest is a displacement in half face heights that any face can be given.
-Where eyes look has a neutral of its own, straight ahead: it is taken over as it is, measured from the corners of the eye.
+Where eyes look has a neutral of its own, straight ahead: it is taken over as it is, measured from the corners of the
+eye.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class MeasuredFace:
             ValueError: if `learn` has seen no frame.
         """
         if self._weight == 0:
-            raise ValueError("no frame of this driver has been learned from")
+            raise ValueError("no frame of this driving video has been learned from")
         neutral = self.basis.mean.copy()
         neutral[:LANDMARKS, :2] += self._sum / self._weight
         shut = closed_lips(neutral)[:LANDMARKS, :2] - self.basis.mean[:LANDMARKS, :2]
