@@ -31,7 +31,14 @@ class ExpressionShape(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("mean", torch.zeros(KEYPOINTS, 3))
 
     def forward(self, code: Tensor) -> Tensor:
-        """Expression codes [b, code] to displacements [b, 70, 3]."""
+        """How far the keypoints move.
+
+        Args:
+            code: expression codes [b, code].
+
+        Returns:
+            Displacements [b, 70, 3], half face heights in the head's frame.
+        """
         moved: Tensor = self.read(code)
         return moved.unflatten(1, (KEYPOINTS, 3))
 

@@ -36,7 +36,15 @@ class MotionInjection(ModelMixin, ConfigMixin):
         self.register_buffer("positions", token_positions(tokens, token_dim), persistent=False)
 
     def tokens(self, codes: Tensor, absent: Tensor | None = None) -> Tensor:
-        """Expression codes [b, e] to tokens [b, n, d]; samples where `absent` [b] holds get the learned null tokens."""
+        """Expression codes as tokens.
+
+        Args:
+            codes: [b, e].
+            absent: [b], samples that get the learned null tokens instead.
+
+        Returns:
+            [b, n, d].
+        """
         cut = codes.unflatten(1, self.null_tokens.shape[1:])
         if absent is not None:
             cut = torch.where(absent[:, None, None], self.null_tokens.to(cut.dtype), cut)
