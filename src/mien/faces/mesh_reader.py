@@ -42,13 +42,17 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class MeshReaderOptions:
-    """When to believe the networks, all in [0, 1].
+    """When to believe the networks.
 
-    spot: least score of a detector's candidate. face: least presence of a face that was searched for; `kept` suffices
-    where one was a frame ago. candidates: how many of a picture's spots are read at most. looks: how often a face that
-    was searched for is read, each time in the square around its own points, as the frames after it will be; MediaPipe's
-    image mode looks once. steady: how far its points may move at the last look, over the distance of the eyes; where
-    they move further, the face may be turned otherwise, and the search goes on.
+    Attributes:
+        spot: least score of a detector's candidate, in [0, 1].
+        face: least presence of a face that was searched for, in [0, 1].
+        kept: least presence of a face that was there a frame ago, in [0, 1].
+        candidates: how many of a picture's spots are read at most.
+        looks: how often a face that was searched for is read, each time in the square around its own points, as the
+            frames after it will be; MediaPipe's image mode looks once.
+        steady: how far its points may move at the last look, over the distance of the eyes; where they move further,
+            the face may be turned otherwise, and the search goes on.
     """
 
     spot: float = 0.5

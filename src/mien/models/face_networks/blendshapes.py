@@ -19,7 +19,7 @@ BLENDSHAPE_POINTS = (
     387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477,
 )
 # fmt: on
-BLENDSHAPES = 52  # "_neutral", then the 51 shapes in the order of `mien.faces.EXPRESSION_NAMES`, which ends with one more
+BLENDSHAPES = 52  # "_neutral", then the first 51 of `mien.faces.EXPRESSION_NAMES`, in its order
 _POINT_SCALE = 0.5  # by which the network's training divided
 
 
