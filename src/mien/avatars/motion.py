@@ -29,10 +29,15 @@ _LIVELY = 6  # tries to find a stretch of a track in which something happens
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """t moments at `rate` frames per second.
+    """t moments of a head.
 
-    angles [t, 3]: yaw, pitch, roll, degrees, absolute. place [t, 3]: shift x and y in parts of the picture's side, and
-    scale, against the track's own mean. expression [t, 57]. seen [t]: False where the face was not found.
+    Attributes:
+        name: in its library.
+        rate: frames a second.
+        angles: yaw, pitch, roll [t, 3], degrees, absolute.
+        place: shift x and y in parts of the picture's side, and scale [t, 3], against the track's own mean.
+        expression: [t, 57].
+        seen: [t], False where the face was not found.
     """
 
     name: str
@@ -60,7 +65,16 @@ class Track:
         )
 
     def lively_stretch(self, rng: np.random.Generator, count: int, stride: int) -> np.ndarray:
-        """`count` frames, `stride` apart, of a stretch with more movement than others; shorter tracks swing back."""
+        """Frames of a stretch with more movement than others; shorter tracks swing back.
+
+        Args:
+            rng: draws the stretch.
+            count: how many frames.
+            stride: from one frame to the next.
+
+        Returns:
+            Numbers of the frames [count].
+        """
         need = count * stride
         if len(self) < need:
             turn = np.concatenate([np.arange(len(self)), np.arange(len(self))[::-1]])
@@ -76,13 +90,28 @@ class Track:
 
 
 def head_motion(angles: Floats, place: Floats) -> HeadMotion:
-    """A `HeadMotion` from rows [3] and [3] of a track."""
+    """A `HeadMotion` from a moment of a track.
+
+    Args:
+        angles: [3].
+        place: [3].
+    """
     yaw, pitch, roll = (float(v) for v in angles)
     return HeadMotion(yaw, pitch, roll, (float(place[0]), float(place[1])), float(place[2]))
 
 
 def measure_track(model: HeadModel, reader: FaceReader, clip: Path, limit: int | None = None) -> Track:
-    """Read a clip, at most `limit` frames of it. InputError if it cannot be read or shows no face."""
+    """Read a clip.
+
+    Args:
+        model: of the head.
+        reader: of faces.
+        clip: the file.
+        limit: frames at most, None for all.
+
+    Raises:
+        InputError: if it cannot be read or shows no face.
+    """
     opened = evened(open_clip(clip))  # a track knows frames by number
     tracker = FaceTracker(reader)
     faces = [face for face in tracker.track(_first(opened, limit)) if face.reading is not None]
@@ -135,7 +164,15 @@ def _first(frames: Iterable[np.ndarray], limit: int | None) -> Iterable[np.ndarr
 
 
 def generated_track(model: HeadModel, rng: np.random.Generator, frames: int, rate: float, widest: float = 25) -> Track:
-    """Somebody talks and turns the head smoothly, yaw within +-widest."""
+    """Somebody talks and turns the head smoothly.
+
+    Args:
+        model: of the head.
+        rng: draws all.
+        frames: how many.
+        rate: frames a second.
+        widest: yaw either way, degrees.
+    """
     from scipy.interpolate import CubicSpline
 
     knots = np.linspace(0, frames - 1, max(3, round(frames / rate / 0.2)))
@@ -148,7 +185,13 @@ def generated_track(model: HeadModel, rng: np.random.Generator, frames: int, rat
 
 
 def named_expressions_track(model: HeadModel, rate: float = 25.0, frames_each: int = 30) -> Track:
-    """The named expressions one after another, looking straight ahead: a driver that shows what a model can follow."""
+    """The named expressions one after another, looking straight ahead: it shows what a model can follow.
+
+    Args:
+        model: of the head.
+        rate: frames a second.
+        frames_each: frames for each.
+    """
     shown = through(model, [name for name in NAMED if name != "neutral"], frames_each)
     still = np.tile(np.array([0, 0, 1], np.float32), (len(shown), 1))
     angles = np.zeros((len(shown), 3), np.float32)
@@ -156,7 +199,16 @@ def named_expressions_track(model: HeadModel, rate: float = 25.0, frames_each: i
 
 
 def save_tracks(path: Path, tracks: list[Track], names: tuple[str, ...]) -> Path:
-    """Write a motion library: tensors NAME.angles, NAME.place, NAME.expression, NAME.seen; names: of the 57 shapes."""
+    """Write a motion library: tensors NAME.angles, NAME.place, NAME.expression, NAME.seen.
+
+    Args:
+        path: of the library.
+        tracks: to be written.
+        names: of the 57 shapes.
+
+    Returns:
+        The path.
+    """
     tensors, rates = {}, {}
     for track in tracks:
         if track.name in rates:
@@ -171,7 +223,11 @@ def save_tracks(path: Path, tracks: list[Track], names: tuple[str, ...]) -> Path
 
 
 def load_tracks(path: Path) -> list[Track]:
-    """The tracks of a library, sorted by name. InputError if it is missing, damaged or something else."""
+    """The tracks of a library, sorted by name.
+
+    Raises:
+        InputError: if it is missing, damaged or something else.
+    """
     if not path.is_file():
         raise InputError(f"the motion library {path} does not exist: make one with `mien data motion`")
     try:
