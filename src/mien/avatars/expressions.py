@@ -192,8 +192,9 @@ def _random_mouth(put: _Setter, rng: Random) -> None:
 
 
 def random_blink(model: HeadModel, face: Floats, rng: Random, both: float, single: float, wide: float = 0.0) -> None:
-    """With the chances `both`, `single` and `wide` close both eyes or one, or widen them (in a tenth half close them),
-    in place.
+    """Close both eyes, one eye, or widen them (and in a tenth half close them), in place.
+
+    The chances are `both`, `single` and `wide`.
     """
     kind = rng.random()
     put = _Setter(model, face, rng)

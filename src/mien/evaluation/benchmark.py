@@ -45,7 +45,16 @@ _OLD_KEYS = {"truth": "ground_truth"}  # what the first release wrote
 
 @dataclass(frozen=True)
 class Medium:
-    """Frames of a file. frames: how many, None for all there are; crop: x, y and size of a square, pixels."""
+    """Frames of a file.
+
+    Attributes:
+        path: a video, a picture, a folder of pictures or an array.
+        first: number of the first frame.
+        frames: how many, None for all there are.
+        step: from one frame to the next.
+        row: number of the person in an array.
+        crop: x, y and size of a square, pixels; None: the largest one in the middle.
+    """
 
     path: Path
     first: int = 0
@@ -57,7 +66,18 @@ class Medium:
 
 @dataclass(frozen=True)
 class Pair:
-    """One clip to make. In "self" source and ground truth come from the driver. tags: what its maker wants to know."""
+    """One clip to make.
+
+    Attributes:
+        id: name of its files.
+        protocol: see the module.
+        source: the portrait; in "self" a frame of the driver.
+        driver: of whom the head pose comes.
+        expression: of whom the expression comes, in "disentangled" alone.
+        ground_truth: in "self" the driver itself, else None where there is none.
+        rate: frames a second.
+        tags: words that its maker wants to find again in reports.
+    """
 
     id: str
     protocol: Protocol
@@ -71,7 +91,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """side: of the squares that systems are given and return, pixels."""
+    """A list of clips to make.
+
+    Attributes:
+        name: of the list.
+        side: of the squares that systems are given and return, pixels.
+        pairs: the clips.
+    """
 
     name: str
     side: int
@@ -85,7 +111,11 @@ def self_pair(name: str, driver: Medium, rate: Fraction = Fraction(25), tags: tu
 
 
 def read_benchmark(path: Path) -> Benchmark:
-    """Read and check a benchmark file; raises InputError that names what is wrong in it."""
+    """Read and check a benchmark file.
+
+    Raises:
+        InputError: that names what is wrong in it.
+    """
     readable_file(path, "benchmark file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

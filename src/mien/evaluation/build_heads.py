@@ -19,10 +19,16 @@ def build_heads(folder: Path, options: BuildOptions, every_group: bool = False) 
     """Pairs of people of the same group: one drives, the ground truth is the other in the same motion.
 
     The portrait is the ground truth's first frame: then there is one ground truth, whether a system takes the driver's
-    place and pose as they are or counts them from where portrait and driver are alike.
+    place and pose as they are or counts them from where portrait and driver are alike. The two clips of a group are 16
+    frames long, so that longer ones are cut to that.
 
-    Only groups kept out of training are taken, unless `every_group`. The two clips of a group are 16 frames long, so
-    that longer ones are cut to that. Raises InputError if the folder holds no such group.
+    Args:
+        folder: of rendered groups.
+        options: what the benchmark is to hold.
+        every_group: take also groups that were trained on.
+
+    Raises:
+        InputError: if the folder holds no such group.
     """
     groups = _groups(folder, every_group)
     rng = np.random.default_rng(options.seed)

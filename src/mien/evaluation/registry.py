@@ -20,11 +20,19 @@ Reference = Literal["ground_truth", "driver", "source", "none"]
 class Metric:
     """One metric.
 
-    key: its name in files and on the command line. label: its name in tables. direction: which way is better; "one":
-    the nearer to 1. range: of possible values, None where there is no bound. unit: "" for a plain number. level:
-    "frame" is measured frame by frame and averaged over the clip, "clip" on a clip as a whole, "set" on all clips of a
-    protocol together. against: what the result is compared with ("driver": of whom pose or expression come).
-    needs: names of `mien.evaluation.weights.NEEDS`. digits: to print.
+    Attributes:
+        key: its name in files and on the command line.
+        label: its name in tables.
+        meaning: in a line.
+        source: where it comes from.
+        direction: which way is better; "one": the nearer to 1.
+        range: of possible values, None where there is no bound.
+        unit: "" for a plain number.
+        level: "frame" is measured frame by frame and averaged over the clip, "clip" on a clip as a whole, "set" on all
+            clips of a protocol together.
+        against: what the result is compared with ("driver": of whom pose or expression come).
+        needs: names of `mien.evaluation.weights.NEEDS`.
+        digits: to print.
     """
 
     key: str
@@ -184,7 +192,11 @@ QUALITY = ("hyperiqa", "clip_iqa")
 
 
 def chosen_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, in the registry's order; all for none given. Raises InputError for one that does not exist."""
+    """The metrics of some names, in the registry's order; all for none given.
+
+    Raises:
+        InputError: for one that does not exist.
+    """
     for name in names:
         if name not in METRICS:
             raise InputError(f"there is no metric {name!r}: choose from {', '.join(METRICS)}")

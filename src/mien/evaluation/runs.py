@@ -37,7 +37,17 @@ _DIGITS = 7  # of numbers in files: libraries differ in the last bits
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """Scores of a clip as kept. answer, scored: digests of what they were made from."""
+    """Scores of a clip as kept.
+
+    Attributes:
+        id: of the pair.
+        protocol: of the pair.
+        answer: digest of what the frames were made from.
+        scored: digest of what the scores were made from.
+        values: see `ClipScore`.
+        frames: see `ClipScore`.
+        absent: see `ClipScore`.
+    """
 
     id: str
     protocol: str
@@ -50,7 +60,19 @@ class ClipRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read. system: as it describes itself. benchmark: name, side and pairs (id, protocol, tags)."""
+    """A run folder, read.
+
+    Attributes:
+        name: of the system in tables.
+        folder: of the run.
+        system: as it describes itself.
+        benchmark: name, side and pairs (id, protocol, tags).
+        versions: of what it was made with.
+        unavailable: metrics without what they need, and why.
+        failed: pairs without an answer, and why.
+        inapplicable: protocols that the system does not do.
+        clips: what was scored.
+    """
 
     name: str
     folder: Path

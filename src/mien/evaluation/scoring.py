@@ -29,7 +29,12 @@ Track = list[FaceReading | None]
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """metrics: names, all for none. weights: folders in which networks are looked for."""
+    """What to measure.
+
+    Attributes:
+        metrics: names, all for none.
+        weights: folders in which networks are looked for.
+    """
 
     metrics: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()
@@ -37,8 +42,14 @@ class ScoreOptions:
 
 @dataclass
 class ClipScore:
-    """values: one number a metric and clip, None where it could not be read off this clip. frames: the same frame by
-    frame. absent: why a metric has no number here. features: rows for metrics over all clips."""
+    """What was measured on a clip.
+
+    Attributes:
+        values: one number a metric, None where it could not be read off this clip.
+        frames: the same frame by frame.
+        absent: why a metric has no number here.
+        features: [n, d], for metrics over all clips.
+    """
 
     values: dict[str, float | None] = field(default_factory=dict)
     frames: dict[str, list[float | None]] = field(default_factory=dict)
@@ -94,7 +105,12 @@ class Scorer:
             self.reader.close()
 
     def score(self, footage: Footage, result: Frames) -> ClipScore:
-        """Measure a clip. result: uint8 [n, s, s, 3], as many frames as the case has."""
+        """Measure a clip.
+
+        Args:
+            footage: of the clip.
+            result: uint8 [n, s, s, 3], as many frames as the case has.
+        """
         if result.shape != footage.case.driver.shape:
             raise ValueError(f"the result is {result.shape}, but the case {footage.case.driver.shape}")
         score = ClipScore()

@@ -26,7 +26,13 @@ ZOO = "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models"
 
 @dataclass(frozen=True)
 class Package:
-    """A Python package. install: the command that gets it. licence: where it restricts who may use it."""
+    """A Python package.
+
+    Attributes:
+        module: its name in Python.
+        install: the command that gets it.
+        licence: where it restricts who may use it.
+    """
 
     module: str
     install: str
@@ -35,8 +41,16 @@ class Package:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file. patterns: its names. url: None where it has to be made or copied, as `how` says. sha256: may be a prefix,
-    "" where no published one is known."""
+    """A file with a network.
+
+    Attributes:
+        patterns: its names.
+        what: it is.
+        url: None where it has to be made or copied, as `how` says.
+        sha256: may be a prefix, "" where no published one is known.
+        how: it is made or copied.
+        licence: where it restricts who may use it.
+    """
 
     patterns: tuple[str, ...]
     what: str
@@ -160,9 +174,15 @@ def fetchable() -> tuple[str, ...]:
 
 
 def fetch(need: str, folder: Path, update: Callable[[int], None] | None = None) -> Path:
-    """Download a weight file into a folder; one that is there stays. update: is called with the bytes so far.
+    """Download a weight file into a folder; one that is there stays.
 
-    Raises InputError if it cannot be fetched or is not what it should be.
+    Args:
+        need: one of `fetchable`.
+        folder: to write to.
+        update: is called with the bytes so far.
+
+    Raises:
+        InputError: if it cannot be fetched or is not what it should be.
     """
     wanted = NEEDS.get(need)
     if not isinstance(wanted, WeightFile) or wanted.url is None:

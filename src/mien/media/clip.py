@@ -28,8 +28,9 @@ _STILL_RATE = Fraction(25)
 
 
 class Clip:
-    """A driving video. Iterate it as often as needed: every iteration opens the file anew and holds one frame at a
-    time.
+    """A driving video, which may be iterated as often as needed.
+
+    Every iteration opens the file anew and holds one frame at a time.
 
     Attributes:
         info: what the container says.

@@ -88,7 +88,7 @@ def missing(path: Path, what: str) -> InputError:
 
 
 def readable_name(name: object) -> str:
-    """A name as text that any file and any program takes: bytes that are not UTF-8 become ``\\xfc`` and the like.
+    r"""A name as text that any file and any program takes: bytes that are not UTF-8 become ``\xfc`` and the like.
 
     Disks take any bytes as a name; Python holds those that are not UTF-8 as lone surrogates, which cannot be written.
     """

@@ -67,8 +67,7 @@ def one_euro_turns(turns: Floats, rate: float, cutoff: float, slope: float) -> N
 
 
 def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength: float) -> list[FaceMotion]:
-    """Motions with rotation, place, size, blendshapes and extra displacement filtered; landmarks stay as they were
-    read.
+    """Motions filtered but for their landmarks, which stay as they were read.
 
     Args:
         motions: one a frame.

@@ -15,11 +15,16 @@ class ReadableFace(Protocol):
     """What is needed of a face: see `mien.faces.FaceReading`."""
 
     @property
-    def landmarks(self) -> np.ndarray: ...
+    def landmarks(self) -> np.ndarray:
+        """[68, 2], pixels."""
+
     @property
-    def pose(self) -> HeadPose: ...
+    def pose(self) -> HeadPose:
+        """Turn, place and size."""
+
     @property
-    def expression(self) -> np.ndarray: ...
+    def expression(self) -> np.ndarray:
+        """Blendshapes [52] in [0, 1]."""
 
 
 @dataclass(frozen=True)
