@@ -68,7 +68,7 @@ DRIVER = {"path": "a.mp4"}
         ({"pairs": [{"id": "a", "protocol": "self", "driver": DRIVER}] * 2}, "two pairs"),
     ],
 )
-def test_errors_name_the_file_and_the_mend(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+def test_errors_name_the_file_and_the_fix(tmp_path: Path, change: dict[str, Any], says: str) -> None:
     path = tmp_path / "bench.json"
     good = {"format": "mien-benchmark/1", "pairs": [{"id": "a", "protocol": "self", "driver": DRIVER}]}
     path.write_text(json.dumps({**good, **change}))
