@@ -41,7 +41,7 @@ for kind in face-vid2vid face-vid2vid-plus landmarks; do
     fi
 done
 run large large --system "X-Portrait nano=x-portrait" --system copy-source --system copy-driver
-run heads heads "$@" --system truth
+run heads heads "$@" --system ground-truth
 run real real "$@"
 for bench in heads real; do
     tables "$bench" "$names"

@@ -96,6 +96,7 @@ def test_systems_are_named_as_one_likes(tmp_path: Path) -> None:
     assert (spec.name, spec.kind, spec.model, spec.steps) == ("w/o local control", "x-portrait", "runs/a=b", 3)
     assert spec.folder == "w-o-local-control"
     assert parse_system("face-vid2vid-plus", defaults).kind == "face-vid2vid-plus"
+    assert parse_system("truth", defaults).kind == "ground-truth", "the first release's name"
     assert set(KINDS) >= {"x-portrait", "dex", "face-vid2vid", "landmarks", "copy-source", "copy-driver"}
     with pytest.raises(InputError, match="no system 'magic'"):
         parse_system("magic", defaults)

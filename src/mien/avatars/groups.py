@@ -64,7 +64,15 @@ class Actor(Protocol):
 
 @dataclass(frozen=True)
 class Role:
-    """One person of a plan: a file of the cast, or the seed of a random person; and the style of its pictures."""
+    """One person of a plan.
+
+    Attributes:
+        id: name of the person.
+        file: of the cast, of people from photographs.
+        seed: of random people.
+        look_alike: those of one name look alike.
+        style: of the person's pictures.
+    """
 
     id: str
     file: Path | None = None
@@ -111,7 +119,14 @@ def make_plan(
 ) -> list[GroupPlan]:
     """Spread people over groups at random; those who look alike are all in training or all in validation groups.
 
-    The last `validation_groups` groups are for validation. paired, distinct, side: see `GroupPlan`.
+    Args:
+        roles: everybody.
+        per_group: people in a group.
+        validation_groups: how many of the last groups are for validation.
+        seed: of the order and of all motions.
+        paired: see `make_performance`.
+        distinct: see `make_performance`.
+        side: of the pictures, pixels.
     """
     rng = np.random.default_rng(seed)
     clusters: dict[str, list[Role]] = {}
@@ -153,7 +168,15 @@ class Acted:
 
 
 def perform(model: HeadModel, actor: Actor, performance: Performance, style: Style, size: int = SIDE) -> Acted:
-    """Render one person in every motion of a performance."""
+    """Render one person in every motion of a performance.
+
+    Args:
+        model: of the head.
+        actor: the person.
+        performance: m motions.
+        style: of the pictures.
+        size: side of the pictures, pixels.
+    """
     frames, landmarks, depths, origins, poses, pupils, neutral = [], [], [], [], [], [], []
     for index in range(len(performance)):
         view = actor.render(performance.expression[index], performance.motion(index), size)
@@ -178,7 +201,20 @@ def _without_expression(model: HeadModel, actor: Actor, view: View, size: int) -
 
 
 def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder: Path) -> dict[str, Any]:
-    """Render and write a group; returns the content of its people.json, which also names those who failed."""
+    """Render and write a group.
+
+    Args:
+        model: of the head.
+        plan: who and how.
+        library: measured motions; may be empty.
+        folder: to write to.
+
+    Returns:
+        The content of its people.json, which also names those who failed.
+
+    Raises:
+        InputError: if nobody can be rendered.
+    """
     performance = make_performance(
         model, np.random.default_rng(plan.seed), library, paired=plan.paired, distinct=plan.distinct
     )

@@ -1,4 +1,4 @@
-"""`mien data ...`: people to learn from, rendered with exact truth."""
+"""`mien data ...`: people to learn from, rendered with exact ground truth."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def build_heads(
     protocols: Protocols = None,
     every_group: Annotated[bool, typer.Option(help="Take also groups that were trained on.")] = False,
 ) -> None:
-    """From rendered people, where there is an exact truth in cross reenactment too."""
+    """From rendered people, where there is an exact ground truth in cross reenactment too."""
     _build("heads", data, out, pairs, frames, step, side, seed, protocols, every_group)
 
 
@@ -92,7 +92,7 @@ def run(
         typer.Option(
             "--system",
             help="[NAME=]KIND[:MODEL]; KIND is x-portrait, dex, face-vid2vid, face-vid2vid-plus, landmarks,"
-            " copy-source, copy-driver or truth.",
+            " copy-source, copy-driver or ground-truth.",
         ),
     ] = None,
     predictions: Predictions = None,

@@ -83,6 +83,7 @@ class I3D(nn.Module):
         self.logits = _Unit(1024, 400, plain=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [n, 400] of clips [n, 3, frames, 224, 224] in [-1, 1]."""
         x = _pool(self.Conv3d_1a_7x7(x), (1, 3, 3), (1, 2, 2))
         x = _pool(self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x)), (1, 3, 3), (1, 2, 2))
         for name in _MIXED:

@@ -181,7 +181,8 @@ def _clips(runs: Sequence[Run]) -> Iterator[str]:
         for name in _names(runs, protocol):
             having = [(number, run) for number, run in enumerate(runs) if _record(run, protocol, name) is not None]
             yield f'<h3 id="clip-{escape(name)}">{protocol}: {escape(name)}</h3>'
-            yield '<p class="label">portrait and driver (below: the clip of the expression, or the truth)</p>'
+            below = "the clip of the expression, or the ground truth"
+            yield f'<p class="label">portrait and driving video (below: {below})</p>'
             yield image_html(having[0][1].folder / "looks" / f"{name}-inputs.webp")
             for number, run in having:
                 yield f'<p class="label" style="color:{colour(number)}">{escape(run.name)}</p>'
@@ -224,7 +225,7 @@ def _made(runs: Sequence[Run]) -> Iterator[str]:
     rows = "".join(
         f"<tr><td>{escape(m.label)}</td><td>{escape(m.meaning)}</td><td style='text-align:left'>{escape(m.source)}</td>"
         f"<td>{_bound(m.range[0], '-∞')} to {_bound(m.range[1], '∞')} {escape(m.unit)}</td>"
-        f"<td>{ARROWS[m.direction]}</td><td>{m.against}</td></tr>"
+        f"<td>{ARROWS[m.direction]}</td><td>{m.against.replace('_', ' ')}</td></tr>"
         for m in METRICS.values()
     )
     heads = "".join(f"<th>{text}</th>" for text in ("metric", "meaning", "source", "range", "better", "against"))

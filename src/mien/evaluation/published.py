@@ -12,7 +12,13 @@ Cell = tuple[str, str]  # protocol, and the column's key
 
 @dataclass(frozen=True)
 class Published:
-    """method: as the paper names it. values: what it prints. inapplicable: cells it prints as N/A."""
+    """A row of a paper's table.
+
+    Attributes:
+        method: as the paper names it.
+        values: what it prints.
+        inapplicable: cells it prints as N/A.
+    """
 
     method: str
     values: dict[Cell, float]

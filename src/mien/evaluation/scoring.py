@@ -22,15 +22,20 @@ from mien.faces import FaceReader, FaceReading
 
 REVISION = 4  # raised when a metric is computed in another way, so that kept scores are measured anew
 _PACKAGES = ("torchmetrics", "opencv-python-headless")
-NO_TRUTH = "no truth exists for this pair"
-_TRUE_METRICS = {key for key, metric in METRICS.items() if metric.against == "truth"}
+NO_GROUND_TRUTH = "no ground truth exists for this pair"
+_GROUND_TRUTH_METRICS = {key for key, metric in METRICS.items() if metric.against == "ground_truth"}
 Track = list[FaceReading | None]
 
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """metrics: names, all for none. weights: folders in which networks are looked for. checksums: of files that are
-    meant in place of the published ones."""
+    """What to measure.
+
+    Attributes:
+        metrics: names, all for none.
+        weights: folders in which networks are looked for.
+        checksums: of files that are meant in place of the published ones.
+    """
 
     metrics: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()
@@ -39,8 +44,14 @@ class ScoreOptions:
 
 @dataclass
 class ClipScore:
-    """values: one number a metric and clip, None where it could not be read off this clip. frames: the same frame by
-    frame. absent: why a metric has no number here. features: rows for metrics over all clips."""
+    """What was measured on a clip.
+
+    Attributes:
+        values: one number a metric, None where it could not be read off this clip.
+        frames: the same frame by frame.
+        absent: why a metric has no number here.
+        features: [n, d], for metrics over all clips.
+    """
 
     values: dict[str, float | None] = field(default_factory=dict)
     frames: dict[str, list[float | None]] = field(default_factory=dict)
@@ -94,12 +105,17 @@ class Scorer:
             self.reader.close()
 
     def score(self, footage: Footage, result: Frames) -> ClipScore:
-        """Measure a clip. result: uint8 [n, s, s, 3], as many frames as the case has."""
+        """Measure a clip.
+
+        Args:
+            footage: of the clip.
+            result: uint8 [n, s, s, 3], as many frames as the case has.
+        """
         if result.shape != footage.case.driver.shape:
             raise ValueError(f"the result is {result.shape}, but the case {footage.case.driver.shape}")
         score = ClipScore()
-        keys = [key for key in self.wanted if footage.truth is not None or key not in _TRUE_METRICS]
-        score.absent = {key: NO_TRUTH for key in self.wanted if key not in keys}
+        keys = [key for key in self.wanted if footage.ground_truth is not None or key not in _GROUND_TRUTH_METRICS]
+        score.absent = {key: NO_GROUND_TRUTH for key in self.wanted if key not in keys}
         scene = _Scene(self, footage, result[footage.first :])
         for group in (_score_pixels, _score_faces, _score_patches, _score_identity, _score_quality, _score_sets):
             group(self, scene, keys, score)
@@ -178,17 +194,17 @@ class _Scene:
         self.source, self.result = case.source, result
         self.driver, self.expression = case.driver[first:], case.expression[first:]
         self._same_expression = case.expression is case.driver
-        self.truth = None if footage.truth is None else footage.truth[first:]
-        self._truth_drives = footage.truth is case.driver
+        self.ground_truth = None if footage.ground_truth is None else footage.ground_truth[first:]
+        self._ground_truth_drives = footage.ground_truth is case.driver
 
     @cached_property
     def result_pixels(self) -> Any:
         return pixels.to_unit(self.result)
 
     @cached_property
-    def truth_pixels(self) -> Any:
-        assert self.truth is not None
-        return pixels.to_unit(self.truth)
+    def ground_truth_pixels(self) -> Any:
+        assert self.ground_truth is not None
+        return pixels.to_unit(self.ground_truth)
 
     @cached_property
     def faces(self) -> Track:
@@ -203,9 +219,9 @@ class _Scene:
         return self.driver_faces if self._same_expression else self._scorer.read(self.expression)
 
     @cached_property
-    def truth_faces(self) -> Track:
-        assert self.truth is not None
-        return self.driver_faces if self._truth_drives else self._scorer.read(self.truth)
+    def ground_truth_faces(self) -> Track:
+        assert self.ground_truth is not None
+        return self.driver_faces if self._ground_truth_drives else self._scorer.read(self.ground_truth)
 
 
 def _keep(score: ClipScore, key: str, frames: Sequence[float | None], why: str = "no frame could be measured") -> None:
@@ -218,11 +234,11 @@ def _keep(score: ClipScore, key: str, frames: Sequence[float | None], why: str =
 def _score_pixels(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScore) -> None:
     for key, measure in (("l1", pixels.l1), ("psnr", pixels.psnr), ("ssim", pixels.ssim)):
         if key in keys:
-            _keep(score, key, measure(scene.result_pixels, scene.truth_pixels))
+            _keep(score, key, measure(scene.result_pixels, scene.ground_truth_pixels))
     if "lpips" in keys:
-        _keep(score, "lpips", scorer.lpips.distances(scene.result_pixels, scene.truth_pixels))
+        _keep(score, "lpips", scorer.lpips.distances(scene.result_pixels, scene.ground_truth_pixels))
     if "tlp" in keys:
-        steps = [scorer.lpips.distances(p[1:], p[:-1]) for p in (scene.result_pixels, scene.truth_pixels)]
+        steps = [scorer.lpips.distances(p[1:], p[:-1]) for p in (scene.result_pixels, scene.ground_truth_pixels)]
         _keep(score, "tlp", [abs(a - b) for a, b in zip(*steps, strict=True)], "a single frame")
 
 
@@ -231,24 +247,25 @@ def _score_patches(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipSc
     if not wanted:
         return
     found: dict[str, list[float | None]] = {key: [] for key in wanted}
-    for result, truth, face in zip(scene.result_pixels, scene.truth_pixels, scene.truth_faces, strict=True):
+    tracks = (scene.result_pixels, scene.ground_truth_pixels, scene.ground_truth_faces)
+    for *frames, face in zip(*tracks, strict=True):
         for place in (0, 1):
             part = ("eyes", "mouth")[place]
-            cut = None if face is None else [pixels.patches(frame, face.landmarks)[place] for frame in (result, truth)]
+            cut = None if face is None else [pixels.patches(frame, face.landmarks)[place] for frame in frames]
             if f"{part}_l1" in wanted:
                 found[f"{part}_l1"].append(None if cut is None else float((cut[0] - cut[1]).abs().mean()))
             if f"{part}_lpips" in wanted:
                 apart = None if cut is None else float(np.mean(scorer.lpips.distances(*cut)))
                 found[f"{part}_lpips"].append(apart)
     for key in wanted:
-        _keep(score, key, found[key], "no face was found in the truth")
+        _keep(score, key, found[key], "no face was found in the ground truth")
 
 
 def _score_faces(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScore) -> None:
     by_frame: Mapping[str, Callable[[], list[float | None]]] = {
         "aed": lambda: motion.per_frame(motion.aed, scene.expression_faces, scene.faces),
-        "blendshapes": lambda: motion.per_frame(motion.aed, scene.truth_faces, scene.faces),
-        "landmarks": lambda: motion.per_frame(motion.landmark_error, scene.truth_faces, scene.faces),
+        "blendshapes": lambda: motion.per_frame(motion.aed, scene.ground_truth_faces, scene.faces),
+        "landmarks": lambda: motion.per_frame(motion.landmark_error, scene.ground_truth_faces, scene.faces),
         "apd": lambda: motion.per_frame(motion.apd, scene.driver_faces, scene.faces),
         "pose": lambda: motion.per_frame(motion.pose_degrees, scene.driver_faces, scene.faces),
         "gaze": lambda: motion.per_frame(motion.gaze_error, scene.expression_faces, scene.faces),
@@ -268,7 +285,7 @@ def _score_faces(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScor
         if key in keys:
             score.values[key] = whole()
             if score.values[key] is None:
-                score.absent[key] = "the clip is too short, or its driver holds still"
+                score.absent[key] = "the clip is too short, or its driving video holds still"
 
 
 def _sharpness(scorer: Scorer, scene: _Scene) -> list[float | None]:
@@ -302,5 +319,5 @@ def _score_sets(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScore
     for key in ("fid", "fvd"):
         if key in keys:
             network = scorer.inception if key == "fid" else scorer.i3d
-            for name, frames in (("result", scene.result_pixels), ("truth", scene.truth_pixels)):
+            for name, frames in (("result", scene.result_pixels), ("ground_truth", scene.ground_truth_pixels)):
                 score.features[f"{key}_{name}"] = np.asarray(network.features(frames), np.float32)

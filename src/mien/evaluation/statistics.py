@@ -21,10 +21,19 @@ Kind = Literal["measured", "published", "missing", "inapplicable", "unknown"]
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell. kind: "measured" here, "published" by a paper, "missing" (something is needed that is not here),
-    "inapplicable" (this system has no such figure) or "unknown" (nobody has told it). low, high: 95 % interval over
-    clips, and over seeds where there are several, None where there is none. metric: which metric it really is. why:
-    for those without a value."""
+    """One cell of a table.
+
+    Attributes:
+        value: None where there is none.
+        kind: "measured" here, "published" by a paper, "missing" (something is needed that is not here), "inapplicable"
+            (this system has no such figure) or "unknown" (nobody has told it).
+        metric: which metric it really is.
+        low: of the 95 % interval over clips, and over seeds where there are several; None where there is none.
+        high: of the same.
+        clips: how many were measured.
+        why: for those without a value.
+        seeds: over how many trainings.
+    """
 
     value: float | None
     kind: Kind
@@ -39,7 +48,9 @@ class Figure:
 def bootstrap(values: Sequence[float], seed: str) -> tuple[float, float] | None:
     """The percentile interval of the mean over clips (Efron 1979); None for less than two clips.
 
-    seed: a name, so that every figure always gets the same interval.
+    Args:
+        values: one a clip.
+        seed: a name, so that every figure always gets the same interval.
     """
     if len(values) < 2:
         return None
@@ -127,10 +138,18 @@ def clip_figure(metric: str, values: Sequence[float], seed: str) -> Figure:
     return Figure(float(np.mean(values)), "measured", metric, low, high, len(values))
 
 
-def set_figure(metric: str, result: Sequence[NDArray[Any]], truth: Sequence[NDArray[Any]]) -> Figure:
-    """A Fréchet distance over the features of all clips. No interval: resampled clips repeat frames, and distances of
-    repeated frames are larger than the one that is estimated."""
-    one, two = np.concatenate(list(result)), np.concatenate(list(truth))
+def set_figure(metric: str, result: Sequence[NDArray[Any]], ground_truth: Sequence[NDArray[Any]]) -> Figure:
+    """A Fréchet distance over the features of all clips.
+
+    It has no interval: resampled clips repeat frames, and distances of repeated frames are larger than the one that is
+    estimated.
+
+    Args:
+        metric: its key.
+        result: features [n, d] of each clip.
+        ground_truth: features [n, d] of each clip.
+    """
+    one, two = np.concatenate(list(result)), np.concatenate(list(ground_truth))
     if min(len(one), len(two)) < 2:
         return Figure(None, "missing", metric, why="the clips are too short for two rows of features")
     return Figure(frechet_distance(one, two), "measured", metric, clips=len(result))

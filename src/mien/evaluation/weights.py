@@ -29,7 +29,13 @@ ZOO = "https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models"
 
 @dataclass(frozen=True)
 class Package:
-    """A Python package. install: the command that gets it. licence: where it restricts who may use it."""
+    """A Python package.
+
+    Attributes:
+        module: its name in Python.
+        install: the command that gets it.
+        licence: where it restricts who may use it.
+    """
 
     module: str
     install: str
@@ -222,9 +228,15 @@ def fetchable() -> tuple[str, ...]:
 
 
 def fetch(need: str, folder: Path, update: Callable[[int], None] | None = None) -> Path:
-    """Download a weight file into a folder; one that is there stays. update: is called with the bytes so far.
+    """Download a weight file into a folder; one that is there stays.
 
-    Raises InputError if it cannot be fetched or is not what it should be.
+    Args:
+        need: one of `fetchable`.
+        folder: to write to.
+        update: is called with the bytes so far.
+
+    Raises:
+        InputError: if it cannot be fetched or is not what it should be.
     """
     wanted = NEEDS.get(need)
     if not isinstance(wanted, WeightFile) or wanted.url is None:

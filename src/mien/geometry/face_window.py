@@ -26,9 +26,14 @@ _FACE, _LIP_CORNERS, _LIPS = slice(0, 48), (48, 54), slice(48, 68)
 
 @dataclass(frozen=True, eq=False)
 class FaceWindow:
-    """A square: centre [2], unit vector along the eyes [2] (to the picture's right in an upright face), half side.
+    """A square that is turned with a face.
 
     In the window's own coordinates the square is [-1, 1] x [-1, 1], x along the eyes, y down the face.
+
+    Attributes:
+        centre: [2], pixels of the picture.
+        along: unit vector along the eyes [2], to the picture's right in an upright face.
+        half: half its side, pixels.
     """
 
     centre: Floats
@@ -59,24 +64,54 @@ class FaceWindow:
         return np.stack([self.along, [-self.along[1], self.along[0]]])
 
     def places(self, side: int) -> NDArray[np.float32]:
-        """Where the pixels of a window picture of `side` lie in the picture: [side, side, 2] (x, y)."""
+        """Where the pixels of a window's picture lie in the whole one.
+
+        Args:
+            side: of the window's picture, pixels.
+
+        Returns:
+            [side, side, 2] (x, y), pixels.
+        """
         steps = ((np.arange(side) + 0.5) / side * 2 - 1) * self.half
         grid = self.centre + steps[None, :, None] * self.axes[0] + steps[:, None, None] * self.axes[1]
         return np.asarray(grid, np.float32)
 
     def inside(self, points: Floats) -> NDArray[np.float32]:
-        """Points [..., 2] of the picture in the window's coordinates, [-1, 1] within."""
+        """Points of the picture in the window's coordinates.
+
+        Args:
+            points: [..., 2], pixels.
+
+        Returns:
+            [..., 2], within [-1, 1] where they lie inside.
+        """
         return np.asarray((points - self.centre) @ self.axes.T / self.half, np.float32)
 
     def matrix(self, side: int, zoom: float = 1.0) -> NDArray[np.float64]:
-        """The affine map [2, 3] of pixel indices from the picture, enlarged by `zoom`, to a window of `side`."""
+        """The affine map of pixel indices from the picture to a picture of the window.
+
+        Args:
+            side: of the window's picture, pixels.
+            zoom: by which the picture was enlarged before.
+
+        Returns:
+            [2, 3].
+        """
         linear = self.axes * (side / (2 * self.half * zoom))
         shift = side / 2 - linear @ (np.asarray(self.centre) * zoom)
         return np.column_stack([linear, shift + linear @ [0.5, 0.5] - 0.5])
 
 
 def sample(image: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
-    """Read a picture [h, w, c] at places [n, m, 2] (x, y), bilinearly; beyond it, its border: [n, m, c]."""
+    """Read a picture at places, bilinearly; beyond it, its border.
+
+    Args:
+        image: [h, w, c].
+        places: [n, m, 2] (x, y), pixels.
+
+    Returns:
+        [n, m, c].
+    """
     x, y = (np.ascontiguousarray(places[..., axis] - 0.5, np.float32) for axis in (0, 1))
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), image.dtype)
 

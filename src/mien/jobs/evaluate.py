@@ -107,8 +107,8 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
         system = load_system(spec)  # before any work: what cannot be had is told at once
         pairs = [pair for pair in benchmark.pairs if pair.protocol in system.protocols]
         protocols = system.protocols
-        if spec.kind == "truth":
-            pairs = [pair for pair in pairs if pair.truth is not None]
+        if spec.kind == "ground-truth":
+            pairs = [pair for pair in pairs if pair.ground_truth is not None]
             protocols = frozenset(pair.protocol for pair in pairs)
         folder = options.out / spec.folder
         found.append((spec, folder, system.describe(), protocols))

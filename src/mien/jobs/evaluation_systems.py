@@ -14,11 +14,12 @@ import numpy as np
 from mien import faces
 from mien.errors import InputError
 from mien.evaluation.footage import Case, Frames, folder_digest
-from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, Predictions, System, Truth
+from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, GroundTruth, Predictions, System
 from mien.faces.backends import check_reader_name
 from mien.media import Clip, ClipInfo
 
 PREDICTIONS = "predictions"
+_OLD_KINDS = {"truth": "ground-truth"}  # names of the first release
 _FOLDER = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 
@@ -51,11 +52,12 @@ class SystemSpec:
 
 def parse_system(text: str, defaults: SystemSpec) -> SystemSpec:
     """[NAME=]KIND[:MODEL], such as x-portrait, or "w/o local=x-portrait:runs/no-local". InputError otherwise."""
-    kinds = "|".join(re.escape(kind) for kind in sorted(KINDS, key=len, reverse=True))
+    kinds = "|".join(re.escape(kind) for kind in sorted((*KINDS, *_OLD_KINDS), key=len, reverse=True))
     found = re.fullmatch(rf"(?:(.+)=)?({kinds})(?::(.+))?", text)
     if found is None:
         raise InputError(f"there is no system {text!r}: choose one of {', '.join(KINDS)}, or give --predictions")
-    name, kind, model = found.groups()
+    name, given, model = found.groups()
+    kind = _OLD_KINDS.get(given, given)
     return replace(defaults, name=name or kind, kind=kind, model=model)
 
 
@@ -80,7 +82,7 @@ class CaseClip(Clip):
     """The driver of a case as a clip, as `mien animate` takes it."""
 
     def __init__(self, case: Case) -> None:
-        path = Path(f"the driver of {case.id}")
+        path = Path(f"the driving video of {case.id}")
         count, side = case.frames, case.side
         super().__init__(ClipInfo(path, "folder", side, side, case.rate, frames=count, duration=count / case.rate))
         self._frames = case.driver
@@ -172,5 +174,5 @@ KINDS: dict[str, Callable[[SystemSpec], System]] = {
     "landmarks": AnimatorSystem,
     "copy-source": lambda _: CopySource(),
     "copy-driver": lambda _: CopyDriver(),
-    "truth": lambda _: Truth(),
+    "ground-truth": lambda _: GroundTruth(),
 }
