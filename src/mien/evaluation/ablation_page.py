@@ -111,8 +111,15 @@ def _figure(comparison: Comparison) -> Iterator[str]:
 
 
 def middle_and_worst(comparison: Comparison) -> tuple[str, dict[str, str]] | None:
-    """A metric, and by its mean over all systems and seeds the clip in the middle and the worst one; None if no metric
-    of the table has a number for every system."""
+    """A metric of the table, and two clips by it.
+
+    Args:
+        comparison: whose clips.
+
+    Returns:
+        The metric's key, and by its mean over all systems and seeds the clip in the "middle" and the "worst" one; None
+        if no metric has a number for every system.
+    """
     for column in (c for p in PROTOCOLS[::-1] for c in comparison.layout.columns if c.protocol == p):
         for key in column.metrics:
             if METRICS[key].level == "set":

@@ -1,7 +1,7 @@
-"""HyperIQA (Su et al. 2020): a ResNet-50 looks at a picture, and from what it shows another network makes the weights
-of the small one that rates it.
+"""HyperIQA (Su et al. 2020), which rates how good a picture looks.
 
-Parts are named as in the published code, so that its weights of KonIQ-10k (koniq_pretrained.pkl) fit strictly.
+A ResNet-50 looks at the picture, and from what it shows another network makes the weights of the small one that rates
+it. Parts are named as in the published code, so that its weights of KonIQ-10k (koniq_pretrained.pkl) fit strictly.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class _Backbone(nn.Module):
 
 
 class HyperIQA(nn.Module):
-    """Ratings [n], about 0 to 100, of squares [n, 3, 224, 224] in [0, 1]; higher looks better."""
+    """The network."""
 
     mean: Tensor
     spread: Tensor
@@ -92,6 +92,7 @@ class HyperIQA(nn.Module):
         self.register_buffer("spread", torch.tensor(_SPREAD)[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Rate squares [n, 3, 224, 224] in [0, 1]: [n], about 0 to 100, higher looks better (Section 3)."""
         features, rated = self.res((x - self.mean) / self.spread)
         shown = self.conv1(features)
         pooled = shown.mean((2, 3))
