@@ -195,7 +195,7 @@ def test_one_command_makes_the_whole_table(manifest: Path, tmp_path: Path) -> No
         "Tiny ablations",
         "random weights",
         "the paper&#x27;s direction",
-        "worst clip",
+        "Worst clip",
         "seed 1",
         "networks of",
     ):

@@ -102,9 +102,9 @@ def _figure(comparison: Comparison) -> Iterator[str]:
         return
     metric, clips = chosen
     for label, clip in clips.items():
-        yield f"<h3>{label} clip by {escape(METRICS[metric].label)}: {escape(clip)}</h3>"
+        yield f"<h3>{label.capitalize()} clip by {escape(METRICS[metric].label)}: {escape(clip)}</h3>"
         first = comparison.systems[0].runs[0].folder
-        yield f'<p class="label">portrait and driver</p>{image_html(first / "looks" / f"{clip}-inputs.webp")}'
+        yield f'<p class="label">portrait and driving video</p>{image_html(first / "looks" / f"{clip}-inputs.webp")}'
         for system in comparison.systems:
             picture = image_html(system.runs[0].folder / "looks" / f"{clip}-result.webp")
             yield f'<p class="label">{escape(system.name)}</p>{picture}'
