@@ -73,6 +73,9 @@ def test_published_figures_stand_in_the_papers_lines(name: str, assets: Path) ->
     """tests/assets/published.txt holds the lines of the tables as the papers' text has them."""
     text = (assets / "published.txt").read_text()
     entries: tuple[published.Published, ...] = LAYOUTS[name].published
+    paper = LAYOUTS[name].paper
+    assert paper is not None and "arXiv" in str(paper.source) or "2026" in str(paper.source)
+    assert not paper.baseline or paper.baseline in [entry.method for entry in entries]
     for entry in entries:
         assert entry.method.split(" ")[-1].lower() in text.lower()
         for value in entry.values.values():

@@ -8,7 +8,6 @@ padding is left out of averages, and the last block pools by the maximum.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.errors import WeightsError
-from mien.evaluation.perceptual import read_tensors
+from mien.evaluation.perceptual import filled, read_tensors
 
 SIDE = 299
 _BATCH = 16
@@ -183,10 +181,6 @@ def load_inception(path: Path) -> Inception:
     Raises:
         WeightsError: if they do not fit.
     """
-    stored: dict[str, Any] = read_tensors(path)
-    network = Inception()
-    try:  # the classifier is of no use here
-        network.load_state_dict({name: v for name, v in stored.items() if not name.startswith("fc.")}, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"{path} is not FID's Inception: fetch it with mien evaluate weights") from error
-    return network.eval().requires_grad_(False)
+    # the classifier is of no use here
+    features = {name: tensor for name, tensor in read_tensors(path).items() if not name.startswith("fc.")}
+    return filled(Inception(), features, path, "FID's Inception")

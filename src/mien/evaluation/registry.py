@@ -104,8 +104,8 @@ _ALL = (
         "Unterthiner et al. 2018, I3D of Kinetics-400", "lower", (0, None), "", "set", "ground_truth", ("i3d",), 1
     ),
     Metric(
-        "identity_arcface", "ID ArcFace", "same person by ArcFace of InsightFace", _ARC, "higher", (-1, 1), "",
-        "frame", "source", ("insightface",)
+        "identity_arcface", "ID ArcFace", "same person by ArcFace of InsightFace's buffalo_l, faces found by YuNet",
+        _ARC, "higher", (-1, 1), "", "frame", "source", ("yunet", "arcface")
     ),
     Metric(
         "identity_sface", "ID SFace", "same person by SFace of OpenCV Zoo", _ARC, "higher", (-1, 1), "", "frame",
@@ -117,8 +117,8 @@ _ALL = (
         "higher", (-1, 1), "", "frame", "source", ("yunet", "retail")
     ),
     Metric(
-        "hyperiqa", "HyperIQA", "image quality as people rate it, times 100", "Su et al. 2020, by pyiqa; " + _X,
-        "higher", (0, 100), "", "frame", "none", ("pyiqa",), 2
+        "hyperiqa", "HyperIQA", "image quality as people rate it, mean of 25 even squares of the picture at 512 x 384",
+        "Su et al. 2020, weights of KonIQ-10k; " + _X, "higher", (0, 100), "", "frame", "none", ("hyperiqa",), 2
     ),
     Metric(
         "clip_iqa", "CLIP-IQA",

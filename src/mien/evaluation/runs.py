@@ -30,6 +30,7 @@ from mien.media import write_image
 from mien.media.files import json_bytes, whole_file
 
 FORMAT = "mien-run/1"
+NOT_ASKED = "it was not asked for"
 _OLD_NAMES = {"ground_truth": "truth"}  # of features, as the first release wrote them
 _OLD_REASONS = {"no truth exists for this pair": NO_GROUND_TRUTH}
 _DIGITS = 7  # of numbers in files: libraries differ in the last bits
@@ -72,6 +73,7 @@ class Run:
         failed: pairs without an answer, and why.
         inapplicable: protocols that the system does not do.
         clips: what was scored.
+        networks: files that metrics were measured with, see `mien.evaluation.weights.networks_used`.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Run:
     failed: Mapping[str, str]
     inapplicable: Sequence[str]
     clips: Sequence[ClipRecord] = field(default_factory=tuple)
+    networks: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, protocol: str) -> list[ClipRecord]:
         """The clips of a protocol."""
@@ -118,7 +121,7 @@ class Run:
 
 def _nothing(clips: Sequence[ClipRecord], key: str) -> Figure:
     """Why no clip has a number."""
-    told = {clip.absent[key] for clip in clips if key in clip.absent} or {"it was not asked for"}
+    told = {clip.absent[key] for clip in clips if key in clip.absent} or {NOT_ASKED}
     reasons = {_OLD_REASONS.get(reason, reason) for reason in told}
     kind: Kind = "inapplicable" if reasons == {NO_GROUND_TRUTH} else "missing"
     return Figure(None, kind, key, why=", ".join(sorted(reasons)))
@@ -144,6 +147,7 @@ def read_run(folder: Path) -> Run:
         content["failed"],
         content["inapplicable"],
         tuple(clips),
+        content.get("networks", {}),
     )
 
 
@@ -169,6 +173,7 @@ def write_run(run: Run) -> None:
         "unavailable": run.unavailable,
         "failed": run.failed,
         "inapplicable": list(run.inapplicable),
+        "networks": run.networks,
     }
     _write_json(run.folder / "run.json", content)
 

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.evaluation import motion, pixels
-from mien.evaluation.footage import Footage, Frames, folder_digest
-from mien.evaluation.identity import ArcFace, Embedder, Retail, SFace, YuNet, cosine, insightface_root
+from mien.evaluation.footage import Footage, Frames
+from mien.evaluation.identity import ArcFace, Embedder, Retail, SFace, YuNet, cosine
 from mien.evaluation.registry import METRICS, chosen_metrics
-from mien.evaluation.weights import NEEDS, WeightFile, find_weights, missing
+from mien.evaluation.weights import Checksums, find_weights, missing, networks_used
 from mien.faces import FaceReader, FaceReading
 
-REVISION = 3  # raised when a metric is computed in another way, so that kept scores are measured anew
-_PACKAGES = ("torchmetrics", "pyiqa", "opencv-python-headless", "insightface")
+REVISION = 4  # raised when a metric is computed in another way, so that kept scores are measured anew
+_PACKAGES = ("torchmetrics", "opencv-python-headless")
 NO_GROUND_TRUTH = "no ground truth exists for this pair"
 _GROUND_TRUTH_METRICS = {key for key, metric in METRICS.items() if metric.against == "ground_truth"}
 Track = list[FaceReading | None]
@@ -34,10 +34,12 @@ class ScoreOptions:
     Attributes:
         metrics: names, all for none.
         weights: folders in which networks are looked for.
+        checksums: of files that are meant in place of the published ones.
     """
 
     metrics: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()
+    checksums: Checksums = ()
 
 
 @dataclass
@@ -61,17 +63,11 @@ def unavailable(options: ScoreOptions) -> dict[str, str]:
     """Metrics that cannot be measured on this machine, with the reason and the fix."""
     reasons: dict[str, str] = {}
     for key in chosen_metrics(options.metrics):
-        lacking = [why for need in METRICS[key].needs if (why := _lacking(need, options)) is not None]
+        needs = [missing(need, options.weights, options.checksums) for need in METRICS[key].needs]
+        lacking = [why for why in needs if why is not None]
         if lacking:
             reasons[key] = "; ".join(lacking)
     return reasons
-
-
-def _lacking(need: str, options: ScoreOptions) -> str | None:
-    why = missing(need, options.weights)
-    if why is None and need == "insightface" and insightface_root(options.weights) is None:
-        return "needs InsightFace's models/buffalo_l in a folder of --weights or in ~/.insightface"
-    return why
 
 
 class Scorer:
@@ -93,11 +89,15 @@ class Scorer:
                 sha.update(f" {package} {version(package)}".encode())
             except PackageNotFoundError:
                 continue
-        for need in sorted({need for key in self.wanted for need in METRICS[key].needs}):
-            path = find_weights(need, self.options.weights) if isinstance(NEEDS[need], WeightFile) else None
-            if path is not None:
-                sha.update(f" {need} {folder_digest(path)}".encode())
+        for need, network in self.networks.items():
+            sha.update(f" {need} {network['sha256']}".encode())
         return sha.hexdigest()
+
+    @cached_property
+    def networks(self) -> dict[str, dict[str, str]]:
+        """The files that the metrics are measured with, see `networks_used`."""
+        needs = [need for key in self.wanted for need in METRICS[key].needs]
+        return networks_used(needs, self.options.weights, self.options.checksums)
 
     def close(self) -> None:
         """Free the reader."""
@@ -152,10 +152,11 @@ class Scorer:
     @cached_property
     def judges(self) -> dict[str, Callable[[Any], list[float]]]:
         """Judges of quality by metric."""
-        from mien.evaluation.quality import load_clip_iqa, load_hyperiqa
+        from mien.evaluation.hyperiqa import load_hyperiqa
+        from mien.evaluation.quality import load_clip_iqa
 
         loaders: dict[str, Callable[[], Any]] = {
-            "hyperiqa": load_hyperiqa,
+            "hyperiqa": lambda: load_hyperiqa(self._file("hyperiqa")).ratings,
             "clip_iqa": lambda: load_clip_iqa(self._file("clip")),
         }
         return {key: load() for key, load in loaders.items() if key in self.wanted}
@@ -164,18 +165,15 @@ class Scorer:
     def embedders(self) -> dict[str, Embedder]:
         """Face embeddings by metric."""
         found: dict[str, Embedder] = {}
-        if "identity_arcface" in self.wanted:
-            root = insightface_root(self.options.weights)
-            assert root is not None
-            found["identity_arcface"] = ArcFace(root)
-        own = [key for key in ("identity_sface", "identity_retail") if key in self.wanted]
-        if own:
-            yunet = YuNet(self._file("yunet"))
-            if "identity_sface" in own:
-                found["identity_sface"] = SFace(yunet, self._file("sface"))
-            if "identity_retail" in own:
-                found["identity_retail"] = Retail(yunet, self._file("retail"))
+        kinds: dict[str, Callable[[YuNet, Path], Embedder]] = {"arcface": ArcFace, "sface": SFace, "retail": Retail}
+        for need, load in kinds.items():
+            if f"identity_{need}" in self.wanted:
+                found[f"identity_{need}"] = load(self._yunet, self._file(need))
         return found
+
+    @cached_property
+    def _yunet(self) -> YuNet:
+        return YuNet(self._file("yunet"))
 
     def _file(self, need: str) -> Path:
         path = find_weights(need, self.options.weights)
