@@ -22,6 +22,15 @@ _HALF, _LOWER = 0.65, 0.05  # half side and shift down, of the larger extent of 
 _COARSE = 28  # places a side at which a map is computed; it is smooth between them
 # What a driver is laid over a portrait by: of the lips only corners and middle, so that mouths keep the driver's shape.
 _FACE, _LIP_CORNERS, _LIPS = slice(0, 48), (48, 54), slice(48, 68)
+LOCAL_ZOOM = 2  # the rectified driver's eyes and mouth are shown at so many times the window's pixels a side
+# What is shown of it: keypoints, half width, half height and shift down of a soft box, in widths of the part.
+_PARTS = (
+    (slice(36, 42), 1.0, 0.85, -0.1),
+    (slice(42, 48), 1.0, 0.85, -0.1),
+    (slice(48, 68), 0.85, 0.75, 0.15),
+)
+_FINE = 0.7  # pixels of a sample over a picture's from which on nothing is averaged
+_SOFT = 0.15  # of the half box: its edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +84,49 @@ class FaceWindow:
         return np.column_stack([linear, shift + linear @ [0.5, 0.5] - 0.5])
 
 
+@dataclass(frozen=True, eq=False)
+class PaintedWindow:
+    """What a window model made of a frame.
+
+    The moved portrait is bent by `flow`, then `paint` is laid over it: picture(x) = (1 - share(x)) moved(x + flow(x)) +
+    share(x) paint(x). What only bends can so be taken from the portrait's own pixels at any resolution.
+
+    Attributes:
+        picture: uint8 [s, s, 3], the finished window.
+        paint: float32 [s, s, 3] in [0, 255].
+        share: float32 [s, s] in [0, 1], 0 at the window's border.
+        flow: float32 [s, s, 2] in half sides of the window along its own axes, 0 at its border.
+    """
+
+    picture: NDArray[np.uint8]
+    paint: NDArray[np.float32]
+    share: NDArray[np.float32]
+    flow: NDArray[np.float32]
+
+
 def sample(image: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
     """Read a picture [h, w, c] at places [n, m, 2] (x, y), bilinearly; beyond it, its border: [n, m, c]."""
     x, y = (np.ascontiguousarray(places[..., axis] - 0.5, np.float32) for axis in (0, 1))
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), image.dtype)
+
+
+def sample_smoothly(image: NDArray[np.uint8], places: Floats, scale: float) -> NDArray[np.uint8]:
+    """`sample`, with what is finer than the result averaged first.
+
+    Args:
+        image: the picture [h, w, c].
+        places: [n, m, 2] (x, y) in it.
+        scale: pixels of the result over those of the picture, about.
+    """
+    if scale > _FINE:
+        return sample(image, places)
+    height, width = image.shape[:2]
+    low = np.clip(np.floor(places.min((0, 1)) - 2 / scale), 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil(places.max((0, 1)) + 2 / scale), low + 1, [width, height]).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    size = np.maximum(np.round((high - low) * scale), 1).astype(int)
+    smaller = cv2.resize(part, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)
+    return sample(smaller, (places - low) * (size / (high - low)))
 
 
 def warp_into(
@@ -99,7 +147,9 @@ def warp_into(
     coarse = window.places(_COARSE)
     away = moving_least_squares(here, there, coarse) - coarse
     fine = cv2.resize(away, (side, side), interpolation=cv2.INTER_LINEAR) + window.places(side)
-    return sample(image, fine)
+    # how large the face is in the picture: by half extents, as the window's side is
+    zoom = float(np.ptp(here, axis=0).max() / max(np.ptp(there, axis=0).max(), 1e-6))
+    return sample_smoothly(image, fine, zoom * side / (2 * window.half))
 
 
 def rectified_driver(
@@ -121,6 +171,25 @@ def rectified_driver(
         uint8 [side, side, 3].
     """
     return warp_into(window, frame, _anchors(driving), _anchors(driven), side)
+
+
+def eyes_and_mouth(picture: NDArray[np.uint8], neutral: Floats) -> NDArray[np.uint8]:
+    """A window's eyes and mouth, for the local control (X-Portrait, Section 3.3); all else is grey.
+
+    Args:
+        picture: of the window, uint8 [s, s, 3].
+        neutral: landmarks [68 or more, 2] in the window's coordinates [-1, 1], without expression.
+    """
+    side = picture.shape[0]
+    steps = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
+    shown = np.zeros((side, side), np.float32)
+    for part, wide, high, down in _PARTS:
+        points = neutral[part]
+        centre, width = points.mean(0), max(float(np.ptp(points[:, 0])), 1e-6)
+        across = np.clip((1 - np.abs(steps - centre[0]) / (wide * width)) / _SOFT, 0, 1)
+        along = np.clip((1 - np.abs(steps - centre[1] - down * width) / (high * width)) / _SOFT, 0, 1)
+        shown = np.maximum(shown, along[:, None] * across[None, :])
+    return cv2.blendLinear(picture, np.full_like(picture, 128), shown, 1 - shown)
 
 
 def _anchors(points: Floats) -> Floats:

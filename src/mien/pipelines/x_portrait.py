@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mien.diffusion import GatedDDIMScheduler
 from mien.faces import load_face_reader
+from mien.models.keypoint_basis import KeypointBasis
 from mien.models.reenactor import Reenactor
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
@@ -28,7 +29,7 @@ from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait import XPortraitNetworks
 from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
-from mien.motion.keypoint_motion import Floats
+from mien.motion.keypoint_motion import FaceBasis, Floats
 from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Checkpoint
@@ -57,13 +58,15 @@ class XPortraitPipeline(PortraitPipeline):
     `image_size` is the side of the square the model works at; `defaults` are this model's sampling options.
     """
 
-    networks_of = {**PARTS, "reenactor": Reenactor}
+    networks_of = {**PARTS, "reenactor": Reenactor, "keypoint_basis": KeypointBasis}
+    exact_parts = ("keypoint_basis",)
+    own_options = (*PortraitPipeline.own_options, "face_window")
     own_defaults = {"num_inference_steps": 30, "guidance_scale": 5.0, "window": 16, "overlap": 4}
     bundled_name = "nano"
     model_cpu_offload_seq = "vae->appearance_reference->motion_control->local_control->unet"
     # temporal modules run between the U-Net's layers, prompt and reenactor are small: they stay where the U-Net is
-    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "reenactor"]
-    _optional_components = ["local_control", "temporal", "reenactor"]
+    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "reenactor", "keypoint_basis"]
+    _optional_components = ["local_control", "temporal", "reenactor", "keypoint_basis"]
 
     unet: DenoisingUNet
 
@@ -78,10 +81,12 @@ class XPortraitPipeline(PortraitPipeline):
         local_control: MotionControl | None = None,
         temporal: TemporalModules | None = None,
         reenactor: Reenactor | None = None,
+        keypoint_basis: KeypointBasis | None = None,
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
         crop_scale: float = 2.5,
         motion_limits: Sequence[float] | None = None,
+        face_window: int | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -93,10 +98,11 @@ class XPortraitPipeline(PortraitPipeline):
             unet=unet,
             temporal=temporal,
             reenactor=reenactor,
+            keypoint_basis=keypoint_basis,
             scheduler=scheduler,
         )
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
-        self.register_to_config(**options, motion_limits=motion_limits)
+        self.register_to_config(**options, motion_limits=motion_limits, face_window=face_window)
         self._sources: list[Tensor] = []
         self._portrait: Picture | None = None
         self._keypoints: Floats | None = None
@@ -105,6 +111,17 @@ class XPortraitPipeline(PortraitPipeline):
     def networks(self) -> XPortraitNetworks:
         """The parts as training uses them."""
         return XPortraitNetworks(**{part: getattr(self, part) for part in PARTS})
+
+    @property
+    def face_window(self) -> int | None:
+        """Side in pixels of the face windows that the model is made for; None: it works at whole squares."""
+        return None if self.config.face_window is None else int(self.config.face_window)
+
+    @property
+    def face_basis(self) -> FaceBasis | None:
+        """How keypoints move with expression scores, for models that move by read landmarks; None for others."""
+        part = self.keypoint_basis or self.reenactor
+        return None if part is None else part.basis()
 
     def use_few_steps(self, lora: str | Path | None = None) -> None:
         """Switch to the LCM scheduler, with an LCM-LoRA (a safetensors file, folder or hub id) for the backbone.
