@@ -26,11 +26,7 @@ NO_PERSON = "no person could be told from the background of {name}, so the whole
 
 
 class PersonCutter:
-    """Cuts people out, with one network for all pictures.
-
-    Attributes:
-        told: the pictures of which a sentence was given to `note`.
-    """
+    """Cuts people out, with one network for all pictures."""
 
     def __init__(self, mask: Callable[[Picture], NDArray[np.float32]] | None = None) -> None:
         """mask: gives the share of a person [h, w] in [0, 1] for a picture; None: the network of the package."""
@@ -40,16 +36,21 @@ class PersonCutter:
     def _mask(self) -> Callable[[Picture], NDArray[np.float32]]:
         return self._given or PersonMask()
 
-    def cut(self, image: Picture, keypoints: Floats, others: Sequence[Floats] = ()) -> HeadLayer:
+    def cut(
+        self, image: Picture, keypoints: Floats, others: Sequence[Floats] = (), layered: bool | None = None
+    ) -> HeadLayer:
         """The layers of one person; without them where the mask disagrees with the face.
 
         Args:
             image: uint8 [h, w, 3].
             keypoints: the person's [70, 2], pixels.
             others: landmarks [68 or more, 2] of others in the picture, whose heads are not taken along.
+            layered: whether there are to be layers, as for the frames of one video; None: where the mask agrees.
         """
+        if layered is False:
+            return HeadLayer.cut(image, None, keypoints)
         person = self._around(image, keypoints)
-        if not _agrees(person, keypoints):
+        if layered is None and not _agrees(person, keypoints):
             return HeadLayer.cut(image, None, keypoints)
         hidden = person
         if others:

@@ -24,7 +24,7 @@ _REST = (1.25, 3.0)  # parts of the ellipse: where a picture without layers come
 _FINE, _COARSE = 1 / 40, 1 / 14  # extents between the places at which the flow is computed, in the face and elsewhere
 _FACE = 0.62  # half side of what counts as the face there, extents
 _STILL = 0.02  # pixels; where nothing moves further nothing is made anew
-_CUT = 0.6  # how far into a head whose hair the border cuts that hair may be mirrored, of the way to its landmarks
+_CUT = 0.22  # how far into a head whose hair the border cuts that hair may be mirrored, of the way to its landmarks
 
 
 class HeadFlow:

@@ -19,9 +19,16 @@ from mien.animation.motion_transfer import MotionControl, portrait_motion
 from mien.animation.multi_face import shared_updates
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
-from mien.animation.window_engine import Picture, WindowCheckpoint, settled, together, window_drivers
+from mien.animation.window_engine import (
+    Picture,
+    WindowCheckpoint,
+    settled,
+    shown_window,
+    together,
+    window_drivers,
+)
 from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
-from mien.geometry.face_window import FaceWindow, PaintedWindow, sample_smoothly
+from mien.geometry.face_window import FaceWindow, PaintedWindow
 from mien.media import Clip
 from mien.motion.keypoint_motion import FaceBasis, Floats
 
@@ -57,9 +64,9 @@ class WindowAnimator(XPortraitAnimator):
 
     def _set_portrait(self, portraits: Sequence[Portrait]) -> None:
         side = self.pipe.face_window
-        windows = [(one.image, FaceWindow.around(self.mover(one).neutral)) for one in portraits]
-        shown = [sample_smoothly(image, at.places(side), side / (2 * at.half)) for image, at in windows]
-        self.pipe.set_portrait(shown)
+        self.pipe.set_portrait(
+            [shown_window(one.image, FaceWindow.around(self.mover(one).neutral), side) for one in portraits]
+        )
 
     def size(self, config: AnimationConfig) -> tuple[int, int]:
         """See `Animator.size`; squares are as large as in the portrait."""
@@ -103,8 +110,9 @@ class WindowAnimator(XPortraitAnimator):
         track = motion.tracks[self.source.number(person)]
         if motion.video is not None:
             faces, own = motion.video.driven_faces(person, track, self.basis, control)
-            video = motion.video.clip
-            return _Part(faces, map(HeadLayer, video, own), map(self.cutter.cut, video, own))
+            video, layered = motion.video.clip, self.layer(person, note).layered
+            cut = (self.cutter.cut(image, points, layered=layered) for image, points in zip(video, own, strict=False))
+            return _Part(faces, map(HeadLayer, video, own), cut)
         faces = driven_faces(person, track, self.basis, control)
         if start_from is not None:
             # another reenactment's pictures show the face where it must be already

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from mien.animation.driven_face import DrivenFace
 from mien.animation.layers import HeadLayer
 from mien.diffusion import SamplerState
-from mien.geometry.face_window import LOCAL_ZOOM, PaintedWindow, eyes_and_mouth, rectified_driver
+from mien.geometry.face_window import (
+    LOCAL_ZOOM,
+    FaceWindow,
+    PaintedWindow,
+    eyes_and_mouth,
+    rectified_driver,
+    sample_smoothly,
+)
 from mien.pipelines.finishing import Checkpoint
 
 Picture = NDArray[np.uint8]
@@ -38,6 +45,11 @@ class WindowDriver:
     whole: Picture
     parts: Picture
     moved: Picture
+
+
+def shown_window(image: Picture, window: FaceWindow, side: int) -> Picture:
+    """What a picture [h, w, 3] shows in a window, [side, side, 3]: how a model is shown the portrait."""
+    return sample_smoothly(image, window.places(side), side / (2 * window.half))
 
 
 def window_driver(face: DrivenFace, layer: HeadLayer, frame: Picture | None, side: int) -> WindowDriver:

@@ -114,12 +114,12 @@ class XPortraitPipeline(PortraitPipeline):
 
     @property
     def face_window(self) -> int | None:
-        """Side in pixels of the face windows that the model is made for; None: it works at whole squares."""
+        """See `PortraitPipeline.face_window`."""
         return None if self.config.face_window is None else int(self.config.face_window)
 
     @property
     def face_basis(self) -> FaceBasis | None:
-        """How keypoints move with expression scores, for models that move by read landmarks; None for others."""
+        """See `PortraitPipeline.face_basis`."""
         part = self.keypoint_basis or self.reenactor
         return None if part is None else part.basis()
 
