@@ -17,7 +17,7 @@ from mien.animation.motion_transfer import own_face, portrait_motion
 from mien.animation.source import Portrait
 from mien.animation.window_engine import shown_window, window_driver
 from mien.errors import InputError
-from mien.geometry.face_window import FaceWindow
+from mien.geometry.face_window import FaceWindow, PaintedWindow
 from mien.motion.keypoint_motion import FaceBasis, KeypointMotion
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment
@@ -87,13 +87,13 @@ class WindowEditor(StillEditor):
     def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> None:
         """pipe: a model for face windows. seed: of the noise."""
         super().__init__(portrait, pipe.face_basis)
-        self._seed, self._side = seed, pipe.face_window
+        self._seed, self._sides = seed, (pipe.face_window, pipe.local_size)
         self._layer = PersonCutter().cut(portrait.image, self._mover.keypoints)
         # the networks are shared, the portrait that is set is not: others may set theirs meanwhile
         self._pipe = copy(pipe)
         self._pipe.scheduler = copy(pipe.scheduler)
         own = FaceWindow.around(self._mover.neutral)
-        self._pipe.set_portrait([shown_window(portrait.image, own, self._side)])
+        self._pipe.set_portrait([shown_window(portrait.image, own, self._sides[0])])
 
     @property
     def layered(self) -> bool:
@@ -110,14 +110,14 @@ class WindowEditor(StillEditor):
         calm = self._shape.posed(change.moved(self._own.pose), scores)
         placed = (out_of(self.portrait.crop, points) for points in (self._keypoints(change, expression), calm))
         face = DrivenFace(*placed)
-        shown = window_driver(face, self._layer, None, self._side)
+        shown = window_driver(face, self._layer, None, self._sides)
         stream = self._pipe.stream(
             [shown.whole],
             [shown.parts],
             start_frames=[shown.moved],
             generator=torch.Generator("cpu").manual_seed(self._seed),
         )
-        return self._layer.frame(face.keypoints, face.window, next(stream))
+        return self._layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(next(stream)))
 
 
 def still_editor(pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> StillEditor:

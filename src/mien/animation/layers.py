@@ -48,7 +48,9 @@ class HeadLayer:
     hole: NDArray[np.uint8] | None = None
 
     @classmethod
-    def cut(cls, image: Picture, person: Floats | None, keypoints: Floats, *, hidden: Floats | None = None) -> HeadLayer:
+    def cut(
+        cls, image: Picture, person: Floats | None, keypoints: Floats, *, hidden: Floats | None = None
+    ) -> HeadLayer:
         """Cut a person out.
 
         Args:

@@ -30,7 +30,7 @@ class PaintedFace:
         side = painted.share.shape[0]
         self._window = window
         self._bent = _bent(painted.flow, places, window)
-        self._paint = np.clip(np.rint(painted.paint), 0, 255).astype(np.uint8)
+        self._paint = np.ascontiguousarray(painted.paint)
         self._share = np.ascontiguousarray(painted.share, np.float32)
         smaller = round(2 * window.half)
         if smaller < _FINE * side:
@@ -71,9 +71,7 @@ class PaintedFace:
         )
 
 
-def _bent(
-    flow: NDArray[np.floating], places: NDArray[np.float32], window: FaceWindow
-) -> NDArray[np.float32] | None:
+def _bent(flow: NDArray[np.floating], places: NDArray[np.float32], window: FaceWindow) -> NDArray[np.float32] | None:
     """How much further a window's flow takes each of its pixels, [s, s, 2] pixels of the portrait; None: nowhere.
 
     Two maps, one after the other: the window's place x comes from x + flow(x) of the moved window, and that from where

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, repeat, tee
+from itertools import chain, repeat, tee
 from typing import Any
 
 import numpy as np
@@ -19,18 +19,11 @@ from mien.animation.motion_transfer import MotionControl, portrait_motion
 from mien.animation.multi_face import shared_updates
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
-from mien.animation.window_engine import (
-    Picture,
-    WindowCheckpoint,
-    settled,
-    shown_window,
-    together,
-    window_drivers,
-)
+from mien.animation.window_engine import Picture, WindowCheckpoint, shown_window, together, window_drivers
 from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
-from mien.geometry.face_window import FaceWindow, PaintedWindow
+from mien.geometry.face_window import FaceWindow
 from mien.media import Clip
-from mien.motion.keypoint_motion import FaceBasis, Floats
+from mien.motion.keypoint_motion import FaceBasis
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class WindowAnimator(XPortraitAnimator):
             self._encode(person)
             kept = None if checkpoint is None else WindowCheckpoint(checkpoint(person))
             part = self._part(person, motion, config, start_from, note)
-            windows = settled(self._windows(part, motion, config, update, kept, note))
+            windows = self._windows(part, motion, config, update, kept, note)
             painted.append((part.faces, part.layers, windows if kept is None else chain(kept.frames(), windows)))
         # the smaller a face, the further off: who is nearer is laid over who is not
         pictures = together([painted[place] for place in _far_to_near(people)])
@@ -138,10 +131,13 @@ class WindowAnimator(XPortraitAnimator):
         progress: Callable[[float], None],
         kept: WindowCheckpoint | None,
         note: Callable[[str], None] | None,
-    ) -> Iterator[PaintedWindow]:
+    ) -> Iterator[Picture]:
         assert motion.clip is not None  # as `read_driving` has it
-        rows = tee(window_drivers(part.faces, part.bare, motion.clip, self.pipe.face_window), 3)
-        stream: Iterator[PaintedWindow] = self.pipe.stream(
+        sides = (self.pipe.face_window, self.pipe.local_size)
+        done = None if kept is None else kept.state()
+        finished = 0 if done is None else done.emitted
+        rows = tee(window_drivers(part.faces, part.bare, motion.clip, sides, finished), 3)
+        stream: Iterator[Picture] = self.pipe.stream(
             (row.whole for row in rows[0]),
             (row.parts for row in rows[1]),
             **self.sampling(config),

@@ -18,18 +18,15 @@ from mien.animation.driven_face import DrivenFace
 from mien.animation.layers import HeadLayer
 from mien.diffusion import SamplerState
 from mien.geometry.face_window import (
-    LOCAL_ZOOM,
     FaceWindow,
     PaintedWindow,
-    eyes_and_mouth,
+    local_view,
     rectified_driver,
     sample_smoothly,
 )
 from mien.pipelines.finishing import Checkpoint
 
 Picture = NDArray[np.uint8]
-_LEVELS = 65535  # in which a window's flow is kept aside
-_WIDEST = 2.0  # half sides; no flow goes further
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +35,7 @@ class WindowDriver:
 
     Attributes:
         whole: the driver rectified onto the portrait's face, uint8 [s, s, 3].
-        parts: its eyes and mouth at twice the size, the rest grey, uint8 [2 s, 2 s, 3].
+        parts: its eyes and mouth, larger, the rest grey, uint8 [t, t, 3].
         moved: the moved portrait, from which the painting starts, uint8 [s, s, 3].
     """
 
@@ -52,7 +49,7 @@ def shown_window(image: Picture, window: FaceWindow, side: int) -> Picture:
     return sample_smoothly(image, window.places(side), side / (2 * window.half))
 
 
-def window_driver(face: DrivenFace, layer: HeadLayer, frame: Picture | None, side: int) -> WindowDriver:
+def window_driver(face: DrivenFace, layer: HeadLayer, frame: Picture | None, sides: tuple[int, int]) -> WindowDriver:
     """What the model sees of one frame.
 
     Args:
@@ -60,47 +57,52 @@ def window_driver(face: DrivenFace, layer: HeadLayer, frame: Picture | None, sid
         layer: the portrait.
         frame: the driving frame [h, w, 3]; None: the moved portrait itself, larger, is shown in its place, so that what
             is painted is what has been moved.
-        side: of the window, pixels.
+        sides: of the window and of the picture of eyes and mouth, pixels.
     """
-    window, large = face.window, LOCAL_ZOOM * side
+    window, (side, large) = face.window, sides
     moved = layer.moved_window(face.keypoints, window, side)
     if frame is None or face.driving is None:
         seen = layer.moved_window(face.keypoints, window, large)
     else:
         seen = rectified_driver(window, frame, face.driving, face.neutral, large)
-    parts = eyes_and_mouth(seen, window.inside(face.neutral))
+    parts = local_view(seen, window.inside(face.neutral))
     return WindowDriver(cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA), parts, moved)
 
 
 def window_drivers(
-    faces: Sequence[DrivenFace], layers: Iterable[HeadLayer], frames: Iterable[Picture], side: int
+    faces: Sequence[DrivenFace],
+    layers: Iterable[HeadLayer],
+    frames: Iterable[Picture],
+    sides: tuple[int, int],
+    finished: int = 0,
 ) -> Iterator[WindowDriver]:
-    """`window_driver` of every frame, one at a time."""
-    for face, layer, frame in zip(faces, layers, frames, strict=False):
-        yield window_driver(face, layer, frame, side)
+    """`window_driver` of every frame, one at a time; the first `finished` are black, as nobody looks at them."""
+    black = WindowDriver(*(np.zeros((side, side, 3), np.uint8) for side in (sides[0], sides[1], sides[0])))
+    for number, (face, layer, frame) in enumerate(zip(faces, layers, frames, strict=False)):
+        yield black if number < finished else window_driver(face, layer, frame, sides)
 
 
 def together(
-    people: Sequence[tuple[Sequence[DrivenFace], Iterable[HeadLayer], Iterable[PaintedWindow]]],
+    people: Sequence[tuple[Sequence[DrivenFace], Iterable[HeadLayer], Iterable[Picture]]],
 ) -> Iterator[Picture]:
     """Whole pictures, uint8 [h, w, 3], at the portrait's own size.
 
     Args:
         people: of everybody in the picture, the nearest last: where the face goes, the layers of every frame, and what
-            was painted.
+            was painted, packed (`PaintedWindow.packed`).
     """
     # the windows come first: they are late, and no frame must be held for them
     streams = [zip(windows, faces, layers, strict=False) for faces, layers, windows in people]
     for row in zip(*streams, strict=True):
         made: Picture | None = None
         for painted, face, layer in row:
-            made = layer.frame(face.keypoints, face.window, painted, made)
+            made = layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(painted), made)
         assert made is not None  # somebody is in the picture
         yield made
 
 
 class WindowCheckpoint:
-    """Keeps painted windows in a checkpoint for pictures, each as one square picture."""
+    """Keeps packed windows in a checkpoint for square pictures."""
 
     def __init__(self, kept: Checkpoint) -> None:
         self._kept = kept
@@ -109,37 +111,23 @@ class WindowCheckpoint:
         """See `Checkpoint.state`."""
         return self._kept.state()
 
-    def save(self, frames: Sequence[PaintedWindow], state: Callable[[], SamplerState]) -> None:
-        """See `Checkpoint.save`."""
-        self._kept.save([packed(window) for window in frames], state)
+    def save(self, frames: Sequence[Picture], state: Callable[[], SamplerState]) -> None:
+        """See `Checkpoint.save`; frames: packed windows, [3 s, s, 3]."""
+        self._kept.save([_squared(window) for window in frames], state)
 
-    def frames(self) -> Iterator[PaintedWindow]:
+    def frames(self) -> Iterator[Picture]:
         """The windows that were finished before."""
         kept: Any = self._kept
-        return map(unpacked, kept.frames())
+        return map(_upright, kept.frames())
 
 
-def settled(windows: Iterable[PaintedWindow]) -> Iterator[PaintedWindow]:
-    """The windows as they would come back from a checkpoint, so that a run which goes on gives the same pictures."""
-    return (unpacked(packed(window)) for window in windows)
+def _squared(packed: Picture) -> Picture:
+    """A packed window [3 s, s, 3] as a square [2 s, 2 s, 3]."""
+    first, second, third = np.split(packed, 3)
+    return np.concatenate([np.concatenate([first, second], 1), np.concatenate([third, np.zeros_like(third)], 1)])
 
 
-def packed(window: PaintedWindow) -> Picture:
-    """A window as one square picture, uint8 [2 s, 2 s, 3]: the finished one, the paint, the share, the flow."""
-    share = np.rint(np.clip(window.share, 0, 1) * 255).astype(np.uint8)
-    flow = np.rint((np.clip(window.flow / _WIDEST, -1, 1) + 1) / 2 * (_LEVELS - 1)).astype(np.uint16)
-    high, low = (flow >> 8).astype(np.uint8), (flow & 255).astype(np.uint8)
-    paint = np.clip(np.rint(window.paint), 0, 255).astype(np.uint8)
-    upper = np.concatenate([window.picture, paint], 1)
-    lower = np.concatenate([np.dstack([share, high]), np.dstack([share, low])], 1)
-    return np.concatenate([upper, lower], 0)
-
-
-def unpacked(picture: Picture) -> PaintedWindow:
-    """The window that `packed` made a picture of."""
-    side = picture.shape[0] // 2
-    finished, paint = picture[:side, :side], picture[:side, side:].astype(np.float32)
-    share = picture[side:, :side, 0].astype(np.float32) / 255
-    high, low = picture[side:, :side, 1:].astype(np.float32), picture[side:, side:, 1:].astype(np.float32)
-    flow = ((high * 256 + low) / (_LEVELS - 1) * 2 - 1) * _WIDEST
-    return PaintedWindow(np.ascontiguousarray(finished), paint, share, np.asarray(flow, np.float32))
+def _upright(square: Picture) -> Picture:
+    """What `_squared` was given."""
+    side = len(square) // 2
+    return np.concatenate([square[:side, :side], square[:side, side:], square[side:, :side]])

@@ -19,18 +19,12 @@ Floats = NDArray[np.floating]
 # Landmarks that no expression moves: jaw beside the ears, nose, corners of the eyes.
 RIGID = (*range(5), *range(12, 17), *range(27, 36), 36, 39, 42, 45)
 _HALF, _LOWER = 0.65, 0.05  # half side and shift down, of the larger extent of the neutral landmarks
+_FLOW_STEPS = 32768  # to a half side, in packed flows: a 340th of a pixel of a window of 192
+_GREY = 127.5  # 0 for the networks
+_FINE = 0.7  # pixels of a sample over a picture's, from which on nothing is averaged
 _COARSE = 28  # places a side at which a map is computed; it is smooth between them
 # What a driver is laid over a portrait by: of the lips only corners and middle, so that mouths keep the driver's shape.
 _FACE, _LIP_CORNERS, _LIPS = slice(0, 48), (48, 54), slice(48, 68)
-LOCAL_ZOOM = 2  # the rectified driver's eyes and mouth are shown at so many times the window's pixels a side
-# What is shown of it: keypoints, half width, half height and shift down of a soft box, in widths of the part.
-_PARTS = (
-    (slice(36, 42), 1.0, 0.85, -0.1),
-    (slice(42, 48), 1.0, 0.85, -0.1),
-    (slice(48, 68), 0.85, 0.75, 0.15),
-)
-_FINE = 0.7  # pixels of a sample over a picture's from which on nothing is averaged
-_SOFT = 0.15  # of the half box: its edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,22 +80,45 @@ class FaceWindow:
 
 @dataclass(frozen=True, eq=False)
 class PaintedWindow:
-    """What a window model made of a frame.
+    """What a model does to a moved portrait in its face window: bends it, and paints over it.
 
-    The moved portrait is bent by `flow`, then `paint` is laid over it: picture(x) = (1 - share(x)) moved(x + flow(x)) +
-    share(x) paint(x). What only bends can so be taken from the portrait's own pixels at any resolution.
+    The finished window is (1 - share) * (the moved portrait at x + flow(x)) + share * paint.
 
     Attributes:
-        picture: uint8 [s, s, 3], the finished window.
-        paint: float32 [s, s, 3] in [0, 255].
-        share: float32 [s, s] in [0, 1], 0 at the window's border.
-        flow: float32 [s, s, 2] in half sides of the window along its own axes, 0 at its border.
+        paint: uint8 [s, s, 3].
+        share: float32 [s, s] in [0, 1], how much of a pixel is painted; 0 at the window's border.
+        flow: float32 [s, s, 2], (x, y) in half sides of the window; 0 at its border.
     """
 
-    picture: NDArray[np.uint8]
-    paint: NDArray[np.float32]
+    paint: NDArray[np.uint8]
     share: NDArray[np.float32]
     flow: NDArray[np.float32]
+
+    def packed(self) -> NDArray[np.uint8]:
+        """As one array [3 s, s, 3] of bytes, one below the other: the paint, share, the flow's 16 bits (x, y)."""
+        steps = np.clip(np.round(self.flow * _FLOW_STEPS), -32768, 32767).astype(np.int32) + 32768
+        share = np.round(np.clip(self.share, 0, 1) * 255)
+        high, low = steps >> 8, steps & 255
+        more = np.stack([share, high[..., 0], high[..., 1]], -1), np.stack([low[..., 0], low[..., 1], 0 * share], -1)
+        return np.concatenate([self.paint, *(one.astype(np.uint8) for one in more)])
+
+    @classmethod
+    def unpacked(cls, packed: NDArray[np.uint8]) -> PaintedWindow:
+        """What `packed` gave."""
+        side = packed.shape[1]
+        paint, high, low = packed[:side], packed[side : 2 * side].astype(np.int32), packed[2 * side :].astype(np.int32)
+        steps = (high[..., 1:] << 8) + low[..., :2] - 32768
+        return cls(paint, (high[..., 0] / 255).astype(np.float32), (steps / _FLOW_STEPS).astype(np.float32))
+
+    def laid_over(self, moved: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The finished window, uint8 [s, s, 3], from the moved portrait in it."""
+        side = len(moved)
+        rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
+        half = side / 2
+        x, y = columns + self.flow[..., 0] * half, rows + self.flow[..., 1] * half
+        bent = cv2.remap(moved, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mixed = bent + (self.paint.astype(np.float32) - bent) * self.share[..., None]
+        return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
 
 def sample(image: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
@@ -147,7 +164,7 @@ def warp_into(
     coarse = window.places(_COARSE)
     away = moving_least_squares(here, there, coarse) - coarse
     fine = cv2.resize(away, (side, side), interpolation=cv2.INTER_LINEAR) + window.places(side)
-    # how large the face is in the picture: by half extents, as the window's side is
+    # how large the face is in the other picture
     zoom = float(np.ptp(here, axis=0).max() / max(np.ptp(there, axis=0).max(), 1e-6))
     return sample_smoothly(image, fine, zoom * side / (2 * window.half))
 
@@ -173,24 +190,37 @@ def rectified_driver(
     return warp_into(window, frame, _anchors(driving), _anchors(driven), side)
 
 
-def eyes_and_mouth(picture: NDArray[np.uint8], neutral: Floats) -> NDArray[np.uint8]:
-    """A window's eyes and mouth, for the local control (X-Portrait, Section 3.3); all else is grey.
-
-    Args:
-        picture: of the window, uint8 [s, s, 3].
-        neutral: landmarks [68 or more, 2] in the window's coordinates [-1, 1], without expression.
-    """
-    side = picture.shape[0]
-    steps = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
-    shown = np.zeros((side, side), np.float32)
-    for part, wide, high, down in _PARTS:
-        points = neutral[part]
-        centre, width = points.mean(0), max(float(np.ptp(points[:, 0])), 1e-6)
-        across = np.clip((1 - np.abs(steps - centre[0]) / (wide * width)) / _SOFT, 0, 1)
-        along = np.clip((1 - np.abs(steps - centre[1] - down * width) / (high * width)) / _SOFT, 0, 1)
-        shown = np.maximum(shown, along[:, None] * across[None, :])
-    return cv2.blendLinear(picture, np.full_like(picture, 128), shown, 1 - shown)
-
-
 def _anchors(points: Floats) -> Floats:
     return np.concatenate([points[_FACE], points[list(_LIP_CORNERS)], points[_LIPS].mean(0, keepdims=True)])
+
+
+# Boxes around eyes and mouth: landmarks, half width and height and shift down, in widths of the part; their soft rim.
+_BOXES = (
+    (slice(36, 42), 1.0, 0.85, -0.1),
+    (slice(42, 48), 1.0, 0.85, -0.1),
+    (slice(48, 68), 0.85, 0.75, 0.15),
+)
+_RIM = 0.15
+
+
+def eyes_and_mouth(neutral: Floats, side: int) -> NDArray[np.float32]:
+    """Where eyes and mouth are, softly, [side, side] in [0, 1]: what the local control is shown of a rectified driver.
+
+    neutral: the face's landmarks without expression [68 or more, 2], in the window's coordinates.
+    """
+    steps = (np.arange(side) + 0.5) / side * 2 - 1
+    mask = np.zeros((side, side))
+    for part, wide, high, down in _BOXES:
+        points = neutral[part]
+        width = np.ptp(points[:, 0])
+        x, y = points.mean(0) + [0, down * width]
+        across = np.clip((1 - np.abs(steps - x) / (wide * width)) / _RIM, 0, 1)
+        along = np.clip((1 - np.abs(steps - y) / (high * width)) / _RIM, 0, 1)
+        mask = np.maximum(mask, along[:, None] * across)
+    return mask.astype(np.float32)
+
+
+def local_view(driver: NDArray[np.uint8], neutral: Floats) -> NDArray[np.uint8]:
+    """A rectified driver [s, s, 3] with all but eyes and mouth grey, see `eyes_and_mouth`."""
+    share = eyes_and_mouth(neutral, len(driver))[..., None]
+    return np.asarray((driver - _GREY) * share + _GREY + 0.5, np.uint8)

@@ -13,8 +13,8 @@ import torch
 from mien import faces
 from mien.animation.animator import Animator, animator_of
 from mien.animation.compositing import pasted
-from mien.animation.cutting import NO_PERSON
 from mien.animation.config import check_number
+from mien.animation.cutting import NO_PERSON
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import WindowEditor, still_editor
