@@ -21,8 +21,11 @@ from mien.geometry.smooth import push_pull, smooth_step
 Floats = NDArray[np.floating]
 Picture = NDArray[np.uint8]
 
-_FILL_SIDE = 256  # pixels at which holes are filled
+_FILL_SIDE = 384  # pixels at which holes are filled
 _MARGIN = 0.02  # of the longer side: how far the person's outline is widened before the background is filled
+_STRANDS = 0.09  # of the longer side: how far from the person hair is looked for that the mask has missed
+_PLAIN = 10.0  # levels by which a plain background differs from a smooth one, in the median
+_TRACE = 25  # alpha from which on somebody may be seen
 _ALPHA = (0.3, 0.7)  # of the person mask: surely background, surely person
 _STILL, _MOVING = 0.35, 2.0  # pixels: below the first nothing has moved, beyond the second layers are laid anew
 _BAND = 128  # rows that are made at a time: what is between portrait and result stays small
@@ -62,7 +65,8 @@ class HeadLayer:
         points = np.asarray(keypoints, np.float64)
         if person is None:
             return cls(image, points)
-        background, hole = filled_background(image, _opaque(person), _opaque(person if hidden is None else hidden))
+        traces = [np.asarray(np.clip(one, 0, 1) * 255, np.uint8) for one in (person, person if hidden is None else hidden)]
+        background, hole = filled_background(image, *traces)
         return cls(image, points, _opaque(person), background, hole)
 
     @property
@@ -171,26 +175,55 @@ def filled_background(
 
     Args:
         image: [h, w, 3].
-        alpha: of the person, [h, w], 0 to 255.
-        hidden: of everybody, from whom nothing is taken, [h, w].
+        alpha: how sure a mask is of the person, [h, w], 0 to 255.
+        hidden: the same of everybody, from whom nothing is taken, [h, w].
 
     Returns:
         uint8 [h, w, 3], and where it is filled, uint8 [h, w].
     """
     height, width = alpha.shape
-    margin = max(3, round(_MARGIN * max(height, width)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
     zoom = min(1.0, _FILL_SIDE / max(height, width))
-    small_size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
-    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    taken = cv2.dilate((np.maximum(alpha, hidden) > 25).astype(np.uint8), kernel)
-    known = 1 - cv2.resize(taken, small_size, interpolation=cv2.INTER_NEAREST).astype(np.float32)
-    hole = cv2.dilate((alpha > 25).astype(np.uint8), kernel)
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    masks = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA) for mask in (alpha, np.maximum(alpha, hidden))]
+    person, taken = (_widened(mask > _TRACE, _MARGIN * max(size)) for mask in masks)
+    known = ~taken
     if not known.any():
-        return image, np.zeros_like(hole)
-    filled = cv2.GaussianBlur(push_pull(small, known), (0, 0), 2)
-    large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
-    share = cv2.GaussianBlur(hole * np.uint8(255), (0, 0), margin / 3)
-    weight = share * np.float32(1 / 255)
-    large = np.clip(large + 0.5, 0, 255).astype(np.uint8)
-    return cv2.blendLinear(large, np.ascontiguousarray(image), weight, 1 - weight), share
+        return image, np.zeros_like(alpha)
+    hole = person | _strands(small, person, taken)
+    filled = cv2.GaussianBlur(push_pull(small.astype(np.float32), (known & ~hole).astype(np.float32)), (0, 0), 2)
+    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), max(_MARGIN * max(size) / 3, 0.5))
+    weight = cv2.resize(np.maximum(soft, person), (width, height), interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(np.clip(filled + 0.5, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    made = cv2.blendLinear(large, np.ascontiguousarray(image), weight, 1 - weight)
+    return made, np.asarray(weight * 255 + 0.5, np.uint8)
+
+
+def _widened(mask: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
+    """A mask and what is within `margin` pixels of it."""
+    steps = max(1, round(margin))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * steps + 1, 2 * steps + 1))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
+
+
+def _strands(small: Picture, person: NDArray[np.bool_], taken: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Hair beside a person that the mask has missed: what stands out near it, if the background there is plain.
+
+    Args:
+        small: a picture [h, w, 3].
+        person: where the mask has the person [h, w].
+        taken: where it has anybody.
+
+    Returns:
+        [h, w].
+    """
+    beside = _widened(person, _STRANDS * max(person.shape)) & ~taken
+    further = ~_widened(taken | beside, 1)
+    if not beside.any() or not further.any():
+        return np.zeros_like(person)
+    plain = cv2.GaussianBlur(push_pull(small.astype(np.float32), further.astype(np.float32)), (0, 0), 2)
+    away = np.abs(small - plain).max(-1)
+    usual = float(np.median(away[beside]))
+    if usual > _PLAIN:
+        return np.zeros_like(person)
+    return _widened(beside & (away > 3 * usual + 4), 2)
