@@ -110,7 +110,7 @@ def assemble(parts: Parts, config: XPortraitConfig, dtype: torch.dtype | None = 
 def build_meta(config: XPortraitConfig) -> dict[str, Any]:
     """The parts of a configuration without memory behind them."""
     with torch.device("meta"):
-        return dict(vars(build(config)))
+        return {part: network for part, network in vars(build(config)).items() if network is not None}
 
 
 def _fits(tensor: Tensor, target: Target) -> bool:

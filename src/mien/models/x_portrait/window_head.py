@@ -1,7 +1,7 @@
 """The last layers of a model that works on face windows: the moved portrait, bent, and what is painted over it.
 
-A picture that is painted whole loses what small networks cannot paint, pores, lashes, the weave of a veil. Most of what a
-face does is pixels that go elsewhere. So the U-Net's picture is laid only where it is needed over the moved portrait,
+A picture that is painted whole loses what small networks cannot paint: pores, lashes, the weave of a veil. Most of what
+a face does is pixels that go elsewhere. So the U-Net's picture is laid only where it is needed over the moved portrait,
 each pixel of which may be taken from somewhere near (as the first order motion model blends a warped source with an
 inpainted one: Siarohin et al. 2019, Section 3.2); at the portrait's own size the same flow bends the portrait's own
 pixels (`mien.animation.layers`).
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 _REACH = 0.1  # half sides of the window that a flow of 1 is
 _SHARPNESS, _SHARE = 3.0, -1.0  # of the share's sigmoid, and where it starts: a quarter is painted
-_ELLIPSE, _DOWN, _EDGE = (0.86, 0.98), 0.02, 0.16  # half sides: where a window's face is, and the ellipse's soft rim
+_ELLIPSE, _DOWN, _EDGE = (0.86, 0.96), 0.02, 0.16  # half sides: where a window's face is, and the ellipse's soft rim
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mien.allocator import keep_freed_memory
 from mien.errors import MienError
 from mien.training.engine import checkpoints
 from mien.training.engine.activation_checkpointing import recompute_blocks
@@ -25,6 +26,7 @@ from mien.training.engine.config import StageConfig, rate_factor
 from mien.training.engine.dataloader import micro_batches, numbers, to_device
 from mien.training.engine.distributed import Processes, stop_when_told
 from mien.training.engine.ema import Average
+from mien.training.engine.group_norm import quicken
 from mien.training.engine.logging import Journal, peak_memory
 from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage, part_parameters, trained_names
 
@@ -139,6 +141,9 @@ class _Run:
             stage.start(model, Path(self.config.start))
         if options.checkpointing:
             recompute_blocks(model, stage.block_types())
+        if self.processes.device.type == "cpu":
+            keep_freed_memory()
+            quicken(model)
         model.requires_grad_(False)
         self.model = model.to(self.processes.device)
         self.average = Average(self.model, self.names, _known(options.ema))

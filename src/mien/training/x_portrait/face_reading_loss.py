@@ -1,7 +1,7 @@
 """What a frozen face reader sees in a picture that was made, against what it sees in the one that was wanted.
 
-Pixels say little about where an iris is: it is 40 of 36,864. The reader's points of lids, irises, lips and brows, and the
-blendshapes that it takes from them, are what viewers look at. Its networks are those of `mien.models.face_networks`.
+Pixels say little about where an iris is: it is 40 of 36,864. The reader's points of lids, irises, lips and brows, and
+the blendshapes that it takes from them, are what viewers look at. Its networks are those of `mien.models.face_networks`.
 """
 
 from __future__ import annotations

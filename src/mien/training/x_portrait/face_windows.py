@@ -50,6 +50,7 @@ class WindowSpec:
         clip: consecutive frames, one driver for all.
         self_driven: the driver is always the target itself (the paper's ablation a); else where the data show nobody
             else in the target's motion (videos).
+        scaling: the driver is scaled (X-Portrait, Section 3.4; off: the paper's ablation c).
         errors: draw the errors of readings and proportions, and the driver's light; off: what is exact.
     """
 
@@ -59,6 +60,7 @@ class WindowSpec:
     clip: bool = False
     self_driven: bool = False
     errors: bool = True
+    scaling: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def _frame(
             window, centre=window.centre + rng.normal(size=2) * _FRAMING * half, half=window.half * rng.uniform(*_ZOOM)
         )
         driven = misread(driven, neutral, rng) if rng.random() > _READ_WELL else nearly_read(driven, neutral, rng)
-        driving = of_other_proportions(driving, rng, _OWN_PROPORTIONS if spec.self_driven else _PROPORTIONS)
+        amount = _OWN_PROPORTIONS if spec.self_driven else _PROPORTIONS
+        driving = of_other_proportions(driving, rng, amount, _SCALING if spec.scaling else 0.0)
     moved = warp_into(window, source.picture, source.keypoints(), driven, spec.side)
     seen = rectified_driver(window, driver.picture, driving, neutral, LOCAL_ZOOM * spec.side)
     if spec.errors:
@@ -185,7 +188,7 @@ def misread(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDA
     Returns:
         [70, 2].
     """
-    true, half = np.asarray(keypoints - neutral, np.float64), _half_extent(neutral)
+    true = np.asarray(keypoints - neutral, np.float64)
     read = true.copy()
 
     def strength(exact: float, low: float, high: float) -> float:
@@ -218,10 +221,12 @@ def nearly_read(keypoints: Points, neutral: Points, rng: np.random.Generator) ->
     return np.asarray(keypoints + away, np.float32)
 
 
-def of_other_proportions(neutral: Points, rng: np.random.Generator, amount: float) -> NDArray[np.float32]:
+def of_other_proportions(
+    neutral: Points, rng: np.random.Generator, amount: float, scaling: float = _SCALING
+) -> NDArray[np.float32]:
     """Neutral keypoints [70, 2] as of somebody whose brows, eyes, nose and mouth lie and measure a little otherwise.
 
-    amount: deviation, of half the face. The whole is scaled by up to 5 % as well.
+    amount: deviation, of half the face; scaling: by how much the whole is larger or smaller at most.
     """
     half, points = _half_extent(neutral), np.array(neutral, np.float64)
     for region in _REGIONS:
@@ -229,7 +234,7 @@ def of_other_proportions(neutral: Points, rng: np.random.Generator, amount: floa
         points[region] = middle + (points[region] - middle) * (1 + rng.normal(size=2) * 1.5 * amount)
         points[region] += rng.normal(size=2) * amount * half
     middle = points[:68].mean(0)
-    points = middle + (points - middle) * rng.uniform(1 - _SCALING, 1 + _SCALING)
+    points = middle + (points - middle) * rng.uniform(1 - scaling, 1 + scaling)
     points += rng.normal(size=2) * 0.5 * amount * half + rng.normal(size=points.shape) * 0.25 * amount * half
     return points.astype(np.float32)
 
