@@ -21,6 +21,7 @@ _CHIN, _EYE_CORNERS = 8, (36, 45)
 _HEAD, _UP, _LOCAL, _NECK = (0.82, 0.95), 0.12, (0.9, 1.25), (0.045, 0.75)
 _RING = 32  # anchors on that ellipse
 _REST = (1.25, 3.0)  # parts of the ellipse: where a picture without layers comes to rest
+_BORDER = 0.4  # extents: how far from the picture's borders it does so as well
 _FINE, _COARSE = 1 / 40, 1 / 14  # extents between the places at which the flow is computed, in the face and elsewhere
 _FACE = 0.62  # half side of what counts as the face there, extents
 _STILL = 0.02  # pixels; where nothing moves further nothing is made anew
@@ -71,9 +72,16 @@ class HeadFlow:
         below = (spots - self._driven[_CHIN]) @ self._axes[1] / self._extent
         going = smooth_step(1 - (below - _NECK[0]) / _NECK[1])
         if self._everything:
-            going = going * smooth_step(1 - (out - _REST[0]) / (_REST[1] - _REST[0]))
+            going = going * self._ease(spots, out)
         eased = spots + (moved - spots) * going[:, None]
         return np.asarray(eased, np.float32).reshape(np.shape(places))
+
+    def _ease(self, spots: Floats, out: Floats) -> Floats:
+        """How far spots [n, 2] are bent along that lie `out` [n] from the head: not at the picture's borders."""
+        inside = np.minimum(spots, np.array(self._size) - spots).min(1) / (_BORDER * self._extent)
+        head = 1 - smooth_step((out - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
+        away = smooth_step(1 - (out - _REST[0]) / (_REST[1] - _REST[0]))
+        return np.asarray(np.maximum(head, away * smooth_step(inside)))
 
     # -- all pixels ------------------------------------------------------------------------------------------------
 
