@@ -19,6 +19,9 @@ Picture = NDArray[np.uint8]
 
 _SEEN = 2.4  # half side of the square around a face in which its person is looked for, extents of the landmarks
 _FADE = (1.5, 2.0)  # extents beside and above the face where what may be somebody else begins and ends to count less
+_SHOULDERS = (0.45, 0.3)  # extents below the middle of the face: where they begin, and how softly
+_DOUBT = (0.06, 0.25)  # of the mask: what may be, and what is taken for, a shoulder
+_SEAM = 8.0  # steepness of the change from one person to the next
 _LEAST_FACE = 0.8  # of the face's hull that the mask must take for a person
 _LEAST_GROUND = 0.03  # of the picture around that must be background
 
@@ -56,7 +59,9 @@ class PersonCutter:
         if others:
             height, width = person.shape
             hidden = np.maximum(person, np.maximum.reduce([self._around(image, points) for points in others]))
-            person = person * face_shares([keypoints[:68], *(points[:68] for points in others)], width, height)[0]
+            shares = face_shares([keypoints[:68], *(points[:68] for points in others)], width, height)
+            # a narrow seam: whoever is half there is seen through
+            person = person * np.clip((shares[0] - 0.5) * _SEAM + 0.5, 0, 1)
         return HeadLayer.cut(image, _alone(person, keypoints), keypoints, hidden=hidden)
 
     def _around(self, image: Picture, keypoints: Floats) -> NDArray[np.float32]:
@@ -91,5 +96,7 @@ def _alone(person: NDArray[np.float32], keypoints: Floats) -> NDArray[np.float32
     above = (centre[1] - np.arange(height) - 0.5) / extent
     kept = [1 - smooth_step((far - _FADE[0]) / (_FADE[1] - _FADE[0])) for far in (beside, above)]
     faded = np.minimum(kept[0][None, :], kept[1][:, None])
-    below = smooth_step(-above / _FADE[0] - 0.2)[:, None]  # shoulders stand still and may be as wide as they are
-    return np.asarray(person * np.maximum(faded, below), np.float32)
+    # shoulders stand nearly still: they may be as wide as they are, and where a mask doubts them they are there
+    below = smooth_step((-above - _SHOULDERS[0]) / _SHOULDERS[1])[:, None]
+    doubted = np.clip((person - _DOUBT[0]) / (_DOUBT[1] - _DOUBT[0]), 0, 1)
+    return np.asarray(np.maximum(person * faded, np.maximum(person, doubted) * below), np.float32)

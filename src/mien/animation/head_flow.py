@@ -17,8 +17,9 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom, pixels, half open
 
 _CHIN, _EYE_CORNERS = 8, (36, 45)
 # In extents of the 68 landmarks: the ellipse around the head that goes rigidly with it, its shift up, where the local
-# map has gone over into the rigid one (parts of the ellipse), how far below the chin the neck comes to rest.
-_HEAD, _UP, _LOCAL, _NECK = (0.82, 0.95), 0.12, (0.9, 1.25), (0.045, 0.75)
+# map has gone over into the rigid one (parts of the ellipse), how far below the chin the neck comes to rest, how far
+# beside it shoulders begin to rest and how much further they do.
+_HEAD, _UP, _LOCAL, _NECK, _SIDE = (0.82, 0.95), 0.12, (0.9, 1.25), (0.045, 0.75), (0.4, 0.7)
 _RING = 32  # anchors on that ellipse
 _REST = (1.25, 3.0)  # parts of the ellipse: where a picture without layers comes to rest
 _BORDER = 0.4  # extents: how far from the picture's borders it does so as well
@@ -69,8 +70,9 @@ class HeadFlow:
             local = moving_least_squares(*self._anchors, spots[near])
             far = smooth_step((out[near] - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
             moved[near] = local + (moved[near] - local) * far[:, None]
-        below = (spots - self._driven[_CHIN]) @ self._axes[1] / self._extent
-        going = smooth_step(1 - (below - _NECK[0]) / _NECK[1])
+        beside, below = ((spots - self._driven[_CHIN]) @ self._axes.T / self._extent).T
+        shoulder = smooth_step((np.abs(beside) - _SIDE[0]) / _SIDE[1]) * smooth_step(below / _NECK[1] * 2)
+        going = smooth_step(1 - (below - _NECK[0]) / _NECK[1]) * (1 - shoulder)
         if self._everything:
             going = going * self._ease(spots, out)
         eased = spots + (moved - spots) * going[:, None]
