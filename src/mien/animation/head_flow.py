@@ -19,9 +19,10 @@ _CHIN, _EYE_CORNERS = 8, (36, 45)
 # In extents of the 68 landmarks: the ellipse around the head that goes rigidly with it, its shift up, where the local
 # map has gone over into the rigid one (parts of the ellipse), how far below the chin the neck comes to rest, how far
 # beside it shoulders begin to rest and how much further they do.
-_HEAD, _UP, _LOCAL, _NECK, _SIDE = (0.82, 0.95), 0.12, (0.9, 1.25), (0.045, 0.75), (0.4, 0.7)
+_HEAD, _UP, _LOCAL, _NECK, _SIDE = (0.82, 0.95), 0.12, (0.9, 1.4), (0.045, 0.75), (0.4, 0.7)
+_BESIDE_EARS, _EARS = (range(0, 4), range(13, 17)), 0.8  # of the jaw; how far ears go with it
 _RING = 32  # anchors on that ellipse
-_REST = (1.25, 3.0)  # parts of the ellipse: where a picture without layers comes to rest
+_REST = (1.4, 3.0)  # parts of the ellipse: where a picture without layers comes to rest
 _BORDER = 0.4  # extents: how far from the picture's borders it does so as well
 _FINE, _COARSE = 1 / 40, 1 / 14  # extents between the places at which the flow is computed, in the face and elsewhere
 _FACE = 0.62  # half side of what counts as the face there, extents
@@ -57,8 +58,16 @@ class HeadFlow:
         turns = np.linspace(0, 2 * np.pi, _RING, endpoint=False)
         radii = np.array(_HEAD) * self._extent
         ring = self._centre + (np.stack([np.cos(turns), np.sin(turns)], 1) * radii) @ self._axes
-        origins = np.concatenate([self._own, ring @ self._matrix.T + self._shift])
+        origins = np.concatenate([self._own, ring @ self._matrix.T + self._shift + self._sideways(turns)])
         return np.concatenate([self._driven, ring]), origins
+
+    def _sideways(self, turns: Floats) -> Floats:
+        """How far the ring's points come from elsewhere than a rigid head has them, [n, 2]: ears of a head that turns
+        go with the jaw beside them."""
+        rest = self._own[:68] - (self._driven[:68] @ self._matrix.T + self._shift)
+        right, left = (rest[list(side)].mean(0) for side in _BESIDE_EARS)
+        across = np.cos(turns)[:, None]
+        return np.asarray(_EARS * np.where(across < 0, right, left) * across**2)
 
     def origin(self, places: Floats) -> NDArray[np.float32]:
         """Where places [..., 2] of the moved picture come from, [..., 2]."""
