@@ -63,8 +63,8 @@ class FaceMover:
     def driven(self, motion: FaceMotion, reference: FaceMotion | None, driving: Floats | None) -> DrivenFace:
         """The face in a motion; see `KeypointMotion.driven` and `DrivenFace`."""
         calm = replace(motion, scores=np.zeros_like(motion.scores), extra=None)
-        places = (self.shape.driven(one, reference) for one in (motion, calm))
-        return DrivenFace(*(out_of(self.crop, points) for points in places), driving)
+        places, neutral = (out_of(self.crop, self.shape.driven(one, reference)) for one in (motion, calm))
+        return DrivenFace(places, neutral, driving)
 
 
 def out_of(crop: SquareCrop, points: Floats) -> Floats:

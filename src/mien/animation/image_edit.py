@@ -86,14 +86,16 @@ class WindowEditor(StillEditor):
 
     def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> None:
         """pipe: a model for face windows. seed: of the noise."""
-        super().__init__(portrait, pipe.face_basis)
-        self._seed, self._sides = seed, (pipe.face_window, pipe.local_size)
+        basis, side = pipe.face_basis, pipe.face_window
+        assert basis is not None and side is not None  # as `still_editor` has it
+        super().__init__(portrait, basis)
+        self._seed, self._sides = seed, (side, pipe.local_size)
         self._layer = PersonCutter().cut(portrait.image, self._mover.keypoints)
         # the networks are shared, the portrait that is set is not: others may set theirs meanwhile
         self._pipe = copy(pipe)
         self._pipe.scheduler = copy(pipe.scheduler)
         own = FaceWindow.around(self._mover.neutral)
-        self._pipe.set_portrait([shown_window(portrait.image, own, self._sides[0])])
+        self._pipe.set_portrait([shown_window(portrait.image, own, side)])
 
     @property
     def layered(self) -> bool:
@@ -108,8 +110,8 @@ class WindowEditor(StillEditor):
     def _changed(self, change: FaceChange, expression: NDArray[np.floating] | None) -> Picture:
         scores = np.zeros_like(self._own.scores)
         calm = self._shape.posed(change.moved(self._own.pose), scores)
-        placed = (out_of(self.portrait.crop, points) for points in (self._keypoints(change, expression), calm))
-        face = DrivenFace(*placed)
+        driven = self._keypoints(change, expression)
+        face = DrivenFace(*(out_of(self.portrait.crop, points) for points in (driven, calm)))
         shown = window_driver(face, self._layer, None, self._sides)
         stream = self._pipe.stream(
             [shown.whole],

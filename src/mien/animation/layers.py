@@ -65,7 +65,8 @@ class HeadLayer:
         points = np.asarray(keypoints, np.float64)
         if person is None:
             return cls(image, points)
-        traces = [np.asarray(np.clip(one, 0, 1) * 255, np.uint8) for one in (person, person if hidden is None else hidden)]
+        everybody = person if hidden is None else hidden
+        traces = [np.asarray(np.clip(one, 0, 1) * 255, np.uint8) for one in (person, everybody)]
         background, hole = filled_background(image, *traces)
         return cls(image, points, _opaque(person), background, hole)
 
