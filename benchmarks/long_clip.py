@@ -86,7 +86,7 @@ def kept(frames: int = 2000) -> float:
 
     reader, picture = DrawnFaceReader(), draw_face(96, 96)
     portrait = find_portrait(Path("portrait.png"), picture, reader, None)
-    basis = XPortraitPipeline.from_pretrained("nano").reenactor.basis()
+    basis = XPortraitPipeline.from_pretrained("nano").face_basis
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     faces = [TrackedFace(index, reader.read(picture), "found") for index in range(frames)]

@@ -237,7 +237,7 @@ def test_every_block_has_a_language_and_every_excuse_a_block() -> None:
 @pytest.mark.parametrize("block", **_named([block for block in PYTHON if block.excuse is None]))
 def test_python_blocks_run(block: Block, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # stills are edited by a reenactor, which the tiny model has none of
-    reader, pipe = DrawnFaceReader(), _nano() if "StillEditor" in block.code else job_pipeline()
+    reader, pipe = DrawnFaceReader(), _nano() if "still_editor" in block.code else job_pipeline()
     monkeypatch.setattr("mien.load_face_reader", lambda *_, **__: reader, raising=False)
     monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: reader)
     monkeypatch.setattr("mien.jobs.animate.load_pipeline", lambda *_, **__: pipe)

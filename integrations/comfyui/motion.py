@@ -12,7 +12,7 @@ from mien.animation.animator import Drivers, DrivingMotion
 from mien.animation.config import AnimationConfig
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import StillEditor
+from mien.animation.image_edit import still_editor
 from mien.animation.motion_transfer import MotionControl
 from mien.errors import InputError
 from mien.faces import TrackReport, read_portrait
@@ -64,7 +64,7 @@ def animate(
         only_plain(control)
         progress = NodeProgress(_READING_FACES, _READING_MOTION, _ANIMATING)
         return _animated(subject, clip, sampling.config(best_frame=best_frame), progress)
-    if subject.model.pipe.reenactor is None:
+    if subject.model.pipe.face_basis is None:
         only_plain(control)
     config = sampling.config(control, best_frame=best_frame, align=align)
     return _animated(subject, clip, config, NodeProgress(_READING_FACES, _ANIMATING))
@@ -116,7 +116,7 @@ def edit(subject: Subject, change: FaceChange, expression_from: Tensor | None, s
     progress = NodeProgress(1)
     progress.stage("Editing", 1.0)
     subject.model.ready()
-    editor = StillEditor(subject.model.pipe, subject.portrait)
+    editor = still_editor(subject.model.pipe, subject.portrait)
     blendshapes = None
     if expression_from is not None:
         blendshapes = read_portrait(subject.model.reader, frame_of(expression_from, 0), "expression_from").expression
@@ -157,7 +157,7 @@ def animate_keyframes(
         return _by_codes(subject, _posed(pipe, changes), None, len(changes), sampling, progress)
     progress.stage("Animating", len(changes))
     subject.model.ready()
-    editor = StillEditor(subject.model.pipe, subject.portrait)
+    editor = still_editor(subject.model.pipe, subject.portrait)
     squares = (editor.square(change) for change in changes)
     return batch_of(progress.frames(squares, len(changes), computed=False), len(changes))
 

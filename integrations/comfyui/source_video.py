@@ -31,7 +31,7 @@ def animate_video(
     face: which one of the source's first frame that has it, the largest is 0. Raises InputError for models that do not
     move by read landmarks, and if source or driver shows no face or is a single picture.
     """
-    if model.dex is not None or model.pipe.reenactor is None:
+    if model.dex is not None or model.pipe.face_basis is None:
         raise InputError("a source video needs a model that moves by read landmarks, such as nano: load nano")
     clips = [BatchClip(source, "source"), BatchClip(driver, "driver")]
     for clip in clips:

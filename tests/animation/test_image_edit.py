@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import StillEditor
+from mien.animation.image_edit import StillEditor, still_editor
 from mien.animation.loading import load_pipeline
 from mien.animation.source import find_portrait
 from mien.errors import InputError, OutputError
@@ -37,7 +37,7 @@ def reader() -> FaceReader:
 
 @pytest.fixture(scope="module")
 def editor(pipe: XPortraitPipeline, reader: FaceReader) -> StillEditor:
-    return StillEditor(pipe, find_portrait(PORTRAIT, read_image(PORTRAIT), reader, None))
+    return still_editor(pipe, find_portrait(PORTRAIT, read_image(PORTRAIT), reader, None))
 
 
 def seen(editor: StillEditor, reader: FaceReader, **wishes: float) -> Any:
@@ -126,6 +126,6 @@ def test_mistakes_are_told(pipe: XPortraitPipeline, inputs: Path, tmp_path: Path
     given = {"portrait": inputs / "portrait.png", "change": FaceChange(yaw=5)}
     with pytest.raises(OutputError, match="is one of the inputs"):
         edit(edit_options(output=inputs / "portrait.png", **given), pipe=pipe, reader=DrawnFaceReader())
-    with pytest.raises(InputError, match="this model has no reenactor"):
+    with pytest.raises(InputError, match="does not move by read landmarks"):
         edit(edit_options(output=tmp_path / "o.png", **given), pipe=job_pipeline(), reader=DrawnFaceReader())
     assert not list(tmp_path.iterdir())

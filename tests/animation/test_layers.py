@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from mien.animation.layers import HeadLayer, filled_background
+from mien.geometry.face_window import FaceWindow, PaintedWindow
 from plain_face import plain_keypoints
 
 SIDE = 160
+Drawn = tuple[np.ndarray, np.ndarray]
 
 
 def keypoints(centre: tuple[float, float] = (80.0, 70.0)) -> np.ndarray:
@@ -17,7 +19,7 @@ def keypoints(centre: tuple[float, float] = (80.0, 70.0)) -> np.ndarray:
 
 
 @pytest.fixture
-def drawn() -> tuple[np.ndarray, np.ndarray]:
+def drawn() -> Drawn:
     """A picture [160, 160, 3] and its person mask: head with hair, neck, shoulders; green and blue stripes behind."""
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
     picture[:, :, 1], picture[:, ::8, 2] = 120, 200
@@ -32,18 +34,25 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     return picture, mask.astype(np.float32) / 255
 
 
-def test_a_head_that_does_not_move_is_the_portrait_to_the_pixel(drawn: tuple[np.ndarray, np.ndarray]) -> None:
-    picture, mask = drawn
-    head = HeadLayer.cut(picture, mask, keypoints())
-    moved = head.moved(keypoints())
-    assert not moved.laid.any()
-    assert np.array_equal(head.over_background(moved), picture)
+def painted(side: int = 48, share: float = 0.0) -> PaintedWindow:
+    """A window of red paint, as much of it as `share` in an ellipse, that bends nothing."""
+    red = np.full((side, side, 3), (255, 0, 0), np.uint8)
+    ellipse = cv2.ellipse(np.zeros((side, side), np.float32), (side // 2,) * 2, (side // 3,) * 2, 0, 0, 360, share, -1)
+    return PaintedWindow(red, ellipse, np.zeros((side, side, 2), np.float32))
 
 
-def test_what_moves_is_the_head_nothing_else(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_head_that_does_not_move_is_the_portrait_to_the_pixel(drawn: Drawn) -> None:
     picture, mask = drawn
     head = HeadLayer.cut(picture, mask, keypoints())
-    made = head.over_background(head.moved(keypoints((92.0, 68.0))))
+    assert np.array_equal(head.frame(keypoints()), picture)
+    assert np.array_equal(head.frame(keypoints(), FaceWindow.around(keypoints()), painted()), picture), (
+        "nothing painted"
+    )
+
+
+def test_what_moves_is_the_head_nothing_else(drawn: Drawn) -> None:
+    picture, mask = drawn
+    made = HeadLayer.cut(picture, mask, keypoints()).frame(keypoints((92.0, 68.0)))
     assert np.array_equal(made[:115, :35], picture[:115, :35]), "background beside the head"
     assert np.array_equal(made[140:], picture[140:]), "the body"
     dark = np.argwhere(made[55:75].max(2) < 60) + [55, 0]
@@ -52,38 +61,123 @@ def test_what_moves_is_the_head_nothing_else(drawn: tuple[np.ndarray, np.ndarray
     assert (left[:, 1] > left[:, 0] + 40).all(), "where the head was, the background is filled in: green, not skin"
 
 
-def test_hair_that_the_border_cuts_is_not_drawn_out(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_bands_meet_without_a_seam(drawn: Drawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, mask = drawn
+    head, driven = HeadLayer.cut(picture, mask, keypoints()), keypoints((90.0, 66.0))
+    window, paint = FaceWindow.around(driven), painted(share=0.5)
+    whole = head.frame(driven, window, paint)
+    monkeypatch.setattr("mien.animation.layers._BAND", 17)
+    assert np.abs(head.frame(driven, window, paint).astype(int) - whole).max() <= 1
+
+
+def test_hair_that_the_border_cuts_is_mirrored_and_never_the_face(drawn: Drawn) -> None:
     picture, mask = drawn
     picture, mask = picture[35:], mask[35:]  # the upper border cuts the hair
     own = keypoints((80.0, 35.0))
     picture = picture.copy()
     picture[1:12:3, 60:100] = (160, 120, 90)  # strands across, which a border that is repeated would lose
     head = HeadLayer.cut(picture, mask, own)
-    made = head.over_background(head.moved(own + [0.0, 8.0])).astype(int)
-    columns = made[:6, 62:98]
+    columns = head.frame(own + [0.0, 8.0]).astype(int)[:6, 62:98]
     assert np.abs(np.diff(columns, axis=0)).mean() > 3, "rows differ: they are mirrored, not one row repeated"
+    far = head.frame(own + [0.0, 40.0]).astype(int)
+    assert far[:12, 75:86, 0].max() < 180, "hair, not skin: 220 is the forehead's red"
 
 
-def test_flow_follows_the_keypoints_in_the_face_and_is_rigid_around_it(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_flow_follows_the_keypoints_in_the_face_and_is_rigid_around_it(drawn: Drawn) -> None:
     picture, mask = drawn
-    head = HeadLayer.cut(picture, mask, keypoints())
     driven = keypoints()
     driven[48:68, 1] += 3  # the mouth goes down, the head stays
+    flow = HeadLayer.cut(picture, mask, keypoints()).flow(driven)
     at = driven[48:68].mean(0)
-    assert head.flow(driven, at)[1] == pytest.approx(at[1] - 3, abs=0.6)
+    assert flow.origin(at)[1] == pytest.approx(at[1] - 3, abs=0.6)
     top = np.array([80.0, 32.0])
-    np.testing.assert_allclose(head.flow(driven, top), top, atol=0.3)
+    np.testing.assert_allclose(flow.origin(top), top, atol=0.3)
+    box = (10, 20, 150, 90)
+    places = np.stack(np.meshgrid(np.arange(10, 150) + 0.5, np.arange(20, 90) + 0.5), -1)
+    np.testing.assert_allclose(flow.away(box), flow.origin(places) - places, atol=0.35)
 
 
-def test_background_is_known_where_nobody_hides_it_and_smooth_behind(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_paint_lies_on_the_face_wherever_it_goes_and_nowhere_else(drawn: Drawn) -> None:
     picture, mask = drawn
-    filled = filled_background(picture, mask)
-    np.testing.assert_allclose(filled[:40, :30], picture[:40, :30], atol=0.5)
-    behind = filled[60:80, 70:90]
+    head, driven = HeadLayer.cut(picture, mask, keypoints()), keypoints((90.0, 66.0))
+    window = FaceWindow.around(driven)
+    made = head.frame(driven, window, painted(share=1.0)).astype(int)
+    red = np.argwhere((made - [255, 0, 0] == 0).all(-1))
+    np.testing.assert_allclose(red.mean(0)[::-1] + 0.5, window.centre, atol=1)
+    assert np.abs(red[:, 0] - red[:, 0].mean()).max() == pytest.approx(window.half * 2 / 3, abs=1.5)
+    outside = np.linalg.norm(np.argwhere(np.ones((SIDE, SIDE)))[:, ::-1] - window.centre, axis=1) > window.half
+    plain = head.frame(driven).reshape(-1, 3)
+    assert np.array_equal(made.reshape(-1, 3)[outside], plain[outside])
+
+
+def test_a_window_that_bends_takes_the_portraits_own_pixels(drawn: Drawn) -> None:
+    """Two maps, one after the other, and one resampling: a row of dots one pixel wide stays as sharp as it is."""
+    picture, mask = drawn
+    picture = picture.copy()
+    picture[70, 66:96:3] = 0
+    head, window = HeadLayer.cut(picture, mask, keypoints()), FaceWindow.around(keypoints())
+    side = 64
+    bent = painted(side)
+    pixels = 4.0
+    bent.flow[16:48, 16:48, 1] = -pixels / window.half  # what is seen comes from above: it goes down
+    made = head.frame(keypoints(), window, bent)
+    middle = slice(74, 88)
+    assert np.abs(made[74, middle].astype(int) - picture[70, middle]).max() <= 40
+    assert made[74, middle].min() < 30, "black dots, not grey ones"
+
+
+def test_of_two_people_each_moves_alone() -> None:
+    picture = np.full((SIDE, 2 * SIDE, 3), (30, 120, 40), np.uint8)
+    faces = [keypoints((80.0, 70.0)), keypoints((240.0, 70.0))]
+    masks = []
+    for face, colour in zip(faces, ((220, 160, 130), (120, 90, 70)), strict=True):
+        mask = cv2.ellipse(np.zeros(picture.shape[:2], np.uint8), tuple(int(v) for v in face[:68].mean(0)),
+                           (27, 40), 0, 0, 360, 1, -1)  # fmt: skip
+        picture[mask > 0] = colour
+        masks.append(mask.astype(np.float32))
+    everybody = np.maximum(*masks)
+    layers = [HeadLayer.cut(picture, mask, face, hidden=everybody) for mask, face in zip(masks, faces, strict=True)]
+    first = layers[0].frame(faces[0] + [10.0, 0.0])
+    made = layers[1].frame(faces[1] - [12.0, 0.0], canvas=first)
+    assert np.array_equal(made[:, :SIDE], first[:, :SIDE]), "what the first has done stays"
+    assert (made[70, 120:124].astype(int).argmax(-1) == 1).all(), "between them the ground is green"
+    columns = np.flatnonzero((np.abs(made[70].astype(int) - (120, 90, 70)) < 12).all(-1))
+    assert columns.mean() + 0.5 == pytest.approx(228, abs=1.5)
+
+
+def test_without_a_mask_the_picture_is_bent_around_the_head_and_rests_at_its_borders(drawn: Drawn) -> None:
+    picture, _ = drawn
+    head = HeadLayer.cut(picture, None, keypoints())
+    assert not head.layered
+    made = head.frame(keypoints((84.0, 70.0)))
+    dark = np.argwhere(made[55:75].max(2) < 60)
+    assert dark[:, 1].mean() == pytest.approx(84, abs=1)
+    for border in (np.s_[:, 0], np.s_[:, -1], np.s_[0], np.s_[-1]):
+        assert np.abs(made[border].astype(int) - picture[border]).max() <= 8
+
+
+def test_background_is_known_where_nobody_hides_it_and_smooth_behind(drawn: Drawn) -> None:
+    picture, mask = drawn
+    alpha = (mask * 255).astype(np.uint8)
+    filled, hole = filled_background(picture, alpha, alpha)
+    np.testing.assert_array_equal(filled[:40, :30], picture[:40, :30])
+    assert not hole[:40, :30].any() and (hole[mask > 0] == 255).all()
+    behind = filled[60:80, 70:90].astype(float)
     assert behind[..., 1].mean() == pytest.approx(120, abs=15), "green, as around the head"
     assert behind.std(axis=(0, 1)).max() < 12, "large holes are smooth"
 
 
+def test_strands_that_the_mask_misses_do_not_stay_behind() -> None:
+    picture = np.full((SIDE, SIDE, 3), (90, 120, 150), np.uint8)
+    mask = cv2.circle(np.zeros((SIDE, SIDE), np.uint8), (80, 80), 30, 255, -1)
+    picture[mask > 0] = (60, 30, 10)
+    picture[66:94, 116:118] = (60, 30, 10)  # a strand beside the head
+    filled, _ = filled_background(picture, mask, mask)
+    assert np.abs(filled.astype(int) - (90, 120, 150)).max() < 12
+
+
 def test_a_picture_full_of_person_stays_as_it_is() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
-    assert np.array_equal(filled_background(picture, np.ones((40, 40), np.float32)), picture)
+    alpha = np.full((40, 40), 255, np.uint8)
+    filled, hole = filled_background(picture, alpha, alpha)
+    assert np.array_equal(filled, picture) and not hole.any()

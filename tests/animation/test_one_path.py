@@ -34,6 +34,7 @@ from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face, job_pipeline
 from tiny_dex import tiny_dex_pipeline
 from tiny_face_vid2vid import TINY_F
+from window_faces import DrawnPersonMask, window_pipeline
 
 PACK = Path(__file__).resolve().parents[2] / "integrations" / "comfyui"
 SIDE, FRAMES = 96, 9
@@ -41,6 +42,7 @@ LIMITS = (0.15, 0.15, 0.1)  # how far a head may go: the shipped models have suc
 MAKERS: dict[str, Callable[[], Any]] = {
     "x": job_pipeline,
     "start": reenacting_pipeline,  # X-Portrait that starts from a reenactor's pictures
+    "window": window_pipeline,  # X-Portrait for face windows, as nano
     "dex": tiny_dex_pipeline,
 }
 Frames = np.ndarray
@@ -64,6 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: DrawnFaceReader())
+    monkeypatch.setattr("mien.animation.cutting.PersonMask", DrawnPersonMask)
 
 
 @pytest.fixture

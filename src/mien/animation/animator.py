@@ -318,6 +318,7 @@ class Animator(ABC):
 # the animator of each system, imported when it is needed
 ANIMATORS = {
     "x": ("mien.animation.x_portrait", "XPortraitAnimator"),
+    "x-window": ("mien.animation.window_animator", "WindowAnimator"),
     "dex": ("mien.animation.dex_portrait", "DeXPortraitAnimator"),
     "face-vid2vid": ("mien.animation.face_vid2vid", "FaceVid2VidAnimator"),
 }
@@ -333,7 +334,10 @@ def animator_kind(system: str) -> type[Animator]:
 
 def animator_of(pipe: Any, reader: FaceReader) -> Animator:
     """An animator around a pipeline and a reader that are loaded already."""
-    return animator_kind(_PIPELINES[type(pipe).__name__])(pipe, reader)
+    system = _PIPELINES[type(pipe).__name__]
+    if system == "x" and pipe.face_window is not None:
+        system = "x-window"
+    return animator_kind(system)(pipe, reader)
 
 
 def load_animator(

@@ -36,6 +36,15 @@ def start_frames(start: Clip, portrait: Portrait, side: int) -> Iterator[np.ndar
             yield portrait.crop.extract(fit(frame, *portrait.size), side)
 
 
+def start_pictures(start: Clip, portrait: Portrait) -> Iterator[np.ndarray]:
+    """The same as whole pictures of the portrait's size, squares laid into the portrait."""
+    for frame in start:
+        if frame.shape[0] == frame.shape[1] and portrait.size[0] != portrait.size[1]:
+            yield paste_back(portrait.image, portrait.crop, frame)
+        else:
+            yield fit(frame, *portrait.size)
+
+
 def check_start_clip(start: Clip, driver: Clip, portrait: Portrait) -> None:
     """Raise InputError unless the clip to start from fits: as many frames, and the portrait's shape or a square."""
     name, frames, wanted = start.info.path, start.count(), driver.count()

@@ -1,55 +1,141 @@
-"""Stills whose face is put into any pose and expression by the reenactor, in one pass."""
+"""Stills whose face is put into any pose and expression by plain numbers."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from copy import copy
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mien.animation.compositing import pasted
+from mien.animation.cutting import PersonCutter
+from mien.animation.driven_face import DrivenFace, FaceMover, out_of
 from mien.animation.face_edit import FaceChange
 from mien.animation.motion_transfer import own_face, portrait_motion
 from mien.animation.source import Portrait
+from mien.animation.window_engine import shown_window, window_driver
 from mien.errors import InputError
-from mien.models.reenactor import Reenactor
-from mien.motion.keypoint_motion import KeypointMotion
+from mien.geometry.face_window import FaceWindow, PaintedWindow
+from mien.motion.keypoint_motion import FaceBasis, KeypointMotion
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment
 from mien.pipelines.x_portrait import XPortraitPipeline
 
+Picture = NDArray[np.uint8]
 
-class StillEditor:
-    """One portrait, encoded once, to be shown with any change."""
 
-    def __init__(self, pipe: XPortraitPipeline, portrait: Portrait) -> None:
-        """Raises InputError if the model has no reenactor."""
-        reenactor = reenactor_of(pipe)
-        self.portrait = portrait.framed(pipe.crop_scale)
-        side = pipe.image_size
-        self._keypoints = KeypointMotion(reenactor.basis(), portrait_motion(self.portrait))
-        self._own = own_face(self._keypoints)
-        source = to_pixels([self.portrait.square(side)], side)
-        self._reenactment = Reenactment(reenactor, source, self._keypoints.keypoints)
+class StillEditor(ABC):
+    """One portrait, encoded once, to be shown with any change. Make it with `still_editor`."""
 
-    def square(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
+    def __init__(self, portrait: Portrait, basis: FaceBasis) -> None:
+        """portrait: framed as the model knows faces."""
+        self.portrait = portrait
+        self._mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
+        self._own = own_face(self._mover.shape)
+
+    @abstractmethod
+    def square(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> Picture:
         """The portrait's square [s, s, 3], changed; expression: scores [52] to start from, None: the portrait's own."""
-        scores = change.expressed(self._own.blendshapes if expression is None else expression)
-        driven = self._keypoints.posed(change.moved(self._own.pose), scores, self._own.extra)
-        return to_uint8(self._reenactment.picture(driven)[None])[0]
 
-    def picture(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
+    def picture(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> Picture:
         """The whole portrait, changed as `square` says; the portrait itself where nothing changes."""
         if expression is None and change.is_nothing:
             return self.portrait.image
-        return next(pasted([self.square(change, expression)], self.portrait))
+        return self._changed(change, expression)
+
+    @abstractmethod
+    def _changed(self, change: FaceChange, expression: NDArray[np.floating] | None) -> Picture:
+        """The whole portrait, changed."""
 
     def mixed(self, other: NDArray[np.floating], gain: float) -> NDArray[np.float64]:
         """Scores [52] from the portrait's own (gain 0) to another face's (gain 1)."""
         return self._own.blendshapes + gain * (np.asarray(other, np.float64) - self._own.blendshapes)
 
+    @property
+    def _shape(self) -> KeypointMotion:
+        return self._mover.shape
 
-def reenactor_of(pipe: XPortraitPipeline) -> Reenactor:
-    """The model's reenactor; InputError if it has none."""
-    reenactor = pipe.reenactor
-    if reenactor is None:
-        raise InputError("this model has no reenactor, which edits stills: use --model nano")
-    return reenactor
+    def _keypoints(self, change: FaceChange, expression: NDArray[np.floating] | None) -> NDArray[np.float32]:
+        """Where the keypoints [70, 2] go, half sides of the square."""
+        scores = change.expressed(self._own.blendshapes if expression is None else expression)
+        return self._shape.posed(change.moved(self._own.pose), scores, self._own.extra)
+
+
+class ReenactorEditor(StillEditor):
+    """By the one-pass reenactor."""
+
+    def __init__(self, pipe: XPortraitPipeline, portrait: Portrait) -> None:
+        """pipe: with a reenactor."""
+        reenactor = pipe.reenactor
+        super().__init__(portrait, reenactor.basis())
+        source = to_pixels([portrait.square(pipe.image_size)], pipe.image_size)
+        self._reenactment = Reenactment(reenactor, source, self._shape.keypoints)
+
+    def square(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> Picture:
+        """See `StillEditor.square`."""
+        return to_uint8(self._reenactment.picture(self._keypoints(change, expression))[None])[0]
+
+    def _changed(self, change: FaceChange, expression: NDArray[np.floating] | None) -> Picture:
+        return next(pasted([self.square(change, expression)], self.portrait))
+
+
+class WindowEditor(StillEditor):
+    """By layers, and by a model for face windows, which is shown the moved face itself in place of a driver's."""
+
+    def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> None:
+        """pipe: a model for face windows. seed: of the noise."""
+        basis, side = pipe.face_basis, pipe.face_window
+        assert basis is not None and side is not None  # as `still_editor` has it
+        super().__init__(portrait, basis)
+        self._seed, self._sides = seed, (side, pipe.local_size)
+        self._layer = PersonCutter().cut(portrait.image, self._mover.keypoints)
+        # the networks are shared, the portrait that is set is not: others may set theirs meanwhile
+        self._pipe = copy(pipe)
+        self._pipe.scheduler = copy(pipe.scheduler)
+        own = FaceWindow.around(self._mover.neutral)
+        self._pipe.set_portrait([shown_window(portrait.image, own, side)])
+
+    @property
+    def layered(self) -> bool:
+        """Whether the head moves before its background."""
+        return self._layer.layered
+
+    def square(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> Picture:
+        """See `StillEditor.square`."""
+        crop = self.portrait.crop
+        return crop.extract(self.picture(change, expression), round(crop.size))
+
+    def _changed(self, change: FaceChange, expression: NDArray[np.floating] | None) -> Picture:
+        scores = np.zeros_like(self._own.blendshapes)
+        calm = self._shape.posed(change.moved(self._own.pose), scores)
+        driven = self._keypoints(change, expression)
+        face = DrivenFace(*(out_of(self.portrait.crop, points) for points in (driven, calm)))
+        shown = window_driver(face, self._layer, None, self._sides)
+        stream = self._pipe.stream(
+            [shown.whole],
+            [shown.parts],
+            start_frames=[shown.moved],
+            generator=torch.Generator("cpu").manual_seed(self._seed),
+        )
+        return self._layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(next(stream)))
+
+
+def still_editor(pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> StillEditor:
+    """The editor of a portrait.
+
+    Args:
+        pipe: a model that moves by read landmarks.
+        portrait: whom.
+        seed: of the noise, where there is any.
+
+    Raises:
+        InputError: if the model does not move by read landmarks.
+    """
+    if pipe.face_basis is None:
+        raise InputError("this model does not move by read landmarks, which edits of stills need: use --model nano")
+    portrait = portrait.framed(pipe.crop_scale)
+    if pipe.face_window is not None:
+        return WindowEditor(pipe, portrait, seed)
+    return ReenactorEditor(pipe, portrait)

@@ -2,7 +2,7 @@
 
 What moves is the head: the face as its keypoints say, hair and ears rigidly with it, the neck easing down to the still
 body. The background is filled where the person hid it. Whatever neither the head leaves nor covers stays as it is, to
-the pixel.
+the pixel. The portrait is resampled once, however many flows its pixels have gone through.
 """
 
 from __future__ import annotations
@@ -13,160 +13,218 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.geometry.face_window import RIGID
-from mien.geometry.moving_least_squares import moving_least_squares, similarity
+from mien.animation.head_flow import Box, HeadFlow, folded
+from mien.animation.painted_face import PaintedFace
+from mien.geometry.face_window import FaceWindow, PaintedWindow, sample_smoothly
 from mien.geometry.smooth import push_pull, smooth_step
 
 Floats = NDArray[np.floating]
+Picture = NDArray[np.uint8]
 
-_CHIN, _EYE_CORNERS = 8, (36, 45)
-# In extents of the 68 landmarks: the ellipse around the head that goes rigidly with it, its shift up, where the local
-# map has gone over into the rigid one (parts of the ellipse), how far below the chin the neck comes to rest.
-_HEAD, _UP, _LOCAL, _NECK = (0.82, 0.95), 0.12, (0.9, 1.25), (0.045, 0.75)
-_RING = 32  # anchors on that ellipse
-_COARSE = 56  # places along the longer side at which the flow is computed
-_FILL_SIDE = 256  # pixels at which holes are filled
+_FILL_SIDE = 384  # pixels at which holes are filled
 _MARGIN = 0.02  # of the longer side: how far the person's outline is widened before the background is filled
+_STRANDS = 0.09  # of the longer side: how far from the person hair is looked for that the mask has missed
+_PLAIN = 10.0  # levels by which a plain background differs from a smooth one, in the median
+_TRACE = 25  # alpha from which on somebody may be seen
 _ALPHA = (0.3, 0.7)  # of the person mask: surely background, surely person
 _STILL, _MOVING = 0.35, 2.0  # pixels: below the first nothing has moved, beyond the second layers are laid anew
+_BAND = 128  # rows that are made at a time: what is between portrait and result stays small
+_WINDOW_STEPS = 32  # places a side at which the flow of a window is computed
 
 
 @dataclass(frozen=True, eq=False)
 class HeadLayer:
     """What is made once from a portrait.
 
-    image: uint8 [h, w, 3]. alpha: float32 [h, w], 1 on the person. background: float32 [h, w, 3], filled behind the
-    person. keypoints: the portrait's own, [70, 2] pixels.
+    Attributes:
+        image: uint8 [h, w, 3].
+        keypoints: the portrait's own, [70, 2] pixels.
+        alpha: uint8 [h, w], 255 on the person; None: there are no layers, the whole picture is bent.
+        background: uint8 [h, w, 3], filled behind the person.
+        hole: uint8 [h, w], 255 where it is filled.
     """
 
-    image: NDArray[np.uint8]
-    alpha: NDArray[np.float32]
-    background: NDArray[np.float32]
+    image: Picture
     keypoints: Floats
+    alpha: NDArray[np.uint8] | None = None
+    background: Picture | None = None
+    hole: NDArray[np.uint8] | None = None
 
     @classmethod
-    def cut(cls, image: NDArray[np.uint8], person: NDArray[np.floating], keypoints: Floats) -> HeadLayer:
+    def cut(
+        cls, image: Picture, person: Floats | None, keypoints: Floats, *, hidden: Floats | None = None
+    ) -> HeadLayer:
         """Cut a person out.
 
         Args:
             image: the portrait, RGB uint8 [h, w, 3].
-            person: a person mask's answer [h, w] in [0, 1].
+            person: a person mask's answer [h, w] in [0, 1]; None: no layers.
             keypoints: 68 landmarks and two pupils [70, 2], pixels.
+            hidden: the mask of everybody, whose pixels must not be taken for background; None: `person`.
         """
-        low, high = _ALPHA
-        alpha = np.clip((np.asarray(person, np.float32) - low) / (high - low), 0, 1).astype(np.float32)
-        return cls(image, alpha, filled_background(image, alpha), np.asarray(keypoints, np.float64))
+        points = np.asarray(keypoints, np.float64)
+        if person is None:
+            return cls(image, points)
+        everybody = person if hidden is None else hidden
+        traces = [np.asarray(np.clip(one, 0, 1) * 255, np.uint8) for one in (person, everybody)]
+        background, hole = filled_background(image, *traces)
+        return cls(image, points, _opaque(person), background, hole)
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, pixels."""
         return self.image.shape[1], self.image.shape[0]
 
-    def flow(self, driven: Floats, places: Floats) -> NDArray[np.float32]:
-        """Where places of the driven picture come from.
+    @property
+    def layered(self) -> bool:
+        """Whether head and background are apart."""
+        return self.alpha is not None
+
+    def flow(self, driven: Floats) -> HeadFlow:
+        """How the picture moves with its keypoints at `driven` [70, 2], pixels."""
+        return HeadFlow(self.keypoints, driven, self.size, everything=not self.layered)
+
+    def moved_window(self, driven: Floats, window: FaceWindow, side: int) -> Picture:
+        """What the moved portrait shows in a window, background and all, [side, side, 3]."""
+        places = _window_places(self.flow(driven), window, side)
+        return sample_smoothly(self.image, places, side / (2 * window.half))
+
+    def frame(
+        self,
+        driven: Floats,
+        window: FaceWindow | None = None,
+        painted: PaintedWindow | None = None,
+        canvas: Picture | None = None,
+    ) -> Picture:
+        """The picture with its head moved, and its face painted.
 
         Args:
             driven: keypoints [70, 2], pixels.
-            places: [..., 2], pixels.
-
-        Returns:
-            [..., 2], pixels of the portrait.
-        """
-        spots = np.asarray(places, np.float64).reshape(-1, 2)
-        matrix, shift = similarity(driven[list(RIGID)], self.keypoints[list(RIGID)])
-        rigid = spots @ matrix.T + shift
-        ring, far = _around_head(driven, spots)
-        anchors = np.concatenate([driven, ring])
-        origins = np.concatenate([self.keypoints, ring @ matrix.T + shift])
-        local = moving_least_squares(anchors, origins, spots)
-        moved = local + (rigid - local) * far[:, None]
-        eased = spots + (moved - spots) * _down_to_the_body(driven, spots)[:, None]
-        return np.asarray(eased, np.float32).reshape(np.shape(places))
-
-    def moved(self, driven: Floats) -> MovedHead:
-        """The head with its keypoints at `driven` [70, 2], pixels."""
-        width, height = self.size
-        step = max(width, height) / _COARSE
-        columns, rows = max(8, round(width / step)), max(8, round(height / step))
-        coarse = np.stack(
-            np.meshgrid((np.arange(columns) + 0.5) / columns * width, (np.arange(rows) + 0.5) / rows * height), -1
-        ).astype(np.float32)
-        away = cv2.resize(self.flow(driven, coarse) - coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-        x = away[..., 0] + np.arange(width, dtype=np.float32)
-        y = away[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-        # what the picture's border cuts is mirrored, not drawn out
-        picture = cv2.remap(self.image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        alpha = cv2.remap(self.alpha, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        laid = smooth_step((np.hypot(away[..., 0], away[..., 1]) - _STILL) / (_MOVING - _STILL))
-        return MovedHead(np.asarray(picture, np.uint8), np.asarray(alpha, np.float32), laid.astype(np.float32))
-
-    def over_background(self, moved: MovedHead, picture: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
-        """Lay a moved head over the background.
-
-        Args:
-            moved: as `moved` gives it.
-            picture: what is shown in its place, [h, w, 3] in [0, 255] (the same, repainted); None: itself.
+            window: where `painted` lies in the result.
+            painted: what a model made of the moved face; None: it is merely moved.
+            canvas: what is seen where this person neither is nor was, [h, w, 3]: the picture in which others have
+                moved already; None: the portrait itself.
 
         Returns:
             uint8 [h, w, 3].
         """
-        shown = np.asarray(moved.picture if picture is None else picture, np.float32)
-        # where the person is not and was not, the portrait's own background is seen
-        share = (1 - moved.alpha[..., None]) * moved.laid[..., None]
-        made = shown * (1 - share) + self.background * share
-        return np.clip(made + 0.5, 0, 255).astype(np.uint8)
+        flow = self.flow(driven)
+        made = (self.image if canvas is None else canvas).copy()
+        left, top, right, bottom = flow.box(self.alpha, self.hole)
+        face = None
+        if window is not None and painted is not None:
+            face = PaintedFace(window, painted, _window_places(flow, window, painted.share.shape[0]))
+            left, top, right, bottom = _around((left, top, right, bottom), face.box, self.size)
+        for first in range(top, bottom, _BAND):
+            self._lay(made, (left, first, right, min(first + _BAND, bottom)), flow, face)
+        return made
+
+    def _lay(self, made: Picture, band: Box, flow: HeadFlow, face: PaintedFace | None) -> None:
+        """Make one band of the result in its place."""
+        left, top, right, bottom = band
+        inside = (slice(top, bottom), slice(left, right))
+        places = flow.away(band)
+        far = cv2.magnitude(places[..., 0], places[..., 1])
+        if face is not None:
+            face.bend(places, band)
+        places[..., 0] += np.arange(left, right, dtype=np.float32)
+        places[..., 1] += np.arange(top, bottom, dtype=np.float32)[:, None]
+        places = folded(places, self.keypoints, self.size)
+        # what the picture's border cuts is mirrored, not drawn out
+        shown = cv2.remap(self.image, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        if face is not None:
+            face.lay_over(shown, band)
+        if self.alpha is None or self.background is None or self.hole is None:
+            made[inside] = shown
+            return
+        alpha = cv2.remap(self.alpha, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        alpha = alpha * np.float32(1 / 255)
+        emptied = smooth_step((far - _STILL) / (_MOVING - _STILL)).astype(np.float32) * (self.hole[inside] > 0)
+        under = np.ascontiguousarray(made[inside])
+        under = cv2.blendLinear(np.ascontiguousarray(self.background[inside]), under, emptied, 1 - emptied)
+        made[inside] = cv2.blendLinear(shown, under, alpha, 1 - alpha)
 
 
-@dataclass(frozen=True, eq=False)
-class MovedHead:
-    """A portrait that has moved.
+def _window_places(flow: HeadFlow, window: FaceWindow, side: int) -> NDArray[np.float32]:
+    """Where the pixels of a moved window come from, [side, side, 2], pixels of the portrait."""
+    coarse = window.places(_WINDOW_STEPS)
+    away = flow.origin(coarse) - coarse
+    fine = cv2.resize(away, (side, side), interpolation=cv2.INTER_LINEAR) + window.places(side)
+    return np.asarray(fine, np.float32)
 
-    picture: uint8 [h, w, 3]. alpha: [h, w], the person in it. laid: [h, w], 0 where nothing moves, 1 where layers are
-    laid anew.
+
+def _around(one: Box, other: Box, size: tuple[int, int]) -> Box:
+    """The box around two boxes, an empty one counting for nothing, as far as the picture goes."""
+    boxes = [box for box in (one, other) if box[2] > box[0] and box[3] > box[1]]
+    if not boxes:
+        return 0, 0, 0, 0
+    corners = np.array(boxes)
+    low, high = np.maximum(corners[:, :2].min(0), 0), np.minimum(corners[:, 2:].max(0), size)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _opaque(person: Floats) -> NDArray[np.uint8]:
+    """A person mask's answer in [0, 1] as alpha, 0 to 255: background and person are sure."""
+    low, high = _ALPHA
+    return np.asarray(np.clip((np.asarray(person, np.float32) - low) * (255 / (high - low)) + 0.5, 0, 255), np.uint8)
+
+
+def filled_background(
+    image: Picture, alpha: NDArray[np.uint8], hidden: NDArray[np.uint8]
+) -> tuple[Picture, NDArray[np.uint8]]:
+    """The background with what a person hides filled smoothly from around it.
+
+    Args:
+        image: [h, w, 3].
+        alpha: how sure a mask is of the person, [h, w], 0 to 255.
+        hidden: the same of everybody, from whom nothing is taken, [h, w].
+
+    Returns:
+        uint8 [h, w, 3], and where it is filled, uint8 [h, w].
     """
-
-    picture: NDArray[np.uint8]
-    alpha: NDArray[np.float32]
-    laid: NDArray[np.float32]
-
-
-def filled_background(image: NDArray[np.uint8], alpha: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The background [h, w, 3] with what the person (alpha [h, w]) hides filled smoothly from around it."""
     height, width = alpha.shape
-    margin = max(3, round(_MARGIN * max(height, width)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
-    hole = cv2.dilate((alpha > 0.1).astype(np.uint8), kernel)
     zoom = min(1.0, _FILL_SIDE / max(height, width))
-    small_size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
-    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    known = 1 - cv2.resize(hole, small_size, interpolation=cv2.INTER_NEAREST).astype(np.float32)
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    masks = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA) for mask in (alpha, np.maximum(alpha, hidden))]
+    person, taken = (_widened(mask > _TRACE, _MARGIN * max(size)) for mask in masks)
+    known = ~taken
     if not known.any():
-        return image.astype(np.float32)
-    filled = cv2.GaussianBlur(push_pull(small, known), (0, 0), 2)
-    large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
-    share = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), margin / 3)[..., None]
-    return np.asarray(image * (1 - share) + large * share, np.float32)
+        return image, np.zeros_like(alpha)
+    hole = person | _strands(small, person, taken)
+    filled = cv2.GaussianBlur(push_pull(small.astype(np.float32), (known & ~hole).astype(np.float32)), (0, 0), 2)
+    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), max(_MARGIN * max(size) / 3, 0.5))
+    weight = cv2.resize(np.maximum(soft, person), (width, height), interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(np.clip(filled + 0.5, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    made = cv2.blendLinear(large, np.ascontiguousarray(image), weight, 1 - weight)
+    return made, np.asarray(weight * 255 + 0.5, np.uint8)
 
 
-def _around_head(points: Floats, spots: Floats) -> tuple[Floats, Floats]:
-    """Anchors [32, 2] on the ellipse around a head with keypoints [70, 2], and how far out spots [n, 2] lie, [n]."""
-    extent = float(np.ptp(points[:68], axis=0).max())
-    along = points[_EYE_CORNERS[1]] - points[_EYE_CORNERS[0]]
-    along = along / max(float(np.linalg.norm(along)), 1e-6)
-    axes = np.stack([along, [-along[1], along[0]]])
-    own = points[:68] @ axes.T
-    centre = ((own.min(0) + own.max(0)) / 2 - [0, _UP * extent]) @ axes
-    radii = np.array(_HEAD) * extent
-    turns = np.linspace(0, 2 * np.pi, _RING, endpoint=False)
-    ring = centre + (np.stack([np.cos(turns), np.sin(turns)], 1) * radii) @ axes
-    out = np.linalg.norm((spots - centre) @ axes.T / radii, axis=1)
-    return ring, smooth_step((out - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
+def _widened(mask: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
+    """A mask and what is within `margin` pixels of it."""
+    steps = max(1, round(margin))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * steps + 1, 2 * steps + 1))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
 
 
-def _down_to_the_body(points: Floats, spots: Floats) -> Floats:
-    """How far spots [n, 2] go with the head: 1 above the chin, 0 where the body stands still, [n]."""
-    along = points[_EYE_CORNERS[1]] - points[_EYE_CORNERS[0]]
-    along = along / max(float(np.linalg.norm(along)), 1e-6)
-    extent = float(np.ptp(points[:68], axis=0).max())
-    below = (spots - points[_CHIN]) @ np.array([-along[1], along[0]]) / extent
-    return smooth_step(1 - (below - _NECK[0]) / _NECK[1])
+def _strands(small: Picture, person: NDArray[np.bool_], taken: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Hair beside a person that the mask has missed: what stands out near it, if the background there is plain.
+
+    Args:
+        small: a picture [h, w, 3].
+        person: where the mask has the person [h, w].
+        taken: where it has anybody.
+
+    Returns:
+        [h, w].
+    """
+    beside = _widened(person, _STRANDS * max(person.shape)) & ~taken
+    further = ~_widened(taken | beside, 1)
+    if not beside.any() or not further.any():
+        return np.zeros_like(person)
+    plain = cv2.GaussianBlur(push_pull(small.astype(np.float32), further.astype(np.float32)), (0, 0), 2)
+    away = np.abs(small - plain).max(-1)
+    usual = float(np.median(away[beside]))
+    if usual > _PLAIN:
+        return np.zeros_like(person)
+    return _widened(beside & (away > 3 * usual + 4), 2)

@@ -9,6 +9,7 @@ from statistics import fmean
 import cv2
 import numpy as np
 
+from mien.animation.driven_face import DrivenFace, FaceMover, driving_faces
 from mien.animation.driving import DriverTrack, read_faces
 from mien.animation.motion_transfer import MotionControl, square_motion, taken_over
 from mien.animation.progress import Progress
@@ -88,10 +89,7 @@ class SourceVideo:
     ) -> Iterator[Reenacted]:
         """Every frame's square with the driver's pose and expression in place of its own."""
         basis, side = reenactor.basis(), int(reenactor.config.image_size)
-        measured = MeasuredFace(basis)
-        measured.learn(self.motions)
-        own_faces = [measured.of(motion) for motion in self.motions]
-        motions, reference = taken_over(portrait, track, basis, control, own_faces)
+        motions, reference = self._taken_over(portrait, track, basis, control)
         canonical, eye_gains = self._shape(basis)
         for image, crop, own, motion in zip(self.clip, self.crops, self.motions, motions, strict=False):
             keypoints = KeypointMotion(basis, own)
@@ -100,6 +98,29 @@ class SourceVideo:
             keypoints.canonical, keypoints.eye_gains = canonical, eye_gains
             square = to_pixels([crop.extract(image, side)], side)
             yield Reenactment(reenactor, square, seen).start(keypoints.driven(motion, reference))
+
+    def driven_faces(
+        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl
+    ) -> tuple[list[DrivenFace], list[Floats]]:
+        """The face in every frame with the driver's pose and expression, and its own keypoints [70, 2], pixels."""
+        motions, reference = self._taken_over(portrait, track, basis, control)
+        shape, (faces, own) = self._shape(basis), (list[DrivenFace](), list[Floats]())
+        driving = driving_faces(portrait, track, basis)
+        for crop, seen, motion, driver in zip(self.crops, self.motions, motions, driving, strict=False):
+            mover = FaceMover(basis, seen, crop)
+            own.append(mover.keypoints)
+            # one shape for the whole clip: what is left unexplained differs from frame to frame, the person does not
+            mover.shape.canonical, mover.shape.eye_gains = shape
+            faces.append(mover.driven(motion, reference, driver))
+        return faces, own
+
+    def _taken_over(
+        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl
+    ) -> tuple[list[FaceMotion], FaceMotion | None]:
+        """The driver's motions as this person takes them over, see `taken_over`."""
+        measured = MeasuredFace(basis)
+        measured.learn(self.motions)
+        return taken_over(portrait, track, basis, control, [measured.of(motion) for motion in self.motions])
 
     def finished(self, squares: Iterable[np.ndarray], paste: bool) -> Iterator[np.ndarray]:
         """The frames to write: pasted back into the video's frames, or bare squares."""

@@ -86,7 +86,7 @@ class XPortraitAnimator(Animator):
 
     def check_config(self, config: AnimationConfig) -> None:
         """See `Animator.check_config`: some things only read motion can be given."""
-        if self.pipe.reenactor is not None:
+        if self.pipe.face_basis is not None:
             return
         given = config.changed((*GAINS, "smooth", "relative"))
         given += [] if self.source.video is None else [f"the video {self.source.video.info.path} as a source"]

@@ -21,6 +21,7 @@ RIGID = (*range(5), *range(12, 17), *range(27, 36), 36, 39, 42, 45)
 _HALF, _LOWER = 0.65, 0.05  # half side and shift down, of the larger extent of the neutral landmarks
 _FLOW_STEPS = 32768  # to a half side, in packed flows: a 340th of a pixel of a window of 192
 _GREY = 127.5  # 0 for the networks
+_FINE = 0.7  # pixels of a sample over a picture's, from which on nothing is averaged
 _COARSE = 28  # places a side at which a map is computed; it is smooth between them
 # What a driver is laid over a portrait by: of the lips only corners and middle, so that mouths keep the driver's shape.
 _FACE, _LIP_CORNERS, _LIPS = slice(0, 48), (48, 54), slice(48, 68)
@@ -161,6 +162,25 @@ def sample(image: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), image.dtype)
 
 
+def sample_smoothly(image: NDArray[np.uint8], places: Floats, scale: float) -> NDArray[np.uint8]:
+    """`sample`, with what is finer than the result averaged first.
+
+    Args:
+        image: the picture [h, w, c].
+        places: [n, m, 2] (x, y) in it.
+        scale: pixels of the result over those of the picture, about.
+    """
+    if scale > _FINE:
+        return sample(image, places)
+    height, width = image.shape[:2]
+    low = np.clip(np.floor(places.min((0, 1)) - 2 / scale), 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil(places.max((0, 1)) + 2 / scale), low + 1, [width, height]).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    size = np.maximum(np.round((high - low) * scale), 1).astype(int)
+    smaller = cv2.resize(part, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)
+    return sample(smaller, (places - low) * (size / (high - low)))
+
+
 def warp_into(
     window: FaceWindow, image: NDArray[np.uint8], there: Floats, here: Floats, side: int
 ) -> NDArray[np.uint8]:
@@ -179,7 +199,9 @@ def warp_into(
     coarse = window.places(_COARSE)
     away = moving_least_squares(here, there, coarse) - coarse
     fine = cv2.resize(away, (side, side), interpolation=cv2.INTER_LINEAR) + window.places(side)
-    return sample(image, fine)
+    # how large the face is in the other picture
+    zoom = float(np.ptp(here, axis=0).max() / max(np.ptp(there, axis=0).max(), 1e-6))
+    return sample_smoothly(image, fine, zoom * side / (2 * window.half))
 
 
 def rectified_driver(

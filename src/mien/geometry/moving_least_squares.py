@@ -51,8 +51,7 @@ def moving_least_squares(moving: Floats, fixed: Floats, places: Floats) -> NDArr
     spots = np.asarray(places, np.float32).reshape(-1, 2)
     half = max(float(np.ptp(near, axis=0).max()) / 2, 1e-6)
     near, far, spots = near / half, far / half, spots / half
-    weight = (((spots[:, None] - near[None]) ** 2).sum(-1) + _CLOSEST) ** -2
-    weight /= weight.sum(1, keepdims=True)
+    weight = _weights(spots, near)
     mean, image = weight @ near, weight @ far
     second = (weight @ _products(near, near)).reshape(-1, 2, 2) - mean[:, :, None] * mean[:, None]
     mixed = (weight @ _products(near, far)).reshape(-1, 2, 2) - mean[:, :, None] * image[:, None]
@@ -65,6 +64,20 @@ def moving_least_squares(moving: Floats, fixed: Floats, places: Floats) -> NDArr
     matrix = _inverse(second + hold * eye) @ (mixed + hold * common)
     moved = (np.einsum("ni,nij->nj", spots - mean, matrix) + image) * half
     return np.asarray(moved, np.float32).reshape(np.shape(places))
+
+
+def _weights(spots: Floats, near: Floats) -> Floats:
+    """How much each anchor [k, 2] counts at each spot [n, 2], sum 1: [n, k]. In place, for it is most of the work."""
+    weight = np.subtract.outer(spots[:, 0], near[:, 0])
+    weight *= weight
+    down = np.subtract.outer(spots[:, 1], near[:, 1])
+    down *= down
+    weight += down
+    weight += np.float32(_CLOSEST)
+    weight *= weight
+    np.reciprocal(weight, out=weight)
+    weight /= weight.sum(1, keepdims=True)
+    return weight
 
 
 def _products(a: Floats, b: Floats) -> Floats:

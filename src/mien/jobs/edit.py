@@ -14,9 +14,10 @@ from mien import faces
 from mien.animation.animator import Animator, animator_of
 from mien.animation.compositing import pasted
 from mien.animation.config import check_number
+from mien.animation.cutting import NO_PERSON
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import StillEditor
+from mien.animation.image_edit import WindowEditor, still_editor
 from mien.animation.loading import load_pipeline, system_of
 from mien.animation.motion_template import is_template, load_template
 from mien.animation.progress import Progress, Silent
@@ -118,32 +119,35 @@ def edit(
         _check(options, animator.system)
         animator.set_source([image], face=options.face_number, names=options.portraits)
         options = resolve_options(options, animator)
-        square = edited_square(animator, options, timed)
-    frame = next(pasted([square], animator.source.portraits[0])) if options.paste_back else square
+        frame, notes = _edited(animator, options, timed)
     write_signed_image(output, frame, Provenance.of(options, animator.system, request), options.watermark)
     timed.update(1.0)
-    size, notes = (frame.shape[1], frame.shape[0]), portrait_notes(options.portraits)
+    size, notes = (frame.shape[1], frame.shape[0]), (*portrait_notes(options.portraits), *notes)
     report = AnimateReport(
         options, output, None, None, 1, size, stage_time_fractions=timed.stage_time_fractions(), warnings=notes
     )
     return replace(report, record=write_record(report, picture_info(path, image), request))
 
 
-def edited_square(animator: Animator, options: EditOptions, progress: Progress) -> np.ndarray:
-    """The portrait's square, changed: by DeX-Portrait's codes, or by the reenactor in one pass."""
+def _edited(animator: Animator, options: EditOptions, progress: Progress) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The changed portrait, whole or its square: by DeX-Portrait's codes, or by keypoints. And what is to be said."""
+    person = animator.source.portraits[0]
     if isinstance(animator, DeXPortraitAnimator):
         expression = _expression_codes(animator, options.expression_from, progress)
         progress.stage("Editing", 1.0)
         # without a change of its own the pose stays the very same numbers, so that the warp changes nothing
         pose = turned_pose(animator.pipe.portrait, options.change) if options.change.moves else None
-        return next(animator.squares_by_codes(pose, expression, 1, options, progress=progress.update))
-    editor = StillEditor(animator.pipe, animator.source.portraits[0])
+        square = next(animator.squares_by_codes(pose, expression, 1, options, progress=progress.update))
+        return (next(pasted([square], person)) if options.paste_back else square), ()
+    editor = still_editor(animator.pipe, person, options.seed)
     blendshapes, other = None, options.expression_from
     if other is not None:
         reading = find_portrait(other, read_portrait_image(other), animator.reader, None).reading
         blendshapes = editor.mixed(reading.expression, options.expression_gain)
     progress.stage("Editing", 1.0)
-    return editor.square(options.change, blendshapes)
+    made = editor.picture if options.paste_back else editor.square
+    bent = isinstance(editor, WindowEditor) and not editor.layered
+    return made(options.change, blendshapes), (NO_PERSON.format(name=person.path),) if bent else ()
 
 
 def turned_pose(own: Motion, change: FaceChange) -> Motion:

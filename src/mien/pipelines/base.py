@@ -17,6 +17,7 @@ from torch import Tensor
 from mien.diffusion import GatedDDIMScheduler, StreamingSampler, WindowPlan, XPortraitDDIMScheduler
 from mien.errors import WeightsError
 from mien.models.sd_backbone.temporal import TemporalModules
+from mien.motion.keypoint_motion import FaceBasis
 from mien.motion.motion_limits import MotionLimits
 from mien.pipelines import loading
 from mien.pipelines.finishing import Checkpoint, Decoder
@@ -120,6 +121,16 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     def crop_scale(self) -> float:
         """How large the model knows faces: side of its square over the larger side of the landmarks' box."""
         return float(self.config.crop_scale)
+
+    @property
+    def face_window(self) -> int | None:
+        """Side of the face windows that the model works on, pixels; None: it works on whole squares."""
+        return None
+
+    @property
+    def face_basis(self) -> FaceBasis | None:
+        """How keypoints move with expression scores, for models that move by read landmarks; None for others."""
+        return None
 
     @property
     def default_options(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mien.diffusion import GatedDDIMScheduler
 from mien.faces import load_face_reader
+from mien.models.keypoint_basis import KeypointBasis
 from mien.models.reenactor import Reenactor
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
@@ -29,7 +30,7 @@ from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait import WindowHead, XPortraitNetworks
 from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
-from mien.motion.keypoint_motion import Floats
+from mien.motion.keypoint_motion import FaceBasis, Floats
 from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Checkpoint
@@ -59,13 +60,14 @@ class XPortraitPipeline(PortraitPipeline):
     `image_size` is the side of the square the model works at; `defaults` are this model's sampling options.
     """
 
-    networks_of = {**PARTS, "reenactor": Reenactor}
+    networks_of = {**PARTS, "reenactor": Reenactor, "keypoint_basis": KeypointBasis}
+    exact_parts = ("keypoint_basis",)
     own_defaults = {"num_inference_steps": 30, "guidance_scale": 5.0, "window": 16, "overlap": 4}
     bundled_name = "nano"
     model_cpu_offload_seq = "vae->appearance_reference->motion_control->local_control->unet"
     # temporal modules run between the U-Net's layers, prompt and reenactor are small: they stay where the U-Net is
-    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "window_head", "reenactor"]
-    _optional_components = ["local_control", "temporal", "window_head", "reenactor"]
+    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "window_head", "reenactor", "keypoint_basis"]
+    _optional_components = ["local_control", "temporal", "window_head", "reenactor", "keypoint_basis"]
 
     unet: DenoisingUNet
 
@@ -81,6 +83,7 @@ class XPortraitPipeline(PortraitPipeline):
         temporal: TemporalModules | None = None,
         window_head: WindowHead | None = None,
         reenactor: Reenactor | None = None,
+        keypoint_basis: KeypointBasis | None = None,
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
         crop_scale: float = 2.5,
@@ -97,6 +100,7 @@ class XPortraitPipeline(PortraitPipeline):
             temporal=temporal,
             window_head=window_head,
             reenactor=reenactor,
+            keypoint_basis=keypoint_basis,
             scheduler=scheduler,
         )
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
@@ -109,6 +113,12 @@ class XPortraitPipeline(PortraitPipeline):
     def networks(self) -> XPortraitNetworks:
         """The parts as training uses them."""
         return XPortraitNetworks(**{part: getattr(self, part) for part in PARTS})
+
+    @property
+    def face_basis(self) -> FaceBasis | None:
+        """See `PortraitPipeline.face_basis`."""
+        part = self.keypoint_basis or self.reenactor
+        return None if part is None else part.basis()
 
     def use_few_steps(self, lora: str | Path | None = None) -> None:
         """Switch to the LCM scheduler, with an LCM-LoRA (a safetensors file, folder or hub id) for the backbone.
@@ -140,7 +150,7 @@ class XPortraitPipeline(PortraitPipeline):
 
     @property
     def face_window(self) -> int | None:
-        """Side of the face windows that the model works on, pixels; None: it works on whole squares."""
+        """See `PortraitPipeline.face_window`."""
         return None if self.window_head is None else self.image_size
 
     @property

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mien import faces
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import StillEditor
+from mien.animation.image_edit import StillEditor, still_editor
 from mien.animation.loading import load_pipeline, system_of
 from mien.animation.source import find_portrait, read_portrait_image
 from mien.errors import InputError, MienError
@@ -27,6 +27,7 @@ from mien.jobs.edit import EditOptions, edit
 from mien.jobs.options import AnimateOptions
 from mien.jobs.report import AnimateReport
 from mien.media.files import readable_name, whole_file
+from mien.motion.keypoint_motion import LANDMARKS
 from mien.web.limits import check_driver, check_size
 from mien.web.options import ServeOptions
 from mien.web.running import Watch
@@ -36,7 +37,6 @@ from mien.weights import HERE
 NO_DEX = (
     "DeX-Portrait has no weights in this installation: start the web UI with --dex-model FOLDER, or choose X-Portrait"
 )
-_LANDMARKS = 68  # of iBUG; what a reenactor moves beyond them are pupils
 _PORTRAITS = 6  # that are kept ready for the sliders
 
 
@@ -67,9 +67,9 @@ class Studio:
 
     @property
     def follows_gaze(self) -> bool:
-        """Whether the model's stills can look elsewhere: its reenactor moves pupils beside the landmarks."""
-        reenactor = self._pipe(self.options.model, None).reenactor
-        return reenactor is not None and len(reenactor.basis().mean) > _LANDMARKS
+        """Whether the model's stills can look elsewhere: it moves pupils beside the landmarks."""
+        basis = self._pipe(self.options.model, None).face_basis
+        return basis is not None and len(basis.mean) > LANDMARKS
 
     def animate(self, options: AnimateOptions, watch: Watch) -> AnimateReport:
         """Run a job of `mien animate` within the web UI's limits, when it is its turn."""
@@ -104,7 +104,7 @@ class Studio:
         return BatchResult(self._archive(results), results, failed)
 
     def show(self, portrait: Path, change: FaceChange, other: Path | None, gain: float) -> NDArray[np.uint8]:
-        """A still with a change, at once: one pass of the reenactor. other: a face whose expression to start from."""
+        """A still with a change, at once: one pass of the model. other: a face whose expression to start from."""
         for path in (portrait, other):
             if path is not None:
                 check_size(self.workspace.own(path), self.options)
@@ -181,7 +181,7 @@ class Studio:
 
     def _new_editor(self, path: Path) -> StillEditor:
         image = read_portrait_image(path)
-        return StillEditor(
+        return still_editor(
             self._pipe(self.options.model, None), find_portrait(path, image, self._reader("sliders"), None)
         )
 

@@ -1,0 +1,103 @@
+"""Where a face goes in every frame of a driver, in pixels of the portrait, and where the driver's own face is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mien.animation.driving import DriverTrack
+from mien.animation.motion_transfer import (
+    MotionControl,
+    driver_motions,
+    own_face,
+    portrait_motion,
+    taken_over,
+)
+from mien.animation.source import Portrait
+from mien.geometry import SquareCrop
+from mien.geometry.face_window import FaceWindow
+from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
+
+
+@dataclass(frozen=True, eq=False)
+class DrivenFace:
+    """A portrait's face in one frame of a driver.
+
+    Attributes:
+        keypoints: 68 landmarks and two pupils [70, 2], pixels of the portrait.
+        neutral: the same in the same pose without expression.
+        driving: the driver's own face in its pose without expression [70, 2], pixels of the driving frame; None: no
+            driver is seen.
+    """
+
+    keypoints: Floats
+    neutral: Floats
+    driving: Floats | None = None
+
+    @property
+    def window(self) -> FaceWindow:
+        """Where its expression is painted."""
+        return FaceWindow.around(self.neutral)
+
+
+class FaceMover:
+    """One portrait's face, to be put anywhere."""
+
+    def __init__(self, basis: FaceBasis, motion: FaceMotion, crop: SquareCrop) -> None:
+        """basis: of keypoints. motion: the portrait's own, in its square `crop`."""
+        self.crop, self.shape = crop, KeypointMotion(basis, motion)
+
+    @property
+    def keypoints(self) -> Floats:
+        """The portrait's own [70, 2], pixels."""
+        return out_of(self.crop, self.shape.keypoints)
+
+    @property
+    def neutral(self) -> Floats:
+        """The same without expression."""
+        own = self.shape.source
+        return out_of(self.crop, self.shape.posed(own.pose, np.zeros_like(own.blendshapes)))
+
+    def driven(self, motion: FaceMotion, reference: FaceMotion | None, driving: Floats | None) -> DrivenFace:
+        """The face in a motion; see `KeypointMotion.driven` and `DrivenFace`."""
+        calm = replace(motion, blendshapes=np.zeros_like(motion.blendshapes), extra=None)
+        places, neutral = (out_of(self.crop, self.shape.driven(one, reference)) for one in (motion, calm))
+        return DrivenFace(places, neutral, driving)
+
+
+def out_of(crop: SquareCrop, points: Floats) -> Floats:
+    """Points [..., 2] in half sides of a square as pixels of its picture."""
+    return crop.points_out((np.asarray(points) + 1) / 2, 1)
+
+
+def driven_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl) -> list[DrivenFace]:
+    """The portrait's face in every frame of a driver."""
+    mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
+    motions, reference = taken_over(portrait, track, basis, control, own_face(mover.shape))
+    own = driving_faces(portrait, track, basis)
+    return [mover.driven(motion, reference, face) for motion, face in zip(motions, own, strict=True)]
+
+
+def driving_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis) -> list[Floats]:
+    """The driver's own face in every frame, in its pose and without expression, [70, 2] pixels of the frame.
+
+    Its shape is the mean over the frames: what each leaves unexplained differs, the person does not.
+    """
+    motions = smoothed_motion(driver_motions(portrait, replace(track, matrix=None)))
+    if not motions:
+        return []
+    shape = _mean_shape(motions, basis)
+    return [
+        out_of(track.crop, (one.pose.scale * (shape @ one.pose.matrix().T)[:, :2] + one.pose.translation))
+        for one in motions
+    ]
+
+
+def _mean_shape(motions: Sequence[FaceMotion], basis: FaceBasis) -> Floats:
+    step = max(1, len(motions) // _SAMPLES)
+    return np.asarray(np.mean([KeypointMotion(basis, motion).canonical for motion in motions[::step]], 0))
+
+
+_SAMPLES = 200  # frames at most of which the driver's own shape is the mean

@@ -1,0 +1,133 @@
+"""How a model for face windows is shown a driver, and how what it paints becomes pictures.
+
+The model works in an upright window around the face (`mien.geometry.face_window`); everything else is layers
+(`mien.animation.layers`), at the portrait's own size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.animation.driven_face import DrivenFace
+from mien.animation.layers import HeadLayer
+from mien.diffusion import SamplerState
+from mien.geometry.face_window import (
+    FaceWindow,
+    PaintedWindow,
+    local_view,
+    rectified_driver,
+    sample_smoothly,
+)
+from mien.pipelines.finishing import Checkpoint
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowDriver:
+    """What a model for face windows sees of one frame.
+
+    Attributes:
+        whole: the driver rectified onto the portrait's face, uint8 [s, s, 3].
+        parts: its eyes and mouth, larger, the rest grey, uint8 [t, t, 3].
+        moved: the moved portrait, from which the painting starts, uint8 [s, s, 3].
+    """
+
+    whole: Picture
+    parts: Picture
+    moved: Picture
+
+
+def shown_window(image: Picture, window: FaceWindow, side: int) -> Picture:
+    """What a picture [h, w, 3] shows in a window, [side, side, 3]: how a model is shown the portrait."""
+    return sample_smoothly(image, window.places(side), side / (2 * window.half))
+
+
+def window_driver(face: DrivenFace, layer: HeadLayer, frame: Picture | None, sides: tuple[int, int]) -> WindowDriver:
+    """What the model sees of one frame.
+
+    Args:
+        face: the portrait's.
+        layer: the portrait.
+        frame: the driving frame [h, w, 3]; None: the moved portrait itself, larger, is shown in its place, so that what
+            is painted is what has been moved.
+        sides: of the window and of the picture of eyes and mouth, pixels.
+    """
+    window, (side, large) = face.window, sides
+    moved = layer.moved_window(face.keypoints, window, side)
+    if frame is None or face.driving is None:
+        seen = layer.moved_window(face.keypoints, window, large)
+    else:
+        seen = rectified_driver(window, frame, face.driving, face.neutral, large)
+    parts = local_view(seen, window.inside(face.neutral))
+    return WindowDriver(cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA), parts, moved)
+
+
+def window_drivers(
+    faces: Sequence[DrivenFace],
+    layers: Iterable[HeadLayer],
+    frames: Iterable[Picture],
+    sides: tuple[int, int],
+    finished: int = 0,
+) -> Iterator[WindowDriver]:
+    """`window_driver` of every frame, one at a time; the first `finished` are black, as nobody looks at them."""
+    black = WindowDriver(*(np.zeros((side, side, 3), np.uint8) for side in (sides[0], sides[1], sides[0])))
+    for number, (face, layer, frame) in enumerate(zip(faces, layers, frames, strict=False)):
+        yield black if number < finished else window_driver(face, layer, frame, sides)
+
+
+def together(
+    people: Sequence[tuple[Sequence[DrivenFace], Iterable[HeadLayer], Iterable[Picture]]],
+) -> Iterator[Picture]:
+    """Whole pictures, uint8 [h, w, 3], at the portrait's own size.
+
+    Args:
+        people: of everybody in the picture, the nearest last: where the face goes, the layers of every frame, and what
+            was painted, packed (`PaintedWindow.packed`).
+    """
+    # the windows come first: they are late, and no frame must be held for them
+    streams = [zip(windows, faces, layers, strict=False) for faces, layers, windows in people]
+    for row in zip(*streams, strict=True):
+        made: Picture | None = None
+        for painted, face, layer in row:
+            made = layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(painted), made)
+        assert made is not None  # somebody is in the picture
+        yield made
+
+
+class WindowCheckpoint:
+    """Keeps packed windows in a checkpoint for square pictures."""
+
+    def __init__(self, kept: Checkpoint) -> None:
+        self._kept = kept
+
+    def state(self) -> SamplerState | None:
+        """See `Checkpoint.state`."""
+        return self._kept.state()
+
+    def save(self, frames: Sequence[Picture], state: Callable[[], SamplerState]) -> None:
+        """See `Checkpoint.save`; frames: packed windows, [3 s, s, 3]."""
+        self._kept.save([_squared(window) for window in frames], state)
+
+    def frames(self) -> Iterator[Picture]:
+        """The windows that were finished before."""
+        kept: Any = self._kept
+        return map(_upright, kept.frames())
+
+
+def _squared(packed: Picture) -> Picture:
+    """A packed window [3 s, s, 3] as a square [2 s, 2 s, 3]."""
+    first, second, third = np.split(packed, 3)
+    return np.concatenate([np.concatenate([first, second], 1), np.concatenate([third, np.zeros_like(third)], 1)])
+
+
+def _upright(square: Picture) -> Picture:
+    """What `_squared` was given."""
+    side = len(square) // 2
+    return np.concatenate([square[:side, :side], square[:side, side:], square[side:, :side]])
