@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from mien.models.keypoint_basis import KeypointBasis
 from mien.models.x_portrait import XPortraitConfig
 from mien.motion.motion_limits import NANO_MOTION_LIMITS
+from mien.pipelines import loading
 from mien.pipelines.x_portrait import XPortraitPipeline
 from mien.training.x_portrait.losses import scheduler_for
 from mien.training.x_portrait.window_model import PARTS, FaceWindowModel
+from mien.weights import bundled
 
 _ONE_STEP = {"num_inference_steps": 1, "guidance_scale": 1.0, "fast": {"num_inference_steps": 1}}
 
@@ -22,8 +25,11 @@ def to_pipeline(model: FaceWindowModel, config: XPortraitConfig, without: tuple[
             network.eval().requires_grad_(False)
     # without temporal modules frames do not see each other, and windows need not overlap
     windows = {"window": 8, "overlap": 0 if networks.temporal is None else 2}
+    # where the portrait's keypoints go is known already: numbers that come with the package
+    basis = loading.load_part(KeypointBasis, bundled("nano") / "keypoint_basis")
     pipe = XPortraitPipeline(
         **parts,
+        keypoint_basis=basis,
         scheduler=scheduler_for(config.prediction_type),
         image_size=config.image_size,
         crop_scale=2.05,
