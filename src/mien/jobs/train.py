@@ -73,9 +73,10 @@ def write_export(options: StageConfig, outcome: Outcome | None = None) -> Path:
     from mien.training.engine import checkpoints
     from mien.training.registry import make_stage
 
-    stage, found = make_stage(options), checkpoints.find(Path(options.out))
+    # in the precision of the files: what a run holds in half precision would lose digits on its way
+    stage, found = make_stage(options.changed(precision="fp32")), checkpoints.find(Path(options.out))
     model = stage.build()
-    checkpoints.fill(model, found.averaged_weights(), stage.outside())
+    checkpoints.fill(model, found.averaged_weights(), (*stage.outside(), *stage.unused()))
     folder = Path(options.out) / EXPORT
     stage.export(model.eval().requires_grad_(False), folder)
     record = {"config": asdict(options), "step": found.step, "written": time.strftime("%Y-%m-%d")}

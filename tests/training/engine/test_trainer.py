@@ -75,12 +75,20 @@ def test_workers_draw_the_same_batches(tmp_path: Path) -> None:
     assert same(state(tmp_path / "none"), state(tmp_path / "one"))
 
 
+class InBlocks(Stopping):
+    """The toy with blocks to split it by, and something outside of them."""
+
+    def block_types(self) -> tuple[type[torch.nn.Module], ...]:
+        return (torch.nn.Sequential,)
+
+
 def _process(rank: int, count: int, port: int, out: Path, more: dict[str, object]) -> None:
     """What a process is that `accelerate launch` starts."""
     os.environ |= {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
     os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{count}", "LOCAL_WORLD_SIZE": f"{count}"}
     PartialState._reset_state()  # the parent's, in which the tests before have run
-    terms = train(Toy(), toy_options(out, **more)).losses
+    stage = InBlocks(after=2) if more.get("shard") else Toy()
+    terms = train(stage, toy_options(out, **more)).losses
     (out / f"terms_{rank}.json").write_text(json.dumps(terms))
 
 
@@ -109,6 +117,30 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path) -> Non
     for name, value in alone.losses.items():
         assert value == pytest.approx(seen[0][name], abs=1e-5)
     assert json.loads((tmp_path / "two" / "config.json").read_text())["processes"] == 2
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_split_over_two_processes_a_run_is_the_same_and_goes_on_with_one(tmp_path: Path, checkpointing: bool) -> None:
+    whole = train(Toy(), toy_options(tmp_path / "one", accumulate=2, show_every=2))
+    more = {"shard": True, "checkpointing": checkpointing, "show_every": 2}
+    launched(tmp_path / "two", 2, **more)
+    launched(tmp_path / "two", 2, **more)
+    kept = checkpoints.find(tmp_path / "two")
+    assert kept.step == 4 and kept.weights().keys() == ToyModel().state_dict().keys()
+    moments = kept.optimizer("generator")["state"]
+    assert moments[0]["exp_avg"].shape == (8, 6), "checkpoints hold whole tensors"
+    outcome = train(Toy(), toy_options(tmp_path / "two", accumulate=2))
+    assert (outcome.step, outcome.steps_here) == (6, 2)
+    one, two = state(tmp_path / "one"), state(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(value, two[name], atol=1e-6) for name, value in one.items())
+    assert whole.losses.keys() == outcome.losses.keys()
+    assert len(list((tmp_path / "two" / "pictures").iterdir())) > 1
+
+
+def test_split_weights_and_weights_that_meet_contradict_each_other(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give one of them"):
+        train(Toy(), toy_options(tmp_path, shard=True, average_every=2))
 
 
 def test_the_time_limit_holds_and_saves(tmp_path: Path) -> None:

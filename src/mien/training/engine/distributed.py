@@ -45,6 +45,17 @@ class Processes:
         """Until all have come here."""
         self._state.wait_for_everyone()
 
+    @contextmanager
+    def in_turn(self, wanted: bool = True) -> Iterator[None]:
+        """One process of a machine after the other does what is inside; not wanted: all at once."""
+        turns = int(os.environ.get("LOCAL_WORLD_SIZE", self.count)) if wanted else 0
+        mine = self._state.local_process_index if wanted else 0
+        for _ in range(mine):
+            self.wait()
+        yield
+        for _ in range(mine, turns):
+            self.wait()
+
     def any(self, here: bool) -> bool:
         """Whether it holds in any process; the same answer in all."""
         if self.count == 1:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mien.media import write_image, write_video
-from mien.training.engine.stage import Stage
+from mien.typing import Picture
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +40,13 @@ class Journal:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
-    def pictures(self, stage: Stage, model: nn.Module, step: int) -> None:
-        """What the model shows after `step` steps; it holds the averaged weights."""
+    def pictures(self, step: int, grid: Picture, clip: list[Picture] | None) -> None:
+        """What the model shows after `step` steps: a grid, and the frames of a clip if there is one."""
         folder = self._run / "pictures"
         folder.mkdir(exist_ok=True)
-        grid = stage.pictures(model)
         write_image(folder / f"step_{step:08d}.jpg", grid)
         if self._board is not None:
             self._board.add_image("pictures", grid, step, dataformats="HWC")
-        clip = stage.clip(model)
         if clip is not None:
             write_video(folder / f"step_{step:08d}.mp4", clip, _RATE)
 
