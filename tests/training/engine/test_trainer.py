@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate import PartialState
 from safetensors.torch import load_file
 
+from launching import launch
 from mien.errors import InputError, WeightsError
 from mien.training.engine import checkpoints
 from mien.training.engine.config import rate_factor
@@ -82,28 +80,15 @@ class InBlocks(Stopping):
         return (torch.nn.Sequential,)
 
 
-def _process(rank: int, count: int, port: int, out: Path, more: dict[str, object]) -> None:
-    """What a process is that `accelerate launch` starts."""
-    os.environ |= {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
-    os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{count}", "LOCAL_WORLD_SIZE": f"{count}"}
-    PartialState._reset_state()  # the parent's, in which the tests before have run
-    stage = InBlocks(after=2) if more.get("shard") else Toy()
-    terms = train(stage, toy_options(out, **more)).losses
-    (out / f"terms_{rank}.json").write_text(json.dumps(terms))
-
-
 def launched(out: Path, count: int, **more: object) -> list[dict[str, float]]:
     """The toy run by so many processes; the loss terms that each one saw."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")  # a fresh interpreter would spend its time on importing torch
-    started = [context.Process(target=_process, args=(rank, count, port, out, more)) for rank in range(count)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(timeout=120)
-    assert [process.exitcode for process in started] == [0] * count
+
+    def work(rank: int) -> None:
+        stage = InBlocks(after=2) if more.get("shard") else Toy()
+        terms = train(stage, toy_options(out, **more)).losses
+        (out / f"terms_{rank}.json").write_text(json.dumps(terms))
+
+    launch(count, work)
     return [json.loads((out / f"terms_{rank}.json").read_text()) for rank in range(count)]
 
 
