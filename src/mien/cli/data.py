@@ -43,7 +43,7 @@ def avatar(
     from mien.jobs.data.avatars import CastOptions, make_cast
 
     options = CastOptions(photos, out, head, mark, limit, workers)
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = make_cast(options, progress)
     _tell(outcome, "avatars", out)
 
@@ -60,7 +60,7 @@ def motion(
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.avatars import measure_motion
 
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"{output} was not written") as progress:
         outcome = measure_motion(clips, output, head, reader, limit, progress)
     _tell(outcome, "tracks", output)
 
@@ -79,7 +79,7 @@ def driver(
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.avatars import DriverOptions, render_driver
 
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"{output} was not written") as progress:
         typer.echo(render_driver(DriverOptions(track, output, motions, head, seconds, person, seed), progress))
 
 
@@ -109,7 +109,7 @@ def avatars(
         out, people, cast, motions, head, per_group, validation_groups,
         styled=styled, seed=seed, workers=workers, paired=paired, distinct=distinct, side=side,
     )  # fmt: skip
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = render_dataset(options, progress)
     _tell(outcome, "groups", out)
 
@@ -151,7 +151,7 @@ def prepare(
     if ray and ray_address is None:
         ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
     options = PrepareOptions(videos, out, side, reader, workers, ray=ray_address)
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = prepare_videos(options, progress)
     _tell(outcome, "videos", out)
 
@@ -168,7 +168,7 @@ def look(
     from mien.jobs.data.cast_report import ReportOptions
     from mien.jobs.data.look import look as make_sheets
 
-    with TerminalProgress() as progress:
+    with TerminalProgress("the sheets are not all written; the data are as they were") as progress:
         written = make_sheets(folder, output, ReportOptions(responses, head), progress)
     for path in written:
         typer.echo(path)

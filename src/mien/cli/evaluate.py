@@ -116,7 +116,7 @@ def run(
     options = EvaluateOptions(
         benchmark, output, tuple(specs), side, tuple(metrics or ()), tuple(weights or ()), workers, ray
     )
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"clips that were scored are in {output}; the same command goes on") as progress:
         done = run_evaluation(options, progress)
     for name, reason in sorted(done.outcome.failed.items()):
         typer.echo(f"{name}: {reason}", err=True)

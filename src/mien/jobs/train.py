@@ -86,6 +86,16 @@ def write_export(options: StageConfig, outcome: Outcome | None = None) -> Path:
     return folder
 
 
+def what_is_left(options: StageConfig) -> str:
+    """One sentence on what an interruption leaves of a run."""
+    from mien.training.engine import checkpoints
+
+    step = checkpoints.newest_step(Path(options.out))
+    if step is None:
+        return f"no checkpoint has been written to {options.out} yet; the same command begins anew"
+    return f"{options.out} holds the checkpoint of step {step}, later steps are lost; the same command goes on from it"
+
+
 def _check_run(options: StageConfig) -> None:
     if Path(options.out).is_file():
         raise InputError(f"{options.out} is a file: give --out a folder.")

@@ -159,6 +159,12 @@ def newest(run: Path) -> Checkpoint | None:
     return None
 
 
+def newest_step(run: Path) -> int | None:
+    """The step of the newest checkpoint, by its name; None: there is none."""
+    names = [path.name for path in (run / FOLDER).glob(f"{_PREFIX}*")]
+    return max((int(name.removeprefix(_PREFIX)) for name in names), default=None)
+
+
 def find(place: Path) -> Checkpoint:
     """The newest whole checkpoint of a run, or the one whose folder is given. Raises InputError."""
     if not place.is_dir():

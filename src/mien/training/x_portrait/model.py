@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,20 +173,23 @@ def from_backbone(
             setattr(model, name, own)
     if model.temporal is not None:
         model.temporal = TemporalModules(**config.temporal())
-    dtypes = {part: torch.bfloat16 if part in half else None for part in BACKBONE}
+    dtypes = {part: torch.bfloat16 if part in half else torch.float32 for part in BACKBONE}
     _assign(model.unet, unet, dtypes["unet"])
     _assign(model.vae, load_backbone(AutoencoderKL, folder / "vae"), dtypes["vae"])
     _assign(model.empty_prompt, {"context": context}, dtypes["empty_prompt"])
     return model
 
 
-def _assign(network: nn.Module, weights: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> None:
-    """Copies of those of the weights that a network has take the place of its own; strict."""
-    own = {
-        name: weights[name].detach().to(dtype or value.dtype, copy=True)
-        for name, value in network.state_dict().items()
-        if name in weights
-    }
+def _assign(network: nn.Module, weights: dict[str, Tensor], dtype: torch.dtype | None = None) -> None:
+    """Copies of those of the weights that a network has take the place of its own; strict.
+
+    dtype: cast to it, and give up the weights one by one, so that a large network is not held twice.
+    """
+    own = {}
+    for name, value in network.state_dict().items():
+        if name in weights:
+            given = weights.pop(name) if dtype is not None else weights[name]
+            own[name] = given.detach().to(dtype or value.dtype, copy=dtype is None)
     checkpoints.fill(network, own, assign=True)
 
 
