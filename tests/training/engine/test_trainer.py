@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import os
 import signal
+import sys
 import time
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -170,6 +174,52 @@ def test_pictures_a_clip_and_curves_are_left(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert {"loss/generator/near", "loss/discriminator/gap", "images_per_second", "peak_gib"} <= lines[-1].keys()
     assert outcome.images_per_second > 0 and outcome.peak_bytes > 1e7
+
+
+class Recorded:
+    """What a run of wandb is told."""
+
+    def __init__(self, **about: object) -> None:
+        self.about, self.logged, self.finished = about, [], False  # type: ignore[var-annotated]
+
+    def define_metric(self, name: str, step_metric: str) -> None:
+        assert (name, step_metric) == ("*", "steps")
+
+    def log(self, values: dict[str, object]) -> None:
+        self.logged.append(values)
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+def test_wandb_shows_the_curves_of_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Recorded] = []
+
+    def init(**about: object) -> Recorded:
+        runs.append(Recorded(**about))
+        return runs[-1]
+
+    module = types.ModuleType("wandb")
+    module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    module.init, module.Image = init, np.shape  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    more = {"wandb": "portraits", "log_every": 1, "show_every": 2}
+    train(Stopping(3), toy_options(tmp_path / "run", **more))
+    train(Toy(), toy_options(tmp_path / "run", **more))
+    first, second = runs
+    assert first.about["project"] == "portraits" and first.about["id"] == second.about["id"]
+    assert first.about["name"] == "run" and first.about["config"]["wandb"] == "portraits"  # type: ignore[index]
+    curves = [values for values in first.logged + second.logged if "loss/generator/near" in values]
+    assert [values["steps"] for values in curves] == [1, 2, 3, 4, 5, 6]
+    assert {"steps": 2, "pictures": (8, 8, 3)} in first.logged
+    assert first.finished and second.finished
+
+
+def test_wandb_that_is_not_installed_is_told_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.training.engine.logging.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'mien\[wandb\]'"):
+        train(Toy(), toy_options(tmp_path / "run", wandb="portraits"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_run_gives_the_start(tmp_path: Path) -> None:

@@ -149,6 +149,7 @@ class LoopConfig(Checked):
     keep_every: float | None = option(None, "Keep a checkpoint for good this often.", unit="hours", above=0)
     show_every: int = option(500, "Between pictures; 0: none.", unit="steps", minimum=0)
     log_every: int = option(25, "Between lines of the log.", unit="steps", above=0)
+    wandb: str | None = option(None, "A project of Weights & Biases to log to, beside TensorBoard.")
 
 
 @dataclass(frozen=True)

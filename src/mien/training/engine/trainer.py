@@ -26,7 +26,7 @@ from mien.training.engine.config import StageConfig, rate_factor
 from mien.training.engine.dataloader import micro_batches, numbers, to_device
 from mien.training.engine.distributed import Processes, stop_when_told
 from mien.training.engine.ema import Average
-from mien.training.engine.logging import Journal, peak_memory
+from mien.training.engine.logging import Journal, check_boards, peak_memory
 from mien.training.engine.saving import Saver
 from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage, part_parameters, trained_names
 
@@ -129,6 +129,7 @@ class _Run:
 
     def _build(self) -> None:
         options, stage, processes = self.options, self.stage, self.processes
+        check_boards(options.wandb)
         stage.check()
         split = sharding.wanted(options) and processes.count > 1
         found = self._resume_from()
@@ -199,7 +200,9 @@ class _Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.config.save(self.folder, {"processes": processes.count})
         processes.wait()
-        journal = Journal(self.folder, self.step) if processes.main else None
+        journal = None
+        if processes.main:
+            journal = Journal(self.folder, self.step, options.wandb, self.config.flat())
         if watcher is not None and processes.main:
             watcher.begin(self.total, self.step)
         self.first, self.started = self.step, time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -164,8 +164,11 @@ def from_backbone(
         model = PortraitModel(build(config), unused)
     model.motion_head = MotionHead(config.block_out_channels, config.layers_per_block)
     model.keep_scale(config.vae.scaling_factor)
+    dtypes = {part: torch.bfloat16 if part in half else torch.float32 for part in BACKBONE}
+    _assign(model.vae, load_backbone(AutoencoderKL, folder / "vae"), dtypes["vae"])
+    _assign(model.empty_prompt, {"context": context}, dtypes["empty_prompt"])
     unet = load_backbone(UNet2DConditionModel, folder / "unet")
-    _assign(model.appearance_reference, unet)
+    _assign(model.unet, unet, dtypes["unet"])
     for name in ("motion_control", "local_control"):
         if getattr(model, name) is not None:
             own = MotionControl(**config.motion_control())
@@ -173,23 +176,17 @@ def from_backbone(
             setattr(model, name, own)
     if model.temporal is not None:
         model.temporal = TemporalModules(**config.temporal())
-    dtypes = {part: torch.bfloat16 if part in half else torch.float32 for part in BACKBONE}
-    _assign(model.unet, unet, dtypes["unet"])
-    _assign(model.vae, load_backbone(AutoencoderKL, folder / "vae"), dtypes["vae"])
-    _assign(model.empty_prompt, {"context": context}, dtypes["empty_prompt"])
+    # the last one takes the tensors themselves, so that they are not held twice
+    _assign(model.appearance_reference, unet, copied=False)
     return model
 
 
-def _assign(network: nn.Module, weights: dict[str, Tensor], dtype: torch.dtype | None = None) -> None:
-    """Copies of those of the weights that a network has take the place of its own; strict.
-
-    dtype: cast to it, and give up the weights one by one, so that a large network is not held twice.
-    """
-    own = {}
-    for name, value in network.state_dict().items():
-        if name in weights:
-            given = weights.pop(name) if dtype is not None else weights[name]
-            own[name] = given.detach().to(dtype or value.dtype, copy=dtype is None)
+def _assign(
+    network: nn.Module, weights: Mapping[str, Tensor], dtype: torch.dtype = torch.float32, copied: bool = True
+) -> None:
+    """Those of the weights that a network has take the place of its own, or copies of them do; strict."""
+    names = [name for name in network.state_dict() if name in weights]
+    own = {name: weights[name].detach().to(dtype, copy=copied) for name in names}
     checkpoints.fill(network, own, assign=True)
 
 
