@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from launching import launch
 from mien.errors import InputError, WeightsError
 from mien.models.x_portrait import VaeConfig
-from mien.training import dry_run
+from mien.training import dry_run, dry_run_beside
 from mien.training.engine import checkpoints
 from mien.training.engine.sharding import here
 from mien.training.engine.trainer import train
@@ -206,3 +206,27 @@ def test_the_dry_run_counts_parts_memory_and_time(monkeypatch: pytest.MonkeyPatc
     assert 0 < one.flops < count.flops < 2.1 * one.flops
     assert 0 < count.kept_less < count.kept
     assert 0 < count.again < count.flops
+    assert "--shard on 8 devices" in text and "local_control" not in text
+
+
+def test_the_dry_run_counts_f_decoding_and_saving(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mien.training.x_portrait.stage.SD15", SMALL)
+    for name, frames in (("a_000", 30), ("a_001", 50)):
+        np.savez(tmp_path / f"{name}.npz", seen=np.ones(frames, bool))
+        (tmp_path / f"{name}.mp4").touch()
+    more = {"size": "full", "control_source": "face-vid2vid", "data": (str(tmp_path),), "save_every": 100}
+    text = dry_run.report(configure("x-portrait/motion", out=".", **more))
+    assert "F: 173.2 M" in text and "of a core" in text, "the published F, whose folder need not be there"
+    assert "at most 80 frames a step and device (whole clips of 40 frames)" in text
+    assert "every 100 steps" in text and "300 checkpoints in all" in text and "Pictures: the decoder alone" in text
+    _, one = dry_run_beside.count_reenactor(None, 1, 1)
+    _, two = dry_run_beside.count_reenactor(None, 1, 2)
+    assert 1 < two / one < 2, "a source is encoded once"
+    stage = PortraitStage(configure("x-portrait/motion", data=(), out=".", size="full"))
+    model, _ = stage.sketch()
+    changing, still = dry_run_beside.checkpoint_bytes(stage, model, averaged=True)
+    control = sum(p.numel() for n, p in model.named_parameters() if n.startswith("motion_control."))
+    others = sum(
+        p.numel() for n, p in model.named_parameters() if n.startswith(("appearance_reference.", "motion_head."))
+    )
+    assert (changing, still) == (16 * control, 4 * others)

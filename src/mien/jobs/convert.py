@@ -1,4 +1,5 @@
-"""A foreign checkpoint into our folder format: model_index.json, one folder a part, conversion_report.json, SHA256SUMS."""
+"""A foreign checkpoint into our folder format: model_index.json, a folder for each part, conversion_report.json, and
+SHA256SUMS."""
 
 from __future__ import annotations
 
