@@ -131,9 +131,13 @@ def pack(
 
 @data.command("prepare")
 def prepare(
-    videos: Annotated[Path, typer.Argument(help="A video, or a folder of videos, of people who talk.")],
+    videos: Annotated[
+        Path, typer.Argument(help="A video, or a folder of videos or of folders of frames, of people who talk.")
+    ],
     out: Annotated[Path, typer.Argument(help="The folder for the clips.")],
     side: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side of the clips.")] = 512,
+    scale: Annotated[float, typer.Option(min=1.2, help="Side of the square, in extents of the face.")] = 2.2,
+    fps: Annotated[str | None, typer.Option(help="Rate of folders of frames, such as 25 or 30000/1001.")] = None,
     reader: Annotated[str, typer.Option(help="Who reads the faces: auto or mesh.")] = "auto",
     workers: Workers = _CORES,
     ray: Annotated[
@@ -146,11 +150,13 @@ def prepare(
     """Cut real videos into clips of one person each, with landmarks, pose and expression; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.prepare import PrepareOptions, prepare_videos
+    from mien.jobs.options import parse_rate
     from mien.jobs.run.workers import LOCAL_RAY
 
     if ray and ray_address is None:
         ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
-    options = PrepareOptions(videos, out, side, reader, workers, ray=ray_address)
+    rate = None if fps is None else parse_rate(fps)
+    options = PrepareOptions(videos, out, side, reader, workers, scale, fps=rate, ray=ray_address)
     with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = prepare_videos(options, progress)
     _tell(outcome, "videos", out)

@@ -151,8 +151,8 @@ def _activations(kept: float, options: StageConfig) -> float:
 
 
 def _weight_bytes(stage: Stage, model: nn.Module, options: StageConfig, ema: bool) -> float:
-    """Frozen weights 4 bytes (2 where the run holds them in half precision), trained ones 4 and as many for the gradient, 8 for
-    Adam, 4 for the average and 2 for the copy that autocast keeps."""
+    """Frozen weights 4 bytes (2 where the run holds them in half precision), trained ones 4 and as many for the
+    gradient, 8 for Adam, 4 for the average and 2 for the copy that autocast keeps."""
     names, half = set(trained_names(model, stage.optimizer_steps)), options.loop.precision == "bf16"
     total = _CONTEXT
     for name, parameter in model.named_parameters():

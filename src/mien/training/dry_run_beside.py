@@ -65,8 +65,8 @@ def beside_steps(
     rare = int(np.ceil(19 * changing / DISK / seconds / every)) * every  # at most 5 % of the time
     yield (
         f"Saving: {changing / 1e9:.2f} GB a checkpoint, {changing / DISK:.0f} s at {DISK / 1e6:.0f} MB/s every {every} "
-        f"steps ({changing / DISK / (changing / DISK + every * seconds):.0%} of the time; at most 5 % with --save-every {rare}), "
-        f"{still / 1e9:.2f} GB once; {steps // every:,} checkpoints in all."
+        f"steps ({changing / DISK / (changing / DISK + every * seconds):.0%} of the time; at most 5% with "
+        f"--save-every {rare}), {still / 1e9:.2f} GB once; {steps // every:,} checkpoints in all."
     )
     if (shown := decoding_flops(model, stage)) and options.loop.show_every:
         yield (

@@ -1,8 +1,9 @@
 """Weights, gradients, averages and optimizer states split over the processes (`--shard`): FSDP2, torch's `fully_shard`.
 
-Each block (`Stage.block_types`) is gathered when it computes and given back after it; what lies outside of the blocks
-is gathered for a whole step. A stage walks through its networks by other methods than `forward`, and FSDP2 gathers
-around `forward` only, hence `ShardedModel`: whatever the stage computes is called from inside its `forward`.
+Each block (`Stage.block_types`), and each large layer outside of the blocks, is gathered when it computes and given
+back after it; the rest is gathered for a whole step. A stage walks through its networks by other methods than
+`forward`, and FSDP2 gathers around `forward` only, hence `ShardedModel`: whatever the stage computes is called from
+inside its `forward`.
 
 Checkpoints are the same with and without: tensors are put together as they are written and split as they are read, so a
 run may go on with another number of processes.
@@ -27,6 +28,8 @@ from mien.training.engine.activation_checkpointing import outermost
 from mien.training.engine.config import LoopConfig
 
 Result = TypeVar("Result")
+_LAYERS = (nn.Linear, nn.Conv2d, nn.Conv3d)
+_LARGE = 1_000_000  # numbers: a layer outside of the blocks that is gathered for itself
 
 
 def wanted(options: LoopConfig) -> bool:
@@ -82,9 +85,14 @@ def shard(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> ShardedModel:
         "reshard_after_forward": plugin.reshard_after_forward,
         "offload_policy": plugin.cpu_offload,
     }
+    inside: set[nn.Module] = set()
     for block in outermost(model, kinds):
+        inside |= set(block.modules())
         if any(True for _ in block.parameters()):
             fully_shard(block, **how)
+    for layer in [layer for layer in model.modules() if isinstance(layer, _LAYERS) and layer not in inside]:
+        if layer.weight.numel() >= _LARGE:
+            fully_shard(layer, **how)
     root = ShardedModel(model)
     fully_shard(root, **how)
     return root

@@ -37,7 +37,6 @@ _MOST_BROKEN = 20  # steps in a row without a finite gradient, after which a run
 _DISK = 150e6  # bytes a second, until the first checkpoint has been timed
 _REFRESH = 250  # steps between looks for new data
 
-
 Value = TypeVar("Value", int, float)
 
 
@@ -320,7 +319,9 @@ class _Run:
 
     def _compute(self, work: Callable[[], Any]) -> Any:
         """What `work` gives in the run's precision, with the weights at hand."""
-        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+        half, split = self.options.precision == "bf16", self.sharded is not None
+        # no kept casts: each would be a whole weight
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half, cache_enabled=not split):
             return work() if self.sharded is None else self.sharded.run(work)
 
     def _note(self, update: OptimizerStep, seen: list[Losses]) -> None:
