@@ -4,10 +4,11 @@ X-Portrait, Section 4.1: clips of one person, cropped by one square that stays f
 shoulders. A video is read twice, frame by frame: first for its cuts and faces, then for the pictures; nothing holds a
 whole video. What is unusable is named with its reason.
 
-Written for a video NAME (see `video_layout`): NAME_000.mp4, ... (side x side pixels, the video's rate), NAME_000.npz, ... and, last,
-NAME.json with the clips and what was left out. An npz holds landmarks [t, 68, 2] (pixels of the clip), head_pose
-[t, 6] (rotation vector, translation, scale of `HeadPose`), pose [t, 3] (yaw, pitch, roll, degrees), expression [t, 52],
-expression_names [52], seen [t] (False where the face was filled in, not read) and crop [3] (x, y, size in the video).
+Written for a video NAME (see `video_layout`): NAME_000.mp4, ... (side x side pixels, the video's rate), NAME_000.npz,
+... and, last, NAME.json with the clips and what was left out. An npz holds landmarks [t, 68, 2] (pixels of the clip),
+head_pose [t, 6] (rotation vector, translation, scale of `HeadPose`), pose [t, 3] (yaw, pitch, roll, degrees),
+expression [t, 52], expression_names [52], seen [t] (False where the face was filled in, not read) and crop [3] (x, y,
+size in the video).
 """
 
 from __future__ import annotations
