@@ -168,10 +168,15 @@ def test_another_backbone_than_the_run_began_with_is_refused(backbone: Path, gro
         train(again, again.options.changed(steps=3))
 
 
-def test_two_processes_split_the_motion_stage_and_go_on(backbone: Path, groups: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "checkpointing"), [("appearance", True), ("appearance", False), ("motion", True)])
+def test_two_processes_split_a_stage_and_go_on(
+    backbone: Path, groups: Path, tmp_path: Path, kind: str, checkpointing: bool
+) -> None:
+    more = {"ema": 0.5, "precision": "fp32", "checkpointing": checkpointing}
+
     def work(rank: int) -> None:
         torch.set_num_threads(1)
-        chosen = stage("motion", backbone, groups, tmp_path / "two", shard=True, ema=0.5, precision="fp32")
+        chosen = stage(kind, backbone, groups, tmp_path / "two", shard=True, **more)
         shares: list[float] = []
 
         def look(model: torch.nn.Module, step: int) -> None:
@@ -188,7 +193,7 @@ def test_two_processes_split_the_motion_stage_and_go_on(backbone: Path, groups: 
     assert checkpoints.find(tmp_path / "two").step == 1
     launch(2, work)
     assert checkpoints.find(tmp_path / "two").step == 2
-    alone = stage("motion", backbone, groups, tmp_path / "one", accumulate=2, ema=0.5, precision="fp32")
+    alone = stage(kind, backbone, groups, tmp_path / "one", accumulate=2, **more)
     train(alone, alone.options)
     one, two = (checkpoints.find(tmp_path / run).averaged_weights() for run in ("one", "two"))
     assert one.keys() == two.keys()

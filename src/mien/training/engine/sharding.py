@@ -9,8 +9,8 @@ Checkpoints are the same with and without: tensors are put together as they are 
 run may go on with another number of processes.
 
 How to split is accelerate's: `accelerate launch --use_fsdp --fsdp_version 2 --fsdp_offload_params true ...`, or its
-config file, asks for it and sets resharding and offloading; accelerate's own `prepare` is not used, for it knows neither CPUs nor
-several optimizers.
+config file, asks for it and sets resharding and offloading; accelerate's own `prepare` is not used, for it knows
+neither CPUs nor several optimizers.
 """
 
 from __future__ import annotations
