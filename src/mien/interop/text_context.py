@@ -87,7 +87,7 @@ def _layers(weights: dict[str, Tensor], width: int) -> tuple[list[nn.Transformer
             batch_first=True,
             norm_first=True,
         ).eval()
-        own = {}
+        own: dict[str, Tensor] = {}
         for kind in ("weight", "bias"):
             own |= {f"{ours}.{kind}": weights.pop(f"{place}{theirs}.{kind}") for theirs, ours in _RENAMES.items()}
             three = [weights.pop(f"{place}self_attn.{name}_proj.{kind}") for name in "qkv"]

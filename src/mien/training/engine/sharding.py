@@ -100,12 +100,12 @@ def shard(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> ShardedModel:
 
 def here(value: Tensor) -> Tensor:
     """What this process holds of a tensor."""
-    return value.to_local() if _is_split(value) else value  # type: ignore[operator, no-any-return]
+    return value.to_local() if _is_split(value) else value  # type: ignore[attr-defined, no-any-return]
 
 
 def whole(value: Tensor) -> Tensor:
     """A tensor put together; all processes must ask at the same time."""
-    return value.full_tensor() if _is_split(value) else value  # type: ignore[operator, no-any-return]
+    return value.full_tensor() if _is_split(value) else value  # type: ignore[attr-defined, no-any-return]
 
 
 def gathered(tensors: Iterable[tuple[str, Tensor]], keep: bool) -> dict[str, Tensor]:
