@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from launching import launch
 from mien.errors import InputError, WeightsError
-from mien.training.engine import checkpoints
+from mien.training.engine import checkpoints, sharding
 from mien.training.engine.config import rate_factor
 from mien.training.engine.stage import Stage, part_parameters, trained_names
 from mien.training.engine.trainer import TrainingError, train
@@ -125,6 +125,12 @@ def test_split_over_two_processes_a_run_is_the_same_and_goes_on_with_one(tmp_pat
     assert all(torch.allclose(value, two[name], atol=1e-6) for name, value in one.items())
     assert whole.losses.keys() == outcome.losses.keys()
     assert len(list((tmp_path / "two" / "pictures").iterdir())) > 1
+
+
+def test_accelerates_own_switch_splits_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not sharding.wanted(toy_options(Path(".")).loop)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # what `accelerate launch --use_fsdp` sets
+    assert sharding.wanted(toy_options(Path(".")).loop)
 
 
 def test_split_weights_and_weights_that_meet_contradict_each_other(tmp_path: Path) -> None:
