@@ -1,11 +1,11 @@
 """Trains X-Portrait's ablations, the landmark baseline, F and F Plus at nano size, each with the same small budget.
 
     python benchmarks/ablations.py GROUPS OUT [--steps 600] [--f-steps 600] [--f-more 150]
-        [--only NAME ...]
+        [--seeds 1] [--only NAME ...]
 
-GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. Each run leaves OUT/NAME/export,
-which `mien evaluate run --system NAME=x-portrait:OUT/NAME/export` scores (`landmarks:`, `face-vid2vid:` and
-`face-vid2vid-plus:` for the last three). A run that was stopped goes on; one that is done stays.
+GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. Each run leaves
+OUT/NAME/SEED/export, for `--seeds` seeds from 0 on, which `mien evaluate ablations` scores. A run that was stopped goes
+on; one that is done stays. All of seed 0 come first, so that a table with one seed is there early.
 
 All five of X-Portrait's kind start from the same weights: VAE, U-Net and R of the bundled nano, which stand in for
 Stable Diffusion's, with C and C_l drawn anew, and without the reenactor, whose help would hide what the controls do.
@@ -21,6 +21,7 @@ import argparse
 import logging
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -71,28 +72,36 @@ def start_folder(out: Path) -> Path:
     return folder
 
 
-def train_x_portrait(name: str, groups: str, out: Path, steps: int) -> None:
+def train_x_portrait(name: str, groups: str, out: Path, steps: int, seed: int) -> None:
     """One of `X_PORTRAIT`; it has no command of its own, for no preset trains all parts at once."""
-    folder = out / name
+    folder = out / name / str(seed)
     start = str(start_folder(out))
     options = configure(
-        "x-portrait/local", data=(groups,), out=str(folder), start=start, steps=steps, **X_PORTRAIT[name], **SHARED
+        "x-portrait/local",
+        data=(groups,),
+        out=str(folder),
+        start=start,
+        steps=steps,
+        seed=1 + seed,
+        **X_PORTRAIT[name],
+        **SHARED,
     )
     train_and_export(PortraitStage(options, recipe=recipe(steps, options.local)), options)
 
 
-def train_f(name: str, groups: str, out: Path, steps: int) -> None:
+def train_f(name: str, groups: str, out: Path, steps: int, seed: int) -> None:
     """One of `F`; nano's configuration at half the side, its keypoint detector seeing as many pixels as before."""
     before = F[name]
-    start = None if before is None else str(out / before)
+    start = None if before is None else str(out / before / str(seed))
     plus = name == "face-vid2vid-plus"
     kind = "face-vid2vid-plus" if plus else "face-vid2vid"
     options = configure(
         kind,
         data=(groups,),
-        out=str(out / name),
+        out=str(out / name / str(seed)),
         start=start,
         steps=steps,
+        seed=1 + seed,
         batch_size=4,
         frames=2,
         learning_rate=1e-3,
@@ -119,17 +128,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--f-steps", type=int, default=600)
     parser.add_argument("--f-more", type=int, default=150)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=[*X_PORTRAIT, *F], default=[*X_PORTRAIT, *F])
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     cv2.setNumThreads(0)
-    for name in args.only:
-        if (args.out / name / EXPORT / "model_index.json").is_file():
+    for seed, name in product(range(args.seeds), args.only):
+        if (args.out / name / str(seed) / EXPORT / "model_index.json").is_file():
             continue
         if name in X_PORTRAIT:
-            train_x_portrait(name, args.groups, args.out, args.steps)
+            train_x_portrait(name, args.groups, args.out, args.steps, seed)
         else:
-            train_f(name, args.groups, args.out, args.f_steps if F[name] is None else args.f_more)
+            train_f(name, args.groups, args.out, args.f_steps if F[name] is None else args.f_more, seed)
 
 
 if __name__ == "__main__":

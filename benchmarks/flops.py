@@ -30,12 +30,12 @@ PUBLISHED_HINT = 0.015
 
 @dataclass(frozen=True)
 class Parts:
-    """TFLOP of every piece: `reference` and `keys_values` per timestep, `hints` per frame (both encoders), the others
+    """TFLOP of every piece: `reference` and `keys_values` per timestep, `control_features` per frame, the others
     per frame and step."""
 
     reference: float
     keys_values: float
-    hints: float
+    control_features: float
     control: float
     local_control: float
     conditional: float
@@ -44,7 +44,7 @@ class Parts:
     def frame_step(self, frames: int, steps: int = STEPS, guided: bool = True, repeats: float = 1.0) -> float:
         """TFLOP of one frame at one step in a clip of `frames` frames, each denoised `repeats` times a step; not
         guided: guidance is folded in by distillation."""
-        shared = (self.reference + self.keys_values) / frames + self.hints / steps
+        shared = (self.reference + self.keys_values) / frames + self.control_features / steps
         own = self.control + self.local_control + self.conditional
         return shared + repeats * (own + (self.unconditional if guided else 0.0))
 
@@ -60,23 +60,23 @@ def measure(networks: XPortraitNetworks, size: int, window: int = WINDOW) -> Par
         noisy, source = torch.empty(window, channels, side, side), torch.empty(1, channels, side, side)
         pixels, timestep = torch.empty(1, 3, size, size), torch.empty((), dtype=torch.long)
     with torch.no_grad():
-        bank = networks.read_appearance([source], timestep)
-        hints = networks.read_motion(pixels.expand(window, -1, -1, -1), pixels.expand(window, -1, -1, -1))
+        reference = networks.read_appearance([source], timestep)
+        control_features = networks.read_motion(pixels.expand(window, -1, -1, -1), pixels.expand(window, -1, -1, -1))
         context = networks.empty_prompt()
-    assert hints.local is not None
+    assert control_features.local is not None
 
     def tera(work: object, share: int = 1) -> float:
         return count_flops(work) / share / 1e12  # type: ignore[arg-type]
 
-    # the first window of a timestep also projects the reference tokens; later ones find keys and values in the bank
-    first = tera(lambda: networks.predict(noisy, timestep, window, bank))
-    later = tera(lambda: networks.predict(noisy, timestep, window, bank))
+    # the first window of a timestep also projects the reference tokens; later ones find keys and values kept
+    first = tera(lambda: networks.predict(noisy, timestep, window, reference))
+    later = tera(lambda: networks.predict(noisy, timestep, window, reference))
     return Parts(
         reference=tera(lambda: networks.read_appearance([source], timestep)),
         keys_values=first - later,
-        hints=tera(lambda: networks.read_motion(pixels, pixels)),
-        control=tera(lambda: networks.motion_control(noisy, timestep, context, hints.motion), window),
-        local_control=tera(lambda: local(noisy, timestep, context, hints.local), window),
+        control_features=tera(lambda: networks.read_motion(pixels, pixels)),
+        control=tera(lambda: networks.motion_control(noisy, timestep, context, control_features.motion), window),
+        local_control=tera(lambda: local(noisy, timestep, context, control_features.local), window),
         conditional=later / window,
         unconditional=tera(lambda: networks.predict(noisy, timestep, window), window),
     )
@@ -90,7 +90,12 @@ def table(parts: Parts, clips: Sequence[int] = (16, 24, 100, 1500)) -> list[str]
         ("U-Net, unconditional", parts.unconditional, PUBLISHED["U-Net, unconditional"], "frame and step"),
         ("C", parts.control, PUBLISHED["C"], "frame and step"),
         ("C_l", parts.local_control, PUBLISHED["C_l"], "frame and step"),
-        ("hint encoders, both", parts.hints, 2 * PUBLISHED_HINT, "frame (published: in C and C_l, every step)"),
+        (
+            "hint encoders, both",
+            parts.control_features,
+            2 * PUBLISHED_HINT,
+            "frame (published: in C and C_l, every step)",
+        ),
         ("R", parts.reference, PUBLISHED["R"], "timestep (published: frame and step)"),
         ("K, V of R's tokens", parts.keys_values, None, "timestep (published: in the U-Net)"),
     ]

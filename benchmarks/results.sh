@@ -23,13 +23,11 @@ run() {  # run BENCHMARK OUT SYSTEMS
     mien evaluate run "$out/$bench.json" -o "$out/$to" --weights "$data" --workers "$workers" "$@"
 }
 
-tables() {  # tables OUT NAMES ABLATIONS DEX_ABLATIONS
+tables() {  # tables OUT NAMES
     (
         cd "$out/$1"
         mien evaluate table1 $2 -o .
-        mien evaluate table2 $3 -o .
         mien evaluate dex-table1 $2 -o .
-        mien evaluate dex-table2 $4 -o .
     )
 }
 
@@ -37,38 +35,55 @@ tables() {  # tables OUT NAMES ABLATIONS DEX_ABLATIONS
 names="DeX-Portrait-nano X-Portrait-nano copy-source copy-driver"
 set -- --system "DeX-Portrait nano=dex" --system "X-Portrait nano=x-portrait" --system copy-source --system copy-driver
 for kind in face-vid2vid face-vid2vid-plus landmarks; do
-    if [ -d "$trained/$kind/export" ]; then
-        set -- "$@" --system "$kind=$kind:$trained/$kind/export"
+    if [ -d "$trained/$kind/0/export" ]; then
+        set -- "$@" --system "$kind=$kind:$trained/$kind/0/export"
         names="$names $kind"
     fi
 done
 run large large --system "X-Portrait nano=x-portrait" --system copy-source --system copy-driver
-run heads heads "$@" --system truth
+run heads heads "$@" --system ground-truth
 run real real "$@"
 for bench in heads real; do
-    tables "$bench" "$names" X-Portrait-nano DeX-Portrait-nano
+    tables "$bench" "$names"
 done
 
-# the ablations
-parts= dex_parts=
-set --
-for part in full self no-local no-scaling; do
-    if [ -d "$trained/$part/export" ]; then
-        set -- "$@" --system "ablation-$part=x-portrait:$trained/$part/export"
-        parts="$parts ablation-$part"
-    fi
-done
-for part in paper no-ray-map no-warping no-augmentation; do
-    if [ -d "$dex/$part/export" ]; then
-        set -- "$@" --system "dex-$part=dex:$dex/$part/export"
-        dex_parts="$dex_parts dex-$part"
-    fi
-done
-if [ $# -gt 0 ]; then
-    run heads heads-ablations "$@"
-    run short short "$@"
-    for bench in heads-ablations short; do
-        tables "$bench" "$parts $dex_parts" "$parts" "$dex_parts"
+# the ablations: every seed of every system that was trained
+row() {  # row NAME FOLDER KIND
+    models=
+    for model in "$2"/[0-9]*/export; do
+        [ -d "$model" ] && models="$models${models:+, }$(realpath "$model")"
     done
+    [ -z "$models" ] || printf '      %s: {kind: %s, models: [%s]}\n' "$1" "$3" "$models"
+}
+comparison() {  # comparison TABLE BASELINE FOLDER, rows on standard input
+    if [ -d "$3" ]; then
+        printf '  - table: %s\n    baseline: %s\n    systems:\n' "$1" "$2"
+        while read -r folder kind name; do row "$name" "$(dirname "$3")/$folder" "$kind"; done
+    fi
+}
+{
+    printf 'title: Ablations at nano size\nbudget: %s\n' "${BUDGET:-the same steps for each, from the same start}"
+    printf 'benchmarks: {rendered heads: heads.json, real clips: short.json}\nweights: [%s]\n' "$(realpath "$data")"
+    echo comparisons:
+    comparison table2 "full model" "$trained/full" <<END
+full x-portrait full model
+self x-portrait (a) w/o cross-id training
+no-local x-portrait (b) w/o local control
+no-scaling x-portrait (c) w/o scaling
+landmarks landmarks landmarks instead of pictures
+END
+    comparison table1 "Face Vid2vid" "$trained/face-vid2vid-plus" <<END
+face-vid2vid face-vid2vid Face Vid2vid
+face-vid2vid-plus face-vid2vid-plus Face Vid2vid Plus
+END
+    [ -z "$dex" ] || comparison dex-table2 full "$dex/paper" <<END
+paper dex full
+no-ray-map dex w/o ray map
+no-warping dex w/o warping
+no-augmentation dex w/o augmentation
+END
+} > "$out/ablations.yaml"
+if grep -q "table:" "$out/ablations.yaml"; then
+    mien evaluate ablations "$out/ablations.yaml" -o "$out/ablations" --workers "$workers"
 fi
 python benchmarks/results_page.py "$out" docs/results.md

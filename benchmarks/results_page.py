@@ -3,7 +3,8 @@
     python benchmarks/results_page.py OUT docs/results.md
 
 Between `<!-- table heads/cross: l1 psnr -->` and `<!-- end -->` comes the table of OUT/heads/cross.json; of its columns
-those with the metrics that are named, all for none. Measured figures with their 95 % intervals over clips.
+those with the metrics that are named, all for none. Measured figures with their 95 % intervals over clips. Between
+`<!-- directions ablations/real-clips/ablations/table2 -->` and the end come those of `mien evaluate ablations`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mien.evaluation.registry import METRICS
 from mien.evaluation.statistics import Figure
 from mien.evaluation.tables import ARROWS, cell_text
 
-PLACE = re.compile(r"(<!-- table ([\w/-]+)(?:: ([\w ]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- (?:table|directions) ([\w/-]+)(?:: ([\w ]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def markdown(table: dict[str, Any], wanted: list[str]) -> str:
@@ -47,6 +48,13 @@ def main() -> None:
     out, page = Path(sys.argv[1]), Path(sys.argv[2])
 
     def filled(found: re.Match[str]) -> str:
+        if found[1].startswith("<!-- directions"):
+            place = out / f"{found[2]}-directions.md"
+            if not place.is_file():
+                return found[0]
+            lines = place.read_text(encoding="utf-8").splitlines()
+            rows = [line for line in lines if line.startswith("|")]
+            return "\n".join([found[1], *rows, "", found[4]])
         place = out / f"{found[2]}.json"
         if not place.is_file():  # measured apart: what the page has stays
             return found[0]

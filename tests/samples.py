@@ -98,9 +98,9 @@ def write_tone(path: Path, seconds: float) -> Path:
     return path
 
 
-def job_pipeline() -> XPortraitPipeline:
+def job_pipeline(seed: int = 0) -> XPortraitPipeline:
     """The tiny pipeline at 32 px: jobs care about what goes in and out, not about the pictures."""
-    return tiny_pipeline(config=replace(TINY, image_size=32))
+    return tiny_pipeline(seed, config=replace(TINY, image_size=32))
 
 
 @pytest.fixture(scope="session")

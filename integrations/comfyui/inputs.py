@@ -77,7 +77,7 @@ def sampling(seed: int, steps: int, guidance: float) -> Sampling:
 
 def best_frame_input() -> Any:
     """The frame that is laid over the portrait; -1: found by itself."""
-    tip = "The driver's frame that is most like the portrait, from 0; -1: found by itself"
+    tip = "The driving video's frame that is most like the portrait, from 0; -1: found by itself"
     return whole_number("best_frame", -1, -1, 2**31 - 1, tip)
 
 

@@ -117,10 +117,10 @@ def edit(subject: Subject, change: FaceChange, expression_from: Tensor | None, s
     progress.stage("Editing", 1.0)
     subject.model.ready()
     editor = StillEditor(subject.model.pipe, subject.portrait)
-    scores = None
+    blendshapes = None
     if expression_from is not None:
-        scores = read_portrait(subject.model.reader, frame_of(expression_from, 0), "expression_from").expression
-    return batch_of(progress.frames([editor.square(change, scores)], 1, computed=False), 1)
+        blendshapes = read_portrait(subject.model.reader, frame_of(expression_from, 0), "expression_from").expression
+    return batch_of(progress.frames([editor.square(change, blendshapes)], 1, computed=False), 1)
 
 
 def _edited_by_codes(

@@ -48,12 +48,13 @@ class MienControl(io.ComfyNode):  # type: ignore[misc]
             node_id="MienControl",
             display_name="Mien: Control",
             category="Mien",
-            description="How much of the driver's motion is taken over in each region, and how steady; for nano.",
+            description="How much of the driving video's motion is taken over in each region, and how steady; for"
+            " nano.",
             inputs=[
                 *[declared(gain, gain.removesuffix("_gain")) for gain in GAINS],
                 declared("relative"),
                 declared("smooth"),
-                number("fps", 25.0, 1.0, 1000.0, 0.001, "The driver's rate, for the filter"),
+                number("fps", 25.0, 1.0, 1000.0, 0.001, "The driving video's rate, for the filter"),
             ],
             outputs=[CONTROL.Output(display_name="control", tooltip="For Animate and Animate a Video")],
         )
@@ -78,7 +79,7 @@ class MienAnimate(io.ComfyNode):  # type: ignore[misc]
             node_id="MienAnimate",
             display_name="Mien: Animate",
             category="Mien",
-            description="Moves the portrait by the head and the expression of the driver. Paste the squares back"
+            description="Moves the portrait by the head and the expression of the driving video. Paste the squares back"
             " afterwards.",
             inputs=[
                 PORTRAIT.Input("portrait", tooltip=_PORTRAIT_TIP),
@@ -171,7 +172,7 @@ class MienEdit(io.ComfyNode):  # type: ignore[misc]
             node_id="MienEdit",
             display_name="Mien: Edit",
             category="Mien",
-            description="Turns and moves the portrait's head and changes its expression, without a driver.",
+            description="Turns and moves the portrait's head and changes its expression, without a driving video.",
             inputs=[
                 PORTRAIT.Input("portrait", tooltip=_PORTRAIT_TIP),
                 *face_inputs(),
@@ -238,8 +239,8 @@ class MienAnimateKeyframes(io.ComfyNode):  # type: ignore[misc]
             node_id="MienAnimateKeyframes",
             display_name="Mien: Animate by Keyframes",
             category="Mien",
-            description="Moves the portrait's head and expression from keyframe to keyframe, without a driver; it"
-            " begins with the portrait as it is, unless a keyframe stands at frame 0.",
+            description="Moves the portrait's head and expression from keyframe to keyframe, without a driving video;"
+            " it begins with the portrait as it is, unless a keyframe stands at frame 0.",
             inputs=[
                 PORTRAIT.Input("portrait", tooltip=_PORTRAIT_TIP),
                 KEYFRAMES.Input("keyframes", tooltip="From Keyframe"),

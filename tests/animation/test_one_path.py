@@ -135,10 +135,11 @@ def by_web(place: Path, model: str, written: list[Frames], folder: Path) -> Fram
     return taken(written)
 
 
-def by_evaluation(place: Path, model: str) -> Frames:
-    driver = np.stack(list(open_clip(place / "driver.mp4")))
-    case = Case("a", "cross", read_image(place / "portrait.png"), driver, driver)
-    kind = "dex" if model == "dex" else "x-portrait"
+def by_evaluation(place: Path, model: str, protocol: str = "cross", expression: str = "driver.mp4") -> Frames:
+    driver, other = (np.stack(list(open_clip(place / name))) for name in ("driver.mp4", expression))
+    drivers = (driver, driver if expression == "driver.mp4" else other)
+    case = Case("a", protocol, read_image(place / "portrait.png"), *drivers)
+    kind = {"dex": "dex", "f": "face-vid2vid"}.get(model, "x-portrait")
     system = load_system(SystemSpec("mine", kind, str(place / model)))
     return system.animate(case)
 
@@ -178,6 +179,7 @@ def test_face_vid2vid_stands_behind_the_same_animator(place: Path, tmp_path: Pat
     assert whole.shape == (FRAMES, SIDE, SIDE, 3)
     np.testing.assert_array_equal(by_animator(place, "f"), whole)
     np.testing.assert_array_equal(by_python(place, "f", written, tmp_path / "python.mp4"), whole)
+    np.testing.assert_array_equal(by_evaluation(place, "f"), whole)
     with pytest.raises(InputError, match="--steps is for other models"):
         mien.animate(replace(options(place, "f", tmp_path / "out.mp4"), steps=3))
 
@@ -199,3 +201,29 @@ def test_every_way_in_gives_the_same_frames(
     differ = {name: int(np.abs(made.astype(int) - whole).max()) for name, made in ways.items()}
     differ["node"] = int(np.abs(by_node(place, model, host).astype(int) - squares).max())
     assert differ == dict.fromkeys(differ, 0)
+
+
+@pytest.mark.parametrize("model", ["x", "dex"])
+def test_self_reenactment_is_scored_as_the_command_makes_it(
+    place: Path, model: str, tmp_path: Path, written: list[Frames]
+) -> None:
+    """The options that the protocol sets are options of the command, and it sets no others."""
+    more = ("--best-frame", "0", *(["--relative"] if model == "dex" else []))
+    whole = by_command(place, model, written, tmp_path / "command.mp4", *more)
+    np.testing.assert_array_equal(by_evaluation(place, model, "self"), whole)
+
+
+def test_pose_and_expression_apart_are_scored_as_the_command_makes_them(
+    place: Path, tmp_path: Path, written: list[Frames]
+) -> None:
+    faces = [draw_face(SIDE, SIDE, (0.5, 0.5), 0.28, 0.9 * (index % 2)) for index in range(FRAMES)]
+    write_video(place / "talking.mp4", faces, 25)
+    written.clear()
+    words = ["animate", "-s", place / "portrait.png", "--pose-from", place / "driver.mp4"]
+    words += ["--expression-from", place / "talking.mp4", "--model", place / "dex", "-o", tmp_path / "command.mp4"]
+    with pytest.raises(SystemExit) as left:
+        app([str(word) for word in words])
+    assert not left.value.code
+    whole = taken(written)
+    assert (whole != by_command(place, "dex", written, tmp_path / "one.mp4")).any()
+    np.testing.assert_array_equal(by_evaluation(place, "dex", "disentangled", "talking.mp4"), whole)

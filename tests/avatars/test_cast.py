@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mien.avatars.camera import HeadMotion
-from mien.avatars.cast import load_member, remove_mark
+from mien.avatars.cast import load_member, member_from, member_tensors, remove_mark
 from mien.avatars.head_model import HeadModel
 from mien.avatars.pack import load_pack
 from mien.errors import InputError
@@ -111,6 +111,15 @@ def test_a_packed_cast_renders_as_its_files_do(cast: Path, pack: Path, model: He
         views.append(member.avatar(head, 512).render(head.coefficients(jawOpen=0.3), HeadMotion(yaw=8), 128))
     assert views[0].landmarks == pytest.approx(views[1].landmarks, abs=0.5)
     assert np.abs(views[0].image.astype(int) - views[1].image).mean() < 3
+
+
+def test_the_old_name_of_blendshapes_is_still_read(cast: Path) -> None:
+    member = load_member(cast / "good.safetensors")
+    tensors = member_tensors(member)
+    assert "scores" not in tensors
+    tensors["scores"] = tensors.pop("blendshapes")
+    old = member_from(member.id, tensors, member.details)
+    np.testing.assert_array_equal(old.face.blendshapes, member.face.blendshapes)
 
 
 def test_a_file_that_is_no_avatar_is_named(tmp_path: Path) -> None:

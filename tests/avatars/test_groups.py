@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,41 @@ def test_look_alikes_never_straddle_the_split() -> None:
     assert all(len(values) == 1 for values in side.values())
     assert [plan.validation for plan in plans] == [False] * (len(plans) - 1) + [True]
     assert make_plan(list(reversed(roles(30))), 6, 1, seed=3) == plans, "the order of the people does not matter"
+
+
+def test_people_who_are_held_out_go_to_validation_and_the_others_stay() -> None:
+    plans = make_plan(roles(30), 6, 1, seed=3)
+    held = {role.id: plan.validation for plan in plans for role in plan.roles}
+    training = sorted(name for name, validation in held.items() if not validation)
+    stays, goes = next(name for name in held if held[name]), next(name for name in training if name > "p09")
+    assert make_plan(roles(30), 6, 1, seed=3, held_out=[stays]) == plans, "who is held out anyway changes nothing"
+    others = make_plan(roles(30), 6, 1, seed=3, held_out=[goes, "p00"])
+    now = {role.id: plan.validation for plan in others for role in plan.roles}
+    assert sorted(now) == sorted(held)
+    assert {name for name in now if now[name] and not held[name]} == {goes, "p00", "p01", "p02"} - set(
+        name for name in held if held[name]
+    ), "with who looks like them"
+
+
+class Notes(Silent):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_who_is_to_be_held_out_and_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ann.safetensors").write_bytes(b"")
+    asked = GroupOptions(tmp_path / "out", 3, tmp_path, head=tmp_path / "none", held_out=("ann", "bob"))
+    progress = Notes()
+    with pytest.raises(InputError, match="none"):  # the head model is looked for next
+        render_dataset(asked, progress)
+    assert progress.notes == ["--hold-out bob: the cast has nobody of that name, so nobody is held out"]
+    with pytest.raises(InputError, match="--validation-groups from 1"):
+        render_dataset(replace(asked, validation_groups=0), Silent())
 
 
 @pytest.fixture(scope="module")

@@ -53,10 +53,10 @@ def test_lids_meet_when_they_close(model: HeadModel) -> None:
 
 
 def test_reader_scores_go_to_the_shapes_of_their_names(model: HeadModel) -> None:
-    scores = dict(zip(EXPRESSION_NAMES, np.linspace(0.1, 0.9, len(EXPRESSION_NAMES)), strict=True))
-    expression = model.from_scores(np.array(list(scores.values())))
+    blendshapes = dict(zip(EXPRESSION_NAMES, np.linspace(0.1, 0.9, len(EXPRESSION_NAMES)), strict=True))
+    expression = model.from_blendshapes(np.array(list(blendshapes.values())))
     for name, wanted in (("jawOpen", "jawOpen"), ("mouthSmile_R", "mouthSmileRight"), ("cheekPuff_L", "cheekPuff")):
-        assert expression[model.index(name)] == pytest.approx(scores[wanted])
+        assert expression[model.index(name)] == pytest.approx(blendshapes[wanted])
     assert np.count_nonzero(expression) > 50
 
 

@@ -31,9 +31,9 @@ def test_a_known_head_is_fitted(model: HeadModel) -> None:
     turned = Placement(HeadMotion(9, -5, 4).rotation(), np.array([0.5, 1.0, 80.0]))
     points = turned.apply(model.posed(model.shape(identity), expression).astype(np.float64))
     landmarks = project(known.on(points), 512)
-    known_scores = {"jawOpen": 0.4, "mouthSmileLeft": 0.5, "mouthSmileRight": 0.5}
-    scores = np.array([known_scores.get(name, 0.0) for name in EXPRESSION_NAMES], np.float32)
-    face = Face(np.concatenate([landmarks, np.zeros((10, 2))]), scores, np.eye(3))
+    known_blendshapes = {"jawOpen": 0.4, "mouthSmileLeft": 0.5, "mouthSmileRight": 0.5}
+    blendshapes = np.array([known_blendshapes.get(name, 0.0) for name in EXPRESSION_NAMES], np.float32)
+    face = Face(np.concatenate([landmarks, np.zeros((10, 2))]), blendshapes, np.eye(3))
     fit = fit_face(model, face, 512)
     assert fit.placement.angles() == pytest.approx((9, -5, 4), abs=1.5)
     assert float(fit.errors.mean()) < 0.5

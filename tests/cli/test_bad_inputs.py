@@ -260,7 +260,7 @@ CASES: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "driver folder without images": (lambda p: p.good(**{"-d": p.file("text/a.txt", b"a").parent}), "holds no images"),
     "driver folder of two sizes": (lambda p: p.good(**{"-d": folder_of_sizes(p)}), "different sizes"),
     "driver without a face": (lambda p: p.good(**{"-d": p.inputs / "faceless.mp4"}), "no face was found in any frame"),
-    "driver not given": (lambda p: p.good(**{"-d": None}), "driver"),
+    "driver not given": (lambda p: p.good(**{"-d": None}), "no driving video was given"),
     "start clip missing": (lambda p: p.good(start_from=p.bad / "gone.mp4"), "gone.mp4 does not exist"),
     "start clip of another length": (lambda p: p.good(start_from=p.inputs / "faceless.mp4"), "3 frames"),
     # numbers

@@ -44,7 +44,7 @@ def test_a_head_is_turned(inputs: Path, dex_model: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["animate", "-s", "P", "-o", "O.mp4"], "no driver was given"),
+        (["animate", "-s", "P", "-o", "O.mp4"], "no driving video was given"),
         (["animate", "-s", "P", "-d", "D", "--pose-only", "-o", "O.mp4"], "give --model dex-nano"),
         (["animate", "-s", "P", "-d", "D", "--system", "dex", "--model", "/no/where", "-o", "O.mp4"], "no model"),
         (["edit", "-s", "P", "-o", "O.png", "--yaw", "5", "--model", "/no/where"], "there is no model /no/where"),

@@ -57,7 +57,7 @@ def test_metrics_tell_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
     result = runner.invoke(app, ["evaluate", "metrics"])
     assert result.exit_code == 0, result.output
-    assert "lpips:" in result.stdout and "missing: needs" in result.stdout and "higher is better" in result.stdout
+    assert "lpips:" in result.stdout and "not computed: needs" in result.stdout and "higher is better" in result.stdout
 
 
 def failure(*words: object) -> str:

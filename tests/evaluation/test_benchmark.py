@@ -22,13 +22,29 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     portrait, clip = Medium(tmp_path / "p.png"), Medium(tmp_path / "c.mp4", 3, 8, 2, crop=(1.0, 2.0, 40.0))
     pairs = (
         self_pair("s", clip, Fraction(30000, 1001)),
-        Pair("c", "cross", portrait, clip, truth=Medium(tmp_path / "t.npy", row=4), tags=("rendered",)),
+        Pair("c", "cross", portrait, clip, ground_truth=Medium(tmp_path / "t.npy", row=4), tags=("rendered",)),
         Pair("d", "disentangled", portrait, clip, Medium(tmp_path / "e.mp4")),
     )
     made = Benchmark("mine", 512, pairs)
     path = write_benchmark(tmp_path / "bench.json", made)
     assert read_benchmark(path) == made
     assert json.loads(path.read_text())["pairs"][0]["driver"]["path"] == "c.mp4", "relative to the file"
+
+
+def test_the_old_word_for_the_ground_truth_is_still_read(tmp_path: Path) -> None:
+    pair = Pair(
+        "c", "cross", Medium(tmp_path / "p.png"), Medium(tmp_path / "c.mp4"), ground_truth=Medium(tmp_path / "t")
+    )
+    path = write_benchmark(tmp_path / "bench.json", Benchmark("mine", 64, (pair,)))
+    text = path.read_text()
+    assert '"ground_truth"' in text
+    path.write_text(text.replace('"ground_truth"', '"truth"'))
+    assert read_benchmark(path).pairs == (pair,)
+    twice = json.loads(text)
+    twice["pairs"][0]["truth"] = DRIVER
+    path.write_text(json.dumps(twice))
+    with pytest.raises(InputError, match="nothing but"):
+        read_benchmark(path)
 
 
 DRIVER = {"path": "a.mp4"}
@@ -52,7 +68,7 @@ DRIVER = {"path": "a.mp4"}
         ({"pairs": [{"id": "a", "protocol": "self", "driver": DRIVER}] * 2}, "two pairs"),
     ],
 )
-def test_errors_name_the_file_and_the_mend(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+def test_errors_name_the_file_and_the_fix(tmp_path: Path, change: dict[str, Any], says: str) -> None:
     path = tmp_path / "bench.json"
     good = {"format": "mien-benchmark/1", "pairs": [{"id": "a", "protocol": "self", "driver": DRIVER}]}
     path.write_text(json.dumps({**good, **change}))
@@ -66,7 +82,7 @@ def test_footage_of_a_self_pair(tmp_path: Path) -> None:
     footage = load_footage(pair, 32)
     assert footage.case.driver.shape == (4, 32, 32, 3) and footage.first == 1
     assert (footage.case.source == footage.case.driver[0]).all()
-    assert footage.truth is footage.case.driver and footage.case.expression is footage.case.driver
+    assert footage.ground_truth is footage.case.driver and footage.case.expression is footage.case.driver
 
 
 def test_a_disentangled_pair_is_as_long_as_its_shorter_clip(tmp_path: Path) -> None:
@@ -119,16 +135,17 @@ def _heads(folder: Path, validation: bool = True) -> Path:
     return folder
 
 
-def test_heads_give_an_exact_truth(tmp_path: Path) -> None:
+def test_heads_give_an_exact_ground_truth(tmp_path: Path) -> None:
     made = build_heads(_heads(tmp_path), BuildOptions(pairs=2, frames=16, side=64))
     assert [pair.protocol for pair in made.pairs] == ["self", "self", "cross", "cross", "disentangled", "disentangled"]
     for pair in made.pairs[2:4]:
-        assert pair.truth is not None
-        assert {pair.driver.row, pair.truth.row} == {0, 2}, "who is not seen wholly does not take part"
-        assert pair.source.row == pair.truth.row and pair.driver.first == pair.truth.first == pair.source.first
+        assert pair.ground_truth is not None
+        assert {pair.driver.row, pair.ground_truth.row} == {0, 2}, "who is not seen wholly does not take part"
+        assert pair.source.row == pair.ground_truth.row
+        assert pair.driver.first == pair.ground_truth.first == pair.source.first
     footage = load_footage(made.pairs[2], 64)
-    assert footage.truth is not None and len(footage.truth) == 16
-    assert (footage.truth[0] == footage.case.source).all() and footage.first == 1, "what was given is not scored"
+    assert footage.ground_truth is not None and len(footage.ground_truth) == 16
+    assert (footage.ground_truth[0] == footage.case.source).all() and footage.first == 1, "what was given is not scored"
     apart = made.pairs[4]
     assert apart.expression is not None and apart.expression.first != apart.driver.first
     assert build_heads(tmp_path, BuildOptions(pairs=2)) == build_heads(tmp_path, BuildOptions(pairs=2))

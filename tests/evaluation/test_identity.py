@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.evaluation.identity import Retail, YuNet, cosine, similarity
+from mien.evaluation.identity import ArcFace, Retail, YuNet, aligned_arcface, cosine, similarity
 from mien.media import read_image
+from reference_fill import expected, pictures
 
 
 def test_similarity_is_found_exactly() -> None:
@@ -43,3 +44,27 @@ def test_one_person_and_two(embedder: Retail, assets: Path) -> None:
     assert (cosine(mine, flipped) or 0) > 0.6
     assert (cosine(mine, embedder.embed(other)) or 1) < 0.2
     assert embedder.embed(np.full((96, 96, 3), 127, np.uint8)) is None
+
+
+def test_arcface_gives_the_embedding_of_insightfaces_network(assets: Path) -> None:
+    """By a file of its ResNet's layers, exported as InsightFace exports them, with far fewer channels."""
+    folder = assets / "face_id"
+    network = ArcFace(YuNet(folder / "face_detection_yunet_2023mar.onnx"), folder / "arcface_narrow.onnx")
+    crop = (pictures("face", (3, 112, 112)) * 255).round().byte().permute(1, 2, 0).numpy()
+    found, wanted = network.embed_aligned(crop), np.array(expected("arcface"))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    assert np.abs(network.embed_aligned(crop[..., ::-1]) - wanted).max() > 0.1, "red and blue are told apart"
+    assert network.embed(np.full((96, 96, 3), 127, np.uint8)) is None
+
+
+def test_arcface_sees_the_face_in_its_place(assets: Path) -> None:
+    yunet = YuNet(assets / "face_id" / "face_detection_yunet_2023mar.onnx")
+    portrait = read_image(assets / "faces" / "astronaut.jpg")
+    face = yunet.find(portrait)
+    assert face is not None
+    crop = aligned_arcface(portrait, face[4:14].reshape(5, 2))
+    again = yunet.find(crop)
+    assert crop.shape == (112, 112, 3) and again is not None
+    points = again[4:14].reshape(5, 2)  # the template of InsightFace's face_align.py
+    template = [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+    assert np.abs(points - template).mean() < 3

@@ -1,4 +1,9 @@
-"""LPIPS, I3D, Fréchet distances: against torchmetrics and SciPy, with random weights."""
+"""Networks and Fréchet distances of metrics against reference implementations, with random weights.
+
+What torchmetrics and SciPy can tell is asked here. Of those that no extra installs (lpips, torch-fidelity, pytorch-i3d,
+hyperIQA, insightface's iresnet) tests/assets/reference_networks.json holds what they gave for the weights and pictures
+of `reference_fill`.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,11 @@ import torch
 
 from mien.errors import WeightsError
 from mien.evaluation.distributions import frechet_distance
+from mien.evaluation.hyperiqa import HyperIQA, load_hyperiqa, squares
 from mien.evaluation.i3d import I3D, load_i3d
 from mien.evaluation.inception import Inception, load_inception
 from mien.evaluation.perceptual import Lpips, load_lpips
+from reference_fill import expected, filled, pictures
 
 lpips_of_torchmetrics = pytest.importorskip("torchmetrics.functional.image.lpips")
 
@@ -62,17 +69,68 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
         load_i3d(tmp_path / "code.pth")
 
 
-def test_i3d_has_the_published_shapes(tmp_path: Path) -> None:
+def saved(network: torch.nn.Module, path: Path) -> Path:
+    """A file with the weights that the references were filled with."""
+    torch.save(filled(network.state_dict()), path)
+    return path
+
+
+def test_i3d_gives_the_logits_of_pytorch_i3d(tmp_path: Path) -> None:
+    network = load_i3d(saved(I3D(), tmp_path / "rgb_imagenet.pt"))
+    with torch.no_grad():
+        logits = network(pictures("clip", (1, 3, 10, 224, 224)) * 2 - 1)[0].numpy()
+    wanted = np.array(expected("i3d"))
+    assert wanted.shape == (400,) and wanted.std() > 0.1
+    np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_i3d_has_the_published_shapes() -> None:
     network = I3D().eval()
     parameters = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     assert parameters["Conv3d_1a_7x7.conv3d.weight"] == (64, 3, 7, 7, 7)
-    assert parameters["Mixed_4f.b1b.conv3d.weight"] == (320, 160, 3, 3, 3)
     assert parameters["Mixed_5c.b3b.bn.running_var"] == (128,)
     assert parameters["logits.conv3d.weight"] == (400, 1024, 1, 1, 1) and parameters["logits.conv3d.bias"] == (400,)
     assert sum(value.numel() for value in network.parameters()) == 12_697_264
-    with torch.no_grad():
-        assert network(torch.rand(1, 3, 9, 224, 224)).shape == (1, 400)
     assert network.features(torch.rand(15, 3, 32, 32)).shape == (0, 400), "less than one stretch of 16"
+
+
+def test_hyperiqa_rates_as_the_published_network(tmp_path: Path) -> None:
+    network = load_hyperiqa(saved(HyperIQA(), tmp_path / "koniq_pretrained.pkl"))
+    with torch.no_grad():
+        ratings = network(pictures("square", (2, 3, 224, 224)))
+    wanted = expected("hyperiqa")
+    assert wanted[0] != pytest.approx(wanted[1], rel=1e-3)
+    assert ratings.tolist() == pytest.approx(wanted, rel=1e-4)
+    torch.save({"conv1.0.bias": torch.zeros(1024)}, tmp_path / "short.pkl")
+    with pytest.raises(WeightsError, match=r"short\.pkl is not HyperIQA"):
+        load_hyperiqa(tmp_path / "short.pkl")
+
+
+def test_hyperiqa_sees_the_whole_picture_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = torch.zeros(3, 512, 384)
+    frame[0] = torch.linspace(0, 1, 512)[:, None]
+    frame[1] = torch.linspace(0, 1, 384)
+    found = squares(frame)
+    assert found.shape == (25, 3, 224, 224)
+    torch.testing.assert_close(found[0], frame[:, :224, :224], atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[-1], frame[:, -224:, -224:], atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[12], frame[:, 144:368, 80:304], atol=1e-6, rtol=0)
+    monkeypatch.setattr(HyperIQA, "forward", lambda _, x: x.mean((1, 2, 3)))
+    assert HyperIQA().ratings(frame[None]) == pytest.approx([float(found.mean())])
+
+
+def test_lpips_agrees_with_the_lpips_package(tmp_path: Path) -> None:
+    tensors = {key: value for key, value in Lpips().state_dict().items() if key.startswith("features.")}
+    torch.save(filled(tensors), tmp_path / "alexnet.pth")
+    network = load_lpips(tmp_path / "alexnet.pth")
+    distances = network.distances(pictures("first", (3, 3, 64, 64)), pictures("second", (3, 3, 64, 64)))
+    assert distances == pytest.approx(expected("lpips"), rel=1e-4)
+
+
+def test_inception_gives_the_features_of_torch_fidelity(tmp_path: Path) -> None:
+    network = load_inception(saved(Inception(), tmp_path / "inception.pth"))
+    found, wanted = network.features(pictures("inception", (2, 3, 200, 256)))[:, ::8], np.array(expected("inception"))
+    np.testing.assert_allclose(found.ravel(), wanted, rtol=1e-4, atol=1e-4 * wanted.max())
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from evaluation_samples import SIDE, make_benchmark
 from mien.errors import InputError
@@ -22,8 +23,11 @@ from mien.jobs.evaluation_systems import (
     parse_predictions,
     parse_system,
 )
+from mien.models.face_vid2vid import FaceVid2Vid
+from mien.pipelines.face_vid2vid import FaceVid2VidPipeline
 from samples import DrawnFaceReader, job_pipeline
 from tiny_dex import tiny_dex_pipeline
+from tiny_face_vid2vid import TINY_F
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,7 @@ def test_systems_are_named_as_one_likes(tmp_path: Path) -> None:
     assert (spec.name, spec.kind, spec.model, spec.steps) == ("w/o local control", "x-portrait", "runs/a=b", 3)
     assert spec.folder == "w-o-local-control"
     assert parse_system("face-vid2vid-plus", defaults).kind == "face-vid2vid-plus"
+    assert parse_system("truth", defaults).kind == "ground-truth", "the first release's name"
     assert set(KINDS) >= {"x-portrait", "dex", "face-vid2vid", "landmarks", "copy-source", "copy-driver"}
     with pytest.raises(InputError, match="no system 'magic'"):
         parse_system("magic", defaults)
@@ -142,22 +147,16 @@ def test_dex_takes_pose_and_expression_apart(
     assert (about["system"], about["steps"], about["seed"], about["motion"]) == ("dex", 2, 1, "absolute")
 
 
-def test_face_vid2vid_answers_with_what_training_exported(
-    footages: dict[str, Footage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The glue around 𝓕: it is given the portrait and the driver, and its frames are brought to the case's side."""
-    seen: list[object] = []
-
-    def load(folder: Path) -> object:
-        seen.append(folder)
-        return lambda portrait, driving: [np.full((32, 32, 3), portrait[0, 0, 0], np.uint8) for _ in driving]
-
-    monkeypatch.setattr("mien.pipelines.face_vid2vid.load_reenactor", load)
-    (tmp_path / "f").mkdir()
-    (tmp_path / "f" / "model.safetensors").write_bytes(b"1")
-    system = load_system(SystemSpec("F", "face-vid2vid", str(tmp_path / "f")))
+@pytest.mark.usefixtures("_drawn")
+def test_face_vid2vid_answers_with_what_training_exported(footages: dict[str, Footage], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        FaceVid2VidPipeline(FaceVid2Vid.of(TINY_F).eval()).save_pretrained(tmp_path / str(seed))
+    system, other = (load_system(SystemSpec("F", "face-vid2vid", str(tmp_path / seed))) for seed in ("0", "1"))
     made = answer(system, footages["cross-b"])
-    assert (made == footages["cross-b"].case.source[0, 0, 0]).all() and seen == [tmp_path / "f"]
-    before = system.describe()["weights"]
-    (tmp_path / "f" / "model.safetensors").write_bytes(b"2")
-    assert system.describe()["weights"] != before, "kept answers of other weights are not taken for its own"
+    assert (made != answer(other, footages["cross-b"])).any()
+    about = system.describe()
+    assert about["weights"] != other.describe()["weights"], "kept answers of other weights are not taken for its own"
+    assert about["reader"] == "drawn" and "steps" not in about and system.protocols == {"self", "cross"}
+    with pytest.raises(InputError, match="is no model of the system face-vid2vid"):
+        load_system(SystemSpec("F", "face-vid2vid", "nano"))

@@ -10,7 +10,7 @@ from mien.errors import InputError
 from mien.evaluation import published
 from mien.evaluation.registry import METRICS, chosen_metrics
 from mien.evaluation.runs import ClipRecord, Run, write_record
-from mien.evaluation.scoring import NO_TRUTH, ClipScore
+from mien.evaluation.scoring import NO_GROUND_TRUTH, ClipScore
 from mien.evaluation.statistics import bootstrap, clip_figure, set_figure
 from mien.evaluation.tables import LAYOUTS, make_table, to_content, to_markdown, write_table
 
@@ -23,7 +23,7 @@ def run_of(name: str, folder: Path = Path("nowhere"), gain: float = 1.0) -> Run:
     for protocol in ("self", "cross"):
         for index in range(3):
             told = {key: value * (1 + 0.1 * index) for key, value in values.items()}
-            absent = {} if protocol == "self" else {"l1": NO_TRUTH, "fid": NO_TRUTH}
+            absent = {} if protocol == "self" else {"l1": NO_GROUND_TRUTH, "fid": NO_GROUND_TRUTH}
             told = told if protocol == "self" else {k: v for k, v in told.items() if k != "l1"}
             clips.append(ClipRecord(f"{protocol}-{index}", protocol, "", "", dict(told), {}, absent))
     lacking = {"lpips": LACKING, "hyperiqa": "needs pyiqa: pip install pyiqa"}
@@ -73,6 +73,9 @@ def test_published_figures_stand_in_the_papers_lines(name: str, assets: Path) ->
     """tests/assets/published.txt holds the lines of the tables as the papers' text has them."""
     text = (assets / "published.txt").read_text()
     entries: tuple[published.Published, ...] = LAYOUTS[name].published
+    paper = LAYOUTS[name].paper
+    assert paper is not None and "arXiv" in str(paper.source) or "2026" in str(paper.source)
+    assert not paper.baseline or paper.baseline in [entry.method for entry in entries]
     for entry in entries:
         assert entry.method.split(" ")[-1].lower() in text.lower()
         for value in entry.values.values():
@@ -125,8 +128,20 @@ def test_fid_comes_from_the_features_of_all_clips(tmp_path: Path) -> None:
     rng, score = np.random.default_rng(0), ClipScore()
     for index in range(3):
         rows = rng.normal(size=(5, 6)).astype(np.float32)
-        score.features = {"fid_result": rows + 1, "fid_truth": rows}
+        score.features = {"fid_result": rows + 1, "fid_ground_truth": rows}
         write_record(tmp_path, f"self-{index}", "self", "", "", score)
     assert run.figure("self", "fid").value == pytest.approx(6, rel=1e-5)
     assert run.figure("self", "fid").clips == 3
     assert run.figure("cross", "fid").kind == "inapplicable"
+
+
+def test_runs_of_the_first_release_are_read(tmp_path: Path) -> None:
+    """They call the ground truth's features and its absence by another name."""
+    run = run_of("mine", tmp_path)
+    score = ClipScore(features={"fid_result": np.ones((5, 6), np.float32), "fid_truth": np.eye(5, 6, dtype=np.float32)})
+    write_record(tmp_path, "self-0", "self", "", "", score)
+    figure = run.figure("self", "fid")
+    assert figure.kind == "measured" and (figure.value or 0) > 1
+    for clip in run.of("cross"):
+        clip.absent["l1"] = "no truth exists for this pair"
+    assert run.figure("cross", "l1").kind == "inapplicable"

@@ -20,8 +20,8 @@ def test_ours_is_counted_like_the_published(parts: Parts) -> None:
     # the published script also projects the context for every frame: up to 0.003 in a U-Net of 16 transformers
     ours = {
         "R": parts.reference,
-        "C": parts.control + parts.hints / 2,
-        "C_l": parts.local_control + parts.hints / 2,
+        "C": parts.control + parts.control_features / 2,
+        "C_l": parts.local_control + parts.control_features / 2,
         "U-Net, conditional": parts.conditional + parts.keys_values,
         "U-Net, unconditional": parts.unconditional,
     }

@@ -129,7 +129,7 @@ def test_relative_motion_begins_at_the_portrait_and_smoothing_calms(inputs: Path
         )
     )
     source = portrait_motion(portrait)
-    own = KeypointMotion(basis, source).posed(source.pose, source.scores)
+    own = KeypointMotion(basis, source).posed(source.pose, source.blendshapes)
     np.testing.assert_allclose(moved[4], own, atol=1e-5)
     assert np.abs(plain[4] - own).max() > 1e-3
     assert np.abs(np.diff(calm, axis=0)).mean() < 0.9 * np.abs(np.diff(plain, axis=0)).mean()

@@ -165,7 +165,7 @@ def test_the_options_of_one_system_are_refused_by_the_other(inputs: Path) -> Non
     for name, value in (("pose_from", Path("a.mp4")), ("pose_only", True), ("pose_gain", 0.5)):
         with pytest.raises(InputError, match=f"--{name.replace('_', '-')} needs .* --model dex-nano"):
             animate_options(**given, **{name: value})
-    with pytest.raises(InputError, match="no driver was given"):
+    with pytest.raises(InputError, match="no driving video was given"):
         animate_options(**{**given, "driver": None})
     with pytest.raises(InputError, match="--system is 'y'"):
         animate_options(system="y", **given)

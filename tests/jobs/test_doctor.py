@@ -16,7 +16,7 @@ def test_versions_devices_and_weights_are_listed() -> None:
     assert {"mien", "python", "torch", "diffusers", "cpu", "bundled nano", "bundled face-networks"} <= set(found)
 
 
-def test_missing_weights_are_named_with_a_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_weights_are_named_with_a_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("mien.weights.HERE", tmp_path)
     diagnosis = doctor.examine()
     found = findings(diagnosis)

@@ -45,7 +45,8 @@ def test_an_animated_picture_drives(inputs: Path, tmp_path: Path, suffix: str) -
     assert clip.count() == 4
     times = [time for _, time in clip.timed()]
     assert [round(float(time), 2) for time in times] == [0, 0.04, 0.08, 0.16]
-    with pytest.raises(OutputError, match=r"out\.png cannot be written: it would be one picture, but the driver"):
+    says = r"out\.png cannot be written: it would be one picture, but the driving video"
+    with pytest.raises(OutputError, match=says):
         run(tmp_path, inputs / "portrait.png", driver, "out.png")
 
 

@@ -124,16 +124,16 @@ def test_rows_without_pose_are_as_if_there_were_none() -> None:
 def test_with_equal_poses_the_warped_reference_is_the_reference() -> None:
     nets = tiny_dex_networks()
     base = given(nets)
-    bank, warps = base.bank, nets.injection.reference_warps()
-    layer, tokens = next(iter(bank.tokens.items()))
+    features, warps = base.bank, nets.injection.reference_warps()
+    layer, tokens = next(iter(features.tokens.items()))
     name = layer.split(".transformer_blocks.")[0]
     warp = warps[name]
     nn.init.zeros_(warp.conv.bias)
     nn.init.dirac_(warp.conv.weight)  # a convolution that passes everything on
-    posed = PosedReferenceFeatures(bank, warps, base.source_pose, base.source_pose.repeat(3))
+    posed = PosedReferenceFeatures(features, warps, base.source_pose, base.source_pose.repeat(3))
     got = posed.residual(layer, tokens.expand(3, -1, -1))
     assert torch.equal(got, tokens.expand(3, -1, -1))
-    moved = PosedReferenceFeatures(bank, warps, base.source_pose, base.pose)
+    moved = PosedReferenceFeatures(features, warps, base.source_pose, base.pose)
     assert not torch.allclose(moved.residual(layer, tokens.expand(2, -1, -1)), tokens, atol=0.1)
 
 

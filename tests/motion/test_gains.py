@@ -30,8 +30,8 @@ def test_gains_of_one_change_nothing() -> None:
 @pytest.mark.parametrize(("region", "mine"), [("eyes", EYES), ("brows", BROWS), ("mouth", MOUTH)])
 def test_a_region_without_gain_stays_the_portraits_own(region: str, mine: np.ndarray) -> None:
     [moved, _] = apply_gains(DRIVER, SOURCE, REFERENCE, MotionGains(**{region: 0}), EXPRESSION_NAMES)
-    np.testing.assert_allclose(moved.scores[mine], SOURCE.scores[mine])
-    np.testing.assert_allclose(moved.scores[~mine], DRIVER[0].scores[~mine])
+    np.testing.assert_allclose(moved.blendshapes[mine], SOURCE.blendshapes[mine])
+    np.testing.assert_allclose(moved.blendshapes[~mine], DRIVER[0].blendshapes[~mine])
     np.testing.assert_allclose(moved.pose.rotation, DRIVER[0].pose.rotation, atol=1e-9)
     rows = {"eyes": [*range(36, 48), 68, 69], "brows": [], "mouth": [*range(36), *range(48, 68)]}[region]
     others = np.setdiff1d(np.arange(70), rows)
@@ -42,7 +42,7 @@ def test_a_region_without_gain_stays_the_portraits_own(region: str, mine: np.nda
 
 
 def test_gaze_and_blinks_belong_to_the_eyes_and_every_score_to_one_region() -> None:
-    weights = dict(zip(EXPRESSION_NAMES, MotionGains(2, 3, 4).of_scores(EXPRESSION_NAMES), strict=True))
+    weights = dict(zip(EXPRESSION_NAMES, MotionGains(2, 3, 4).of_blendshapes(EXPRESSION_NAMES), strict=True))
     assert weights["eyeBlinkLeft"] == weights["eyeLookOutRight"] == 2
     assert weights["jawOpen"] == weights["cheekPuff"] == weights["noseSneerLeft"] == 3
     assert weights["browInnerUp"] == 4
@@ -51,9 +51,9 @@ def test_gaze_and_blinks_belong_to_the_eyes_and_every_score_to_one_region() -> N
 
 def test_more_gain_exaggerates_and_stays_a_face() -> None:
     [moved, _] = apply_gains(DRIVER, SOURCE, REFERENCE, MotionGains(mouth=4), EXPRESSION_NAMES)
-    wide = np.argmax((DRIVER[0].scores - SOURCE.scores) * MOUTH)
-    assert moved.scores[wide] > DRIVER[0].scores[wide]
-    assert moved.scores.min() >= 0 and moved.scores.max() <= 1.5
+    wide = np.argmax((DRIVER[0].blendshapes - SOURCE.blendshapes) * MOUTH)
+    assert moved.blendshapes[wide] > DRIVER[0].blendshapes[wide]
+    assert moved.blendshapes.min() >= 0 and moved.blendshapes.max() <= 1.5
     assert moved.extra is not None and np.abs(moved.extra).max() <= 0.5
 
 
@@ -61,7 +61,7 @@ def driven_pose(gains: MotionGains, driver: FaceMotion, reference: FaceMotion | 
     """The pose that the portrait ends up with, through `KeypointMotion.driven`."""
     basis = FaceBasis(RNG.normal(size=(70, 3)), np.zeros((52, 70, 3)))
     seen: list[HeadPose] = []
-    keypoints = KeypointMotion(basis, FaceMotion(np.zeros((68, 2)), SOURCE.pose, SOURCE.scores))
+    keypoints = KeypointMotion(basis, FaceMotion(np.zeros((68, 2)), SOURCE.pose, SOURCE.blendshapes))
     keypoints.posed = lambda pose, *_: seen.append(pose)  # type: ignore[method-assign, assignment, return-value]
     [moved] = apply_gains([driver], SOURCE, reference, gains, EXPRESSION_NAMES)
     keypoints.driven(moved, reference)
@@ -77,7 +77,7 @@ def test_a_head_without_gain_stays_where_it_is(reference: FaceMotion | None) -> 
 
 
 def test_half_the_gain_turns_the_head_half_the_way() -> None:
-    frontal = FaceMotion(np.zeros((68, 2)), HeadPose.from_euler(0, 0, 0, (0, 0), 0.5), SOURCE.scores)
+    frontal = FaceMotion(np.zeros((68, 2)), HeadPose.from_euler(0, 0, 0, (0, 0), 0.5), SOURCE.blendshapes)
     [moved] = apply_gains([face(30)], frontal, None, MotionGains(head=0.5), EXPRESSION_NAMES)
     assert moved.pose.yaw == pytest.approx(15, abs=1e-6)
 
@@ -85,7 +85,7 @@ def test_half_the_gain_turns_the_head_half_the_way() -> None:
 def test_relative_motion_starts_from_the_portraits_own_face() -> None:
     relative = MotionGains(relative=True)
     [at_rest] = apply_gains([REFERENCE], SOURCE, REFERENCE, relative, EXPRESSION_NAMES)
-    np.testing.assert_allclose(at_rest.scores, SOURCE.scores)
+    np.testing.assert_allclose(at_rest.blendshapes, SOURCE.blendshapes)
     np.testing.assert_allclose(at_rest.extra, SOURCE.extra)
     pose = driven_pose(relative, REFERENCE, REFERENCE)
     np.testing.assert_allclose(pose.rotation, SOURCE.pose.rotation, atol=1e-9)
@@ -100,4 +100,4 @@ def test_each_frame_may_have_a_source_of_its_own() -> None:
     moved = apply_gains(DRIVER, sources, None, MotionGains(head=0, eyes=0), EXPRESSION_NAMES)
     for got, own in zip(moved, sources, strict=True):
         np.testing.assert_allclose(got.pose.translation, own.pose.translation)
-        np.testing.assert_allclose(got.scores[EYES], own.scores[EYES])
+        np.testing.assert_allclose(got.blendshapes[EYES], own.blendshapes[EYES])

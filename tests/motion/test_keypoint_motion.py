@@ -19,8 +19,8 @@ def seen(head: np.ndarray, pose: HeadPose) -> np.ndarray:
     return pose.scale * (head @ pose.matrix().T)[:, :2] + pose.translation
 
 
-def face(pose: HeadPose, scores: np.ndarray, shape: np.ndarray | float = 0.0) -> FaceMotion:
-    return FaceMotion(seen(MEAN + shape + np.tensordot(scores, SHAPES, 1), pose)[:68], pose, scores)
+def face(pose: HeadPose, blendshapes: np.ndarray, shape: np.ndarray | float = 0.0) -> FaceMotion:
+    return FaceMotion(seen(MEAN + shape + np.tensordot(blendshapes, SHAPES, 1), pose)[:68], pose, blendshapes)
 
 
 def test_a_face_driven_by_itself_keeps_its_landmarks() -> None:
@@ -34,9 +34,9 @@ def test_a_face_driven_by_itself_keeps_its_landmarks() -> None:
 def test_identity_stays_when_another_face_drives() -> None:
     shape = RNG.normal(size=(70, 3)) * [0.02, 0.02, 0]
     source = face(HeadPose.from_euler(0, 0, 0, (0, 0), 0.4), np.zeros(52), shape)
-    scores = RNG.uniform(0, 0.5, 52)
-    driver = face(HeadPose.from_euler(20, 5, -8, (0.05, 0.02), 0.42), scores, RNG.normal(size=(70, 3)) * 0.02)
-    expected = face(driver.pose, scores, shape).landmarks
+    blendshapes = RNG.uniform(0, 0.5, 52)
+    driver = face(HeadPose.from_euler(20, 5, -8, (0.05, 0.02), 0.42), blendshapes, RNG.normal(size=(70, 3)) * 0.02)
+    expected = face(driver.pose, blendshapes, shape).landmarks
     # what differs is what a single frontal picture cannot show: the shape's depth, and eyes of another openness
     np.testing.assert_allclose(KeypointMotion(BASIS, source).driven(driver)[:68], expected, atol=0.012)
 
@@ -77,5 +77,5 @@ def test_smoothing_takes_jitter_and_leaves_what_is_still() -> None:
     even = smoothed_motion(motions, 1.0)
     before, after = ([motion.pose.yaw for motion in some] for some in (motions, even))
     assert np.abs(np.diff(after)).mean() < 0.5 * np.abs(np.diff(before)).mean()
-    assert even[20].scores == pytest.approx(motions[20].scores) and even[20].pose.scale == pytest.approx(0.4)
+    assert even[20].blendshapes == pytest.approx(motions[20].blendshapes) and even[20].pose.scale == pytest.approx(0.4)
     assert smoothed_motion(motions, 0.0) is motions

@@ -33,7 +33,7 @@ def test_a_mouth_that_the_scores_do_not_see_opens_all_the_same(pose: HeadPose) -
     driver = [face(opening, pose, RNG.normal(size=(1, 3)) * 0.01) for opening in (0.0, 0.1, 0.2, 0.3)]
     mouth, keypoints = MeasuredFace(BASIS), KeypointMotion(BASIS, face(0.0))
     mouth.learn(driver)
-    gaps = [gap(keypoints.posed(FRONT, motion.scores, mouth.of(motion).extra)) for motion in driver]
+    gaps = [gap(keypoints.posed(FRONT, motion.blendshapes, mouth.of(motion).extra)) for motion in driver]
     assert gaps[0] == pytest.approx(0, abs=0.02) and np.all(np.diff(gaps) > 0.07)
 
 

@@ -65,12 +65,12 @@ def test_every_part_of_a_motion_is_steadied_and_off_is_off() -> None:
     for part in ("rotation", "translation", "scale"):
         before, after = ([getattr(motion.pose, part) for motion in clip] for clip in (given, calm))
         assert shake(np.asarray(after)) < 0.6 * shake(np.asarray(before)), part
-    assert shake(np.stack([m.scores for m in calm])) < 0.5 * shake(np.stack([m.scores for m in given]))
+    assert shake(np.stack([m.blendshapes for m in calm])) < 0.5 * shake(np.stack([m.blendshapes for m in given]))
     extras = [np.stack([motion.extra for motion in clip if motion.extra is not None]) for clip in (given, calm)]
     assert shake(extras[1]) < shake(extras[0])
-    np.testing.assert_array_equal(calm[0].scores, given[0].scores)
+    np.testing.assert_array_equal(calm[0].blendshapes, given[0].blendshapes)
     strongest = one_euro_motions(given, RATE, 1.0)
-    assert shake(np.stack([m.scores for m in strongest])) < shake(np.stack([m.scores for m in calm]))
+    assert shake(np.stack([m.blendshapes for m in strongest])) < shake(np.stack([m.blendshapes for m in calm]))
 
 
 def test_a_rate_that_is_a_fraction_of_another_sees_the_same_motion() -> None:

@@ -120,7 +120,7 @@ def download(page: Any, where: str, folder: Path) -> Path:
 
 def test_uploads_become_a_video_that_plays_and_can_be_downloaded(page: Any, driver: Path, tmp_path: Path) -> None:
     upload(page, "Portrait", PORTRAIT)
-    upload(page, "Driver", driver)
+    upload(page, "Driving video", driver)
     page.click("#animate-go")
     told = status(page, "Done|wrong|missing|Not")
     assert told.startswith(f"Done: {FRAMES} frames of 512 x 512 pixels.")
@@ -147,12 +147,12 @@ def test_an_example_runs_at_a_click_and_stop_leaves_nothing(page: Any, page_serv
     assert not list(results.rglob(".*.part*"))
 
 
-@pytest.mark.parametrize(("label", "name"), [("Portrait", "broken.png"), ("Driver", "broken.mp4")])
+@pytest.mark.parametrize(("label", "name"), [("Portrait", "broken.png"), ("Driving video", "broken.mp4")])
 def test_a_bad_file_is_told_in_one_sentence(page: Any, driver: Path, tmp_path: Path, label: str, name: str) -> None:
     bad = tmp_path / name
     bad.write_bytes(b"this is neither a picture nor a video" * 10)
     upload(page, "Portrait", bad if label == "Portrait" else PORTRAIT)
-    upload(page, "Driver", bad if label == "Driver" else driver)
+    upload(page, "Driving video", bad if label == "Driving video" else driver)
     page.click("#animate-go")
     told = status(page, name.replace(".", r"\."))
     assert told.startswith(name) and told.count(". ") == 0
@@ -182,7 +182,7 @@ def test_a_batch_gives_a_zip(page: Any, driver: Path, tmp_path: Path) -> None:
     short = tmp_path / "two.mp4"
     write_video(short, list(open_clip(driver))[:2], 6)
     page.get_by_role("tab", name="Batch").click()
-    for label, path in (("Portraits", PORTRAIT), ("Drivers", short)):
+    for label, path in (("Portraits", PORTRAIT), ("Driving videos", short)):
         upload(page, label, path)
     page.click("#batch-go")
     assert status(page, "pairs|wrong", "batch").startswith("1 of 1 pairs animated.")

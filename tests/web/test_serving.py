@@ -277,13 +277,13 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
 class TestWidgets:
     """What the widgets say becomes the options of a job."""
 
-    def wishes(self, **changes: Any) -> dict[str, Any]:
+    def inputs(self, **changes: Any) -> dict[str, Any]:
         gains = {f"{region}_gain": 1.0 for region in ("eyes", "mouth", "brows", "head", "pose", "expression")}
         files = {"portrait": "p.png", "driver": "d.mp4", "pose_from": None, "expression_from": None}
         rest = {
             "system": "X-Portrait",
             "smooth": 0.0,
-            "relative": "where the driver is",
+            "relative": "where the driving video is",
             "start": None,
             "end": None,
             "seed": 0,
@@ -298,10 +298,10 @@ class TestWidgets:
     def test_of_x_portrait(self, tmp_path: Path) -> None:
         from mien.web.animate_tab import options_from
 
-        wishes = self.wishes(
+        inputs = self.inputs(
             mouth_gain=1.5, smooth=0.3, face="all", steps=4.0, relative="from the portrait's own on", start=1.0
         )
-        options = options_from(wishes, tmp_path)
+        options = options_from(inputs, tmp_path)
         assert (options.mouth_gain, options.smooth, options.face, options.steps) == (1.5, 0.3, "all", 4)
         assert (options.relative, options.start, options.end) == (True, 1.0, None)
         assert options.output == tmp_path / "p--d.mp4"
@@ -309,8 +309,8 @@ class TestWidgets:
     def test_of_dex_portrait_with_two_sources(self, tmp_path: Path) -> None:
         from mien.web.animate_tab import options_from
 
-        wishes = self.wishes(system="DeX-Portrait", driver=None, pose_from="a.mp4", expression_from="b.mp4")
-        options = options_from({**wishes, "pose_gain": 0.5}, tmp_path)
+        inputs = self.inputs(system="DeX-Portrait", driver=None, pose_from="a.mp4", expression_from="b.mp4")
+        options = options_from({**inputs, "pose_gain": 0.5}, tmp_path)
         assert options.model == "dex-nano"
         assert (options.pose_from, options.expression_from, options.pose_gain) == (Path("a.mp4"), Path("b.mp4"), 0.5)
 
@@ -318,16 +318,16 @@ class TestWidgets:
         from mien.web.edit_tab import OPTIONS, options_from
 
         start = {name: one.default for name, one in OPTIONS.items()}
-        wishes = {**start, "portrait": "p.png", "expression_from": None, "expression_gain": 1.0, "system": "X-Portrait"}
-        options = options_from({**wishes, "yaw": 10}, tmp_path)
+        inputs = {**start, "portrait": "p.png", "expression_from": None, "expression_gain": 1.0, "system": "X-Portrait"}
+        options = options_from({**inputs, "yaw": 10}, tmp_path)
         assert np.isclose(options.change.yaw, 10)  # type: ignore[union-attr]
         with pytest.raises(InputError, match="nothing is to change"):
-            options_from(wishes, tmp_path)
+            options_from(inputs, tmp_path)
 
     def test_missing_files_are_told(self, tmp_path: Path) -> None:
         from mien.web.animate_tab import options_from
 
         with pytest.raises(InputError, match="The portrait is missing"):
-            options_from(self.wishes(portrait=None), tmp_path)
-        with pytest.raises(InputError, match="The driver is missing"):
-            options_from(self.wishes(driver=None), tmp_path)
+            options_from(self.inputs(portrait=None), tmp_path)
+        with pytest.raises(InputError, match="The driving video is missing"):
+            options_from(self.inputs(driver=None), tmp_path)

@@ -32,7 +32,7 @@ class StillEditor:
 
     def square(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
         """The portrait's square [s, s, 3], changed; expression: scores [52] to start from, None: the portrait's own."""
-        scores = change.expressed(self._own.scores if expression is None else expression)
+        scores = change.expressed(self._own.blendshapes if expression is None else expression)
         driven = self._keypoints.posed(change.moved(self._own.pose), scores, self._own.extra)
         return to_uint8(self._reenactment.picture(driven)[None])[0]
 
@@ -44,7 +44,7 @@ class StillEditor:
 
     def mixed(self, other: NDArray[np.floating], gain: float) -> NDArray[np.float64]:
         """Scores [52] from the portrait's own (gain 0) to another face's (gain 1)."""
-        return self._own.scores + gain * (np.asarray(other, np.float64) - self._own.scores)
+        return self._own.blendshapes + gain * (np.asarray(other, np.float64) - self._own.blendshapes)
 
 
 def reenactor_of(pipe: XPortraitPipeline) -> Reenactor:

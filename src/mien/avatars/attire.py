@@ -27,7 +27,14 @@ _TORSO = np.array(
 
 @dataclass(frozen=True, eq=False)
 class Accessory:
-    """vertices [k, 3] cm in the head's axes, triangles [t, 3], colour [k, 3] (1: 255); turns: with the head, or not."""
+    """Something that is worn.
+
+    Attributes:
+        vertices: [k, 3], cm in the head's axes.
+        triangles: [t, 3].
+        colour: [k, 3]; 1 is 255.
+        turns: with the head, or not.
+    """
 
     vertices: Floats
     triangles: NDArray[np.int32]
@@ -36,7 +43,12 @@ class Accessory:
 
 
 def shoulders(colour: tuple[float, float, float], rng: np.random.Generator) -> Accessory:
-    """A torso in plain or striped clothes of some width."""
+    """A torso in plain or striped clothes of some width.
+
+    Args:
+        colour: of the clothes, RGB, 0 to 255.
+        rng: draws width, height and stripes.
+    """
     profile = _TORSO.copy()
     profile[:, 1] *= rng.uniform(0.85, 1.12)
     profile[0, 1] = _TORSO[0, 1]
@@ -57,7 +69,13 @@ def shoulders(colour: tuple[float, float, float], rng: np.random.Generator) -> A
 
 
 def glasses(shape: HeadShape, colour: tuple[float, float, float], rng: np.random.Generator) -> Accessory:
-    """Frames around the eyes, a bridge and two arms; without lenses."""
+    """Frames around the eyes, a bridge and two arms; without lenses.
+
+    Args:
+        shape: who wears them.
+        colour: of the frames, RGB, 0 to 255.
+        rng: draws their form.
+    """
     height, round_ = rng.uniform(1.7, 2.3), rng.uniform(2.0, 4.0)
     half_width, thick = rng.uniform(2.5, 2.9), rng.uniform(0.12, 0.32)
     front = float(shape.eye_centres[:, 2].mean()) + 3.0

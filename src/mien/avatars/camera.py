@@ -25,18 +25,37 @@ NECK_PIVOT = np.array([0.0, -7.0, -1.0])  # heads turn about this point of the m
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """A rigid motion from the model to the camera: rotation [3, 3] as `HeadPose.matrix`, offset [3] in cm."""
+    """A rigid motion from the model to the camera.
+
+    Attributes:
+        rotation: [3, 3] as `HeadPose.matrix`.
+        offset: [3], cm.
+    """
 
     rotation: Doubles
     offset: Doubles
 
     def apply(self, vertices: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Model points [n, 3] to camera points [n, 3], cm."""
+        """Where points of the model are before the camera.
+
+        Args:
+            vertices: [n, 3], cm in the model's axes.
+
+        Returns:
+            [n, 3], cm in the camera's axes.
+        """
         turn = (self.rotation @ FLIP).T
         return vertices @ turn.astype(vertices.dtype) + self.offset.astype(vertices.dtype)
 
     def unapply(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Camera points [n, 3] back to the model."""
+        """The inverse of `apply`.
+
+        Args:
+            points: [n, 3], cm in the camera's axes.
+
+        Returns:
+            [n, 3], cm in the model's axes.
+        """
         return ((points - self.offset) @ (self.rotation @ FLIP)).astype(points.dtype)
 
     def angles(self) -> tuple[float, float, float]:
@@ -47,9 +66,14 @@ class Placement:
 
 @dataclass(frozen=True)
 class HeadMotion:
-    """One moment of a head: absolute angles in degrees (see `HeadPose`), shift and scale against the person's rest.
+    """One moment of a head: absolute angles (see `HeadPose`), shift and scale against the person's rest.
 
-    shift: part of the picture's side, x right, y down. scale: > 0, 1 at rest.
+    Attributes:
+        yaw: degrees.
+        pitch: degrees.
+        roll: degrees.
+        shift: parts of the picture's side, x right, y down.
+        scale: > 0, 1 at rest.
     """
 
     yaw: float = 0.0
@@ -64,7 +88,12 @@ class HeadMotion:
 
 
 def place(rest: Placement, motion: HeadMotion) -> Placement:
-    """The head at rest, turned about the neck to the motion's angles, then shifted and scaled in the picture."""
+    """The head, turned about the neck to the motion's angles, then shifted and scaled in the picture.
+
+    Args:
+        rest: where the person is at rest.
+        motion: absolute.
+    """
     rotation = motion.rotation()
     pivot = FLIP @ NECK_PIVOT
     offset = rest.offset + rest.rotation @ pivot - rotation @ pivot
@@ -75,21 +104,53 @@ def place(rest: Placement, motion: HeadMotion) -> Placement:
 
 
 def project(points: NDArray[np.floating], size: float) -> NDArray[np.floating]:
-    """Camera points [n, 3] to pixels [n, 2] of a square picture `size` wide; the corner's centre is (0.5, 0.5)."""
+    """Where the camera sees points in a square picture.
+
+    Args:
+        points: [n, 3], cm in the camera's axes.
+        size: side of the picture, pixels.
+
+    Returns:
+        [n, 2], pixels; the centre of the first one is (0.5, 0.5).
+    """
     return points[:, :2] * (FOCAL * size / points[:, 2:3]) + points.dtype.type(size / 2)
 
 
 def depths(points: NDArray[np.floating], placement: Placement, size: float) -> Floats:
-    """How far behind the head's origin camera points [n, 3] lie, [n], in pixels as long as those in its plane."""
+    """How far points lie behind the head's origin.
+
+    Args:
+        points: [n, 3], cm in the camera's axes.
+        placement: of the head.
+        size: side of the picture, pixels.
+
+    Returns:
+        [n], in pixels as long as those in the plane of the head's origin.
+    """
     origin = placement.offset[2]
     return ((points[:, 2] - origin) * (FOCAL * size / origin)).astype(np.float32)
 
 
 def unproject(pixels: NDArray[np.floating], depth: NDArray[np.floating], size: float) -> NDArray[np.floating]:
-    """Pixels [n, 2] at depths [n] (cm) to camera points [n, 3]."""
+    """The inverse of `project`.
+
+    Args:
+        pixels: [n, 2].
+        depth: [n], cm.
+        size: side of the picture, pixels.
+
+    Returns:
+        [n, 3], cm in the camera's axes.
+    """
     return np.column_stack([(pixels - size / 2) * (depth / (FOCAL * size))[:, None], depth])
 
 
 def head_pose(placement: Placement, landmarks: NDArray[np.floating], size: int) -> HeadPose:
-    """The exact pose of a rendered head, in the form that every face reader gives; landmarks [68, 2] in pixels."""
+    """The exact pose of a rendered head, in the form that every face reader gives.
+
+    Args:
+        placement: of the head.
+        landmarks: [68, 2], pixels.
+        size: side of the picture, pixels.
+    """
     return HeadPose.from_landmarks(rotation_vector(placement.rotation), landmarks, size, size)

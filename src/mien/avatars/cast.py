@@ -1,6 +1,6 @@
 """People from photographs on disk: one small file each, with the photo, its landmarks and the fit; and why some fail.
 
-Textures and grids are made anew when a file is loaded (half a second), so that there is one truth and small files.
+Textures and grids are made anew when a file is loaded (half a second): nothing is stored twice, and files are small.
 """
 
 from __future__ import annotations
@@ -39,12 +39,21 @@ _SHARP_SIDE = 128  # pixels a side of the face whose sharpness is measured
 class CastRules:
     """What a photograph must be, and what its avatar must do, to be taken.
 
-    margin: the square around the face over its extent. height: least of the face, pixels of the picture. sharp: least
-    variance of the Laplacian over the face at 128 px (portraits: 58 and more; blurred by 1/25 of the face: 2 to 6).
-    crowd: most height of another face, of the height of the largest. yaw: most degrees either way in the photo. fit:
-    most mean error, % of the eye distance. open_mouth: most jawOpen. Responses of the detector to what is commanded, at
-    least: jaw, for 0.8; blink, for 1; turn, degrees for 12. jaw_target: the response that the jaw's gain aims at, and
-    its largest gain. depth_gain: the largest gain of the face's depth, by which a head that turns too little is mended.
+    Attributes:
+        margin: the square around the face over its extent.
+        height: least of the face, pixels of the picture.
+        sharp: least variance of the Laplacian over the face at 128 px (portraits: 58 and more; blurred by 1/25 of the
+            face: 2 to 6).
+        crowd: most height of another face, of the height of the largest.
+        yaw: most degrees either way in the photo.
+        fit: most mean error, % of the eye distance.
+        open_mouth: most jawOpen.
+        jaw: least response of the detector to a commanded 0.8.
+        blink: least response of the detector to a commanded 1.
+        turn: least response of the detector to commanded 12 degrees, degrees.
+        jaw_target: the response that the jaw's gain aims at.
+        jaw_gain: the jaw's largest gain.
+        depth_gain: the largest gain of the face's depth, by which a head that turns too little is corrected.
     """
 
     margin: float = 1.8
@@ -64,8 +73,17 @@ class CastRules:
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One person. photo [s, s, 3] uint8; face: read in it; fit; jaw_gain and depth_gain: see `PhotoAvatar`; details:
-    where the photo is from and what the checks measured, JSON."""
+    """One person.
+
+    Attributes:
+        id: the file's name without its suffix.
+        photo: uint8 [s, s, 3].
+        face: read in the photo.
+        fit: of the head model to the face.
+        jaw_gain: see `PhotoAvatar`.
+        depth_gain: see `PhotoAvatar`.
+        details: where the photo is from and what the checks measured, JSON.
+    """
 
     id: str
     photo: NDArray[np.uint8]
@@ -76,12 +94,21 @@ class Member:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def avatar(self, model: HeadModel, atlas: int = 1024) -> PhotoAvatar:
-        """Ready to be rendered; atlas: side of the texture, 1024 for photos of 512 px, 512 for 256."""
+        """The person, ready to be rendered.
+
+        Args:
+            model: of the head.
+            atlas: side of the texture, texels: 1024 for photos of 512 px, 512 for 256.
+        """
         return PhotoAvatar(model, self.photo, self.face, self.fit, self.jaw_gain, self.depth_gain, atlas)
 
 
 def remove_mark(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A portrait of artflow.ai without the mark at its lower right, filled from around it."""
+    """A portrait of artflow.ai without the mark at its lower right, filled from around it.
+
+    Args:
+        image: uint8 [h, w, 3].
+    """
     height, width = image.shape[:2]
     mask = np.zeros((height, width), np.uint8)
     mask[height * _MARK_TOP // _MARK_SIDE :, width * _MARK_LEFT // _MARK_SIDE :] = 1
@@ -96,7 +123,19 @@ def make_member(
     details: Mapping[str, Any] | None = None,
     rules: CastRules | None = None,
 ) -> Member:
-    """Fit, bake and check a person. Raises InputError with the reason if the photograph or the avatar will not do."""
+    """Fit, bake and check a person.
+
+    Args:
+        model: of the head.
+        detector: of faces.
+        image: uint8 [h, w, 3].
+        identity: name of the person.
+        details: what is known of the photograph.
+        rules: which must hold, None for the defaults.
+
+    Raises:
+        InputError: with the reason if the photograph or the avatar will not do.
+    """
     rules = rules or CastRules()
     photo = _decoded(_encoded(_portrait(detector, image, rules)))  # what will be loaded is what is fitted and checked
     face = detector.read(photo)
@@ -157,7 +196,16 @@ def _portrait(detector: Detector, image: NDArray[np.uint8], rules: CastRules) ->
 def detector_answers(model: HeadModel, detector: Detector, avatar: PhotoAvatar) -> dict[str, float]:
     """How the detector answers to an open jaw (0.8), closed eyes and a turn by 12 degrees, right minus left.
 
-    Raises InputError if it sees no face.
+    Args:
+        model: of the head.
+        detector: of faces.
+        avatar: of the person.
+
+    Returns:
+        "jaw" and "blink" as rises of the blendshape, "turn" in degrees.
+
+    Raises:
+        InputError: if it sees no face.
     """
     faces = []
     for amounts, yaw in (({}, 0.0), ({"jawOpen": 0.8}, 0.0), ({"eyeBlink": 1.0}, 0.0), ({}, _TURN), ({}, -_TURN)):
@@ -169,10 +217,10 @@ def detector_answers(model: HeadModel, detector: Detector, avatar: PhotoAvatar) 
     neutral, opened, closed, right, left = faces
 
     def blink(face: Face) -> float:
-        return (face.score("eyeBlinkLeft") + face.score("eyeBlinkRight")) / 2
+        return (face.blendshape("eyeBlinkLeft") + face.blendshape("eyeBlinkRight")) / 2
 
     answers = {
-        "jaw": opened.score("jawOpen") - neutral.score("jawOpen"),
+        "jaw": opened.blendshape("jawOpen") - neutral.blendshape("jawOpen"),
         "blink": blink(closed) - blink(neutral),
         "turn": (right.angles()[0] - left.angles()[0]) / 2,
     }
@@ -196,7 +244,13 @@ def _decoded(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def member_tensors(member: Member, side: int | None = None, quality: int = _JPEG_QUALITY) -> dict[str, NDArray[Any]]:
-    """A person as arrays; side: make the photo that large."""
+    """A person as arrays.
+
+    Args:
+        member: the person.
+        side: of the photo, pixels; None: as it is.
+        quality: of the photo's JPEG, to 100.
+    """
     photo, zoom = member.photo, 1.0
     if side is not None and side != photo.shape[0]:
         zoom = side / photo.shape[0]
@@ -205,7 +259,7 @@ def member_tensors(member: Member, side: int | None = None, quality: int = _JPEG
     return {
         "photo": _encoded(photo, quality),
         "points": (member.face.points * zoom).astype(np.float32),
-        "scores": member.face.scores.astype(np.float32),
+        "blendshapes": member.face.blendshapes.astype(np.float32),
         "detected_rotation": member.face.rotation.astype(np.float32),
         "rotation": fit.placement.rotation.astype(np.float64),
         "offset": fit.placement.offset.astype(np.float64),
@@ -218,9 +272,19 @@ def member_tensors(member: Member, side: int | None = None, quality: int = _JPEG
 
 
 def member_from(identity: str, tensors: Mapping[str, NDArray[Any]], details: Mapping[str, Any]) -> Member:
-    """The inverse of `member_tensors`. KeyError if an array is missing."""
+    """The inverse of `member_tensors`.
+
+    Args:
+        identity: name of the person.
+        tensors: by name.
+        details: see `Member`.
+
+    Raises:
+        KeyError: if an array is missing.
+    """
     rotation = tensors["detected_rotation"].astype(np.float64)
-    face = Face(tensors["points"].astype(np.float64), tensors["scores"], rotation)
+    name = "scores" if "scores" in tensors else "blendshapes"  # the first release's name is read for one more
+    face = Face(tensors["points"].astype(np.float64), tensors[name], rotation)
     warp, errors = tensors["warp"].astype(np.float32), tensors["errors"].astype(np.float32)
     placement = Placement(tensors["rotation"], tensors["offset"])
     fit = Fit(placement, tensors["identity"], tensors["expression"], warp, errors)
@@ -238,14 +302,22 @@ def save_member(folder: Path, member: Member) -> Path:
 
 
 def load_member(path: Path) -> Member:
-    """Read a person. InputError if the file is missing, damaged or something else."""
+    """Read a person.
+
+    Raises:
+        InputError: if the file is missing, damaged or something else.
+    """
     with _opened(path) as (file, details):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return member_from(path.stem, tensors, details)
 
 
 def load_details(path: Path) -> dict[str, Any]:
-    """What is known of a person, without the pictures. InputError as `load_member`."""
+    """What is known of a person, without the pictures.
+
+    Raises:
+        InputError: if the file is missing, damaged or something else.
+    """
     with _opened(path) as (_, details):
         return details
 
@@ -265,7 +337,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 
 def cast_files(folder: Path) -> list[Path]:
-    """The people of a folder, sorted by name. InputError if there are none."""
+    """The people of a folder, sorted by name.
+
+    Raises:
+        InputError: if there are none.
+    """
     found = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     if not found:
         raise InputError(f"{folder} holds no avatars: make some with `mien data avatar PHOTOS {folder}`")

@@ -1,4 +1,4 @@
-"""What building an avatar needs to know of a photograph: 478 points, 52 scores and the head's rotation.
+"""What building an avatar needs to know of a photograph: 478 points, 52 blendshapes and the head's rotation.
 
 68 points fit a head worse: they overfit its identity.
 """
@@ -39,15 +39,21 @@ _MESH_POINTS = 468  # the others are the irises
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """points: [478, 2] pixels. scores: [52] in EXPRESSION_NAMES' order. rotation: [3, 3] as `HeadPose.matrix`."""
+    """A face as read in a photograph.
+
+    Attributes:
+        points: [478, 2], pixels.
+        blendshapes: [52] in [0, 1], in EXPRESSION_NAMES' order.
+        rotation: [3, 3] as `HeadPose.matrix`.
+    """
 
     points: Doubles
-    scores: Floats
+    blendshapes: Floats
     rotation: Doubles
 
-    def score(self, name: str) -> float:
-        """One score by its name."""
-        return float(self.scores[EXPRESSION_NAMES.index(name)])
+    def blendshape(self, name: str) -> float:
+        """One blendshape by its name."""
+        return float(self.blendshapes[EXPRESSION_NAMES.index(name)])
 
     def angles(self) -> tuple[float, float, float]:
         """Yaw, pitch, roll in degrees, by the conventions of `HeadPose`."""
@@ -89,22 +95,38 @@ class Detector:
         self._reader.close()
 
     def read(self, image: NDArray[np.uint8]) -> Face | None:
-        """The face in uint8 [h, w, 3] RGB, None if there is none."""
+        """The face of a picture, None if there is none.
+
+        Args:
+            image: uint8 [h, w, 3] RGB.
+        """
         found = self._reader.read(image)
         if found is None or found.mesh is None:
             return None
         return Face(found.mesh[:, :2].astype(np.float64), found.expression, found.pose.matrix())
 
     def heights(self, image: NDArray[np.uint8]) -> list[float]:
-        """The heights of all faces in a picture, pixels, the largest first."""
+        """How high the faces of a picture are.
+
+        Args:
+            image: uint8 [h, w, 3] RGB.
+
+        Returns:
+            Pixels, the largest first.
+        """
         meshes = [found.mesh for found in self._reader.read_all(image) if found.mesh is not None]
         return sorted((float(np.ptp(mesh[:, 1])) for mesh in meshes), reverse=True)
 
     def crop(self, image: NDArray[np.uint8], side: int = 512, margin: float = 1.8) -> Cut:
-        """A square around the face and the face as read in it.
+        """A square around the face and the face as read in it; it stays inside the picture.
 
-        The square is `margin` times the larger extent of the points, but stays inside the picture. Raises InputError if
-        no face is found, or not found again in the square.
+        Args:
+            image: uint8 [h, w, 3] RGB.
+            side: of the result, pixels.
+            margin: side of the square over the larger extent of the points.
+
+        Raises:
+            InputError: if no face is found, or not found again in the square.
         """
         face = self.read(image)
         if face is not None:
@@ -141,11 +163,16 @@ def _square(image: NDArray[np.uint8], points: Doubles, side: int, margin: float)
 
 @dataclass(frozen=True, eq=False)
 class LandmarkMap:
-    """Where MediaPipe's first 468 points lie on the head: the triangle's vertices [468, 3] and barycentric shares.
+    """Where MediaPipe's first 468 points lie on the head.
 
-    spread [468]: how far a point wandered (cm) over the 24 rendered heads from which the map was measured. known [468]:
-    whether it was seen at all. Made by rendering random people near the front, reading them, and taking the surface
-    under each point; the median over people.
+    Made by rendering random people near the front, reading them, and taking the surface under each point; the median
+    over people.
+
+    Attributes:
+        vertices: of the triangle that each point lies on [468, 3].
+        shares: barycentric coordinates in that triangle [468, 3].
+        spread: how far a point wandered [468], cm, over the 24 rendered heads from which the map was measured.
+        known: whether it was seen at all [468].
     """
 
     vertices: NDArray[np.int32]
@@ -154,12 +181,28 @@ class LandmarkMap:
     known: NDArray[np.bool_]
 
     def on(self, points: NDArray[np.floating], rows: NDArray[np.integer] | slice = slice(None)) -> Doubles:
-        """The landmarks [n, c] of vertex values [v, c] (or of shapes [k, v, c]: [k, n, c])."""
+        """What vertices carry, at the landmarks.
+
+        Args:
+            points: values of vertices [v, c], or of shapes [k, v, c].
+            rows: which landmarks.
+
+        Returns:
+            [n, c], or [k, n, c].
+        """
         picked = points[..., self.vertices[rows], :].astype(np.float64)
         return (picked * self.shares[rows][..., None]).sum(-2)
 
     def on_texture(self, model: HeadModel, rows: NDArray[np.integer]) -> Doubles:
-        """Texture coordinates [n, 2] (v up) of landmarks on the face."""
+        """Texture coordinates of landmarks on the face.
+
+        Args:
+            model: of the head.
+            rows: which landmarks.
+
+        Returns:
+            [n, 2], v up.
+        """
         first_corner = np.zeros(len(model.neutral), np.int64)
         first_corner[model.corner_vertex[::-1]] = np.arange(len(model.corner_vertex))[::-1]
         return self.on(model.corner_uv[first_corner], rows)

@@ -67,7 +67,7 @@ def named(model: HeadModel, name: str) -> Floats:
 
 
 def set_gaze(model: HeadModel, expression: Floats, left: float, up: float) -> None:
-    """Let both eyes look to the subject's left and up, each in [-1, 1], in place."""
+    """Let both eyes look to the subject's left and up, each in [-1, 1]; changes the expression [57] in place."""
     amounts = {"eyeLookOut_L": left, "eyeLookIn_R": left, "eyeLookIn_L": -left, "eyeLookOut_R": -left}
     amounts |= {f"eyeLook{way}_{side}": sign * up for way, sign in (("Up", 1), ("Down", -1)) for side in "LR"}
     for name, amount in amounts.items():
@@ -192,7 +192,10 @@ def _random_mouth(put: _Setter, rng: Random) -> None:
 
 
 def random_blink(model: HeadModel, face: Floats, rng: Random, both: float, single: float, wide: float = 0.0) -> None:
-    """With these chances close both eyes, one eye, or widen them (and in a tenth half close them), in place."""
+    """Close both eyes, one eye, or widen them (and in a tenth half close them), in place.
+
+    The chances are `both`, `single` and `wide`.
+    """
     kind = rng.random()
     put = _Setter(model, face, rng)
     if kind < both:
@@ -316,21 +319,31 @@ _DISTINCT = (
 
 
 def random_angles(rng: Random, widest: float = 25.0) -> NDArray[np.float64]:
-    """Yaw, pitch, roll in degrees: mostly near the front; yaw within +-widest, the others within +-15."""
+    """Yaw, pitch, roll in degrees [3]: mostly near the front; yaw within +-widest, the others within +-15."""
     turned = rng.normal() * 0.4 * widest if rng.random() < 0.8 else rng.uniform(-widest, widest)
     drawn = np.array([turned, rng.normal() * 6.5, rng.normal() * 6])
     return np.clip(drawn, [-widest, -15, -15], [widest, 15, 15])
 
 
 def random_place(rng: Random) -> NDArray[np.float64]:
-    """Shift x and y (parts of the side) and scale, so that the head stays in the picture."""
+    """Shift x and y (parts of the side) and scale [3], so that the head stays in the picture."""
     scale = rng.uniform(0.9, 1.1)
     room = 1 - max(scale - 1, 0) * 4
     return np.array([rng.uniform(-0.06, 0.06) * room, rng.uniform(-0.05, 0.05) * room, scale])
 
 
 def talking(model: HeadModel, rng: Random, frames: int, rate: float = 25.0) -> Floats:
-    """Expressions [frames, 57] of somebody who talks, changes mood, looks about and blinks."""
+    """Somebody talks, changes mood, looks about and blinks.
+
+    Args:
+        model: of the head.
+        rng: draws all.
+        frames: how many.
+        rate: frames a second.
+
+    Returns:
+        Expressions [frames, 57] in [0, 1].
+    """
     from scipy.ndimage import gaussian_filter1d
 
     knots = np.linspace(0, frames - 1, max(2, round(frames / rate / 0.2)))
@@ -363,7 +376,7 @@ def _blink_times(rng: Random, frames: int, rate: float) -> list[int]:
 
 
 def through(model: HeadModel, names: list[str], frames_each: int) -> Floats:
-    """Expressions [n * frames_each, 57] that go to each named one and back."""
+    """Expressions [n * frames_each, 57] that go to each of n NAMED ones and back."""
     up = smooth_step(np.linspace(0, 1, frames_each // 3))
     hold = np.ones(frames_each - 2 * len(up))
     envelope = np.concatenate([up, hold, up[::-1]])

@@ -18,8 +18,16 @@ _REACH = 0.49 * EYE_SIDE  # texels from the middle to 90 degrees
 
 @dataclass(frozen=True)
 class EyeColours:
-    """iris and sclera: RGB, 0 to 255. radius: of the iris, degrees. pupil: part of the iris. glint: 0 to 255, of a
-    painted window reflection; 0 for none. seed: of the iris's streaks."""
+    """How an eye looks.
+
+    Attributes:
+        iris: RGB, 0 to 255.
+        sclera: RGB, 0 to 255.
+        radius: of the iris, degrees.
+        pupil: part of the iris.
+        glint: brightness of a painted window's reflection, 0 to 255; 0 for none.
+        seed: of the iris's streaks.
+    """
 
     iris: tuple[float, float, float]
     sclera: tuple[float, float, float] = (228.0, 222.0, 216.0)
@@ -52,7 +60,16 @@ def paint_eye(colours: EyeColours) -> NDArray[np.uint8]:
 
 
 def eye_places(model: HeadModel, shape: HeadShape, side: int) -> tuple[NDArray[np.bool_], Floats]:
-    """Which corners [n] belong to an eyeball, and their texels [k, 2] within its square."""
+    """Where an eyeball lies in its square of the atlas.
+
+    Args:
+        model: of the head.
+        shape: of the person.
+        side: 0 left, 1 right.
+
+    Returns:
+        Which corners [n] belong to the eyeball, and their texels [k, 2] within the square.
+    """
     first, last = model.part_range[EYEBALLS[side]]
     ways = shape.vertices[first:last] - shape.eye_centres[side]
     ways = ways / np.linalg.norm(ways, axis=1, keepdims=True)
@@ -64,7 +81,13 @@ def eye_places(model: HeadModel, shape: HeadShape, side: int) -> tuple[NDArray[n
 
 
 def lid_shadow(model: HeadModel, shape: HeadShape, tint: Floats) -> None:
-    """Darken tint [n, 4] of the eyeballs' corners, in place, under the upper lid and at the corners of the eye."""
+    """Darken the eyeballs under the upper lid and at the corners of the eye, in place.
+
+    Args:
+        model: of the head.
+        shape: of the person.
+        tint: of the corners [n, 4], changed.
+    """
     for side, part in enumerate(EYEBALLS):
         first, last = model.part_range[part]
         mine = (model.corner_vertex >= first) & (model.corner_vertex < last)

@@ -24,9 +24,15 @@ _WARP_NODES = 33  # a side of the grid that stores the displacement
 
 @dataclass(frozen=True)
 class FitOptions:
-    """identities: how many coefficients. Weights against a residual in % of the eye distance: identity per unit,
-    expression per unit away from the detector's scores. limit: bound of the identity coefficients. smoothing: of the
-    thin plate that displaces the landmarks."""
+    """Weights count against a residual in % of the eye distance.
+
+    Attributes:
+        identities: how many identity coefficients.
+        identity_weight: of identity, per unit.
+        expression_weight: of expression, per unit away from the detector's blendshapes.
+        limit: bound of the identity coefficients.
+        smoothing: of the thin plate that displaces the landmarks.
+    """
 
     identities: int = 60
     identity_weight: float = 0.6
@@ -39,8 +45,12 @@ class FitOptions:
 class Fit:
     """A head that fits a face in a square picture.
 
-    placement: the pose in the picture. identity [k]. expression [57]. warp: [33, 33, 2] displacement over the picture,
-    parts of its side. errors: [n] distances of the landmarks before the warp, % of the eye distance.
+    Attributes:
+        placement: the pose in the picture.
+        identity: coefficients [k].
+        expression: coefficients [57].
+        warp: displacement over the picture [33, 33, 2], parts of its side.
+        errors: distances of the landmarks before the warp [n], % of the eye distance.
     """
 
     placement: Placement
@@ -51,7 +61,14 @@ class Fit:
 
 
 def fit_face(model: HeadModel, face: Face, size: int, options: FitOptions | None = None) -> Fit:
-    """Fit a face read in a square picture `size` pixels wide. Deterministic; about 2 s on one core."""
+    """Fit a face. Deterministic; about 2 s on one core.
+
+    Args:
+        model: of the head.
+        face: read in a square picture.
+        size: side of the picture, pixels.
+        options: weights, None for the defaults.
+    """
     from scipy.optimize import least_squares
 
     options = options or FitOptions()
@@ -92,10 +109,16 @@ def fitted_shape(model: HeadModel, fit: Fit) -> HeadShape:
 
 
 def deepened(model: HeadModel, shape: HeadShape, placement: Placement, gain: float) -> HeadShape:
-    """The person with all depths, counted from the eyes along the view at `placement`, times `gain`.
+    """The person with all depths, counted from the eyes along the view, times a gain.
 
     One frontal photograph does not show how deep a face is, and a prior towards the mean makes it flat: it then turns
     less than it is told. Every point stays on its ray, so that the photograph's own view does not change.
+
+    Args:
+        model: of the head.
+        shape: of the person.
+        placement: of the view.
+        gain: of the depths.
     """
     points = placement.apply(shape.vertices.astype(np.float64))
     eyes = float(placement.apply(shape.eye_centres.astype(np.float64))[:, 2].mean())
@@ -111,7 +134,15 @@ def deepened(model: HeadModel, shape: HeadShape, placement: Placement, gain: flo
 
 
 def sample_warp(warp: Floats, places: NDArray[np.floating]) -> Doubles:
-    """The displacement [n, 2] at places [n, 2], both in parts of the picture's side; 0 outside."""
+    """The displacement at places; 0 outside the picture.
+
+    Args:
+        warp: of a `Fit`.
+        places: [n, 2], parts of the picture's side.
+
+    Returns:
+        [n, 2], parts of the picture's side.
+    """
     grid = np.asarray(places, np.float32) * (_WARP_NODES - 1)
     inside = ((grid >= 0) & (grid <= _WARP_NODES - 1)).all(1)
     columns, rows = grid[:, :1], grid[:, 1:]
@@ -167,7 +198,7 @@ class _Problem:
         identity = known.on(model.identity[: options.identities], rows)
         expressions = known.on(model.expressions[:_EXPRESSIONS], rows)
         self._shapes = np.concatenate([identity, expressions])  # [k + 53, n, 3]
-        self._prior = model.from_scores(face.scores)[:_EXPRESSIONS].astype(np.float64)
+        self._prior = model.from_blendshapes(face.blendshapes)[:_EXPRESSIONS].astype(np.float64)
 
     def start(self) -> Doubles:
         """Frontal, where the nose is, as far as eyes 6.4 cm apart would be, with the detector's expression."""
@@ -218,7 +249,18 @@ class _Problem:
 
 
 def fitted_gaze(model: HeadModel, shape: HeadShape, fit: Fit, face: Face, size: int) -> tuple[Floats, Floats]:
-    """Where the eyes look and how large the irises are: gaze [2, 2] as `HeadModel.gaze_angles`, radii [2], degrees."""
+    """Where the eyes look and how large the irises are.
+
+    Args:
+        model: of the head.
+        shape: of the person.
+        fit: of the face.
+        face: as read.
+        size: side of the picture, pixels.
+
+    Returns:
+        Gaze [2, 2] as `HeadModel.gaze_angles`, and radii [2], degrees.
+    """
     from scipy.optimize import least_squares
 
     gaze, radii = np.zeros((2, 2), np.float32), np.zeros(2, np.float32)

@@ -102,7 +102,17 @@ class RenderedGroup:
         return self.meta[key]
 
     def keypoints(self, person: int) -> NDArray[np.float32]:
-        """Landmarks and pupils [m, 70, 2] of a person, pixels. Raises InputError where pupils are not known."""
+        """Landmarks and pupils of a person in every motion.
+
+        Args:
+            person: number in the group.
+
+        Returns:
+            [m, 70, 2], pixels.
+
+        Raises:
+            InputError: where pupils are not known.
+        """
         return np.concatenate([self.landmarks[person], self["pupils"][person, ..., :2]], 1)
 
 
@@ -138,7 +148,11 @@ class GroupFolder:
         return len(self.groups)
 
     def choose(self, rng: np.random.Generator) -> RenderedGroup:
-        """A group, each as likely as it has people. Raises InputError where there is none."""
+        """A group, each as likely as it has people.
+
+        Raises:
+            InputError: where there is none.
+        """
         if not self.groups:
             raise InputError(f"{self.folder} holds no groups of avatars to train on: make them by mien data avatars.")
         sizes = np.array([group.people for group in self.groups], np.float64)

@@ -22,7 +22,7 @@ Everything depends on the plan and the seed only, so that a run that was stopped
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,7 +64,15 @@ class Actor(Protocol):
 
 @dataclass(frozen=True)
 class Role:
-    """One person of a plan: a file of the cast, or the seed of a random person; and the style of its pictures."""
+    """One person of a plan.
+
+    Attributes:
+        id: name of the person.
+        file: of the cast, of people from photographs.
+        seed: of random people.
+        look_alike: those of one name look alike.
+        style: of the person's pictures.
+    """
 
     id: str
     file: Path | None = None
@@ -108,10 +116,20 @@ def make_plan(
     paired: bool = False,
     distinct: float = 0.0,
     side: int = SIDE,
+    held_out: Collection[str] = (),
 ) -> list[GroupPlan]:
     """Spread people over groups at random; those who look alike are all in training or all in validation groups.
 
-    The last `validation_groups` groups are for validation. paired, distinct, side: see `GroupPlan`.
+    Args:
+        roles: everybody.
+        per_group: people in a group.
+        validation_groups: how many of the last groups are for validation.
+        seed: of the order and of all motions.
+        paired: see `make_performance`.
+        distinct: see `make_performance`.
+        side: of the pictures, pixels.
+        held_out: ids of people who are moved to validation groups, with those who look like them, where chance has put
+            them elsewhere.
     """
     rng = np.random.default_rng(seed)
     clusters: dict[str, list[Role]] = {}
@@ -124,7 +142,7 @@ def make_plan(
     training: list[Role] = []
     for cluster in order:
         fits = len(cluster) <= 4 and len(kept_out) + len(cluster) <= wanted
-        (kept_out if fits else training).extend(cluster)
+        (kept_out if fits or any(role.id in held_out for role in cluster) else training).extend(cluster)
     plans = []
     first = groups - validation_groups
     for number in range(groups):
@@ -153,7 +171,15 @@ class Acted:
 
 
 def perform(model: HeadModel, actor: Actor, performance: Performance, style: Style, size: int = SIDE) -> Acted:
-    """Render one person in every motion of a performance."""
+    """Render one person in every motion of a performance.
+
+    Args:
+        model: of the head.
+        actor: the person.
+        performance: m motions.
+        style: of the pictures.
+        size: side of the pictures, pixels.
+    """
     frames, landmarks, depths, origins, poses, pupils, neutral = [], [], [], [], [], [], []
     for index in range(len(performance)):
         view = actor.render(performance.expression[index], performance.motion(index), size)
@@ -178,7 +204,20 @@ def _without_expression(model: HeadModel, actor: Actor, view: View, size: int) -
 
 
 def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder: Path) -> dict[str, Any]:
-    """Render and write a group; returns the content of its people.json, which also names those who failed."""
+    """Render and write a group.
+
+    Args:
+        model: of the head.
+        plan: who and how.
+        library: measured motions; may be empty.
+        folder: to write to.
+
+    Returns:
+        The content of its people.json, which also names those who failed.
+
+    Raises:
+        InputError: if nobody can be rendered.
+    """
     performance = make_performance(
         model, np.random.default_rng(plan.seed), library, paired=plan.paired, distinct=plan.distinct
     )

@@ -43,7 +43,12 @@ _NEEDED = (
 
 @dataclass(frozen=True, eq=False)
 class HeadShape:
-    """A person without expression: vertices [v, 3] in cm, and the centres of the eyeballs [2, 3], left first."""
+    """A person without expression.
+
+    Attributes:
+        vertices: [v, 3], cm.
+        eye_centres: of the eyeballs [2, 3], cm, left first.
+    """
 
     vertices: Floats
     eye_centres: Floats
@@ -53,10 +58,20 @@ class HeadShape:
 class HeadModel:
     """The pack, ready for use. v vertices, n corners (vertices split at texture seams), m triangles.
 
-    neutral [v, 3]. identity [100, v, 3] float16. expressions [57, v, 3] float16. names: the 57 shapes.
-    triangles [m, 3] and corners [m, 3] index vertices and corners; triangle_part [m]; only what can be seen is listed.
-    corner_vertex [n], corner_uv [n, 2] (v up). vertex_part [v]. part_range [17, 2]. eye_range [4, 2]: sclera and iris
-    of the left eye, then of the right. landmarks [68]: iBUG order, 0 at the picture's left, vertices.
+    Attributes:
+        neutral: vertices [v, 3], cm.
+        identity: shapes [100, v, 3] float16.
+        expressions: shapes [57, v, 3] float16.
+        names: of the 57 shapes.
+        triangles: [m, 3], vertices; only what can be seen is listed.
+        corners: [m, 3], corners.
+        triangle_part: [m].
+        corner_vertex: [n].
+        corner_uv: [n, 2], v up.
+        vertex_part: [v].
+        part_range: first and last + 1 vertex of each part [17, 2].
+        eye_range: sclera and iris of the left eye, then of the right [4, 2].
+        landmarks: vertices [68], iBUG order, 0 at the picture's left.
     """
 
     neutral: Floats
@@ -75,18 +90,37 @@ class HeadModel:
     _sparse: tuple[NDArray[np.int64], NDArray[np.int32], Floats]
 
     def index(self, name: str) -> int:
-        """The number of a shape. KeyError if there is none of that name."""
+        """The number of a shape.
+
+        Raises:
+            KeyError: if there is none of that name.
+        """
         try:
             return self.names.index(name)
         except ValueError:
             raise KeyError(f"the head model has no shape {name}") from None
 
     def coefficients(self, **amounts: float) -> Floats:
-        """Expression [57] from amounts by name; a name without its _L or _R sets both sides."""
+        """An expression by names.
+
+        Args:
+            **amounts: by name; a name without its _L or _R sets both sides.
+
+        Returns:
+            [57].
+        """
         return self.altered(np.zeros(len(self.names), np.float32), **amounts)
 
     def altered(self, expression: Floats, **amounts: float) -> Floats:
-        """A copy of an expression [57] with some amounts set; see `coefficients`."""
+        """A copy of an expression with some amounts set; see `coefficients`.
+
+        Args:
+            expression: [57].
+            **amounts: by name.
+
+        Returns:
+            [57].
+        """
         changed = expression.copy()
         for name, amount in amounts.items():
             sides = (name,) if name in self.names else (f"{name}_L", f"{name}_R")
@@ -95,7 +129,11 @@ class HeadModel:
         return changed
 
     def shape(self, identity: NDArray[np.floating] | None = None) -> HeadShape:
-        """A person from identity coefficients [k], k <= 100, normally distributed over people; None: the mean."""
+        """A person.
+
+        Args:
+            identity: coefficients [k], k <= 100, normally distributed over people; None: the mean.
+        """
         vertices = self.neutral.copy()
         if identity is not None and len(identity):
             deltas = self.identity[: len(identity)].reshape(len(identity), -1).astype(np.float32)
@@ -108,7 +146,16 @@ class HeadModel:
         return HeadShape(np.ascontiguousarray(vertices, np.float32), np.array(centres, np.float32))
 
     def posed(self, shape: HeadShape, expression: Floats, gaze: NDArray[np.floating] | None = None) -> Floats:
-        """Vertices [v, 3] of a person with an expression [57]; gaze [2, 2] as `gaze_angles`, by default from it."""
+        """A person with an expression.
+
+        Args:
+            shape: of the person.
+            expression: [57].
+            gaze: [2, 2] as `gaze_angles`; None: from the expression.
+
+        Returns:
+            Vertices [v, 3], cm.
+        """
         vertices = shape.vertices.copy()
         kernels.add_shapes(vertices, np.asarray(expression, np.float32), *self._sparse)
         angles = self.gaze_angles(expression) if gaze is None else gaze
@@ -118,21 +165,43 @@ class HeadModel:
         return vertices
 
     def pupils(self, shape: HeadShape, gaze: NDArray[np.floating]) -> Floats:
-        """Where the pupils [2, 3] of a person are, left first; gaze [2, 2] as `gaze_angles`."""
+        """Where the pupils of a person are.
+
+        Args:
+            shape: of the person.
+            gaze: [2, 2] as `gaze_angles`.
+
+        Returns:
+            [2, 3], cm, left first.
+        """
         turned = [gaze_rotation(*angles)[:, 2] for angles in gaze]
         return (shape.eye_centres + PUPIL_DISTANCE * np.array(turned)).astype(np.float32)
 
     def gaze_angles(self, expression: NDArray[np.floating]) -> Floats:
-        """Degrees [2, 2] that each eyeball (left first) turns to the subject's left and up."""
+        """How far each eyeball turns.
+
+        Args:
+            expression: [57].
+
+        Returns:
+            Degrees [2, 2], left eye first, to the subject's left and up.
+        """
         angles = np.zeros((2, 2), np.float32)
         for row, (side, sign) in enumerate((("L", 1), ("R", -1))):
             out, into, up, down = (expression[self.index(f"eyeLook{way}_{side}")] for way in _WAYS)
             angles[row] = sign * (GAZE_OUT * out - GAZE_IN * into), GAZE_UP * up - GAZE_DOWN * down
         return angles
 
-    def from_scores(self, scores: NDArray[np.floating]) -> Floats:
-        """Expression [57] from a reader's [52], in EXPRESSION_NAMES' order."""
-        given = dict(zip(EXPRESSION_NAMES, np.asarray(scores, np.float32), strict=True))
+    def from_blendshapes(self, blendshapes: NDArray[np.floating]) -> Floats:
+        """An expression from a reader's.
+
+        Args:
+            blendshapes: [52] in EXPRESSION_NAMES' order.
+
+        Returns:
+            [57].
+        """
+        given = dict(zip(EXPRESSION_NAMES, np.asarray(blendshapes, np.float32), strict=True))
         return np.array([given.get(_reader_name(name), 0.0) for name in self.names], np.float32)
 
 
@@ -143,7 +212,15 @@ def _reader_name(name: str) -> str:
 
 
 def gaze_rotation(left: float, up: float) -> Floats:
-    """The rotation [3, 3] of an eyeball by angles in degrees to the subject's left and up, in the model's axes."""
+    """The rotation of an eyeball in the model's axes.
+
+    Args:
+        left: degrees to the subject's left.
+        up: degrees.
+
+    Returns:
+        [3, 3].
+    """
     y, x = np.radians(left), np.radians(-up)
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
@@ -165,12 +242,26 @@ def installed_pack() -> Path:
 
 @lru_cache(maxsize=2)
 def load_head_model(path: Path | None = None) -> HeadModel:
-    """Read a pack; None: the installed one. InputError if it is missing, damaged or no head model."""
+    """Read a pack.
+
+    Args:
+        path: of the pack; None: the installed one.
+
+    Raises:
+        InputError: if it is missing, damaged or no head model.
+    """
     return assemble(pack_arrays(path))
 
 
 def pack_arrays(path: Path | None = None) -> dict[str, NDArray]:
-    """The arrays of a pack, by name; None: the installed one. InputError as `load_head_model`."""
+    """The arrays of a pack, by name.
+
+    Args:
+        path: of the pack; None: the installed one.
+
+    Raises:
+        InputError: if it is missing, damaged or no head model.
+    """
     path = path or installed_pack()
     if not path.is_file():
         raise InputError(

@@ -47,9 +47,17 @@ _IDENTITIES = 100
 
 
 def pack_clone(clone: Path, out: Path) -> Path:
-    """Write the pack of a clone (its top folder or its FaceXModel) to `out`; returns `out`.
+    """Write the pack of a clone of ICT-FaceKit.
 
-    Raises InputError if a file of the clone is missing or has another topology.
+    Args:
+        clone: its top folder or its FaceXModel.
+        out: the file to write.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: if a file of the clone is missing or has another topology.
     """
     folder = clone / "FaceXModel" if (clone / "FaceXModel").is_dir() else clone
     neutral_file = folder / "generic_neutral_mesh.obj"

@@ -30,10 +30,16 @@ def fill_triangles(
     nearest: NDArray[np.float32],
     weights: NDArray[np.float32],
 ) -> None:
-    """Z-buffer. points [n, 2] pixels, inverse_depth [n] 1/z; fills owner [h, w], nearest [h, w] and weights [h, w, 2].
+    """Z-buffer; fills `owner`, `nearest` and `weights`.
 
-    owner: the triangle in front (-1: none, as given). nearest: its 1/z, larger values win. weights: barycentrics, on
-    the screen, of its second and third corner. cull: leave out triangles that show their back.
+    Args:
+        points: [n, 2], pixels.
+        inverse_depth: 1/z of the points [n].
+        triangles: [m, 3], points.
+        cull: leave out triangles that show their back.
+        owner: the triangle in front [h, w]; -1: none, as given.
+        nearest: its 1/z [h, w]; larger values win.
+        weights: barycentrics, on the screen, of its second and third corner [h, w, 2].
     """
     height, width = owner.shape
     for m in range(triangles.shape[0]):
@@ -75,9 +81,18 @@ def interpolate(
     values: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """Perspective-correct values [n, c] of the corners at every pixel a triangle owns: out [h, w, c].
+    """Perspective-correct values of the corners at every pixel a triangle owns.
 
-    triangles index inverse_depth, corners index values; they differ where a seam splits vertices.
+    `triangles` index `inverse_depth`, `corners` index `values`; they differ where a seam splits vertices.
+
+    Args:
+        owner: see `fill_triangles`.
+        weights: see `fill_triangles`.
+        inverse_depth: see `fill_triangles`.
+        triangles: [m, 3].
+        corners: [m, 3].
+        values: [n, c].
+        out: [h, w, c], filled.
     """
     height, width = owner.shape
     for y in range(height):
@@ -107,10 +122,19 @@ def shade(
     texture: NDArray[np.uint8],
     image: NDArray[np.float32],
 ) -> None:
-    """Paint the owned pixels of image [h, w, 3] (0 to 255): texture * tint * light, mixed in by opacity.
+    """Paint the owned pixels: texture * tint * light, mixed in by opacity.
 
-    places [corners, 2]: texels of texture [h, w, 3], light [vertices, 3], tint [corners, 4] (a factor
-    for RGB and opacity).
+    Args:
+        owner: see `fill_triangles`.
+        weights: see `fill_triangles`.
+        inverse_depth: see `fill_triangles`.
+        triangles: [m, 3].
+        corners: [m, 3].
+        places: texels of the corners [n, 2].
+        light: of the vertices [v, 3].
+        tint: of the corners [n, 4]: a factor for RGB, and opacity.
+        texture: [h', w', 3].
+        image: [h, w, 3], 0 to 255, changed.
     """
     height, width = owner.shape
     rows, columns = texture.shape[0], texture.shape[1]
@@ -145,7 +169,15 @@ def shade(
 
 @_compiled
 def vertex_normals(points: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Unit normals [n, 3] of points [n, 3], averaged over the triangles around each by area."""
+    """Unit normals, averaged over the triangles around each point by area.
+
+    Args:
+        points: [n, 3].
+        triangles: [m, 3].
+
+    Returns:
+        [n, 3].
+    """
     normals = np.zeros_like(points)
     for m in range(triangles.shape[0]):
         a, b, c = triangles[m, 0], triangles[m, 1], triangles[m, 2]
@@ -172,7 +204,15 @@ def add_shapes(
     moved: NDArray[np.int32],
     deltas: NDArray[np.float32],
 ) -> None:
-    """Add coefficients [k] times sparse shapes to vertices [n, 3]: shape i moves moved[starts[i]:starts[i + 1]]."""
+    """Add sparse shapes to vertices, in place: shape i moves moved[starts[i]:starts[i + 1]].
+
+    Args:
+        vertices: [n, 3], changed.
+        coefficients: of the shapes [k].
+        starts: [k + 1].
+        moved: vertices [s].
+        deltas: their displacements [s, 3].
+    """
     for i in range(coefficients.shape[0]):
         amount = coefficients[i]
         if abs(amount) < 1e-4:
@@ -191,7 +231,14 @@ def mix_gathered(
     shares: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """out [n, c] = the sum over three of values[triples[n, k]] * shares[n, k]; rows whose shares are 0 become 0."""
+    """The sum over three of values[triples[n, k]] * shares[n, k]; rows whose shares are 0 become 0.
+
+    Args:
+        values: [m, c].
+        triples: [n, 3].
+        shares: [n, 3].
+        out: [n, c], filled.
+    """
     for n in range(triples.shape[0]):
         for k in range(values.shape[1]):
             out[n, k] = (
@@ -212,7 +259,18 @@ def add_gloss(
     sharpness: NDArray[np.float32],
     image: NDArray[np.float32],
 ) -> None:
-    """Blinn's highlight: image [h, w, 3] += strength * (normal . half_way) ** sharpness, both given by triangle [m]."""
+    """Blinn's highlight: image += strength * (normal . half_way) ** sharpness.
+
+    Args:
+        owner: see `fill_triangles`.
+        weights: see `fill_triangles`.
+        triangles: [m, 3].
+        normals: of the vertices [v, 3].
+        half_way: unit vector between light and camera [3].
+        strength: of each triangle [m].
+        sharpness: of each triangle [m].
+        image: [h, w, 3], 0 to 255, changed.
+    """
     for y in range(owner.shape[0]):
         for x in range(owner.shape[1]):
             m = owner[y, x]

@@ -35,7 +35,15 @@ _BEGIN, _FULL = 0.30, 0.75  # blink coefficients between which the patch is mixe
 
 @dataclass(frozen=True, eq=False)
 class Lid:
-    """A patch of the texture: its upper left texel, open and closed [h, w, 3] (0 to 255), and share [h, w, 1]."""
+    """A patch of the texture that shows a lid.
+
+    Attributes:
+        left: its first column, texels.
+        top: its first row, texels.
+        open: [h, w, 3], 0 to 255.
+        closed: [h, w, 3], 0 to 255.
+        share: how much of the texture it covers [h, w, 1].
+    """
 
     left: int
     top: int
@@ -44,7 +52,12 @@ class Lid:
     share: Floats
 
     def write(self, texture: NDArray[np.uint8], blink: float) -> None:
-        """Set the patch of texture [., ., 3] to a blink coefficient in [0, 1]."""
+        """Set the patch to a blink, in place.
+
+        Args:
+            texture: [., ., 3], changed.
+            blink: coefficient in [0, 1].
+        """
         height, width = self.share.shape[:2]
         mix = self.share * float(smooth_step(np.array((blink - _BEGIN) / (_FULL - _BEGIN))))
         patch = self.open * (1 - mix) + self.closed * mix

@@ -29,10 +29,15 @@ _LIVELY = 6  # tries to find a stretch of a track in which something happens
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """t moments at `rate` frames per second.
+    """t moments of a head.
 
-    angles [t, 3]: yaw, pitch, roll, degrees, absolute. place [t, 3]: shift x and y in parts of the picture's side, and
-    scale, against the track's own mean. expression [t, 57]. seen [t]: False where the face was not found.
+    Attributes:
+        name: in its library.
+        rate: frames a second.
+        angles: yaw, pitch, roll [t, 3], degrees, absolute.
+        place: shift x and y in parts of the picture's side, and scale [t, 3], against the track's own mean.
+        expression: [t, 57].
+        seen: [t], False where the face was not found.
     """
 
     name: str
@@ -60,7 +65,16 @@ class Track:
         )
 
     def lively_stretch(self, rng: np.random.Generator, count: int, stride: int) -> np.ndarray:
-        """`count` frames, `stride` apart, of a stretch with more movement than others; shorter tracks swing back."""
+        """Frames of a stretch with more movement than others; shorter tracks swing back.
+
+        Args:
+            rng: draws the stretch.
+            count: how many frames.
+            stride: from one frame to the next.
+
+        Returns:
+            Numbers of the frames [count].
+        """
         need = count * stride
         if len(self) < need:
             turn = np.concatenate([np.arange(len(self)), np.arange(len(self))[::-1]])
@@ -76,13 +90,28 @@ class Track:
 
 
 def head_motion(angles: Floats, place: Floats) -> HeadMotion:
-    """A `HeadMotion` from rows [3] and [3] of a track."""
+    """A `HeadMotion` from a moment of a track.
+
+    Args:
+        angles: [3].
+        place: [3].
+    """
     yaw, pitch, roll = (float(v) for v in angles)
     return HeadMotion(yaw, pitch, roll, (float(place[0]), float(place[1])), float(place[2]))
 
 
 def measure_track(model: HeadModel, reader: FaceReader, clip: Path, limit: int | None = None) -> Track:
-    """Read a clip, at most `limit` frames of it. InputError if it cannot be read or shows no face."""
+    """Read a clip.
+
+    Args:
+        model: of the head.
+        reader: of faces.
+        clip: the file.
+        limit: frames at most, None for all.
+
+    Raises:
+        InputError: if it cannot be read or shows no face.
+    """
     opened = evened(open_clip(clip))  # a track knows frames by number
     tracker = FaceTracker(reader)
     faces = [face for face in tracker.track(_first(opened, limit)) if face.reading is not None]
@@ -93,30 +122,37 @@ def measure_track(model: HeadModel, reader: FaceReader, clip: Path, limit: int |
     scale = np.array([r.pose.scale for r in readings])
     centre = np.array([r.pose.translation for r in readings]) / 2  # image units to parts of the side
     place = np.column_stack([centre - centre.mean(0), scale / scale.mean()]).astype(np.float32)
-    expression = performed(model, np.stack([model.from_scores(r.expression) for r in readings]))
+    expression = performed(model, np.stack([model.from_blendshapes(r.expression) for r in readings]))
     seen = np.array([face.state in ("found", "interpolated") for face in faces])
     return Track(clip.stem, float(opened.info.rate), angles, place, expression, seen)
 
 
-def performed(model: HeadModel, scores: Floats) -> Floats:
-    """Coefficients [t, 57] by which avatars show what a reader saw; scores [t, 57] as `HeadModel.from_scores` gives.
+def performed(model: HeadModel, blendshapes: Floats) -> Floats:
+    """Coefficients by which avatars show what a reader saw.
 
     The shapes of ICT-FaceKit do not move the reader as faces do: a pucker or a funnel parts the lips, which reads as an
     open jaw, a smile hides one, and half of the jaw's amount of mouthClose shuts the lips. The shares were measured on
-    four avatars, whose scores were read again.
+    four avatars, whose blendshapes were read again.
+
+    Args:
+        model: whose shapes are named.
+        blendshapes: [t, 57] as `HeadModel.from_blendshapes` gives.
+
+    Returns:
+        [t, 57] in [0, 1].
     """
 
     def both(name: str) -> Floats:
-        return np.asarray(scores[:, [model.index(f"{name}_{side}") for side in "LR"]].mean(1), np.float32)
+        return np.asarray(blendshapes[:, [model.index(f"{name}_{side}") for side in "LR"]].mean(1), np.float32)
 
-    jaw, pucker = scores[:, model.index("jawOpen")], scores[:, model.index("mouthPucker")]
+    jaw, pucker = blendshapes[:, model.index("jawOpen")], blendshapes[:, model.index("mouthPucker")]
     opened = np.clip(jaw / 0.25, 0, 1)  # 0: lips that touch
     hidden = opened * (0.25 * both("mouthSmile") + 0.2 * both("mouthUpperUp"))
-    parted = 0.35 * scores[:, model.index("mouthFunnel")] + 0.15 * both("mouthLowerDown") + 0.15 * opened * pucker
-    shown = scores.copy()
+    parted = 0.35 * blendshapes[:, model.index("mouthFunnel")] + 0.15 * both("mouthLowerDown") + 0.15 * opened * pucker
+    shown = blendshapes.copy()
     shown[:, model.index("jawOpen")] = np.clip(jaw + hidden - parted, 0, 1)
     closed = model.index("mouthClose")
-    shown[:, closed] = 0.5 * scores[:, closed] + 0.12 * pucker * (1 - opened)
+    shown[:, closed] = 0.5 * blendshapes[:, closed] + 0.12 * pucker * (1 - opened)
     return np.clip(shown, 0, 1).astype(np.float32)
 
 
@@ -128,7 +164,15 @@ def _first(frames: Iterable[np.ndarray], limit: int | None) -> Iterable[np.ndarr
 
 
 def generated_track(model: HeadModel, rng: np.random.Generator, frames: int, rate: float, widest: float = 25) -> Track:
-    """Somebody talks and turns the head smoothly, yaw within +-widest."""
+    """Somebody talks and turns the head smoothly.
+
+    Args:
+        model: of the head.
+        rng: draws all.
+        frames: how many.
+        rate: frames a second.
+        widest: yaw either way, degrees.
+    """
     from scipy.interpolate import CubicSpline
 
     knots = np.linspace(0, frames - 1, max(3, round(frames / rate / 0.2)))
@@ -141,7 +185,13 @@ def generated_track(model: HeadModel, rng: np.random.Generator, frames: int, rat
 
 
 def named_expressions_track(model: HeadModel, rate: float = 25.0, frames_each: int = 30) -> Track:
-    """The named expressions one after another, looking straight ahead: a driver that shows what a model can follow."""
+    """The named expressions one after another, looking straight ahead: it shows what a model can follow.
+
+    Args:
+        model: of the head.
+        rate: frames a second.
+        frames_each: frames for each.
+    """
     shown = through(model, [name for name in NAMED if name != "neutral"], frames_each)
     still = np.tile(np.array([0, 0, 1], np.float32), (len(shown), 1))
     angles = np.zeros((len(shown), 3), np.float32)
@@ -149,7 +199,16 @@ def named_expressions_track(model: HeadModel, rate: float = 25.0, frames_each: i
 
 
 def save_tracks(path: Path, tracks: list[Track], names: tuple[str, ...]) -> Path:
-    """Write a motion library: tensors NAME.angles, NAME.place, NAME.expression, NAME.seen; names: of the 57 shapes."""
+    """Write a motion library: tensors NAME.angles, NAME.place, NAME.expression, NAME.seen.
+
+    Args:
+        path: of the library.
+        tracks: to be written.
+        names: of the 57 shapes.
+
+    Returns:
+        The path.
+    """
     tensors, rates = {}, {}
     for track in tracks:
         if track.name in rates:
@@ -164,7 +223,11 @@ def save_tracks(path: Path, tracks: list[Track], names: tuple[str, ...]) -> Path
 
 
 def load_tracks(path: Path) -> list[Track]:
-    """The tracks of a library, sorted by name. InputError if it is missing, damaged or something else."""
+    """The tracks of a library, sorted by name.
+
+    Raises:
+        InputError: if it is missing, damaged or something else.
+    """
     if not path.is_file():
         raise InputError(f"the motion library {path} does not exist: make one with `mien data motion`")
     try:

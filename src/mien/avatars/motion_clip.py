@@ -74,7 +74,15 @@ class MotionClip(Clip):
 
 
 def choose_track(library: Path, name: str | None) -> Track:
-    """A track of a library by name; None: its only one. InputError if there is none, or if it is unclear which."""
+    """A track of a library.
+
+    Args:
+        library: the file.
+        name: of the track; None: its only one.
+
+    Raises:
+        InputError: if there is none, or if it is unclear which.
+    """
     tracks = {track.name: track for track in load_tracks(library)}
     known = ", ".join(sorted(tracks))
     if name is None:

@@ -36,9 +36,21 @@ class PackedCast:
 def write_pack(
     path: Path, head: Path | None, files: Sequence[Path], tracks: Sequence[Track], side: int = 256, quality: int = 88
 ) -> Path:
-    """Write a head model's pack (None: the installed one), avatars' files and tracks to one file.
+    """Write a head model, avatars and tracks to one file.
 
-    side, quality: of the photos, pixels and JPEG. Raises InputError if anything cannot be read.
+    Args:
+        path: of the file.
+        head: a head model's pack, None: the installed one.
+        files: of avatars.
+        tracks: motions.
+        side: of the photos, pixels.
+        quality: of the photos' JPEG, to 100.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: if anything cannot be read.
     """
     tensors: dict[str, NDArray[Any]] = {}
     for name, array in pack_arrays(head).items():
@@ -68,7 +80,11 @@ def write_pack(
 
 
 def load_pack(path: Path) -> PackedCast:
-    """Read a packed cast. InputError if it is missing, damaged or something else."""
+    """Read a packed cast.
+
+    Raises:
+        InputError: if it is missing, damaged or something else.
+    """
     if not path.is_file():
         raise InputError(f"the cast {path} does not exist: make it with `mien data pack`")
     try:

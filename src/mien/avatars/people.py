@@ -31,10 +31,21 @@ _ACCESSORY = 200  # the part number of what is not the head
 
 @dataclass(frozen=True)
 class PersonTraits:
-    """Everything random about a person but the shape of the head; see `FaceTraits`.
+    """Everything random about a person but the shape of the head.
 
-    hair_style: a row of the back lines, -1: bald. hat: its colour, None: none. glasses: the frame's colour, None: none.
-    iris_radius: degrees. depth: cm from the camera. low: cm that the head lies below the picture's middle.
+    Attributes:
+        face: see `FaceTraits`.
+        iris: colour, RGB, 0 to 255.
+        iris_radius: degrees.
+        pupil: part of the iris.
+        hair_style: a row of the back lines, -1: bald.
+        hair_volume: thickness, cm.
+        hair_line: where hair begins above the forehead, cm in the head's axes.
+        hat: its colour, None: none.
+        glasses: the frame's colour, None: none.
+        clothes: their colour.
+        depth: cm from the camera.
+        low: cm that the head lies below the picture's middle.
     """
 
     face: FaceTraits
@@ -86,7 +97,15 @@ class RandomPerson:
         traits: PersonTraits | None = None,
         background: NDArray[np.uint8] | None = None,
     ) -> None:
-        """spread: deviation of the identity coefficients. traits, background: to fix what the seed would choose."""
+        """Make a person.
+
+        Args:
+            model: of the head.
+            seed: of everything.
+            spread: deviation of the identity coefficients.
+            traits: in place of those that the seed would choose.
+            background: uint8 [s, s, 3], in place of the one that the seed would choose.
+        """
         rng = np.random.default_rng(seed)
         self.model, self.seed = model, seed
         bare = model.shape(rng.normal(size=_IDENTITIES) * spread)

@@ -27,7 +27,15 @@ _RATE = 25.0
 
 @dataclass(frozen=True)
 class PerformanceLimits:
-    """yaw, pitch, roll: degrees either way. shift: parts of the side. scale: furthest and nearest."""
+    """How far made up motions go.
+
+    Attributes:
+        yaw: degrees either way.
+        pitch: degrees either way.
+        roll: degrees either way.
+        shift: parts of the side.
+        scale: furthest and nearest.
+    """
 
     yaw: float = 25.0
     pitch: float = 15.0
@@ -38,7 +46,14 @@ class PerformanceLimits:
 
 @dataclass(frozen=True, eq=False)
 class Performance:
-    """m motions: angles [m, 3], place [m, 3], expression [m, 57] (see `Track`), and kind: where each comes from."""
+    """m motions, see `Track`.
+
+    Attributes:
+        angles: [m, 3], degrees.
+        place: [m, 3].
+        expression: [m, 57].
+        kind: where each comes from.
+    """
 
     angles: Floats
     place: Floats
@@ -63,11 +78,15 @@ def make_performance(
 ) -> Performance:
     """64 motions: even ones up to 30 made up, odd ones measured (made up without a library), then the two clips.
 
-    distinct: the chance that a single motion shows what landmarks tell badly, see `random_distinct_expression`; in the
-    second clip such expressions then come and go one after another.
-
-    paired: motions 16 to 31 repeat the expressions of 0 to 15 under poses of their own, and the second clip repeats the
-    poses of the first with expressions of its own.
+    Args:
+        model: of the head.
+        rng: draws all.
+        library: measured tracks; may be empty.
+        limits: of what is made up, None for the defaults.
+        paired: motions 16 to 31 repeat the expressions of 0 to 15 under poses of their own, and the second clip repeats
+            the poses of the first with expressions of its own.
+        distinct: the chance that a single motion shows what landmarks tell badly, see `random_distinct_expression`; in
+            the second clip such expressions then come and go one after another.
     """
     limits = limits or PerformanceLimits()
     angles, place, expression = np.zeros((MOTIONS, 3)), np.zeros((MOTIONS, 3)), np.zeros((MOTIONS, len(model.names)))

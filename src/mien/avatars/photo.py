@@ -31,9 +31,15 @@ _LID_PAIRS = (((386, 374), (385, 380), (387, 373)), ((159, 145), (160, 144), (15
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One rendered picture: image [s, s, 3] uint8; landmarks [68, 2] pixels; placement of the head in the camera;
-    depths [68]: of the landmarks behind the placement's origin, in pixels as long as those in the head's plane;
-    pupils [2, 3]: pixels and depth, the eye of landmarks 36 to 41 first."""
+    """One rendered picture with its ground truth.
+
+    Attributes:
+        image: uint8 [s, s, 3].
+        landmarks: [68, 2], pixels.
+        placement: of the head in the camera.
+        depths: of the landmarks behind the placement's origin [68], in pixels as long as those in the head's plane.
+        pupils: pixels and depth [2, 3], the eye of landmarks 36 to 41 first.
+    """
 
     image: NDArray[np.uint8]
     landmarks: Floats
@@ -44,8 +50,12 @@ class View:
 
 @dataclass(frozen=True)
 class Gains:
-    """Factors on commanded coefficients, by which people differ: blink (left, right) so that the lids meet at 1; jaw so
-    that an open mouth reads alike on everybody."""
+    """Factors on commanded coefficients, by which people differ.
+
+    Attributes:
+        blink: left and right, so that the lids meet at 1.
+        jaw: so that an open mouth reads alike on everybody.
+    """
 
     blink: tuple[float, float] = (1.0, 1.0)
     jaw: float = 1.0
@@ -64,8 +74,16 @@ class PhotoAvatar:
         depth_gain: float = 1.0,
         atlas: int = ATLAS,
     ) -> None:
-        """photo: [s, s, 3], square; face: as read in it. fit: if it was made before. jaw_gain: see `Gains`.
-        depth_gain: see `deepened`. atlas: side of the texture.
+        """Make what a photograph gives once.
+
+        Args:
+            model: of the head.
+            photo: uint8 [s, s, 3].
+            face: as read in the photo.
+            fit: if it was made before.
+            jaw_gain: see `Gains`.
+            depth_gain: see `deepened`.
+            atlas: side of the texture, texels.
         """
         size = photo.shape[0]
         self.model, self.photo, self.face = model, photo, face
@@ -111,14 +129,24 @@ class PhotoAvatar:
         supersample: int = 2,
         gaze: NDArray[np.floating] | None = None,
     ) -> View:
-        """The person with an expression [57] (0: neutral, whatever the photo shows) and an absolute motion.
+        """The person in a motion.
 
-        gaze: degrees [2, 2], by default what the expression says, from straight ahead.
+        Args:
+            expression: [57]; 0: neutral, whatever the photo shows.
+            motion: absolute.
+            size: side of the picture, pixels.
+            supersample: how much larger it is drawn before it is averaged down.
+            gaze: degrees [2, 2] from straight ahead; None: what the expression says.
         """
         return self.render_at(expression, place(self.rest, motion), size, supersample, gaze)
 
     def at_rest(self, size: int = 256, supersample: int = 2) -> View:
-        """The photo's own pose, expression and gaze, rendered."""
+        """The photo's own pose, expression and gaze, rendered.
+
+        Args:
+            size: side of the picture, pixels.
+            supersample: see `render`.
+        """
         return self.render_at(self.expression, self.rest, size, supersample, self.gaze)
 
     def render_at(
@@ -129,7 +157,15 @@ class PhotoAvatar:
         supersample: int,
         gaze: NDArray[np.floating] | None = None,
     ) -> View:
-        """As `render`, with the head placed by hand."""
+        """As `render`, with the head placed by hand.
+
+        Args:
+            expression: [57].
+            placement: of the head.
+            size: side of the picture, pixels.
+            supersample: see `render`.
+            gaze: see `render`.
+        """
         amounts = self.commanded(expression)
         looking = self.model.gaze_angles(amounts) if gaze is None else gaze
         looking = np.clip(looking, -_GAZE_LIMIT, _GAZE_LIMIT)
@@ -152,7 +188,14 @@ class PhotoAvatar:
         self._coat.tint[:, 3] = self._opacity * kept[self.model.corner_vertex]
 
     def commanded(self, expression: Floats) -> Floats:
-        """The coefficients [57] that the head gets for an expression: with this person's amplitudes, see `Gains`."""
+        """The coefficients that the head gets for an expression: with this person's amplitudes, see `Gains`.
+
+        Args:
+            expression: [57].
+
+        Returns:
+            [57].
+        """
         amounts = np.array(expression, np.float32)
         for side, gain in zip("LR", self.gains.blink, strict=True):
             row = self.model.index(f"eyeBlink_{side}")
@@ -174,7 +217,16 @@ def make_view(
     gaze: NDArray[np.floating],
     placement: Placement,
 ) -> View:
-    """A picture [s, s, 3] with where things are in it; points [v, 3]: the mesh in the camera; gaze [2, 2], degrees."""
+    """A picture with its ground truth.
+
+    Args:
+        model: of the head.
+        shape: of the person.
+        image: uint8 [s, s, 3].
+        points: the mesh in the camera [v, 3], cm.
+        gaze: [2, 2], degrees.
+        placement: of the head.
+    """
     size = len(image)
     marked = points[model.landmarks]
     pupils = placement.apply(model.pupils(shape, gaze))[::-1]  # the subject's right eye is on the picture's left

@@ -18,7 +18,13 @@ from mien.avatars.head_model import HeadModel
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """Triangles [m, 3] over vertices and, where texture seams split those, over corners; part [m]: what each is."""
+    """Triangles over vertices and, where texture seams split those, over corners.
+
+    Attributes:
+        triangles: [m, 3], vertices.
+        corners: [m, 3], corners.
+        part: what each is [m].
+    """
 
     triangles: NDArray[np.int32]
     corners: NDArray[np.int32]
@@ -39,8 +45,12 @@ class Mesh:
 class Fragments:
     """What is in front at every pixel; see `kernels.fill_triangles`.
 
-    owner [h, w]: the triangle, -1 where there is none. nearest [h, w]: 1/z in 1/cm, 0 where there is none. weights
-    [h, w, 2]. inverse_depth [v]: 1/z of the vertices.
+    Attributes:
+        mesh: what was drawn.
+        owner: the triangle [h, w], -1 where there is none.
+        nearest: 1/z [h, w] in 1/cm, 0 where there is none.
+        weights: barycentrics [h, w, 2].
+        inverse_depth: 1/z of the vertices [v].
     """
 
     mesh: Mesh
@@ -59,22 +69,49 @@ class Fragments:
         return np.where(self.covered, self.mesh.part[np.maximum(self.owner, 0)], 255).astype(np.uint8)
 
     def of_vertices(self, values: NDArray[np.floating]) -> Floats:
-        """Values [v, c] of the vertices at every pixel [h, w, c], in perspective; 0 where there is none."""
+        """Values of the vertices at every pixel, in perspective; 0 where there is none.
+
+        Args:
+            values: [v, c].
+
+        Returns:
+            [h, w, c].
+        """
         return self._interpolate(values, self.mesh.triangles)
 
     def of_corners(self, values: NDArray[np.floating]) -> Floats:
-        """Values [n, c] of the corners (texture coordinates, mostly) at every pixel [h, w, c]."""
+        """Values of the corners (texture coordinates, mostly) at every pixel.
+
+        Args:
+            values: [n, c].
+
+        Returns:
+            [h, w, c].
+        """
         return self._interpolate(values, self.mesh.corners)
 
     def flow(self, elsewhere: NDArray[np.floating]) -> Floats:
-        """[h, w, 2]: how far, in pixels, what is seen at each pixel lies in another frame; elsewhere [v, 2], pixels."""
+        """How far what is seen at each pixel lies in another frame.
+
+        Args:
+            elsewhere: the vertices there [v, 2], pixels.
+
+        Returns:
+            [h, w, 2], pixels.
+        """
         height, width = self.owner.shape
         x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
         here = np.stack([x, y], 2).astype(np.float32)
         return np.where(self.covered[..., None], self.of_vertices(elsewhere) - here, 0).astype(np.float32)
 
     def paint(self, image: Floats, coat: Coat, light: Floats) -> None:
-        """Paint the coat, lit by light [v, 3] (1: as the texture is), over image [h, w, 3], 0 to 255, in place."""
+        """Paint a coat over a picture, in place.
+
+        Args:
+            image: [h, w, 3], 0 to 255, changed.
+            coat: of the mesh.
+            light: of the vertices [v, 3]; 1: as the texture is.
+        """
         mesh = self.mesh
         kernels.shade(
             self.owner,
@@ -98,8 +135,13 @@ class Fragments:
 
 @dataclass(frozen=True, eq=False)
 class Coat:
-    """How a mesh is coloured: places [n, 2] of its corners in the texture, in texels; tint [n, 4], a factor for the
-    texture's RGB, and opacity; texture [h, w, 3] uint8."""
+    """How a mesh is coloured.
+
+    Attributes:
+        places: of its corners in the texture [n, 2], texels.
+        tint: a factor for the texture's RGB, and opacity [n, 4].
+        texture: uint8 [h, w, 3].
+    """
 
     places: Floats
     tint: Floats
@@ -109,7 +151,15 @@ class Coat:
 def rasterize(
     mesh: Mesh, points: NDArray[np.floating], inverse_depth: NDArray[np.floating], size: int, cull: bool = True
 ) -> Fragments:
-    """Fragments of a square picture. points [v, 2] in pixels, inverse_depth [v]; cull: drop what shows its back."""
+    """Fragments of a square picture.
+
+    Args:
+        mesh: to draw.
+        points: of its vertices [v, 2], pixels.
+        inverse_depth: of its vertices [v].
+        size: side of the picture, pixels.
+        cull: drop what shows its back.
+    """
     owner = np.full((size, size), -1, np.int32)
     nearest, weights = np.zeros((size, size), np.float32), np.empty((size, size, 2), np.float32)
     flat = np.ascontiguousarray(points, np.float32)
@@ -119,12 +169,27 @@ def rasterize(
 
 
 def look_at(mesh: Mesh, points: NDArray[np.floating], size: int, cull: bool = True) -> Fragments:
-    """Fragments of camera points [v, 3] (cm) as the camera of `mien.avatars.camera` sees them."""
+    """Fragments as the camera of `mien.avatars.camera` sees them.
+
+    Args:
+        mesh: to draw.
+        points: its vertices in the camera [v, 3], cm.
+        size: side of the picture, pixels.
+        cull: drop what shows its back.
+    """
     return rasterize(mesh, project(points, size), 1 / points[:, 2], size, cull)
 
 
 def shrink(image: Floats, size: int) -> NDArray[np.uint8]:
-    """A picture [h, h, 3], 0 to 255, averaged down to uint8 [size, size, 3]."""
+    """A picture averaged down.
+
+    Args:
+        image: [h, h, 3], 0 to 255.
+        size: side of the result, pixels.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
     if image.shape[0] != size:
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
@@ -132,11 +197,14 @@ def shrink(image: Floats, size: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """Light from all around as spherical harmonics of order 2, [9, 3], already convolved with the clamped cosine.
+    """Light from all around as spherical harmonics of order 2, already convolved with the clamped cosine.
 
     Ramamoorthi and Hanrahan, "An efficient representation for irradiance environment maps", 2001. Directions are the
-    camera's (x right, y down, z into the scene), so that (0, 0, -1) lights a face from the front. key [3]: the unit
-    direction of the brightest lamp, for highlights.
+    camera's (x right, y down, z into the scene), so that (0, 0, -1) lights a face from the front.
+
+    Attributes:
+        harmonics: [9, 3].
+        key: unit direction of the brightest lamp [3], for highlights.
     """
 
     harmonics: Floats
@@ -149,7 +217,13 @@ class Light:
         lamps: tuple[tuple[NDArray[np.floating], float], ...],
         colour: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> Light:
-        """Even light plus lamps far away, each a direction [3] towards it and a strength; colour tints the lamps."""
+        """Even light plus lamps far away.
+
+        Args:
+            ambient: the even light.
+            lamps: a direction towards each [3], and its strength.
+            colour: of the lamps, RGB.
+        """
         total = np.zeros((9, 3))
         total[0] = ambient / 0.282095
         bands = np.repeat([np.pi, 2 * np.pi / 3, np.pi / 4], [1, 3, 5])  # the clamped cosine's share of each band
@@ -170,7 +244,14 @@ class Light:
         return cls.lamps(rng.uniform(0.45, 0.62), lamps, (float(colour[0]), float(colour[1]), float(colour[2])))
 
     def on(self, normals: Floats) -> Floats:
-        """Irradiance [n, 3] on surfaces with unit normals [n, 3], >= 0; 1 leaves a texture as it is."""
+        """Irradiance on surfaces, >= 0; 1 leaves a texture as it is.
+
+        Args:
+            normals: unit normals [n, 3].
+
+        Returns:
+            [n, 3].
+        """
         return np.maximum(_harmonics(normals).astype(np.float32) @ self.harmonics, 0)
 
 

@@ -22,9 +22,16 @@ _JAWS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Responses:
-    """yaw, pitch, roll: slopes of the re-read angle over the commanded one, within +-20, +-10 and +-10 degrees. jaw:
-    slope of the detector's jawOpen over the commanded one from 0 to 1, jaw_rise: its rise from 0 to 1. blink: the rise
-    of the detector's eyeBlink, mean of both eyes, from 0 to 1."""
+    """What a detector reads of commanded motion.
+
+    Attributes:
+        yaw: slope of the re-read angle over the commanded one, within +-20 degrees.
+        pitch: the same within +-10 degrees.
+        roll: the same within +-10 degrees.
+        jaw: slope of the detector's jawOpen over the commanded one from 0 to 1.
+        jaw_rise: rise of the detector's jawOpen from 0 to 1.
+        blink: rise of the detector's eyeBlink, mean of both eyes, from 0 to 1.
+    """
 
     yaw: float
     pitch: float
@@ -39,7 +46,16 @@ class Responses:
 
 
 def measure_responses(model: HeadModel, detector: Detector, actor: Actor) -> Responses:
-    """Render 14 pictures of a person and read them. Raises InputError if the detector sees no face in one."""
+    """Render 14 pictures of a person and read them.
+
+    Args:
+        model: of the head.
+        detector: of faces.
+        actor: the person.
+
+    Raises:
+        InputError: if the detector sees no face in one.
+    """
 
     def read(motion: HeadMotion, **amounts: float) -> Face:
         face = detector.read(actor.render(model.coefficients(**amounts), motion, _SIDE, 1).image)
@@ -51,7 +67,7 @@ def measure_responses(model: HeadModel, detector: Detector, actor: Actor) -> Res
     yaws = [read(HeadMotion(yaw=angle)).angles()[0] if angle else rest.angles()[0] for angle in _YAWS]
     pitches = [read(HeadMotion(pitch=angle)).angles()[1] if angle else rest.angles()[1] for angle in _TILTS]
     rolls = [read(HeadMotion(roll=angle)).angles()[2] if angle else rest.angles()[2] for angle in _TILTS]
-    jaws = [(read(HeadMotion(), jawOpen=amount) if amount else rest).score("jawOpen") for amount in _JAWS]
+    jaws = [(read(HeadMotion(), jawOpen=amount) if amount else rest).blendshape("jawOpen") for amount in _JAWS]
     closed = read(HeadMotion(), eyeBlink=1.0)
     return Responses(
         yaw=_slope(_YAWS, yaws),
@@ -64,7 +80,7 @@ def measure_responses(model: HeadModel, detector: Detector, actor: Actor) -> Res
 
 
 def _blink(face: Face) -> float:
-    return (face.score("eyeBlinkLeft") + face.score("eyeBlinkRight")) / 2
+    return (face.blendshape("eyeBlinkLeft") + face.blendshape("eyeBlinkRight")) / 2
 
 
 def _slope(commanded: tuple[float, ...], read: list[float]) -> float:
@@ -73,8 +89,15 @@ def _slope(commanded: tuple[float, ...], read: list[float]) -> float:
 
 
 def displaced_error(model: HeadModel, member: Member) -> float:
-    """The median distance, % of the eye distance, between the detector's mesh landmarks in the photograph and the same
-    points of the head that is rendered: after the displacement, where `Fit.errors` are before it."""
+    """How far the rendered head is from the photograph after the displacement, where `Fit.errors` are before it.
+
+    Args:
+        model: of the head.
+        member: the person.
+
+    Returns:
+        Median distance of the detector's mesh landmarks, % of the eye distance.
+    """
     known, fit, face = landmark_map(), member.fit, member.face
     posed = model.posed(fitted_shape(model, fit), fit.expression)
     seen = known.on(project(fit.placement.apply(posed), member.photo.shape[0]))[known.known]

@@ -29,10 +29,18 @@ IRISES: tuple[Colour, ...] = ((92, 62, 38), (60, 40, 28), (70, 96, 128), (88, 11
 
 @dataclass(frozen=True)
 class FaceTraits:
-    """What a painted face looks like; colours RGB 0 to 255, amounts in [0, 1].
+    """What a painted face looks like; amounts in [0, 1].
 
-    flush: of cheeks, nose and chin. eye_shade: around the eyes. make_up: how far the lips are coloured. brow: height of
-    the brows in texels of a texture 1024 wide. beard: density, 0 for none. age: wrinkles and blotches.
+    Attributes:
+        skin: RGB, 0 to 255.
+        hair: RGB, 0 to 255.
+        lips: RGB, 0 to 255.
+        flush: of cheeks, nose and chin.
+        eye_shade: around the eyes.
+        make_up: how far the lips are coloured.
+        brow: height of the brows, texels of a texture 1024 wide.
+        beard: density, 0 for none.
+        age: wrinkles and blotches.
     """
 
     skin: Colour
@@ -67,7 +75,17 @@ class FaceTraits:
 
 
 def paint_face(model: HeadModel, traits: FaceTraits, rng: np.random.Generator, side: int = 512) -> NDArray[np.uint8]:
-    """A face's texture, uint8 [side, side, 3]."""
+    """A face's texture.
+
+    Args:
+        model: of the head.
+        traits: of the face.
+        rng: draws the rest.
+        side: of the texture, texels.
+
+    Returns:
+        uint8 [side, side, 3].
+    """
     canvas = _Canvas(model, side, rng)
     texture = np.ones((side, side, 3), np.float32) * np.array(traits.skin, np.float32)
     layers = ((6, 0.02), (20, 0.015 + 0.02 * traits.age), (90, 0.015 + 0.02 * traits.age), (400, 0.015))
@@ -173,7 +191,15 @@ class _Canvas:
 
 
 def curve(points: Doubles, count: int = 40) -> Doubles:
-    """`count` points [count, 2] on a smooth line through points [n, 2]."""
+    """Points on a smooth line.
+
+    Args:
+        points: through which it goes [n, 2].
+        count: how many.
+
+    Returns:
+        [count, 2].
+    """
     from scipy.interpolate import make_interp_spline
 
     spline = make_interp_spline(np.linspace(0, 1, len(points)), points, k=min(3, len(points) - 1))
@@ -189,7 +215,15 @@ def _triple(colour: NDArray[np.floating]) -> Colour:
 
 
 def random_background(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
-    """A blurred room of nothing in particular: gradients, boxes, grain; uint8 [side, side, 3]."""
+    """A blurred room of nothing in particular: gradients, boxes, grain.
+
+    Args:
+        rng: draws it.
+        side: pixels.
+
+    Returns:
+        uint8 [side, side, 3].
+    """
     corners = [rng.uniform(20, 235, 3) for _ in range(3)]
     y, x = np.mgrid[0:side, 0:side] / side
     image = (corners[0] * (1 - x)[..., None] + corners[1] * x[..., None]) * (1 - y)[..., None] * 0.6

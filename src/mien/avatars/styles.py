@@ -27,12 +27,24 @@ class Style:
 
     @classmethod
     def random(cls, rng: np.random.Generator, plain: float = 0.7) -> Style:
-        """Plain with that probability, else any of the others."""
+        """Plain with some probability, else any of the others.
+
+        Args:
+            rng: draws it.
+            plain: the probability.
+        """
         name: StyleName = "plain" if rng.random() < plain else STYLE_NAMES[int(rng.integers(1, len(STYLE_NAMES)))]
         return cls(name, float(rng.uniform(0.4, 1)), int(rng.integers(1 << 30)))
 
     def apply(self, image: Picture) -> Picture:
-        """The picture uint8 [h, w, 3] in this style."""
+        """A picture in this style.
+
+        Args:
+            image: uint8 [h, w, 3].
+
+        Returns:
+            The same shape.
+        """
         if self.name == "plain":
             return image
         changed = _STYLES[self.name](image, self.strength, np.random.default_rng(self.seed))
@@ -41,8 +53,14 @@ class Style:
 
 @dataclass(frozen=True)
 class Degradation:
-    """blur: deviation in pixels. noise: deviation, 0 to 255. jpeg: quality, 0 for none. seed: of the noise, to which
-    the number of the frame is added."""
+    """What a poor camera does.
+
+    Attributes:
+        blur: deviation, pixels.
+        noise: deviation, 0 to 255.
+        jpeg: quality, 0 for none.
+        seed: of the noise, to which the number of the frame is added.
+    """
 
     blur: float = 0.0
     noise: float = 0.0
@@ -58,7 +76,15 @@ class Degradation:
         return cls(float(blur), float(noise), jpeg, int(rng.integers(1 << 30)))
 
     def apply(self, image: Picture, frame: int = 0) -> Picture:
-        """The picture uint8 [h, w, 3] as a poor camera would have stored it."""
+        """A picture as a poor camera would have stored it.
+
+        Args:
+            image: uint8 [h, w, 3].
+            frame: its number.
+
+        Returns:
+            The same shape.
+        """
         if self.blur > 0:
             image = np.asarray(cv2.GaussianBlur(image, (0, 0), self.blur), np.uint8)
         if self.noise > 0:

@@ -30,9 +30,14 @@ _JAW_BOTTOM = -8.6  # cm: what lies lower on the model is neck
 class Surroundings:
     """The grid of a photo; k nodes.
 
-    photo [s, s, 3] uint8. still [k, 3]: nodes in the camera, cm. head [k, 3]: the same in the head's axes. follow [k]:
-    how far a node turns with the head. triples [k, 3] and shares [k, 3]: the point of the head an expression moves it
-    with.
+    Attributes:
+        photo: uint8 [s, s, 3].
+        still: nodes in the camera [k, 3], cm.
+        head: the same in the head's axes.
+        follow: how far a node turns with the head [k].
+        triples: vertices between which the point of the head lies that an expression moves a node with [k, 3].
+        shares: of these three [k, 3].
+        mesh: over the nodes.
     """
 
     photo: NDArray[np.uint8]
@@ -44,7 +49,16 @@ class Surroundings:
     mesh: Mesh
 
     def draw(self, placement: Placement, moved: Floats, size: int) -> NDArray[np.uint8]:
-        """The photo [size, size, 3] with the head at `placement`; moved [v, 3]: what the expression changed, cm."""
+        """The photo with the head somewhere else.
+
+        Args:
+            placement: of the head.
+            moved: what the expression changed [v, 3], cm.
+            size: side of the result, pixels.
+
+        Returns:
+            uint8 [size, size, 3].
+        """
         offsets = np.empty_like(self.head)
         kernels.mix_gathered(moved, self.triples, self.shares, offsets)
         offsets = cv2.GaussianBlur(offsets.reshape(_NODES, _NODES, 3), (0, 0), 1.5).reshape(-1, 3)
@@ -70,7 +84,15 @@ class Surroundings:
 def make_surroundings(
     model: HeadModel, placement: Placement, posed: Floats, photo: NDArray[np.uint8], face: Face
 ) -> Surroundings:
-    """The grid of a photo [s, s, 3] whose head lies at `placement` with the vertices posed [v, 3] (model axes, cm)."""
+    """The grid of a photo.
+
+    Args:
+        model: of the head.
+        placement: of the head in the photo.
+        posed: its vertices [v, 3], cm in the model's axes.
+        photo: uint8 [s, s, 3].
+        face: as read in the photo.
+    """
     from scipy.ndimage import distance_transform_edt
 
     points = placement.apply(posed)

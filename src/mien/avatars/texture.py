@@ -29,7 +29,16 @@ def empty_atlas(side: int = ATLAS) -> NDArray[np.uint8]:
 
 
 def atlas_places(model: HeadModel, shape: HeadShape, side: int = ATLAS) -> Floats:
-    """Texels [n, 2] of every corner in an atlas."""
+    """Where every corner lies in an atlas.
+
+    Args:
+        model: of the head.
+        shape: of the person.
+        side: of the atlas, texels.
+
+    Returns:
+        Texels [n, 2].
+    """
     places = np.tile(np.array([2 * EYE_SIDE + 40, side + 60], np.float32), (len(model.corner_vertex), 1))
     places[:] = np.where((_corner_part(model) == FACE)[:, None], face_texels(model, side), places)
     for eye in range(2):
@@ -39,12 +48,29 @@ def atlas_places(model: HeadModel, shape: HeadShape, side: int = ATLAS) -> Float
 
 
 def face_texels(model: HeadModel, side: int) -> Floats:
-    """Texture coordinates of all corners as texels [n, 2], rows downwards; meaningful for the face."""
+    """Texture coordinates of all corners, rows downwards; meaningful for the face.
+
+    Args:
+        model: of the head.
+        side: of the texture, texels.
+
+    Returns:
+        Texels [n, 2].
+    """
     return np.column_stack([model.corner_uv[:, 0] * side, (1 - model.corner_uv[:, 1]) * side]).astype(np.float32)
 
 
 def part_tint(model: HeadModel, brightness: float = 1.0, cast: NDArray[np.floating] | None = None) -> Floats:
-    """Tint [n, 4] that colours gums, tongue, teeth and sockets, darker inwards; 1 elsewhere. cast [3]: a factor."""
+    """Tint that colours gums, tongue, teeth and sockets, darker inwards; 1 elsewhere.
+
+    Args:
+        model: of the head.
+        brightness: a factor.
+        cast: a factor for RGB [3].
+
+    Returns:
+        [n, 4].
+    """
     part, depth = _corner_part(model), model.neutral[model.corner_vertex, 2]
     tint = np.ones((len(part), 4), np.float32)
     inward = np.clip((depth - 5.5) / 5.2, 0.05, 1) ** 1.4
@@ -103,11 +129,20 @@ def bake(
     face: Face,
     side: int = ATLAS,
 ) -> Floats:
-    """The face's texture [side, side, 3] (0 to 255) from a photo [s, s, 3] on which the head lies at `points`.
+    """The face's texture from a photo.
 
-    points: [v, 3], camera, cm. A texel takes the photo's colour where the surface faces the camera, is not hidden, and
-    lies inside the face's oval but outside eyes and mouth; else its mirror image's, adapted in brightness; else what
-    surrounds it.
+    A texel takes the photo's colour where the surface faces the camera, is not hidden, and lies inside the face's oval
+    but outside eyes and mouth; else its mirror image's, adapted in brightness; else what surrounds it.
+
+    Args:
+        model: of the head.
+        points: its vertices in the camera [v, 3], cm.
+        photo: uint8 [s, s, 3].
+        face: as read in the photo.
+        side: of the texture, texels.
+
+    Returns:
+        [side, side, 3], 0 to 255.
     """
     colour, weight = _evidence(model, points, photo, face, side)
     mirrored, mirrored_weight = np.ascontiguousarray(colour[:, ::-1]), np.ascontiguousarray(weight[:, ::-1])

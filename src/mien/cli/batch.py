@@ -18,7 +18,7 @@ def batch(
         typer.Argument(help="A table of jobs, .csv, .json or .yaml: portrait, driver and any option of mien animate."),
     ] = None,
     portraits: Annotated[Path | None, typer.Option(help="All pairs: a folder of portraits, or one.")] = None,
-    drivers: Annotated[Path | None, typer.Option(help="All pairs: a folder of drivers, or one.")] = None,
+    drivers: Annotated[Path | None, typer.Option(help="All pairs: a folder of driving videos, or one.")] = None,
     common: Annotated[
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE for all jobs, such as --set steps=4. Repeat it for more."),
@@ -29,7 +29,7 @@ def batch(
         typer.Option(help="Run on the Ray cluster at this address, or auto; local: one of --workers here."),
     ] = None,
 ) -> None:
-    """Animate many portraits by many drivers; what is finished already is kept."""
+    """Animate many portraits by many driving videos; what is finished already is kept."""
     from mien.cli.progress import TerminalProgress
     from mien.jobs.batch import BatchOptions, parse_common, run_batch
 

@@ -1,4 +1,4 @@
-"""`mien data ...`: people to learn from, rendered with exact truth."""
+"""`mien data ...`: people to learn from, rendered with exact ground truth."""
 
 from __future__ import annotations
 
@@ -98,6 +98,9 @@ def avatars(
         float, typer.Option(min=0, max=1, help="Share of motions with winks, averted eyes, one brow, teeth, tongue ...")
     ] = 0.0,
     side: Annotated[int, typer.Option(min=64, max=1024, help="Side of the pictures, pixels.")] = 256,
+    held_out: Annotated[
+        list[str] | None, typer.Option("--hold-out", help="Somebody of the cast who must not be trained on.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same dataset.")] = 20240607,
     workers: Workers = _CORES,
 ) -> None:
@@ -108,6 +111,7 @@ def avatars(
     options = GroupOptions(
         out, people, cast, motions, head, per_group, validation_groups,
         styled=styled, seed=seed, workers=workers, paired=paired, distinct=distinct, side=side,
+        held_out=tuple(held_out or ()),
     )  # fmt: skip
     with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = render_dataset(options, progress)
@@ -139,6 +143,9 @@ def prepare(
     scale: Annotated[float, typer.Option(min=1.2, help="Side of the square, in extents of the face.")] = 2.2,
     fps: Annotated[str | None, typer.Option(help="Rate of folders of frames, such as 25 or 30000/1001.")] = None,
     reader: Annotated[str, typer.Option(help="Who reads the faces: auto or mesh.")] = "auto",
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A video, by its name without suffix, that is not prepared.")
+    ] = None,
     workers: Workers = _CORES,
     ray: Annotated[
         bool, typer.Option("--ray", help="Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")
@@ -156,7 +163,9 @@ def prepare(
     if ray and ray_address is None:
         ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
     rate = None if fps is None else parse_rate(fps)
-    options = PrepareOptions(videos, out, side, reader, workers, scale, fps=rate, ray=ray_address)
+    options = PrepareOptions(
+        videos, out, side, reader, workers, scale, fps=rate, ray=ray_address, leave_out=tuple(leave_out or ())
+    )
     with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = prepare_videos(options, progress)
     _tell(outcome, "videos", out)

@@ -32,7 +32,7 @@ class ScoreFlags:
         list[str] | None,
         typer.Option(
             "--score",
-            help="Set one of the 52 ARKit scores, such as jawOpen=0.5. Repeat it.",
+            help="Set one of the 52 ARKit blendshapes, such as jawOpen=0.5. Repeat it.",
             rich_help_panel=EXPRESSION,
         ),
     ] = None

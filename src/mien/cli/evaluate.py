@@ -19,6 +19,10 @@ Seed = Annotated[int, typer.Option(help="Who drives whom is drawn by it.")]
 Protocols = Annotated[list[str] | None, typer.Option("--protocol", help="self, cross, disentangled; all for none.")]
 Out = Annotated[Path, typer.Argument(help="The benchmark file to write, .json.")]
 Weights = Annotated[list[Path] | None, typer.Option("--weights", help="A folder with networks that metrics need.")]
+Checksum = Annotated[
+    list[str] | None,
+    typer.Option("--checksum", help="NAME=SHA256: use this file of a network in place of the published one."),
+]
 Runs = Annotated[list[Path], typer.Argument(help="Folders that `mien evaluate run` wrote.")]
 MaybeRuns = Annotated[list[Path] | None, typer.Argument(help="Folders that `mien evaluate run` wrote.")]
 Predictions = Annotated[
@@ -55,7 +59,7 @@ def build_heads(
     protocols: Protocols = None,
     every_group: Annotated[bool, typer.Option(help="Take also groups that were trained on.")] = False,
 ) -> None:
-    """From rendered people, where there is an exact truth in cross reenactment too."""
+    """From rendered people, where there is an exact ground truth in cross reenactment too."""
     _build("heads", data, out, pairs, frames, step, side, seed, protocols, every_group)
 
 
@@ -88,11 +92,12 @@ def run(
         typer.Option(
             "--system",
             help="[NAME=]KIND[:MODEL]; KIND is x-portrait, dex, face-vid2vid, face-vid2vid-plus, landmarks,"
-            " copy-source, copy-driver or truth.",
+            " copy-source, copy-driver or ground-truth.",
         ),
     ] = None,
     predictions: Predictions = None,
     weights: Weights = None,
+    checksum: Checksum = None,
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="Only these; all for none.")] = None,
     side: Annotated[int | None, typer.Option(help="Pixels a side, in place of the benchmark's.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps of our systems.")] = None,
@@ -106,6 +111,7 @@ def run(
 ) -> None:
     """Run systems, score every clip, and write tables and the report; goes on where it was stopped."""
     from mien.cli.progress import TerminalProgress
+    from mien.evaluation.weights import parse_checksum
     from mien.jobs.evaluate import EvaluateOptions
     from mien.jobs.evaluate import evaluate as run_evaluation
     from mien.jobs.evaluation_systems import SystemSpec, parse_predictions, parse_system
@@ -114,14 +120,22 @@ def run(
     specs = [parse_system(text, defaults) for text in systems or []]
     specs += [parse_predictions(text) for text in predictions or []]
     options = EvaluateOptions(
-        benchmark, output, tuple(specs), side, tuple(metrics or ()), tuple(weights or ()), workers, ray
+        benchmark,
+        output,
+        tuple(specs),
+        side,
+        tuple(metrics or ()),
+        tuple(weights or ()),
+        tuple(parse_checksum(text) for text in checksum or ()),
+        workers,
+        ray,
     )
     with TerminalProgress(f"clips that were scored are in {output}; the same command goes on") as progress:
         done = run_evaluation(options, progress)
     for name, reason in sorted(done.outcome.failed.items()):
         typer.echo(f"{name}: {reason}", err=True)
     for name, reason in done.missing.items():
-        typer.echo(f"{name} is missing: {reason}", err=True)
+        typer.echo(f"{name} is not computed: {reason}", err=True)
     typer.echo(f"{done.outcome.summary('clips')}: {done.written[-1]}")
 
 
@@ -211,19 +225,21 @@ def _table(
 
 
 @evaluate.command("metrics")
-def metrics(weights: Weights = None) -> None:
+def metrics(weights: Weights = None, checksum: Checksum = None) -> None:
     """List the metrics: what each measures, its source, and whether it can be measured here."""
     from mien.evaluation.registry import METRICS
     from mien.evaluation.scoring import ScoreOptions, unavailable
+    from mien.evaluation.weights import parse_checksum
 
-    lacking = unavailable(ScoreOptions(weights=tuple(weights or ())))
+    given = tuple(parse_checksum(text) for text in checksum or ())
+    lacking = unavailable(ScoreOptions(weights=tuple(weights or ()), checksums=given))
     for key, metric in METRICS.items():
         low, high = ("" if bound is None else f"{bound:g}" for bound in metric.range)
         unit = f" {metric.unit}" if metric.unit else ""
         better = {"higher": "higher is better", "lower": "lower is better", "one": "1 is best"}[metric.direction]
         typer.echo(f"{key}: {metric.meaning}; {low or '-inf'} to {high or 'inf'}{unit}, {better}")
         typer.echo(f"    source: {metric.source}")
-        typer.echo(f"    {'ready' if key not in lacking else 'missing: ' + lacking[key]}")
+        typer.echo(f"    {'ready' if key not in lacking else 'not computed: ' + lacking[key]}")
 
 
 @evaluate.command("weights")
@@ -238,3 +254,36 @@ def weights(
     with TerminalProgress() as progress:
         for path in fetch_weights(folder, only or [], progress):
             typer.echo(path)
+
+
+@evaluate.command("ablations")
+def ablations(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="A YAML file: benchmarks, and for each of a paper's tables its systems, a folder for each seed; its"
+            " form stands in the manual, under Evaluation."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for runs, tables and the page.")],
+    weights: Weights = None,
+    checksum: Checksum = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise, the same for all.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Score trained models of several seeds, and write tables, the paper's direction beside ours, and one page."""
+    from mien.cli.progress import TerminalProgress
+    from mien.evaluation.weights import parse_checksum
+    from mien.jobs.ablations import AblationOptions
+    from mien.jobs.ablations import ablations as run_ablations
+
+    checksums = tuple(parse_checksum(text) for text in checksum or ())
+    options = AblationOptions(manifest, output, tuple(weights or ()), checksums, seed, device, workers)
+    with TerminalProgress() as progress:
+        done = run_ablations(options, progress)
+    for name, reason in sorted(done.failed.items()):
+        typer.echo(f"{name}: {reason}", err=True)
+    for name, reason in done.missing.items():
+        typer.echo(f"{name} is not computed: {reason}", err=True)
+    typer.echo(done.written[-1])

@@ -1,4 +1,4 @@
-"""`mien train STAGE`: a command a stage, made from its config's declarations; see docs/train.md."""
+"""`mien train STAGE`: a command a stage, made from its config's declarations, and all of a model; see docs/train.md."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mien.cli.recipe import card, export, recipe
 from mien.errors import InputError
 from mien.training.engine.config import DatasetConfig, LoopConfig, Option, StageConfig, flag, options_of, parse_seconds
 from mien.training.registry import configure, foreign_option, resumed
 
+_WHOLE = {"recipe": recipe, "export": export, "card": card}  # commands among the stages: all of a model
 _PANELS = {DatasetConfig: "Data", LoopConfig: "The loop"}
 
 
@@ -38,12 +40,14 @@ class StageGroup(TyperGroup):
         """See click."""
         from mien.training.registry import STAGES
 
-        return list(STAGES)
+        return [*STAGES, *_WHOLE]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """See click."""
         from mien.training.registry import registered
 
+        if cmd_name in _WHOLE:
+            return _alone(cmd_name, _WHOLE[cmd_name])
         return _command(cmd_name, f"Train {registered(cmd_name).help}, or go on with it.")
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -52,6 +56,8 @@ class StageGroup(TyperGroup):
 
         with formatter.section("Stages"):
             formatter.write_dl([(name, entry.help) for name, entry in STAGES.items()])
+        with formatter.section("All of a model"):
+            formatter.write_dl([(name, str(command.__doc__)) for name, command in _WHOLE.items()])
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """See click; typer's own would import every stage."""
@@ -96,8 +102,13 @@ def _command(stage: str, help: str) -> Any:
     parameters.append(inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=dry, annotation=bool))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return _alone(stage, run, cls=StageCommand, help=help)
+
+
+def _alone(name: str, run: Any, **more: Any) -> Any:
+    """A function as a command."""
     single = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-    single.command(stage, cls=StageCommand, help=help)(run)
+    single.command(name, **more)(run)
     return typer.main.get_command(single)
 
 

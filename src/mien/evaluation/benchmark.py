@@ -1,4 +1,4 @@
-"""Benchmark files: which portrait is to be driven by which clip, and what the truth is.
+"""Benchmark files: which portrait is to be driven by which clip, and what the ground truth is.
 
 A benchmark is a JSON file; paths are relative to it:
 
@@ -9,8 +9,9 @@ A benchmark is a JSON file; paths are relative to it:
        {"id": "p01-d03-d11", "protocol": "disentangled", "source": {"path": "p01.jpg"},
         "driver": {"path": "d11.mp4"}, "expression": {"path": "d03.mp4"}}]}
 
-- "self": the driver's first frame is the reference, the rest is the truth (X-Portrait, Section 4.2).
-- "cross": somebody else drives. "truth" may name pictures of the source in the driver's motion, where they exist.
+- "self": the driver's first frame is the reference, the rest is the ground truth (X-Portrait, Section 4.2).
+- "cross": somebody else drives. "ground_truth" may name pictures of the source in the driver's motion, where there are
+  such. (Files of the first release call it "truth", which is read for one more.)
 - "disentangled": head pose from "driver", expression from "expression" (DeX-Portrait, Table 1).
 
 A medium is a video, a picture, a folder of pictures, or a NumPy array [rows, frames, h, w, 3] uint8 of rendered people.
@@ -38,12 +39,22 @@ Protocol = Literal["self", "cross", "disentangled"]
 SIDES = (64, 2048)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}")
 _MEDIUM_KEYS = {"path", "first", "frames", "step", "row", "crop"}
-_PAIR_KEYS = {"id", "protocol", "source", "driver", "expression", "truth", "rate", "tags"}
+_PAIR_KEYS = {"id", "protocol", "source", "driver", "expression", "ground_truth", "rate", "tags"}
+_OLD_KEYS = {"truth": "ground_truth"}  # what the first release wrote
 
 
 @dataclass(frozen=True)
 class Medium:
-    """Frames of a file. frames: how many, None for all there are; crop: x, y and size of a square, pixels."""
+    """Frames of a file.
+
+    Attributes:
+        path: a video, a picture, a folder of pictures or an array.
+        first: number of the first frame.
+        frames: how many, None for all there are.
+        step: from one frame to the next.
+        row: number of the person in an array.
+        crop: x, y and size of a square, pixels; None: the largest one in the middle.
+    """
 
     path: Path
     first: int = 0
@@ -55,21 +66,38 @@ class Medium:
 
 @dataclass(frozen=True)
 class Pair:
-    """One clip to make. In "self" source and truth come from the driver. tags: whatever its maker wants to remember."""
+    """One clip to make.
+
+    Attributes:
+        id: name of its files.
+        protocol: see the module.
+        source: the portrait; in "self" a frame of the driver.
+        driver: of whom the head pose comes.
+        expression: of whom the expression comes, in "disentangled" alone.
+        ground_truth: in "self" the driver itself, else None where there is none.
+        rate: frames a second.
+        tags: words that its maker wants to find again in reports.
+    """
 
     id: str
     protocol: Protocol
     source: Medium
     driver: Medium
     expression: Medium | None = None
-    truth: Medium | None = None
+    ground_truth: Medium | None = None
     rate: Fraction = Fraction(25)
     tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """side: of the squares that systems are given and return, pixels."""
+    """A list of clips to make.
+
+    Attributes:
+        name: of the list.
+        side: of the squares that systems are given and return, pixels.
+        pairs: the clips.
+    """
 
     name: str
     side: int
@@ -79,11 +107,15 @@ class Benchmark:
 def self_pair(name: str, driver: Medium, rate: Fraction = Fraction(25), tags: tuple[str, ...] = ()) -> Pair:
     """A clip that drives its own first frame."""
     source = Medium(driver.path, driver.first, 1, 1, driver.row, driver.crop)
-    return Pair(name, "self", source, driver, truth=driver, rate=rate, tags=tags)
+    return Pair(name, "self", source, driver, ground_truth=driver, rate=rate, tags=tags)
 
 
 def read_benchmark(path: Path) -> Benchmark:
-    """Read and check a benchmark file; raises InputError that names what is wrong in it."""
+    """Read and check a benchmark file.
+
+    Raises:
+        InputError: that names what is wrong in it.
+    """
     readable_file(path, "benchmark file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -128,9 +160,9 @@ def write_benchmark(path: Path, benchmark: Benchmark) -> Path:
 def pair_content(pair: Pair, folder: Path) -> dict[str, Any]:
     """A pair as in the file, with paths relative to `folder`."""
     content: dict[str, Any] = {"id": pair.id, "protocol": pair.protocol}
-    for name in ("source", "driver", "expression", "truth"):
+    for name in ("source", "driver", "expression", "ground_truth"):
         medium = getattr(pair, name)
-        if medium is not None and not (pair.protocol == "self" and name in ("source", "truth")):
+        if medium is not None and not (pair.protocol == "self" and name in ("source", "ground_truth")):
             content[name] = _medium_content(medium, folder)
     content["rate"] = str(pair.rate)
     if pair.tags:
@@ -151,6 +183,8 @@ def _medium_content(medium: Medium, folder: Path) -> dict[str, Any]:
 
 def _pair(path: Path, number: int, entry: object) -> Pair:
     where = f"{path}, pair {number}"
+    if isinstance(entry, dict) and "ground_truth" not in entry:
+        entry = {_OLD_KEYS.get(key, key): value for key, value in entry.items()}
     if not isinstance(entry, dict) or not {"id", "protocol", "driver"} <= entry.keys() <= _PAIR_KEYS:
         raise InputError(f"{where} must have id, protocol and driver, and nothing but {', '.join(sorted(_PAIR_KEYS))}")
     name, protocol = entry["id"], entry["protocol"]
@@ -170,11 +204,11 @@ def _pair(path: Path, number: int, entry: object) -> Pair:
         raise InputError(f"{where}: an expression clip belongs to disentangled pairs, and to each of them")
     media = {
         key: _medium(path, where, key, entry[key]) if key in entry else None
-        for key in ("source", "expression", "truth")
+        for key in ("source", "expression", "ground_truth")
     }
     source = cast(Medium, media["source"])
     kind = cast(Protocol, protocol)
-    return Pair(name, kind, source, driver, media["expression"], media["truth"], rate, tags)
+    return Pair(name, kind, source, driver, media["expression"], media["ground_truth"], rate, tags)
 
 
 def _rate(where: str, text: object) -> Fraction:

@@ -1,4 +1,4 @@
-"""A benchmark from rendered people (`mien data avatars`), where another person in the same motion is exact truth."""
+"""A benchmark from rendered people (`mien data avatars`): another in the same motion is an exact ground truth."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ _RATE = Fraction(25)
 
 
 def build_heads(folder: Path, options: BuildOptions, every_group: bool = False) -> Benchmark:
-    """Pairs of people of the same group: one drives, the truth is the other in the same motion.
+    """Pairs of people of the same group: one drives, the ground truth is the other in the same motion.
 
-    The portrait is the truth's first frame: then there is one truth, whether a system takes the driver's place and pose
-    as they are or counts them from where portrait and driver are alike.
+    The portrait is the ground truth's first frame: then there is one ground truth, whether a system takes the driver's
+    place and pose as they are or counts them from where portrait and driver are alike. The two clips of a group are 16
+    frames long, so that longer ones are cut to that.
 
-    Only groups kept out of training are taken, unless `every_group`. The two clips of a group are 16 frames long, so
-    that longer ones are cut to that. Raises InputError if the folder holds no such group.
+    Args:
+        folder: of rendered groups.
+        options: what the benchmark is to hold.
+        every_group: take also groups that were trained on.
+
+    Raises:
+        InputError: if the folder holds no such group.
     """
     groups = _groups(folder, every_group)
     rng = np.random.default_rng(options.seed)
@@ -43,10 +49,18 @@ def build_heads(folder: Path, options: BuildOptions, every_group: bool = False) 
 
         other = next((int(a) for a, _ in clips if int(a) != first), first)
         tags, end = ("rendered",), f"{name[6:]}-{number}"
-        truth, source = stretch(who, first), Medium(frames, first, 1, row=who)
+        ground_truth, source = stretch(who, first), Medium(frames, first, 1, row=who)
         pairs += [
-            self_pair(f"self-{end}", truth, _RATE, tags),
-            Pair(f"cross-{end}", "cross", source, stretch(driver, first), truth=truth, rate=_RATE, tags=tags),
+            self_pair(f"self-{end}", ground_truth, _RATE, tags),
+            Pair(
+                f"cross-{end}",
+                "cross",
+                source,
+                stretch(driver, first),
+                ground_truth=ground_truth,
+                rate=_RATE,
+                tags=tags,
+            ),
             Pair(
                 f"apart-{end}",
                 "disentangled",

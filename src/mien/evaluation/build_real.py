@@ -19,8 +19,16 @@ _SAME_PERSON = {("p14_photo_man_open_mouth", "d08_man_grey_hoodie")}
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How many pairs of each protocol (real people's "self": at most one a clip), of how many frames, every `step`-th,
-    from the middle of the clips. side: of the squares. seed: of who drives whom."""
+    """What a benchmark is to hold; frames come from the middle of the clips.
+
+    Attributes:
+        pairs: of each protocol (real people's "self": at most one a clip).
+        frames: of each clip.
+        step: from one frame to the next.
+        side: of the squares, pixels.
+        seed: of who drives whom.
+        protocols: which.
+    """
 
     pairs: int = 8
     frames: int = 48
@@ -53,9 +61,14 @@ class _Clip:
 def build_real(data: Path, options: BuildOptions) -> Benchmark:
     """Every driver in turn on every portrait in turn, both in an order drawn from the seed.
 
-    data: a folder with real/index.json, whose portraits and drivers are kept for tests. The clips of clips/ are not
-    taken: shipped weights have learned from motion measured in them. Raises InputError if there is no such folder or
-    its clips are short.
+    The clips of clips/ are not taken: shipped weights have learned from motion measured in them.
+
+    Args:
+        data: a folder with real/index.json, whose portraits and driving videos are kept for tests.
+        options: what the benchmark is to hold.
+
+    Raises:
+        InputError: if there is no such folder or its clips are short.
     """
     index = _index(data / "real")
     portraits = [

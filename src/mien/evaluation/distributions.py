@@ -11,10 +11,17 @@ Floats = NDArray[np.float64]
 
 
 def frechet_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Distance of two Gaussians fitted to features [n, d] and [m, d]; at least two rows each.
+    """Distance of two Gaussians fitted to features (Heusel et al. 2017).
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C = X^T X / (n - 1) of centred rows X the last trace is the sum of
     the singular values of X1 X2^T / sqrt((n - 1)(m - 1)), so that no root of a singular matrix is taken.
+
+    Args:
+        first: [n, d].
+        second: [m, d].
+
+    Raises:
+        ValueError: for less than two rows.
     """
     one, two = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if min(len(one), len(two)) < 2:

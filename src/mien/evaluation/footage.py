@@ -22,8 +22,13 @@ Frames = NDArray[np.uint8]
 class Case:
     """What a system is given: uint8 RGB squares of one size.
 
-    source: [s, s, 3]. driver: [n, s, s, 3], of whom the head pose comes. expression: [n, s, s, 3], of whom the
-    expression comes; the driver itself but in "disentangled". In "self" the driver's first frame is the source.
+    Attributes:
+        id: of the pair.
+        protocol: of the pair.
+        source: the portrait [s, s, 3]; in "self" the driver's first frame.
+        driver: of whom the head pose comes [n, s, s, 3].
+        expression: of whom the expression comes [n, s, s, 3]; the driver itself but in "disentangled".
+        rate: frames a second.
     """
 
     id: str
@@ -46,39 +51,66 @@ class Case:
 
 @dataclass(frozen=True)
 class Footage:
-    """A case and its truth [n, s, s, 3], where there is one. first: the frame with which scoring begins:
-    1 where the truth's first frame is the source."""
+    """A case and what the answer is compared with.
+
+    Attributes:
+        case: what the system is given.
+        ground_truth: [n, s, s, 3], where there is one.
+        first: the frame with which scoring begins: 1 where the ground truth's first frame is the source.
+        digest: changes with every pixel that a score may depend on.
+    """
 
     case: Case
-    truth: Frames | None
+    ground_truth: Frames | None
     first: int
     digest: str = field(default="")
 
 
 def load_footage(pair: Pair, side: int) -> Footage:
-    """Read all pictures of a pair. Raises InputError where a file is missing, too short, or not what it should be."""
+    """Read all pictures of a pair.
+
+    Args:
+        pair: of a benchmark.
+        side: of the squares, pixels.
+
+    Raises:
+        InputError: where a file is missing, too short, or not what it should be.
+    """
     source = load_frames(_still(pair.source), side)[0]
     driver = load_frames(pair.driver, side)
     expression = driver if pair.expression is None else load_frames(pair.expression, side)
     if pair.protocol == "self":
-        truth: Frames | None = driver
+        ground_truth: Frames | None = driver
     else:
-        truth = None if pair.truth is None else load_frames(pair.truth, side)
+        ground_truth = None if pair.ground_truth is None else load_frames(pair.ground_truth, side)
     if pair.expression is not None:  # two clips of their own lengths: as long as the shorter one
         length = min(len(driver), len(expression))
         driver, expression = driver[:length], expression[:length]
-    if truth is not None and len(truth) != len(driver):
-        raise InputError(f"pair {pair.id}: the truth has {len(truth)} frames, but the driver {len(driver)}")
+    if ground_truth is not None and len(ground_truth) != len(driver):
+        counts = f"{len(ground_truth)} frames, but the driver {len(driver)}"
+        raise InputError(f"pair {pair.id}: the ground truth has {counts}")
     # what a system was given is no answer of its own
-    first = 1 if pair.protocol == "self" or (truth is not None and np.array_equal(truth[0], source)) else 0
+    given = ground_truth is not None and np.array_equal(ground_truth[0], source)
+    first = 1 if pair.protocol == "self" or given else 0
     if len(driver) <= first:
         raise InputError(f"pair {pair.id}: {pair.driver.path} gives one frame, but a self pair needs two at least")
     case = Case(pair.id, pair.protocol, source, driver, expression, pair.rate)
-    return Footage(case, truth, first, _digest(pair, source, driver, expression, truth))
+    return Footage(case, ground_truth, first, _digest(pair, source, driver, expression, ground_truth))
 
 
 def load_frames(medium: Medium, side: int) -> Frames:
-    """The chosen frames as squares [n, side, side, 3] uint8."""
+    """The chosen frames as squares.
+
+    Args:
+        medium: of a pair.
+        side: of the squares, pixels.
+
+    Returns:
+        uint8 [n, side, side, 3].
+
+    Raises:
+        InputError: where the file is too short or no pictures.
+    """
     if medium.path.suffix == ".npy":
         return np.stack([_square(image, medium, side) for image in _rows(medium)])
     stop = None if medium.frames is None else medium.first + (medium.frames - 1) * medium.step

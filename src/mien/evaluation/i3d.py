@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien.errors import WeightsError
-from mien.evaluation.perceptual import read_tensors
+from mien.evaluation.perceptual import filled, read_tensors
 
 FRAMES, SIDE = 16, 224
 # Table of Inception v1: widths of the 1x1 branch, the reduced and full 3x3 branches (two), and the pooled branch.
@@ -84,6 +83,7 @@ class I3D(nn.Module):
         self.logits = _Unit(1024, 400, plain=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits [n, 400] of clips [n, 3, frames, 224, 224] in [-1, 1]."""
         x = _pool(self.Conv3d_1a_7x7(x), (1, 3, 3), (1, 2, 2))
         x = _pool(self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x)), (1, 3, 3), (1, 2, 2))
         for name in _MIXED:
@@ -110,9 +110,4 @@ def _pool(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
 
 def load_i3d(path: Path) -> I3D:
     """I3D with the weights of rgb_imagenet.pt. Raises WeightsError if they do not fit."""
-    network = I3D()
-    try:
-        network.load_state_dict(read_tensors(path), strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"{path} is not I3D's rgb_imagenet.pt: fetch it with mien evaluate weights") from error
-    return network.eval().requires_grad_(False)
+    return filled(I3D(), read_tensors(path), path, "I3D's rgb_imagenet.pt")

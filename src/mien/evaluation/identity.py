@@ -22,6 +22,11 @@ _RETAIL_POINTS = np.array(
     ]
 )
 _RETAIL_SIDE = 128
+# The same five points in ArcFace's square, pixels, as InsightFace's networks were trained with.
+_ARCFACE_POINTS = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+_ARCFACE_SIDE = 112
 _SEARCH_SIDES = (320, 640)
 
 
@@ -102,29 +107,33 @@ class SFace:
 
 
 class ArcFace:
-    """ArcFace (Deng et al. 2019) of InsightFace's buffalo_l, 512 numbers; its models are for research only."""
+    """ArcFace (Deng et al. 2019), the ResNet-50 w600k_r50.onnx of InsightFace's buffalo_l, 512 numbers.
 
-    def __init__(self, root: Path) -> None:
-        from insightface.app import FaceAnalysis
+    Faces are found by YuNet, whose five points InsightFace's template is laid over.
+    """
 
-        self._app: Any = FaceAnalysis(name="buffalo_l", root=str(root), allowed_modules=["detection", "recognition"])
-        self._app.prepare(ctx_id=-1)
+    def __init__(self, yunet: YuNet, model: Path) -> None:
+        self._yunet = yunet
+        self._network = _onnx(model)
 
     def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
         """See `Embedder.embed`."""
-        faces = self._app.get(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        if not faces:
+        face = self._yunet.find(image)
+        if face is None:
             return None
-        largest = max(faces, key=lambda face: float(np.prod(face.bbox[2:] - face.bbox[:2])))
-        return np.asarray(largest.embedding, np.float64)
+        return self.embed_aligned(aligned_arcface(image, face[4:14].reshape(5, 2)))
+
+    def embed_aligned(self, crop: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Of a face that is aligned already, uint8 RGB [112, 112, 3]."""
+        pixels = (crop.astype(np.float32) - 127.5) / 127.5
+        self._network.setInput(pixels.transpose(2, 0, 1)[None])
+        return np.asarray(self._network.forward().ravel(), np.float64)
 
 
-def insightface_root(folders: tuple[Path, ...]) -> Path | None:
-    """The folder in which InsightFace finds models/buffalo_l, so that it downloads nothing by itself."""
-    for root in (*folders, Path.home() / ".insightface"):
-        if any((root / "models" / "buffalo_l").glob("*.onnx")):
-            return root
-    return None
+def aligned_arcface(image: NDArray[np.uint8], points: NDArray[Any]) -> NDArray[np.uint8]:
+    """The square [112, 112, 3] that ArcFace's networks know. points: eyes, nose tip, mouth corners [5, 2], pixels."""
+    warp = similarity(points, _ARCFACE_POINTS)
+    return np.asarray(cv2.warpAffine(image, warp, (_ARCFACE_SIDE, _ARCFACE_SIDE)), np.uint8)
 
 
 def similarity(points: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:

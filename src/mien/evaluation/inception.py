@@ -1,5 +1,4 @@
-"""Inception v3 as FID was defined with (Heusel et al. 2017): TensorFlow's network of 2015, whose last pooled features
-are compared.
+"""Inception v3 as FID was defined with (Heusel et al. 2017): TensorFlow's of 2015, of which the last pool is compared.
 
 Parts are named as in the PyTorch conversion of those weights (weights-inception-2015-12-05-6726825d.pth), so that its
 file fits strictly. Of torchvision's Inception it differs in three places: pictures are resized as TensorFlow 1 did,
@@ -9,7 +8,6 @@ padding is left out of averages, and the last block pools by the maximum.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.errors import WeightsError
-from mien.evaluation.perceptual import read_tensors
+from mien.evaluation.perceptual import filled, read_tensors
 
 SIDE = 299
 _BATCH = 16
@@ -151,6 +148,7 @@ class Inception(nn.Module):
             self.add_module(name, _Block(wide, branches, name in _HALVING, name == "Mixed_7c"))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features [n, 2048] of pictures [n, 3, h, w] in [0, 255]."""
         x = (_resize(x) - 128) / 128
         x = F.max_pool2d(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))), 3, 2)
         x = F.max_pool2d(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)), 3, 2)
@@ -178,12 +176,11 @@ def _resize(x: Tensor) -> Tensor:
 
 
 def load_inception(path: Path) -> Inception:
-    """Inception with the weights of weights-inception-2015-12-05-6726825d.pth. Raises WeightsError if they do not
-    fit."""
-    stored: dict[str, Any] = read_tensors(path)
-    network = Inception()
-    try:  # the classifier is of no use here
-        network.load_state_dict({name: v for name, v in stored.items() if not name.startswith("fc.")}, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"{path} is not FID's Inception: fetch it with mien evaluate weights") from error
-    return network.eval().requires_grad_(False)
+    """Inception with the weights of weights-inception-2015-12-05-6726825d.pth.
+
+    Raises:
+        WeightsError: if they do not fit.
+    """
+    # the classifier is of no use here
+    features = {name: tensor for name, tensor in read_tensors(path).items() if not name.startswith("fc.")}
+    return filled(Inception(), features, path, "FID's Inception")

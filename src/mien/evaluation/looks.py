@@ -20,8 +20,16 @@ _CRF = 27
 
 
 def write_looks(folder: Path, footage: Footage, result: Frames) -> None:
-    """Write ID-inputs.webp (portrait and driver; expression clip and truth below, where there are such), ID-result.webp
-    (the portrait's cell blank) and ID.mp4 (driver, truth or expression clip if any, result)."""
+    """Write small pictures and a video of a clip.
+
+    ID-inputs.webp: portrait and driver; expression clip and ground truth below, where there are such. ID-result.webp:
+    the result, the portrait's cell blank. ID.mp4: driver, ground truth or expression clip if any, result.
+
+    Args:
+        folder: of the run.
+        footage: of the clip.
+        result: uint8 [n, s, s, 3].
+    """
     case, folder = footage.case, folder / "looks"
     picks = np.linspace(footage.first, case.frames - 1, min(COLUMNS, case.frames - footage.first)).round().astype(int)
     rows = [_strip(case.source, case.driver[picks])]
@@ -29,9 +37,9 @@ def write_looks(folder: Path, footage: Footage, result: Frames) -> None:
     if case.expression is not case.driver:
         rows.append(_strip(None, case.expression[picks]))
         panels.append(case.expression)
-    elif footage.truth is not None and footage.truth is not case.driver:
-        rows.append(_strip(None, footage.truth[picks]))
-        panels.append(footage.truth)
+    elif footage.ground_truth is not None and footage.ground_truth is not case.driver:
+        rows.append(_strip(None, footage.ground_truth[picks]))
+        panels.append(footage.ground_truth)
     _save(folder / f"{case.id}-inputs.webp", np.concatenate(rows))
     _save(folder / f"{case.id}-result.webp", _strip(None, result[picks]))
     panels.append(result)

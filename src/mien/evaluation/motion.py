@@ -27,10 +27,10 @@ def aed(driver: FaceReading, result: FaceReading) -> float:
     return float(np.abs(driver.expression - result.expression).mean())
 
 
-def landmark_error(truth: FaceReading, result: FaceReading) -> float:
-    """Mean distance of the 68 landmarks, per cent of the truth's distance of outer eye corners."""
-    corners = truth.landmarks[36] - truth.landmarks[45]
-    apart = np.linalg.norm(truth.landmarks - result.landmarks, axis=1)
+def landmark_error(ground_truth: FaceReading, result: FaceReading) -> float:
+    """Mean distance of the 68 landmarks, per cent of the ground truth's distance of outer eye corners."""
+    corners = ground_truth.landmarks[36] - ground_truth.landmarks[45]
+    apart = np.linalg.norm(ground_truth.landmarks - result.landmarks, axis=1)
     return float(100 * apart.mean() / np.linalg.norm(corners))
 
 
@@ -118,8 +118,16 @@ def _correlation(driver: Floats, result: Floats, still: float) -> float | None:
 
 
 def motion_amount(pose_driver: Track, expression_driver: Track, result: Track) -> float | None:
-    """How much the result moves for each unit of the driver: standard deviations of the three angles and of the
-    blendshapes, summed each, result over driver, mean of the two. Leaves out what does not move in the driver."""
+    """How much the result moves for each unit of the driver; None where nothing moves in the driver.
+
+    Standard deviations of the three angles and of the blendshapes, summed each, result over driver, mean of the two.
+    What does not move in the driver is left out.
+
+    Args:
+        pose_driver: of whom the pose comes.
+        expression_driver: of whom the expression comes.
+        result: the system's answer.
+    """
     ratios = []
     for driver, read, still in (
         (pose_driver, angles, STILL_DEGREES),
@@ -153,8 +161,12 @@ def jitter(track: Track) -> float | None:
 
 
 def jitter_ratio(driver: Track, result: Track) -> float | None:
-    """`jitter` of the result over that of the driver, on the frames in which both have a face; None if the driver has
-    none at all."""
+    """`jitter` of the result over that of the driver; None if the driver has none at all.
+
+    Args:
+        driver: frames in which the result shows no face are passed over.
+        result: frames in which the driver shows no face are passed over.
+    """
     pairs = _both(driver, result)
     one, two = jitter([a for a, _ in pairs]), jitter([b for _, b in pairs])
     return None if one is None or two is None or one < 1e-9 else two / one

@@ -24,7 +24,7 @@ _LINES = ("identity_arcface", "identity_sface", "identity_retail", "aed", "pose"
 _WORST = ("l1", "lpips", "identity_arcface", "identity_sface", "identity_retail", "aed", "pose")
 _WORST_CLIPS = 3
 
-_STYLE = """
+STYLE = """
 :root{color-scheme:light}
 body{font:15px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;margin:0 auto;max-width:1180px;padding:24px}
 h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:40px 0 8px;border-bottom:2px solid #e3e7ee;padding-bottom:4px}
@@ -55,12 +55,12 @@ def write_page(path: Path, tables: Sequence[Table], runs: Sequence[Run]) -> Path
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+        f"<title>{title}</title><style>{STYLE}</style></head><body>",
         f'<h1>{title}</h1><p class="quiet">{escape(names)}</p>',
         '<nav><a href="#tables">Tables</a><a href="#plots">Clips in figures</a><a href="#worst">Worst cases</a>',
         '<a href="#clips">Clips</a><a href="#made">How it was made</a></nav>',
         '<h2 id="tables">Tables</h2>',
-        *(_table(table) for table in tables),
+        *(table_html(table) for table in tables),
         '<h2 id="plots">Clips in figures</h2>',
         *_plots(runs),
         '<h2 id="worst">Worst cases</h2>',
@@ -76,7 +76,8 @@ def write_page(path: Path, tables: Sequence[Table], runs: Sequence[Run]) -> Path
     return path
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """A table with its notes."""
     columns = table.layout.columns
     heads = "".join(f"<th>{_head(column)}</th>" for column in columns)
     lines, last = [], ""
@@ -169,7 +170,7 @@ def _worst(runs: Sequence[Run]) -> Iterator[str]:
                     f'<a href="#clip-{escape(name)}">{escape(name)}</a> {value:.{metric.digits}f}'
                     for value, name in known[:_WORST_CLIPS]
                 )
-                picture = _image(run.folder / "looks" / f"{known[0][1]}-result.webp")
+                picture = image_html(run.folder / "looks" / f"{known[0][1]}-result.webp")
                 lines.append(f'<p class="label">{escape(metric.label)}: {worst}</p>{picture}')
         if lines:
             yield f"<h3>{escape(run.name)}</h3>{''.join(lines)}"
@@ -180,11 +181,12 @@ def _clips(runs: Sequence[Run]) -> Iterator[str]:
         for name in _names(runs, protocol):
             having = [(number, run) for number, run in enumerate(runs) if _record(run, protocol, name) is not None]
             yield f'<h3 id="clip-{escape(name)}">{protocol}: {escape(name)}</h3>'
-            yield '<p class="label">portrait and driver (below: the clip of the expression, or the truth)</p>'
-            yield _image(having[0][1].folder / "looks" / f"{name}-inputs.webp")
+            below = "the clip of the expression, or the ground truth"
+            yield f'<p class="label">portrait and driving video (below: {below})</p>'
+            yield image_html(having[0][1].folder / "looks" / f"{name}-inputs.webp")
             for number, run in having:
                 yield f'<p class="label" style="color:{colour(number)}">{escape(run.name)}</p>'
-                yield _image(run.folder / "looks" / f"{name}-result.webp")
+                yield image_html(run.folder / "looks" / f"{name}-result.webp")
             yield '<div class="clips">'
             for _, run in having:
                 yield f"{_video(run.folder / 'looks' / f'{name}.mp4', run.name)}"
@@ -215,14 +217,15 @@ def _made(runs: Sequence[Run]) -> Iterator[str]:
             "clips scored": len(run.clips),
             "failed": run.failed,
             "not applicable": list(run.inapplicable),
-            "missing metrics": run.unavailable,
+            "metrics not computed": run.unavailable,
+            "networks of metrics": run.networks,
             "versions": run.versions,
         }
         yield f"<h3>{escape(run.name)}</h3><pre>{escape(json.dumps(content, indent=1, ensure_ascii=False))}</pre>"
     rows = "".join(
         f"<tr><td>{escape(m.label)}</td><td>{escape(m.meaning)}</td><td style='text-align:left'>{escape(m.source)}</td>"
         f"<td>{_bound(m.range[0], '-∞')} to {_bound(m.range[1], '∞')} {escape(m.unit)}</td>"
-        f"<td>{ARROWS[m.direction]}</td><td>{m.against}</td></tr>"
+        f"<td>{ARROWS[m.direction]}</td><td>{m.against.replace('_', ' ')}</td></tr>"
         for m in METRICS.values()
     )
     heads = "".join(f"<th>{text}</th>" for text in ("metric", "meaning", "source", "range", "better", "against"))
@@ -234,7 +237,8 @@ def _bound(value: float | None, unlimited: str) -> str:
     return unlimited if value is None else f"{value:g}"
 
 
-def _image(path: Path) -> str:
+def image_html(path: Path) -> str:
+    """A picture inside the page; nothing where there is none."""
     return f'<img class="strip" alt="{escape(path.stem)}" src="{_data(path, "image/webp")}">' if path.is_file() else ""
 
 

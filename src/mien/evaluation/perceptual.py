@@ -5,16 +5,22 @@ AlexNet's weights are a file of torchvision's; the linear heads come with torchm
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mien.errors import WeightsError
+from mien.media.files import file_digest
 
+# of the linear heads, version 0.1: the lpips package has the same file
+HEADS_SHA256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
 _CHANNELS = (64, 192, 384, 256, 256)
 _MEAN, _SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]
 _BATCH = 8
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Lpips(nn.Module):
@@ -74,15 +80,24 @@ def load_lpips(alexnet: Path) -> Lpips:
     """LPIPS with torchvision's AlexNet file. Raises WeightsError if it does not fit."""
     import torchmetrics
 
-    network = Lpips()
     heads = Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models" / "alex.pth"
+    if file_digest(heads) != HEADS_SHA256:
+        raise WeightsError(f"{heads} is not version 0.1 of LPIPS' heads: install another version of torchmetrics")
     stored = {**read_tensors(alexnet), **read_tensors(heads)}
     tensors = {key: value for key, value in stored.items() if key.startswith("features.")}
-    try:
-        tensors |= {f"heads.{i}.weight": stored[f"lin{i}.model.1.weight"] for i in range(len(_CHANNELS))}
-        network.load_state_dict(tensors, strict=True)
-    except (RuntimeError, KeyError) as error:
-        raise WeightsError(f"{alexnet} is not torchvision's AlexNet: fetch it with mien evaluate weights") from error
+    tensors |= {f"heads.{i}.weight": stored[f"lin{i}.model.1.weight"] for i in range(len(_CHANNELS))}
+    return filled(Lpips(), tensors, alexnet, "torchvision's AlexNet")
+
+
+def filled(network: Network, tensors: Mapping[str, Tensor], path: Path, what: str) -> Network:
+    """A network with the tensors of a file, every one of them and no others, ready to measure.
+
+    Raises WeightsError, which says that `path` is not `what`, if they do not fit.
+    """
+    try:  # a plain dict: files of old versions of torch lack batch norm's counters, which torch then adds
+        network.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} is not {what}: fetch it with mien evaluate weights") from error
     return network.eval().requires_grad_(False)
 
 

@@ -22,27 +22,43 @@ def to_unit(frames: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float().div_(255)
 
 
-def l1(result: Tensor, truth: Tensor) -> list[float]:
-    """Mean absolute difference of each frame, [n, 3, h, w] in [0, 1]."""
+def l1(result: Tensor, ground_truth: Tensor) -> list[float]:
+    """Mean absolute difference of each frame.
+
+    Args:
+        result: [n, 3, h, w] in [0, 1].
+        ground_truth: the same.
+    """
     from torchmetrics.functional import mean_absolute_error
 
-    return [float(mean_absolute_error(a.contiguous(), b.contiguous())) for a, b in zip(result, truth, strict=True)]
+    pairs = zip(result, ground_truth, strict=True)
+    return [float(mean_absolute_error(a.contiguous(), b.contiguous())) for a, b in pairs]
 
 
-def psnr(result: Tensor, truth: Tensor) -> list[float]:
-    """Decibels of each frame, at most 100."""
+def psnr(result: Tensor, ground_truth: Tensor) -> list[float]:
+    """Decibels of each frame, at most 100.
+
+    Args:
+        result: [n, 3, h, w] in [0, 1].
+        ground_truth: the same.
+    """
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    found = peak_signal_noise_ratio(result, truth, data_range=1.0, dim=(1, 2, 3), reduction="none")
+    found = peak_signal_noise_ratio(result, ground_truth, data_range=1.0, dim=(1, 2, 3), reduction="none")
     return [min(float(value), LARGEST_PSNR) for value in found]
 
 
-def ssim(result: Tensor, truth: Tensor) -> list[float]:
-    """Structural similarity of each frame."""
+def ssim(result: Tensor, ground_truth: Tensor) -> list[float]:
+    """Structural similarity of each frame.
+
+    Args:
+        result: [n, 3, h, w] in [0, 1].
+        ground_truth: the same.
+    """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     found: list[float] = []
-    for a, b in zip(result.split(_BATCH), truth.split(_BATCH), strict=True):
+    for a, b in zip(result.split(_BATCH), ground_truth.split(_BATCH), strict=True):
         values = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
         assert isinstance(values, Tensor)
         found += values.tolist()
@@ -50,8 +66,15 @@ def ssim(result: Tensor, truth: Tensor) -> list[float]:
 
 
 def patches(frame: Tensor, landmarks: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
-    """The eyes [2, 3, s, s] and the mouth [1, 3, s, s] of a square frame [3, h, h]: the squares of X-Portrait's local
-    control, a quarter of the side each, moved inside the frame. landmarks: [68, 2] in pixels of the frame."""
+    """The squares of X-Portrait's local control (Section 3.3), a quarter of the side each, moved inside the frame.
+
+    Args:
+        frame: [3, h, h].
+        landmarks: [68, 2], pixels.
+
+    Returns:
+        The eyes [2, 3, s, s] and the mouth [1, 3, s, s].
+    """
     side = frame.shape[-1]
     size = 2 * (side // 8)
     cut = []

@@ -1,4 +1,4 @@
-"""How good single pictures look, by networks that were taught people's opinions."""
+"""How good single pictures look, by CLIP. See `mien.evaluation.hyperiqa` for the network that was taught opinions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,6 @@ from torch import Tensor
 
 _BATCH = 8
 Judge = Callable[[Tensor], list[float]]
-
-
-def load_hyperiqa() -> Judge:
-    """HyperIQA (Su et al. 2020) by pyiqa, which fetches its weights by itself; times 100, as papers print it."""
-    import pyiqa
-
-    network = pyiqa.create_metric("hyperiqa", device="cpu")
-
-    @torch.no_grad()
-    def judge(frames: Tensor) -> list[float]:
-        return [100 * float(value) for part in frames.split(_BATCH) for value in network(part).flatten()]
-
-    return judge
 
 
 def load_clip_iqa(model: Path) -> Judge:

@@ -13,18 +13,26 @@ from mien.errors import InputError
 
 Direction = Literal["higher", "lower", "one"]
 Level = Literal["frame", "clip", "set"]
-Reference = Literal["truth", "driver", "source", "none"]
+Reference = Literal["ground_truth", "driver", "source", "none"]
 
 
 @dataclass(frozen=True)
 class Metric:
     """One metric.
 
-    key: its name in files and on the command line. label: its name in tables. direction: which way is better; "one":
-    the nearer to 1. range: of possible values, None where there is no bound. unit: "" for a plain number. level:
-    "frame" is measured frame by frame and averaged over the clip, "clip" on a clip as a whole, "set" on all clips of a
-    protocol together. against: what the result is compared with ("driver": of whom pose or expression come).
-    needs: names of `mien.evaluation.weights.NEEDS`. digits: to print.
+    Attributes:
+        key: its name in files and on the command line.
+        label: its name in tables.
+        meaning: in a line.
+        source: where it comes from.
+        direction: which way is better; "one": the nearer to 1.
+        range: of possible values, None where there is no bound.
+        unit: "" for a plain number.
+        level: "frame" is measured frame by frame and averaged over the clip, "clip" on a clip as a whole, "set" on all
+            clips of a protocol together.
+        against: what the result is compared with ("driver": of whom pose or expression come).
+        needs: names of `mien.evaluation.weights.NEEDS`.
+        digits: to print.
     """
 
     key: str
@@ -48,56 +56,56 @@ _ARC = f"cosine of face embeddings; {_X}, and CSIM of {_DEX}"
 # fmt: off
 _ALL = (
     Metric(
-        "l1", "L1", "mean absolute difference of pixels in [0, 1]", _X, "lower", (0, 1), "", "frame", "truth",
+        "l1", "L1", "mean absolute difference of pixels in [0, 1]", _X, "lower", (0, 1), "", "frame", "ground_truth",
         ("torchmetrics",)
     ),
     Metric(
         "psnr", "PSNR", "peak signal to noise ratio; 100 for equal pictures", _DEX, "higher", (0, 100), "dB", "frame",
-        "truth", ("torchmetrics",), 2
+        "ground_truth", ("torchmetrics",), 2
     ),
     Metric(
         "ssim", "SSIM", "structural similarity, 11 pixel Gaussian window, on RGB", "Wang et al. 2004; " + _X,
-        "higher", (-1, 1), "", "frame", "truth", ("torchmetrics",)
+        "higher", (-1, 1), "", "frame", "ground_truth", ("torchmetrics",)
     ),
     Metric(
-        "lpips", "LPIPS", "distance of deep features", _LPIPS, "lower", (0, None), "", "frame", "truth",
+        "lpips", "LPIPS", "distance of deep features", _LPIPS, "lower", (0, None), "", "frame", "ground_truth",
         ("torchmetrics", "alexnet")
     ),
     Metric(
         "eyes_lpips", "LPIPS eyes", "LPIPS of the two eye patches (a quarter of the side each)",
-        "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "truth",
+        "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "ground_truth",
         ("torchmetrics", "alexnet")
     ),
     Metric(
         "mouth_lpips", "LPIPS mouth", "LPIPS of the mouth patch (a quarter of the side)",
-        "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "truth",
+        "patches of X-Portrait, Section 3.3; " + _LPIPS, "lower", (0, None), "", "frame", "ground_truth",
         ("torchmetrics", "alexnet")
     ),
     Metric(
         "eyes_l1", "L1 eyes", "L1 of the two eye patches", "patches and L1 of X-Portrait, Section 3.3", "lower",
-        (0, 1), "", "frame", "truth", ()
+        (0, 1), "", "frame", "ground_truth", ()
     ),
     Metric(
         "mouth_l1", "L1 mouth", "L1 of the mouth patch", "patches and L1 of X-Portrait, Section 3.3", "lower", (0, 1),
-        "", "frame", "truth", ()
+        "", "frame", "ground_truth", ()
     ),
     Metric(
-        "tlp", "tLP", "|LPIPS of neighbouring frames, result - truth|",
-        "TecoGAN (Chu et al. 2020), Section 5; " + _LPIPS, "lower", (0, None), "", "frame", "truth",
+        "tlp", "tLP", "|LPIPS of neighbouring frames, result - ground truth|",
+        "TecoGAN (Chu et al. 2020), Section 5; " + _LPIPS, "lower", (0, None), "", "frame", "ground_truth",
         ("torchmetrics", "alexnet"), 4
     ),
     Metric(
         "fid", "FID", "Fréchet distance of Inception features of all frames; more frames give smaller values",
-        "Heusel et al. 2017, its Inception of 2015; " + _X, "lower", (0, None), "", "set", "truth",
+        "Heusel et al. 2017, its Inception of 2015; " + _X, "lower", (0, None), "", "set", "ground_truth",
         ("inception",), 2
     ),
     Metric(
         "fvd", "FVD", "Fréchet distance of I3D logits of 16-frame stretches",
-        "Unterthiner et al. 2018, I3D of Kinetics-400", "lower", (0, None), "", "set", "truth", ("i3d",), 1
+        "Unterthiner et al. 2018, I3D of Kinetics-400", "lower", (0, None), "", "set", "ground_truth", ("i3d",), 1
     ),
     Metric(
-        "identity_arcface", "ID ArcFace", "same person by ArcFace of InsightFace", _ARC, "higher", (-1, 1), "",
-        "frame", "source", ("insightface",)
+        "identity_arcface", "ID ArcFace", "same person by ArcFace of InsightFace's buffalo_l, faces found by YuNet",
+        _ARC, "higher", (-1, 1), "", "frame", "source", ("yunet", "arcface")
     ),
     Metric(
         "identity_sface", "ID SFace", "same person by SFace of OpenCV Zoo", _ARC, "higher", (-1, 1), "", "frame",
@@ -109,8 +117,8 @@ _ALL = (
         "higher", (-1, 1), "", "frame", "source", ("yunet", "retail")
     ),
     Metric(
-        "hyperiqa", "HyperIQA", "image quality as people rate it, times 100", "Su et al. 2020, by pyiqa; " + _X,
-        "higher", (0, 100), "", "frame", "none", ("pyiqa",), 2
+        "hyperiqa", "HyperIQA", "image quality as people rate it, mean of 25 even squares of the picture at 512 x 384",
+        "Su et al. 2020, weights of KonIQ-10k; " + _X, "higher", (0, 100), "", "frame", "none", ("hyperiqa",), 2
     ),
     Metric(
         "clip_iqa", "CLIP-IQA",
@@ -128,12 +136,13 @@ _ALL = (
         f"{_X} (there by ARKit); AED of {_DEX}", "lower", (0, 1), "", "frame", "driver", (), 4
     ),
     Metric(
-        "blendshapes", "blendshapes", "AED against the truth instead of the driver", _X, "lower", (0, 1), "", "frame",
-        "truth", (), 4
+        "blendshapes", "blendshapes", "AED against the ground truth instead of the driving video", _X, "lower", (0, 1),
+        "", "frame", "ground_truth", (), 4
     ),
     Metric(
-        "landmarks", "landmarks", "mean distance of the 68 landmarks, outer eye corners' distance of the truth = 100 %",
-        "normalised mean error of iBUG 300-W (Sagonas et al. 2013)", "lower", (0, None), "%", "frame", "truth",
+        "landmarks", "landmarks",
+        "mean distance of the 68 landmarks, outer eye corners' distance of the ground truth = 100 %",
+        "normalised mean error of iBUG 300-W (Sagonas et al. 2013)", "lower", (0, None), "%", "frame", "ground_truth",
         (), 2
     ),
     Metric(
@@ -152,12 +161,12 @@ _ALL = (
     ),
     Metric(
         "pose_correlation", "pose corr.",
-        "Pearson correlation of yaw, pitch and roll with the driver's, where those move", "our definition",
+        "Pearson correlation of yaw, pitch and roll with the driving video's, where those move", "our definition",
         "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
         "expression_correlation", "expr. corr.",
-        "Pearson correlation of the blendshapes with the driver's, where those move", "our definition",
+        "Pearson correlation of the blendshapes with the driving video's, where those move", "our definition",
         "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
@@ -166,7 +175,7 @@ _ALL = (
         ()
     ),
     Metric(
-        "jitter", "jitter", "second differences of landmarks in face widths, result over driver",
+        "jitter", "jitter", "second differences of landmarks in face widths, result over driving video",
         "our definition, on 68 landmarks", "one", (0, None), "", "clip", "driver", ()
     ),
     Metric(
@@ -183,7 +192,11 @@ QUALITY = ("hyperiqa", "clip_iqa")
 
 
 def chosen_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, in the registry's order; all for none given. Raises InputError for one that does not exist."""
+    """The metrics of some names, in the registry's order; all for none given.
+
+    Raises:
+        InputError: for one that does not exist.
+    """
     for name in names:
         if name not in METRICS:
             raise InputError(f"there is no metric {name!r}: choose from {', '.join(METRICS)}")

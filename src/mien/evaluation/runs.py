@@ -24,18 +24,31 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.evaluation.footage import Frames
 from mien.evaluation.registry import METRICS
-from mien.evaluation.scoring import NO_TRUTH, ClipScore
+from mien.evaluation.scoring import NO_GROUND_TRUTH, ClipScore
 from mien.evaluation.statistics import Figure, Kind, clip_figure, set_figure
 from mien.media import write_image
 from mien.media.files import json_bytes, whole_file
 
 FORMAT = "mien-run/1"
+NOT_ASKED = "it was not asked for"
+_OLD_NAMES = {"ground_truth": "truth"}  # of features, as the first release wrote them
+_OLD_REASONS = {"no truth exists for this pair": NO_GROUND_TRUTH}
 _DIGITS = 7  # of numbers in files: libraries differ in the last bits
 
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """Scores of a clip as kept. answer, scored: digests of what they were made from."""
+    """Scores of a clip as kept.
+
+    Attributes:
+        id: of the pair.
+        protocol: of the pair.
+        answer: digest of what the frames were made from.
+        scored: digest of what the scores were made from.
+        values: see `ClipScore`.
+        frames: see `ClipScore`.
+        absent: see `ClipScore`.
+    """
 
     id: str
     protocol: str
@@ -48,7 +61,20 @@ class ClipRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read. system: as it describes itself. benchmark: name, side and pairs (id, protocol, tags)."""
+    """A run folder, read.
+
+    Attributes:
+        name: of the system in tables.
+        folder: of the run.
+        system: as it describes itself.
+        benchmark: name, side and pairs (id, protocol, tags).
+        versions: of what it was made with.
+        unavailable: metrics without what they need, and why.
+        failed: pairs without an answer, and why.
+        inapplicable: protocols that the system does not do.
+        clips: what was scored.
+        networks: files that metrics were measured with, see `mien.evaluation.weights.networks_used`.
+    """
 
     name: str
     folder: Path
@@ -59,6 +85,7 @@ class Run:
     failed: Mapping[str, str]
     inapplicable: Sequence[str]
     clips: Sequence[ClipRecord] = field(default_factory=tuple)
+    networks: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, protocol: str) -> list[ClipRecord]:
         """The clips of a protocol."""
@@ -79,23 +106,24 @@ class Run:
         return clip_figure(key, values, protocol) if values else _nothing(clips, key)
 
     def _set_figure(self, clips: Sequence[ClipRecord], key: str) -> Figure:
-        rows: dict[str, list[NDArray[Any]]] = {"result": [], "truth": []}
+        rows: dict[str, list[NDArray[Any]]] = {"result": [], "ground_truth": []}
         for clip in clips:
             path = self.folder / "features" / f"{clip.id}.npz"
             if path.is_file():
                 with np.load(path, allow_pickle=False) as stored:
                     for name, kept in rows.items():
-                        if f"{key}_{name}" in stored:
-                            kept.append(stored[f"{key}_{name}"])
-        if not rows["result"] or not rows["truth"]:
+                        found = [f"{key}_{n}" for n in (name, _OLD_NAMES.get(name)) if f"{key}_{n}" in stored]
+                        kept += [stored[entry] for entry in found[:1]]
+        if not rows["result"] or not rows["ground_truth"]:
             return _nothing(clips, key)
-        return set_figure(key, rows["result"], rows["truth"])
+        return set_figure(key, rows["result"], rows["ground_truth"])
 
 
 def _nothing(clips: Sequence[ClipRecord], key: str) -> Figure:
     """Why no clip has a number."""
-    reasons = {clip.absent[key] for clip in clips if key in clip.absent} or {"it was not asked for"}
-    kind: Kind = "inapplicable" if reasons == {NO_TRUTH} else "missing"
+    told = {clip.absent[key] for clip in clips if key in clip.absent} or {NOT_ASKED}
+    reasons = {_OLD_REASONS.get(reason, reason) for reason in told}
+    kind: Kind = "inapplicable" if reasons == {NO_GROUND_TRUTH} else "missing"
     return Figure(None, kind, key, why=", ".join(sorted(reasons)))
 
 
@@ -119,6 +147,7 @@ def read_run(folder: Path) -> Run:
         content["failed"],
         content["inapplicable"],
         tuple(clips),
+        content.get("networks", {}),
     )
 
 
@@ -144,6 +173,7 @@ def write_run(run: Run) -> None:
         "unavailable": run.unavailable,
         "failed": run.failed,
         "inapplicable": list(run.inapplicable),
+        "networks": run.networks,
     }
     _write_json(run.folder / "run.json", content)
 

@@ -14,31 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.evaluation import motion, pixels
-from mien.evaluation.footage import Footage, Frames, folder_digest
-from mien.evaluation.identity import ArcFace, Embedder, Retail, SFace, YuNet, cosine, insightface_root
+from mien.evaluation.footage import Footage, Frames
+from mien.evaluation.identity import ArcFace, Embedder, Retail, SFace, YuNet, cosine
 from mien.evaluation.registry import METRICS, chosen_metrics
-from mien.evaluation.weights import NEEDS, WeightFile, find_weights, missing
+from mien.evaluation.weights import Checksums, find_weights, missing, networks_used
 from mien.faces import FaceReader, FaceReading
 
-REVISION = 3  # raised when a metric is computed in another way, so that kept scores are measured anew
-_PACKAGES = ("torchmetrics", "pyiqa", "opencv-python-headless", "insightface")
-NO_TRUTH = "no truth exists for this pair"
-_TRUE_METRICS = {key for key, metric in METRICS.items() if metric.against == "truth"}
+REVISION = 4  # raised when a metric is computed in another way, so that kept scores are measured anew
+_PACKAGES = ("torchmetrics", "opencv-python-headless")
+NO_GROUND_TRUTH = "no ground truth exists for this pair"
+_GROUND_TRUTH_METRICS = {key for key, metric in METRICS.items() if metric.against == "ground_truth"}
 Track = list[FaceReading | None]
 
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """metrics: names, all for none. weights: folders in which networks are looked for."""
+    """What to measure.
+
+    Attributes:
+        metrics: names, all for none.
+        weights: folders in which networks are looked for.
+        checksums: of files that are meant in place of the published ones.
+    """
 
     metrics: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()
+    checksums: Checksums = ()
 
 
 @dataclass
 class ClipScore:
-    """values: one number a metric and clip, None where it could not be read off this clip. frames: the same frame by
-    frame. absent: why a metric has no number here. features: rows for metrics over all clips."""
+    """What was measured on a clip.
+
+    Attributes:
+        values: one number a metric, None where it could not be read off this clip.
+        frames: the same frame by frame.
+        absent: why a metric has no number here.
+        features: [n, d], for metrics over all clips.
+    """
 
     values: dict[str, float | None] = field(default_factory=dict)
     frames: dict[str, list[float | None]] = field(default_factory=dict)
@@ -50,17 +63,11 @@ def unavailable(options: ScoreOptions) -> dict[str, str]:
     """Metrics that cannot be measured on this machine, with the reason and the fix."""
     reasons: dict[str, str] = {}
     for key in chosen_metrics(options.metrics):
-        lacking = [why for need in METRICS[key].needs if (why := _lacking(need, options)) is not None]
+        needs = [missing(need, options.weights, options.checksums) for need in METRICS[key].needs]
+        lacking = [why for why in needs if why is not None]
         if lacking:
             reasons[key] = "; ".join(lacking)
     return reasons
-
-
-def _lacking(need: str, options: ScoreOptions) -> str | None:
-    why = missing(need, options.weights)
-    if why is None and need == "insightface" and insightface_root(options.weights) is None:
-        return "needs InsightFace's models/buffalo_l in a folder of --weights or in ~/.insightface"
-    return why
 
 
 class Scorer:
@@ -82,11 +89,15 @@ class Scorer:
                 sha.update(f" {package} {version(package)}".encode())
             except PackageNotFoundError:
                 continue
-        for need in sorted({need for key in self.wanted for need in METRICS[key].needs}):
-            path = find_weights(need, self.options.weights) if isinstance(NEEDS[need], WeightFile) else None
-            if path is not None:
-                sha.update(f" {need} {folder_digest(path)}".encode())
+        for need, network in self.networks.items():
+            sha.update(f" {need} {network['sha256']}".encode())
         return sha.hexdigest()
+
+    @cached_property
+    def networks(self) -> dict[str, dict[str, str]]:
+        """The files that the metrics are measured with, see `networks_used`."""
+        needs = [need for key in self.wanted for need in METRICS[key].needs]
+        return networks_used(needs, self.options.weights, self.options.checksums)
 
     def close(self) -> None:
         """Free the reader."""
@@ -94,12 +105,17 @@ class Scorer:
             self.reader.close()
 
     def score(self, footage: Footage, result: Frames) -> ClipScore:
-        """Measure a clip. result: uint8 [n, s, s, 3], as many frames as the case has."""
+        """Measure a clip.
+
+        Args:
+            footage: of the clip.
+            result: uint8 [n, s, s, 3], as many frames as the case has.
+        """
         if result.shape != footage.case.driver.shape:
             raise ValueError(f"the result is {result.shape}, but the case {footage.case.driver.shape}")
         score = ClipScore()
-        keys = [key for key in self.wanted if footage.truth is not None or key not in _TRUE_METRICS]
-        score.absent = {key: NO_TRUTH for key in self.wanted if key not in keys}
+        keys = [key for key in self.wanted if footage.ground_truth is not None or key not in _GROUND_TRUTH_METRICS]
+        score.absent = {key: NO_GROUND_TRUTH for key in self.wanted if key not in keys}
         scene = _Scene(self, footage, result[footage.first :])
         for group in (_score_pixels, _score_faces, _score_patches, _score_identity, _score_quality, _score_sets):
             group(self, scene, keys, score)
@@ -136,10 +152,11 @@ class Scorer:
     @cached_property
     def judges(self) -> dict[str, Callable[[Any], list[float]]]:
         """Judges of quality by metric."""
-        from mien.evaluation.quality import load_clip_iqa, load_hyperiqa
+        from mien.evaluation.hyperiqa import load_hyperiqa
+        from mien.evaluation.quality import load_clip_iqa
 
         loaders: dict[str, Callable[[], Any]] = {
-            "hyperiqa": load_hyperiqa,
+            "hyperiqa": lambda: load_hyperiqa(self._file("hyperiqa")).ratings,
             "clip_iqa": lambda: load_clip_iqa(self._file("clip")),
         }
         return {key: load() for key, load in loaders.items() if key in self.wanted}
@@ -148,18 +165,15 @@ class Scorer:
     def embedders(self) -> dict[str, Embedder]:
         """Face embeddings by metric."""
         found: dict[str, Embedder] = {}
-        if "identity_arcface" in self.wanted:
-            root = insightface_root(self.options.weights)
-            assert root is not None
-            found["identity_arcface"] = ArcFace(root)
-        own = [key for key in ("identity_sface", "identity_retail") if key in self.wanted]
-        if own:
-            yunet = YuNet(self._file("yunet"))
-            if "identity_sface" in own:
-                found["identity_sface"] = SFace(yunet, self._file("sface"))
-            if "identity_retail" in own:
-                found["identity_retail"] = Retail(yunet, self._file("retail"))
+        kinds: dict[str, Callable[[YuNet, Path], Embedder]] = {"arcface": ArcFace, "sface": SFace, "retail": Retail}
+        for need, load in kinds.items():
+            if f"identity_{need}" in self.wanted:
+                found[f"identity_{need}"] = load(self._yunet, self._file(need))
         return found
+
+    @cached_property
+    def _yunet(self) -> YuNet:
+        return YuNet(self._file("yunet"))
 
     def _file(self, need: str) -> Path:
         path = find_weights(need, self.options.weights)
@@ -180,17 +194,17 @@ class _Scene:
         self.source, self.result = case.source, result
         self.driver, self.expression = case.driver[first:], case.expression[first:]
         self._same_expression = case.expression is case.driver
-        self.truth = None if footage.truth is None else footage.truth[first:]
-        self._truth_drives = footage.truth is case.driver
+        self.ground_truth = None if footage.ground_truth is None else footage.ground_truth[first:]
+        self._ground_truth_drives = footage.ground_truth is case.driver
 
     @cached_property
     def result_pixels(self) -> Any:
         return pixels.to_unit(self.result)
 
     @cached_property
-    def truth_pixels(self) -> Any:
-        assert self.truth is not None
-        return pixels.to_unit(self.truth)
+    def ground_truth_pixels(self) -> Any:
+        assert self.ground_truth is not None
+        return pixels.to_unit(self.ground_truth)
 
     @cached_property
     def faces(self) -> Track:
@@ -205,9 +219,9 @@ class _Scene:
         return self.driver_faces if self._same_expression else self._scorer.read(self.expression)
 
     @cached_property
-    def truth_faces(self) -> Track:
-        assert self.truth is not None
-        return self.driver_faces if self._truth_drives else self._scorer.read(self.truth)
+    def ground_truth_faces(self) -> Track:
+        assert self.ground_truth is not None
+        return self.driver_faces if self._ground_truth_drives else self._scorer.read(self.ground_truth)
 
 
 def _keep(score: ClipScore, key: str, frames: Sequence[float | None], why: str = "no frame could be measured") -> None:
@@ -220,11 +234,11 @@ def _keep(score: ClipScore, key: str, frames: Sequence[float | None], why: str =
 def _score_pixels(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScore) -> None:
     for key, measure in (("l1", pixels.l1), ("psnr", pixels.psnr), ("ssim", pixels.ssim)):
         if key in keys:
-            _keep(score, key, measure(scene.result_pixels, scene.truth_pixels))
+            _keep(score, key, measure(scene.result_pixels, scene.ground_truth_pixels))
     if "lpips" in keys:
-        _keep(score, "lpips", scorer.lpips.distances(scene.result_pixels, scene.truth_pixels))
+        _keep(score, "lpips", scorer.lpips.distances(scene.result_pixels, scene.ground_truth_pixels))
     if "tlp" in keys:
-        steps = [scorer.lpips.distances(p[1:], p[:-1]) for p in (scene.result_pixels, scene.truth_pixels)]
+        steps = [scorer.lpips.distances(p[1:], p[:-1]) for p in (scene.result_pixels, scene.ground_truth_pixels)]
         _keep(score, "tlp", [abs(a - b) for a, b in zip(*steps, strict=True)], "a single frame")
 
 
@@ -233,24 +247,25 @@ def _score_patches(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipSc
     if not wanted:
         return
     found: dict[str, list[float | None]] = {key: [] for key in wanted}
-    for result, truth, face in zip(scene.result_pixels, scene.truth_pixels, scene.truth_faces, strict=True):
+    tracks = (scene.result_pixels, scene.ground_truth_pixels, scene.ground_truth_faces)
+    for *frames, face in zip(*tracks, strict=True):
         for place in (0, 1):
             part = ("eyes", "mouth")[place]
-            cut = None if face is None else [pixels.patches(frame, face.landmarks)[place] for frame in (result, truth)]
+            cut = None if face is None else [pixels.patches(frame, face.landmarks)[place] for frame in frames]
             if f"{part}_l1" in wanted:
                 found[f"{part}_l1"].append(None if cut is None else float((cut[0] - cut[1]).abs().mean()))
             if f"{part}_lpips" in wanted:
                 apart = None if cut is None else float(np.mean(scorer.lpips.distances(*cut)))
                 found[f"{part}_lpips"].append(apart)
     for key in wanted:
-        _keep(score, key, found[key], "no face was found in the truth")
+        _keep(score, key, found[key], "no face was found in the ground truth")
 
 
 def _score_faces(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScore) -> None:
     by_frame: Mapping[str, Callable[[], list[float | None]]] = {
         "aed": lambda: motion.per_frame(motion.aed, scene.expression_faces, scene.faces),
-        "blendshapes": lambda: motion.per_frame(motion.aed, scene.truth_faces, scene.faces),
-        "landmarks": lambda: motion.per_frame(motion.landmark_error, scene.truth_faces, scene.faces),
+        "blendshapes": lambda: motion.per_frame(motion.aed, scene.ground_truth_faces, scene.faces),
+        "landmarks": lambda: motion.per_frame(motion.landmark_error, scene.ground_truth_faces, scene.faces),
         "apd": lambda: motion.per_frame(motion.apd, scene.driver_faces, scene.faces),
         "pose": lambda: motion.per_frame(motion.pose_degrees, scene.driver_faces, scene.faces),
         "gaze": lambda: motion.per_frame(motion.gaze_error, scene.expression_faces, scene.faces),
@@ -270,7 +285,7 @@ def _score_faces(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScor
         if key in keys:
             score.values[key] = whole()
             if score.values[key] is None:
-                score.absent[key] = "the clip is too short, or its driver holds still"
+                score.absent[key] = "the clip is too short, or its driving video holds still"
 
 
 def _sharpness(scorer: Scorer, scene: _Scene) -> list[float | None]:
@@ -304,5 +319,5 @@ def _score_sets(scorer: Scorer, scene: _Scene, keys: list[str], score: ClipScore
     for key in ("fid", "fvd"):
         if key in keys:
             network = scorer.inception if key == "fid" else scorer.i3d
-            for name, frames in (("result", scene.result_pixels), ("truth", scene.truth_pixels)):
+            for name, frames in (("result", scene.result_pixels), ("ground_truth", scene.ground_truth_pixels)):
                 score.features[f"{key}_{name}"] = np.asarray(network.features(frames), np.float32)

@@ -1,7 +1,8 @@
 """Whatever makes a clip from a case: the protocol of systems, and those that need no model.
 
 `copy-source` repeats the portrait and `copy-driver` returns the driver: the two ends between which every system lies.
-`truth` returns the truth itself, and so measures the estimators. Ours are built by `mien.jobs.evaluation_systems`.
+`ground-truth` returns the ground truth itself, and so measures the estimators. Ours are built by
+`mien.jobs.evaluation_systems`.
 """
 
 from __future__ import annotations
@@ -75,17 +76,17 @@ class CopyDriver(CopySource):
         return case.driver.copy()
 
 
-class Truth(CopySource):
-    """The truth itself, where there is one: what the metrics say of a perfect answer. It alone sees the footage."""
+class GroundTruth(CopySource):
+    """The ground truth, where there is one: what the metrics say of a perfect answer. It alone sees the footage."""
 
-    name = "truth"
+    name = "ground-truth"
     protocols = ONE_DRIVER
 
     def reveal(self, footage: Footage) -> Frames:
-        """The answer. Raises InputError for a pair without truth."""
-        if footage.truth is None:
-            raise InputError(f"pair {footage.case.id} has no truth to copy")
-        return footage.truth.copy()
+        """The answer. Raises InputError for a pair without ground truth."""
+        if footage.ground_truth is None:
+            raise InputError(f"pair {footage.case.id} has no ground truth to copy")
+        return footage.ground_truth.copy()
 
 
 class Predictions:
@@ -139,7 +140,7 @@ class Predictions:
 
 def answer(system: System, footage: Footage) -> Frames:
     """The system's frames, checked."""
-    frames = system.reveal(footage) if isinstance(system, Truth) else system.animate(footage.case)
+    frames = system.reveal(footage) if isinstance(system, GroundTruth) else system.animate(footage.case)
     wanted = footage.case.driver.shape
     if frames.shape != wanted or frames.dtype != np.uint8:
         raise ValueError(f"{system.name} gave {frames.dtype} {frames.shape} for {footage.case.id}, not uint8 {wanted}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mien.errors import InputError
 from mien.evaluation import published
 from mien.evaluation.registry import IDENTITY, METRICS, QUALITY
-from mien.evaluation.runs import Run
+from mien.evaluation.runs import NOT_ASKED
 from mien.evaluation.statistics import LEVEL, Figure
 from mien.media.files import readable_name, whole_file
 
@@ -36,13 +36,43 @@ class Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table of a paper. evidence: where its figures were read."""
+    """A table of a paper, or one of our own. paper: its figures, None where there are none."""
 
     name: str
     title: str
-    evidence: str
     columns: tuple[Column, ...]
-    published: tuple[published.Published, ...]
+    paper: published.PaperTable | None = None
+
+    @property
+    def published(self) -> tuple[published.Published, ...]:
+        """The paper's rows."""
+        return () if self.paper is None else self.paper.rows
+
+
+class Scored(Protocol):
+    """What stands in a row: a run, or the runs of several seeds."""
+
+    @property
+    def name(self) -> str:
+        """As it is called in the table."""
+
+    @property
+    def benchmark(self) -> Mapping[str, Any]:
+        """Name, side and pairs of what it was scored on."""
+
+    @property
+    def unavailable(self) -> Mapping[str, str]:
+        """Metrics that were not computed, and why."""
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Pairs that have no scores, and why."""
+
+    def of(self, protocol: str) -> Sequence[Any]:
+        """The clips of a protocol."""
+
+    def figure(self, protocol: str, key: str) -> Figure:
+        """One metric over the clips of a protocol."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +101,6 @@ def _column(protocol: str, key: str, digits: int | None = None) -> Column:
     return Column(protocol, key, label or metric.label, metrics, metric.digits if digits is None else digits)
 
 
-_TEXT = "the text of the paper (arXiv 2403.15931)"
-_NOTE = "published reviews of the paper; cells that none of them quotes are unknown"
 _SELF1 = tuple(_column("self", key) for key in ("l1", "ssim", "lpips", "fid"))
 _CROSS1 = tuple(_column("cross", key) for key in ("identity", "quality", "aed", "pose"))
 _MOTION = ("identity", "aed", "apd")
@@ -80,41 +108,36 @@ _CROSS_DEX = tuple(_column("cross", key) for key in _MOTION)
 _APART = tuple(_column("disentangled", key) for key in _MOTION)
 
 LAYOUTS = {
-    "table1": Layout(
-        "table1", "X-Portrait, Table 1: self and cross reenactment", _TEXT, _SELF1 + _CROSS1, published.TABLE1
-    ),
+    "table1": Layout("table1", "X-Portrait, Table 1: self and cross reenactment", _SELF1 + _CROSS1, published.TABLE1),
     "table2": Layout(
         "table2",
         "X-Portrait, Table 2: ablations, cross reenactment",
-        _TEXT,
         tuple(_column("cross", key) for key in ("identity", "aed", "pose")),
         published.TABLE2,
     ),
     "dex-table1": Layout(
         "dex-table1",
         "DeX-Portrait, Table 1: self, cross and disentangled",
-        _NOTE,
         tuple(_column("self", key) for key in ("psnr", "ssim", "lpips")) + _CROSS_DEX + _APART,
         published.DEX_TABLE1,
     ),
     "dex-table2": Layout(
         "dex-table2",
         "DeX-Portrait, Table 2: ablations, cross and disentangled",
-        _NOTE,
         _CROSS_DEX + _APART,
         published.DEX_TABLE2,
     ),
 }
 
 
-def full_layout(protocol: str, runs: Sequence[Run]) -> Layout:
+def full_layout(protocol: str, runs: Sequence[Scored]) -> Layout:
     """Every metric of a protocol that one of the runs has a figure for."""
     keys = [key for key in METRICS if any(run.figure(protocol, key).value is not None for run in runs)]
     columns = tuple(Column(protocol, key, METRICS[key].label, (key,), METRICS[key].digits) for key in keys)
-    return Layout(protocol, f"everything measured: {protocol}", "", columns, ())
+    return Layout(protocol, f"everything measured: {protocol}", columns)
 
 
-def make_table(layout: Layout, runs: Sequence[Run]) -> Table:
+def make_table(layout: Layout, runs: Sequence[Scored]) -> Table:
     """Published rows, then a row for each run. Raises InputError if two runs have the same name."""
     names = [run.name for run in runs]
     for name in names:
@@ -135,33 +158,35 @@ def _published_row(layout: Layout, entry: published.Published) -> Row:
             figures.append(Figure(entry.values[cell], "published", column.key))
         else:
             figures.append(Figure(None, "unknown", column.key, why="not known to us"))
-    return Row(entry.method, "published", layout.evidence, tuple(figures))
+    return Row(entry.method, "published", str(layout.paper and layout.paper.source), tuple(figures))
 
 
-def _measured(run: Run, layout: Layout) -> tuple[Figure, ...]:
+def _measured(run: Scored, layout: Layout) -> tuple[Figure, ...]:
     figures = []
     for column in layout.columns:
         found = [run.figure(column.protocol, key) for key in column.metrics]
-        figures.append(next((figure for figure in found if figure.value is not None), found[0]))
+        lacking = next((figure for figure in found if figure.why != NOT_ASKED), found[0])
+        figures.append(next((figure for figure in found if figure.value is not None), lacking))
     return tuple(figures)
 
 
-def _details(run: Run, layout: Layout) -> str:
+def _details(run: Scored, layout: Layout) -> str:
     protocols = dict.fromkeys(column.protocol for column in layout.columns)
     counts = ", ".join(f"{len(run.of(protocol))} {protocol}" for protocol in protocols)
     return f"{run.benchmark['name']} at {run.benchmark['side']} px, clips: {counts}"
 
 
-def _notes(layout: Layout, runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
+def _notes(layout: Layout, runs: Sequence[Scored], rows: Sequence[Row]) -> list[str]:
     notes = []
-    if layout.published:
+    if layout.paper is not None:
         notes.append(
-            f"Published rows: {layout.evidence}. Other data, other weights, other detectors: compare rankings and"
+            f"Published rows: {layout.paper.source}. Other data, other weights, other detectors: compare rankings and"
             " differences, not figures, with those measured here."
         )
     measured = [row for row in rows if row.origin != "published"]
     notes.append(
-        f"Measured rows: mean over clips, in brackets the {LEVEL:.0%} bootstrap interval over clips;"
+        f"Measured rows: mean over clips and seeds, in brackets the {LEVEL:.0%} bootstrap interval over clips, and over"
+        " seeds where a row has several;"
         " distances over all clips (FID, FVD) have none."
     )
     absent: dict[str, list[str]] = {}
@@ -179,7 +204,7 @@ def _notes(layout: Layout, runs: Sequence[Run], rows: Sequence[Row]) -> list[str
         for key, why in {key: why for run in runs for key, why in run.unavailable.items()}.items():
             if key not in shown:
                 absent.setdefault(why, []).append(METRICS[key].label)
-    notes += [f"Missing: {', '.join(where)}: {why}." for why, where in absent.items()]
+    notes += [f"Not computed: {', '.join(where)}: {why}." for why, where in absent.items()]
     for run in runs:
         notes += [f"{run.name}, pair {pair} has no scores: {reason}" for pair, reason in run.failed.items()]
     return list(dict.fromkeys(notes))
@@ -188,7 +213,7 @@ def _notes(layout: Layout, runs: Sequence[Run], rows: Sequence[Row]) -> list[str
 def cell_text(figure: Figure, digits: int) -> str:
     """A figure as it is printed."""
     if figure.value is None:
-        return {"inapplicable": "N/A", "unknown": "?", "missing": "missing"}[figure.kind]
+        return {"inapplicable": "N/A", "unknown": "?", "missing": "not computed"}[figure.kind]
     text = f"{figure.value:.{digits}f}"
     if figure.low is None or figure.high is None:
         return text
@@ -204,15 +229,16 @@ def head_text(column: Column) -> str:
 def to_markdown(table: Table) -> str:
     """The table as Markdown."""
     heads = ["origin", "method", *(head_text(column) for column in table.layout.columns)]
-    lines = [f"# {table.layout.title}", "", _line(heads), _line(["---"] * len(heads))]
+    lines = [f"# {table.layout.title}", "", line(heads), line(["---"] * len(heads))]
     for row in table.rows:
         cells = [cell_text(f, c.digits) for f, c in zip(row.figures, table.layout.columns, strict=True)]
-        lines.append(_line([row.origin, row.label, *cells]))
+        lines.append(line([row.origin, row.label, *cells]))
     details = dict.fromkeys(f"{row.label}: {row.details}." for row in table.rows if row.origin != "published")
     return "\n".join([*lines, "", *(f"- {note}" for note in (*table.notes, *details))]) + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
 
 

@@ -15,7 +15,11 @@ _ASIDE = {
 
 
 def check_reader_name(name: str) -> None:
-    """Raise InputError for a name that is none of READER_NAMES, with what to give instead of one that once was."""
+    """Refuse a name that is none of READER_NAMES, and say what to give instead of one that once was.
+
+    Raises:
+        InputError: for such a name.
+    """
     if name in READER_NAMES:
         return
     raise InputError(_ASIDE.get(name, f"there is no face reader {name!r}: choose one of {', '.join(READER_NAMES)}"))

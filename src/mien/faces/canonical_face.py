@@ -25,7 +25,14 @@ class CanonicalFace:
     """An average face in centimetres, and how much each of its points tells about the head's place."""
 
     def __init__(self, folder: Path) -> None:
-        """folder: holds canonical_face.safetensors. Raises WeightsError if it is missing or damaged."""
+        """Read it.
+
+        Args:
+            folder: holds canonical_face.safetensors.
+
+        Raises:
+            WeightsError: if the file is missing or damaged.
+        """
         path = folder / WEIGHTS
         if not path.is_file():
             raise WeightsError(f"the canonical face {path} does not exist: reinstall mien or give its folder")

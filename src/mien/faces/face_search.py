@@ -27,7 +27,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Spot:
-    """A face that a detector sees: the square to read it in, upright by its eyes, and how sure it is, in [0, 1]."""
+    """A face that a detector sees.
+
+    Attributes:
+        square: to read it in, upright by its eyes.
+        score: how sure the detector is, in [0, 1].
+    """
 
     square: TurnedSquare
     score: float
@@ -46,13 +51,29 @@ class FaceSearch:
     """The two detectors of MediaPipe and how pictures are shown to them."""
 
     def __init__(self, folder: Path, device: str, least: float) -> None:
-        """folder: holds both weights. least: score from which a candidate counts. Raises WeightsError."""
+        """Load both detectors.
+
+        Args:
+            folder: holds their weights.
+            device: of torch.
+            least: score from which a candidate counts, in [0, 1].
+
+        Raises:
+            WeightsError: if weights are missing or damaged.
+        """
         self._short = _load(ShortRangeDetector(), folder / "short_range_detector.safetensors", device)
         self._full = _load(FullRangeDetector(), folder / "full_range_detector.safetensors", device)
         self._device, self._least = device, least
 
     def near(self, images: Sequence[Picture]) -> list[list[Spot]]:
-        """The faces of each picture that fill a good part of it, the surest first, in one pass."""
+        """The faces that fill a good part of their picture, in one pass.
+
+        Args:
+            images: uint8 [h, w, 3].
+
+        Returns:
+            The faces of each picture, the surest first.
+        """
         parts = [_whole(image) for image in images]
         return self._detect(self._short, list(images), parts)
 
@@ -103,7 +124,14 @@ class FaceSearch:
 
 
 def square_around(low: Floats, high: Floats, right_eye: Floats, left_eye: Floats) -> TurnedSquare:
-    """The square in which a face is read: around its box (corners [2]), upright by its eyes [2], all in pixels."""
+    """The square in which a face is read, upright by its eyes; all in pixels.
+
+    Args:
+        low: upper left corner of its box [2].
+        high: lower right corner of its box [2].
+        right_eye: [2], the subject's.
+        left_eye: [2], the subject's.
+    """
     across = left_eye - right_eye
     x, y = (low + high) / 2
     return TurnedSquare(

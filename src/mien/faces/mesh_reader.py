@@ -1,7 +1,7 @@
 """The face reader of the package: Google's face networks in torch, 478 points, on the CPU or a GPU.
 
 As in MediaPipe's face landmarker, a detector finds faces in the whole picture, the landmark network reads an upright
-crop of each, and its points give the expression scores and the head's pose; given the previous frame's reading, the
+crop of each, and its points give the blendshapes and the head's pose; given the previous frame's reading, the
 detector does not run. Beyond it, small faces are looked for in parts of the picture, and faces that lie on their side.
 """
 
@@ -42,13 +42,17 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class MeshReaderOptions:
-    """When to believe the networks, all in [0, 1].
+    """When to believe the networks.
 
-    spot: least score of a detector's candidate. face: least presence of a face that was searched for; `kept` suffices
-    where one was a frame ago. candidates: how many of a picture's spots are read at most. looks: how often a face that
-    was searched for is read, each time in the square around its own points, as the frames after it will be; MediaPipe's
-    image mode looks once. steady: how far its points may move at the last look, over the distance of the eyes; where
-    they move further, the face may be turned otherwise, and the search goes on.
+    Attributes:
+        spot: least score of a detector's candidate, in [0, 1].
+        face: least presence of a face that was searched for, in [0, 1].
+        kept: least presence of a face that was there a frame ago, in [0, 1].
+        candidates: how many of a picture's spots are read at most.
+        looks: how often a face that was searched for is read, each time in the square around its own points, as the
+            frames after it will be; MediaPipe's image mode looks once.
+        steady: how far its points may move at the last look, over the distance of the eyes; where they move further,
+            the face may be turned otherwise, and the search goes on.
     """
 
     spot: float = 0.5
@@ -181,16 +185,19 @@ class MeshReader:
             places = seen.points.cpu().numpy()
             meshes = [_mesh_out(square, points) for (_, square), points in zip(pairs, places, strict=True)]
             outputs = zip(
-                self._scores(meshes), seen.presence.sigmoid().tolist(), seen.tongue.sigmoid().tolist(), strict=True
+                self._read_blendshapes(meshes),
+                seen.presence.sigmoid().tolist(),
+                seen.tongue.sigmoid().tolist(),
+                strict=True,
             )
             readings += [
-                self._reading(image, mesh, scores, confidence, tongue)
-                for (image, _), mesh, (scores, confidence, tongue) in zip(pairs, meshes, outputs, strict=True)
+                self._reading(image, mesh, blendshapes, confidence, tongue)
+                for (image, _), mesh, (blendshapes, confidence, tongue) in zip(pairs, meshes, outputs, strict=True)
             ]
         return readings
 
-    def _scores(self, meshes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Expression scores [b, 52] in the order of EXPRESSION_NAMES."""
+    def _read_blendshapes(self, meshes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Blendshapes [b, 52] in the order of EXPRESSION_NAMES."""
         chosen = np.stack([mesh[list(BLENDSHAPE_POINTS), :2] for mesh in meshes])
         shapes = self._blendshapes(torch.from_numpy(chosen).to(self._device)).cpu().numpy()
         # The network's first score is "_neutral", which nobody needs; ours end with tongueOut, which it lacks.
@@ -200,7 +207,7 @@ class MeshReader:
         self,
         image: NDArray[np.uint8],
         mesh: NDArray[np.float32],
-        scores: NDArray[np.float32],
+        blendshapes: NDArray[np.float32],
         confidence: float,
         tongue: float,
     ) -> FaceReading:
@@ -209,7 +216,7 @@ class MeshReader:
         rotation = HeadPose.from_matrix(self._canonical.transform(mesh, width, height)).rotation
         pose = HeadPose.from_landmarks(rotation, landmarks, width, height)
         box, pupils = landmark_bounds(landmarks), mesh[PUPILS, :2]
-        return FaceReading(box, landmarks, pose, scores, confidence, pupils, mesh, tongue)
+        return FaceReading(box, landmarks, pose, blendshapes, confidence, pupils, mesh, tongue)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,14 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_weights(network: Network, weights: Path) -> Network:
-    """The same network, filled from a safetensors file, float32, for reading.
+    """The same network, filled from a file, float32, for reading.
 
-    Raises WeightsError if the file is missing or damaged, or names and shapes do not fit exactly.
+    Args:
+        network: to be filled.
+        weights: a safetensors file.
+
+    Raises:
+        WeightsError: if the file is missing or damaged, or names and shapes do not fit exactly.
     """
     if not weights.is_file():
         raise WeightsError(f"the face reader's weights {weights} do not exist: reinstall mien or give their folder")
@@ -37,7 +42,12 @@ def load_weights(network: Network, weights: Path) -> Network:
 
 
 def for_pictures(network: Network, device: str) -> Network:
-    """The same network on a torch device, its kernels laid out with channels last, which is faster on CPUs."""
+    """The same network with its kernels laid out with channels last, which is faster on CPUs.
+
+    Args:
+        network: to be moved.
+        device: of torch.
+    """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(device)
 
@@ -59,6 +69,13 @@ def _check_keys(path: Path, wanted: dict[str, Tensor], given: dict[str, Tensor])
 
 
 def as_tensor(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Pictures uint8 [h, w, 3] of one size as [b, 3, h, w] in [-1, 1]."""
+    """Pictures as a network takes them.
+
+    Args:
+        pictures: uint8 [h, w, 3], all of one size.
+
+    Returns:
+        [b, 3, h, w] in [-1, 1].
+    """
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return stacked.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)

@@ -51,7 +51,14 @@ class PersonMask:
 
     @torch.inference_mode()
     def batch(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """The same for several pictures, which may differ in size, in one pass of the network."""
+        """Several pictures in one pass of the network.
+
+        Args:
+            images: uint8 [h, w, 3], which may differ in size.
+
+        Returns:
+            The share of a person in each pixel, [h, w] in [0, 1] for each.
+        """
         if not images:
             return []
         side = PersonMaskNetwork.SIDE

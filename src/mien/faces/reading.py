@@ -73,12 +73,16 @@ EXPRESSION_NAMES: tuple[str, ...] = (
 class FaceReading:
     """One face in one picture.
 
-    box: [4] left, top, right, bottom of the landmarks, pixels. landmarks: [68, 2] float32, pixels, in iBUG order.
-    pose: see `HeadPose`. expression: [52] in [0, 1], named by EXPRESSION_NAMES. confidence: in [0, 1]; 0 marks a
-    reading that was not seen but held or interpolated. pupils: [2, 2] float32, pixels, the eye of landmarks 36 to 41
-    first; None from a reader that does not see them. mesh: [478, 3] float32, MediaPipe's face mesh with irises: x and
-    y in pixels, z in the same unit, > 0 away from the camera, 0 about the head's middle; None from a reader without it.
-    tongue: in [0, 1], that the tongue is out; None from a reader that does not tell.
+    Attributes:
+        box: left, top, right, bottom of the landmarks [4], pixels.
+        landmarks: [68, 2] float32, pixels, in iBUG order.
+        pose: see `HeadPose`.
+        expression: blendshapes [52] in [0, 1], named by EXPRESSION_NAMES.
+        confidence: in [0, 1]; 0 marks a reading that was not seen but held or interpolated.
+        pupils: [2, 2] float32, pixels, the eye of landmarks 36 to 41 first; None from a reader that does not see them.
+        mesh: [478, 3] float32, MediaPipe's face mesh with irises: x and y in pixels, z in the same unit, > 0 away from
+            the camera, 0 about the head's middle; None from a reader without it.
+        tongue: in [0, 1], that the tongue is out; None from a reader that does not tell.
     """
 
     box: np.ndarray
@@ -91,7 +95,12 @@ class FaceReading:
     tongue: float | None = None
 
     def interpolate(self, other: FaceReading, weight: float) -> FaceReading:
-        """From this reading (weight 0) to `other` (weight 1); its confidence is 0, as nobody saw it."""
+        """Between two readings; the result's confidence is 0, as nobody saw it.
+
+        Args:
+            other: the reading at weight 1.
+            weight: 0 is this reading.
+        """
         landmarks = ((1 - weight) * self.landmarks + weight * other.landmarks).astype(np.float32)
         expression = ((1 - weight) * self.expression + weight * other.expression).astype(np.float32)
         pose = self.pose.interpolate(other.pose, weight)
@@ -111,10 +120,19 @@ class FaceReader(Protocol):
     name: str
 
     def read(self, image: np.ndarray, hint: FaceReading | None = None) -> FaceReading | None:
-        """The face nearest to `hint` (the previous frame's), without one the most prominent; None if there is none."""
+        """The face nearest to a hint, without one the most prominent; None if there is none.
+
+        Args:
+            image: uint8 [H, W, 3] RGB.
+            hint: the previous frame's reading.
+        """
 
     def read_all(self, image: np.ndarray) -> list[FaceReading]:
-        """Every face, the largest first."""
+        """Every face, the largest first.
+
+        Args:
+            image: uint8 [H, W, 3] RGB.
+        """
 
     def close(self) -> None:
         """Free what the reader holds; it cannot be used afterwards."""
@@ -126,7 +144,15 @@ def landmark_bounds(landmarks: np.ndarray) -> np.ndarray:
 
 
 def box_overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes [4]."""
+    """Intersection over union.
+
+    Args:
+        a: left, top, right, bottom [4].
+        b: left, top, right, bottom [4].
+
+    Returns:
+        In [0, 1].
+    """
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
@@ -151,9 +177,16 @@ def distinct_faces(readings: Sequence[FaceReading]) -> list[FaceReading]:
 
 
 def read_portrait(reader: FaceReader, image: np.ndarray, name: str, face: int | None = None) -> FaceReading:
-    """The face of a portrait, or an InputError that names it.
+    """The face of a portrait.
 
-    face: which one, counted from 0 with the largest first; None: the most prominent.
+    Args:
+        reader: of faces.
+        image: uint8 [H, W, 3] RGB.
+        name: of the picture, for the message.
+        face: which one, counted from 0 with the largest first; None: the most prominent.
+
+    Raises:
+        InputError: that names the picture, if there is no such face.
     """
     nothing = InputError(
         f"no face was found in {name}: use a picture in which both eyes and the mouth can be seen, or crop it closer"

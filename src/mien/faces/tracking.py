@@ -15,7 +15,13 @@ State = Literal["found", "interpolated", "held", "missing"]
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """The reading of frame `index` and where it comes from; `reading` is None only in state "missing"."""
+    """A frame's face and where it comes from.
+
+    Attributes:
+        index: of the frame.
+        reading: None only in state "missing".
+        state: how it was found.
+    """
 
     index: int
     reading: FaceReading | None
@@ -24,7 +30,16 @@ class TrackedFace:
 
 @dataclass(frozen=True)
 class TrackReport:
-    """How a clip was read: frames = found + interpolated + held + missing; longest_gap in frames without a face."""
+    """How a clip was read: frames = found + interpolated + held + missing.
+
+    Attributes:
+        frames: in all.
+        found: in which the face was seen.
+        interpolated: between two that were seen.
+        held: as the last one seen, or the first one.
+        missing: without a reading.
+        longest_gap: frames in a row without a face.
+    """
 
     frames: int = 0
     found: int = 0
@@ -59,7 +74,13 @@ class FaceTracker:
     """
 
     def __init__(self, reader: FaceReader, look_ahead: int = 12, start: FaceReading | None = None) -> None:
-        """start: a reading near which the face is looked for at first, to choose one of several people."""
+        """Begin a clip.
+
+        Args:
+            reader: of faces.
+            look_ahead: longest gap that is interpolated, frames.
+            start: a reading near which the face is looked for at first, to choose one of several people.
+        """
         self._reader = reader
         self._look_ahead = look_ahead
         self._hint = start
@@ -74,7 +95,14 @@ class FaceTracker:
         return self._report
 
     def push(self, image: np.ndarray) -> list[TrackedFace]:
-        """Read the next frame, uint8 [H, W, 3]; returns the frames, oldest first, that are settled by it."""
+        """Read the next frame.
+
+        Args:
+            image: uint8 [H, W, 3] RGB.
+
+        Returns:
+            The frames, oldest first, that are settled by it.
+        """
         index = self._report.frames
         reading = self._reader.read(image, self._hint)
         self._report = replace(self._report, frames=index + 1)
@@ -105,7 +133,14 @@ class FaceTracker:
         return settled
 
     def track(self, images: Iterable[np.ndarray]) -> Iterator[TrackedFace]:
-        """All frames of a clip, one TrackedFace each, in order, at most `look_ahead` frames late."""
+        """All frames of a clip in order, at most `look_ahead` frames late.
+
+        Args:
+            images: uint8 [H, W, 3] RGB, one a frame.
+
+        Yields:
+            One TrackedFace a frame.
+        """
         for image in images:
             yield from self.push(image)
         yield from self.finish()

@@ -7,17 +7,30 @@ from PIL import Image
 
 
 def landmark_box(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre [2] (mean of the points) and half extent [2] (half of max - min, per axis) of points [n, 2]."""
+    """The box of a face's landmarks, as the alignment measures it.
+
+    Args:
+        landmarks: [n, 2], in any unit.
+
+    Returns:
+        Centre [2] (mean of the points) and half extent [2] (half of max - min, per axis).
+    """
     points = np.asarray(landmarks, np.float64)
     return points.mean(0), (points.max(0) - points.min(0)) / 2
 
 
 def driver_alignment(source_landmarks: np.ndarray, driver_landmarks: np.ndarray) -> np.ndarray:
-    """The affine map [2, 3] that lays the driver's face box over the source's.
+    """The affine map that lays the driving face's box over the source's.
 
-    Both [68, 2], normalised to their square pictures (0 left or top border, 1 right or bottom), and so is the map:
-    source = M @ (x, y, 1). Separate x and y scale, no rotation: the box's centre is the mean of the points, its half
-    extent half of (max - min).
+    Separate x and y scale, no rotation: the box's centre is the mean of the points, its half extent half of (max -
+    min).
+
+    Args:
+        source_landmarks: [68, 2], normalised to the square picture: 0 left or top border, 1 right or bottom.
+        driver_landmarks: the same of the driving face.
+
+    Returns:
+        M [2, 3], normalised as well: source = M @ (x, y, 1).
     """
     source_centre, source_half = landmark_box(source_landmarks)
     driver_centre, driver_half = landmark_box(driver_landmarks)
@@ -27,9 +40,19 @@ def driver_alignment(source_landmarks: np.ndarray, driver_landmarks: np.ndarray)
 
 
 def align_frame(frame: np.ndarray, matrix: np.ndarray, size: int, border: str = "border") -> np.ndarray:
-    """Warp a square frame [S, S, 3] uint8 by `driver_alignment`'s map to [size, size, 3] uint8.
+    """Warp a square frame by `driver_alignment`'s map.
 
-    border: "border" repeats the frame's edge, "zeros" leaves black.
+    Args:
+        frame: uint8 [S, S, 3].
+        matrix: [2, 3], normalised.
+        size: side of the result, pixels.
+        border: "border" repeats the frame's edge, "zeros" leaves black.
+
+    Returns:
+        uint8 [size, size, 3].
+
+    Raises:
+        ValueError: if the frame is not square.
     """
     import torch  # where it is used: the command line's help reads this package and does not wait for torch
     from torch.nn import functional as nn_functional

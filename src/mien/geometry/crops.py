@@ -30,7 +30,15 @@ class SquareCrop:
     size: float
 
     def extract(self, image: np.ndarray, size: int) -> np.ndarray:
-        """Cut the square out of `image` [H, W, 3] uint8 and resample it to [size, size, 3] uint8."""
+        """Cut the square out and resample it.
+
+        Args:
+            image: uint8 [H, W, 3].
+            size: side of the result, pixels.
+
+        Returns:
+            uint8 [size, size, 3].
+        """
         height, width = image.shape[:2]
         left, top = math.floor(self.x) - 4, math.floor(self.y) - 4
         right, bottom = math.ceil(self.x + self.size) + 4, math.ceil(self.y + self.size) + 4
@@ -46,19 +54,41 @@ class SquareCrop:
         return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, box=box))
 
     def points_in(self, points: np.ndarray, size: int) -> np.ndarray:
-        """Points [..., 2] of the picture, as pixels of the extracted [size, size] square."""
+        """Points of the picture in the extracted square.
+
+        Args:
+            points: [..., 2], pixels of the picture.
+            size: side of the extracted square, pixels.
+
+        Returns:
+            [..., 2], pixels of the extracted square.
+        """
         return (np.asarray(points, np.float32) - np.array([self.x, self.y], np.float32)) * (size / self.size)
 
     def points_out(self, points: np.ndarray, size: int) -> np.ndarray:
-        """Points [..., 2] of the extracted [size, size] square, as pixels of the picture."""
+        """The inverse of `points_in`.
+
+        Args:
+            points: [..., 2], pixels of the extracted square.
+            size: side of the extracted square, pixels.
+
+        Returns:
+            [..., 2], pixels of the picture.
+        """
         return np.asarray(points, np.float32) * (self.size / size) + np.array([self.x, self.y], np.float32)
 
 
 def portrait_crop(landmarks: np.ndarray, width: int, height: int, scale: float = PORTRAIT_SCALE) -> SquareCrop:
-    """The square around head and shoulders of a portrait of width x height pixels.
+    """The square around head and shoulders of a portrait.
 
-    landmarks: [68, 2] in pixels. scale: side of the square over the larger side of the landmarks' box. The square is
-    moved, then shrunk to stay inside the picture; it reaches over the border only where the face itself nearly does.
+    The square is moved, then shrunk to stay inside the picture; it reaches over the border only where the face itself
+    nearly does.
+
+    Args:
+        landmarks: [68, 2], pixels.
+        width: of the portrait, pixels.
+        height: of the portrait, pixels.
+        scale: side of the square over the larger side of the landmarks' box.
     """
     points = np.asarray(landmarks, np.float64)
     return _window(points.min(0), points.max(0), scale, width, height)
@@ -67,11 +97,16 @@ def portrait_crop(landmarks: np.ndarray, width: int, height: int, scale: float =
 def driver_crop(
     landmark_tracks: Iterable[np.ndarray | None], width: int, height: int, scale: float = DRIVER_SCALE
 ) -> SquareCrop:
-    """One square for a whole clip of width x height pixels, so that the crop itself never moves.
+    """One square for a whole clip, so that the crop itself never moves.
 
-    landmark_tracks: per frame [68, 2] (or the box's two corners [2, 2]) in pixels, None where no face is known. As in
-    the preprocessing of FOMM (Siarohin et al. 2019) the square holds the union of the faces; its side is `scale`
+    As in the preprocessing of FOMM (Siarohin et al. 2019) the square holds the union of the faces; its side is `scale`
     times the median face and at least 1.3 times the union. Without any face: the largest square in the middle.
+
+    Args:
+        landmark_tracks: per frame [68, 2] (or the box's two corners [2, 2]), pixels; None where no face is known.
+        width: of the clip, pixels.
+        height: of the clip, pixels.
+        scale: side of the square over the larger side of the median face.
     """
     known = [np.asarray(p, np.float64) for p in landmark_tracks if p is not None]
     if not known:

@@ -23,7 +23,15 @@ _STROKES: tuple[tuple[range, bool, tuple[int, int, int]], ...] = (
 
 
 def draw_landmarks(points: NDArray[np.floating], side: int) -> Picture:
-    """68 landmarks [68, 2] (pixels, iBUG order) as coloured lines on black, uint8 [side, side, 3]."""
+    """A face as coloured lines on black.
+
+    Args:
+        points: landmarks [68, 2], pixels, iBUG order.
+        side: of the picture, pixels.
+
+    Returns:
+        uint8 [side, side, 3].
+    """
     canvas = np.zeros((side, side, 3), np.uint8)
     width = max(1, round(side / 128))
     fixed = np.round(np.asarray(points, float) * 16).astype(np.int32)  # 4 bits of a pixel's fraction

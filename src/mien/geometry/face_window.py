@@ -19,6 +19,8 @@ Floats = NDArray[np.floating]
 # Landmarks that no expression moves: jaw beside the ears, nose, corners of the eyes.
 RIGID = (*range(5), *range(12, 17), *range(27, 36), 36, 39, 42, 45)
 _HALF, _LOWER = 0.65, 0.05  # half side and shift down, of the larger extent of the neutral landmarks
+_FLOW_STEPS = 32768  # to a half side, in packed flows: a 340th of a pixel of a window of 192
+_GREY = 127.5  # 0 for the networks
 _COARSE = 28  # places a side at which a map is computed; it is smooth between them
 # What a driver is laid over a portrait by: of the lips only corners and middle, so that mouths keep the driver's shape.
 _FACE, _LIP_CORNERS, _LIPS = slice(0, 48), (48, 54), slice(48, 68)
@@ -26,9 +28,14 @@ _FACE, _LIP_CORNERS, _LIPS = slice(0, 48), (48, 54), slice(48, 68)
 
 @dataclass(frozen=True, eq=False)
 class FaceWindow:
-    """A square: centre [2], unit vector along the eyes [2] (to the picture's right in an upright face), half side.
+    """A square that is turned with a face.
 
     In the window's own coordinates the square is [-1, 1] x [-1, 1], x along the eyes, y down the face.
+
+    Attributes:
+        centre: [2], pixels of the picture.
+        along: unit vector along the eyes [2], to the picture's right in an upright face.
+        half: half its side, pixels.
     """
 
     centre: Floats
@@ -59,24 +66,97 @@ class FaceWindow:
         return np.stack([self.along, [-self.along[1], self.along[0]]])
 
     def places(self, side: int) -> NDArray[np.float32]:
-        """Where the pixels of a window picture of `side` lie in the picture: [side, side, 2] (x, y)."""
+        """Where the pixels of a window's picture lie in the whole one.
+
+        Args:
+            side: of the window's picture, pixels.
+
+        Returns:
+            [side, side, 2] (x, y), pixels.
+        """
         steps = ((np.arange(side) + 0.5) / side * 2 - 1) * self.half
         grid = self.centre + steps[None, :, None] * self.axes[0] + steps[:, None, None] * self.axes[1]
         return np.asarray(grid, np.float32)
 
     def inside(self, points: Floats) -> NDArray[np.float32]:
-        """Points [..., 2] of the picture in the window's coordinates, [-1, 1] within."""
+        """Points of the picture in the window's coordinates.
+
+        Args:
+            points: [..., 2], pixels.
+
+        Returns:
+            [..., 2], within [-1, 1] where they lie inside.
+        """
         return np.asarray((points - self.centre) @ self.axes.T / self.half, np.float32)
 
     def matrix(self, side: int, zoom: float = 1.0) -> NDArray[np.float64]:
-        """The affine map [2, 3] of pixel indices from the picture, enlarged by `zoom`, to a window of `side`."""
+        """The affine map of pixel indices from the picture to a picture of the window.
+
+        Args:
+            side: of the window's picture, pixels.
+            zoom: by which the picture was enlarged before.
+
+        Returns:
+            [2, 3].
+        """
         linear = self.axes * (side / (2 * self.half * zoom))
         shift = side / 2 - linear @ (np.asarray(self.centre) * zoom)
         return np.column_stack([linear, shift + linear @ [0.5, 0.5] - 0.5])
 
 
+@dataclass(frozen=True, eq=False)
+class PaintedWindow:
+    """What a model does to a moved portrait in its face window: bends it, and paints over it.
+
+    The finished window is (1 - share) * (the moved portrait at x + flow(x)) + share * paint.
+
+    Attributes:
+        paint: uint8 [s, s, 3].
+        share: float32 [s, s] in [0, 1], how much of a pixel is painted; 0 at the window's border.
+        flow: float32 [s, s, 2], (x, y) in half sides of the window; 0 at its border.
+    """
+
+    paint: NDArray[np.uint8]
+    share: NDArray[np.float32]
+    flow: NDArray[np.float32]
+
+    def packed(self) -> NDArray[np.uint8]:
+        """As one array [3 s, s, 3] of bytes, one below the other: the paint, share, the flow's 16 bits (x, y)."""
+        steps = np.clip(np.round(self.flow * _FLOW_STEPS), -32768, 32767).astype(np.int32) + 32768
+        share = np.round(np.clip(self.share, 0, 1) * 255)
+        high, low = steps >> 8, steps & 255
+        more = np.stack([share, high[..., 0], high[..., 1]], -1), np.stack([low[..., 0], low[..., 1], 0 * share], -1)
+        return np.concatenate([self.paint, *(one.astype(np.uint8) for one in more)])
+
+    @classmethod
+    def unpacked(cls, packed: NDArray[np.uint8]) -> PaintedWindow:
+        """What `packed` gave."""
+        side = packed.shape[1]
+        paint, high, low = packed[:side], packed[side : 2 * side].astype(np.int32), packed[2 * side :].astype(np.int32)
+        steps = (high[..., 1:] << 8) + low[..., :2] - 32768
+        return cls(paint, (high[..., 0] / 255).astype(np.float32), (steps / _FLOW_STEPS).astype(np.float32))
+
+    def laid_over(self, moved: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The finished window, uint8 [s, s, 3], from the moved portrait in it."""
+        side = len(moved)
+        rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
+        half = side / 2
+        x, y = columns + self.flow[..., 0] * half, rows + self.flow[..., 1] * half
+        bent = cv2.remap(moved, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mixed = bent + (self.paint.astype(np.float32) - bent) * self.share[..., None]
+        return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+
+
 def sample(image: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
-    """Read a picture [h, w, c] at places [n, m, 2] (x, y), bilinearly; beyond it, its border: [n, m, c]."""
+    """Read a picture at places, bilinearly; beyond it, its border.
+
+    Args:
+        image: [h, w, c].
+        places: [n, m, 2] (x, y), pixels.
+
+    Returns:
+        [n, m, c].
+    """
     x, y = (np.ascontiguousarray(places[..., axis] - 0.5, np.float32) for axis in (0, 1))
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), image.dtype)
 
@@ -125,3 +205,35 @@ def rectified_driver(
 
 def _anchors(points: Floats) -> Floats:
     return np.concatenate([points[_FACE], points[list(_LIP_CORNERS)], points[_LIPS].mean(0, keepdims=True)])
+
+
+# Boxes around eyes and mouth: landmarks, half width and height and shift down, in widths of the part; their soft rim.
+_BOXES = (
+    (slice(36, 42), 1.0, 0.85, -0.1),
+    (slice(42, 48), 1.0, 0.85, -0.1),
+    (slice(48, 68), 0.85, 0.75, 0.15),
+)
+_RIM = 0.15
+
+
+def eyes_and_mouth(neutral: Floats, side: int) -> NDArray[np.float32]:
+    """Where eyes and mouth are, softly, [side, side] in [0, 1]: what the local control is shown of a rectified driver.
+
+    neutral: the face's landmarks without expression [68 or more, 2], in the window's coordinates.
+    """
+    steps = (np.arange(side) + 0.5) / side * 2 - 1
+    mask = np.zeros((side, side))
+    for part, wide, high, down in _BOXES:
+        points = neutral[part]
+        width = np.ptp(points[:, 0])
+        x, y = points.mean(0) + [0, down * width]
+        across = np.clip((1 - np.abs(steps - x) / (wide * width)) / _RIM, 0, 1)
+        along = np.clip((1 - np.abs(steps - y) / (high * width)) / _RIM, 0, 1)
+        mask = np.maximum(mask, along[:, None] * across)
+    return mask.astype(np.float32)
+
+
+def local_view(driver: NDArray[np.uint8], neutral: Floats) -> NDArray[np.uint8]:
+    """A rectified driver [s, s, 3] with all but eyes and mouth grey, see `eyes_and_mouth`."""
+    share = eyes_and_mouth(neutral, len(driver))[..., None]
+    return np.asarray((driver - _GREY) * share + _GREY + 0.5, np.uint8)

@@ -16,9 +16,15 @@ MIRROR = np.array([
 
 
 def mirrored_landmarks(points: NDArray[np.floating], width: float) -> NDArray[np.float32]:
-    """Landmarks [..., 68, 2] (pixels, the first one's centre at 0.5) in the mirror image of a picture `width` wide.
+    """Landmarks in the mirror image of a picture.
 
-    Keypoints [..., 70, 2] likewise: the last two are the pupils.
+    Args:
+        points: landmarks [..., 68, 2], or keypoints [..., 70, 2] with the pupils last; pixels, the first one's centre
+            at 0.5.
+        width: of the picture, pixels.
+
+    Returns:
+        float32, the same shape: left and right have changed places.
     """
     order = MIRROR if points.shape[-2] == len(MIRROR) else np.append(MIRROR, [len(MIRROR) + 1, len(MIRROR)])
     mirrored = points[..., order, :] * [-1, 1] + [width, 0]

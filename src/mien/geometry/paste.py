@@ -23,14 +23,23 @@ def paste_back(
     reference_uint8: np.ndarray | None = None,
     mask_out: bool = False,
 ) -> np.ndarray:
-    """Lay `result` (what became of the crop) over `image` at the picture's own resolution.
+    """Lay what became of a crop over the picture, at the picture's own resolution.
 
-    image: uint8 [H, W, 3]. result: uint8 [S, S, 3], any S. feather: width of the soft edge as a part of the square;
-    sides of the crop that lie on or beyond the picture's border have none. The result's colours are shifted by a
-    smooth field (a second-order polynomial, fitted robustly in the soft edge) so that they meet the picture's there.
-    reference_uint8 [S', S', 3]: a still rendering of the crop, in which nothing has moved; if given, the colours of it,
-    not of `result`, are compared with the picture's, over the whole square.
-    Returns uint8 [H, W, 3], with mask_out [H, W, 4]: the fourth channel is how much of the pixel is new, 0 to 255.
+    The result's colours are shifted by a smooth field (a second-order polynomial, fitted robustly in the soft edge) so
+    that they meet the picture's there.
+
+    Args:
+        image: uint8 [H, W, 3].
+        crop: where the result belongs.
+        result: uint8 [S, S, 3], any S.
+        feather: width of the soft edge as a part of the square; sides of the crop that lie on or beyond the picture's
+            border have none.
+        reference_uint8: a still rendering of the crop [S', S', 3], in which nothing has moved; if given, the colours of
+            it, not of `result`, are compared with the picture's, over the whole square.
+        mask_out: return a fourth channel: how much of the pixel is new, 0 to 255.
+
+    Returns:
+        uint8 [H, W, 3], or [H, W, 4] with `mask_out`.
     """
     height, width = image.shape[:2]
     left, top = max(math.floor(crop.x), 0), max(math.floor(crop.y), 0)

@@ -20,10 +20,17 @@ _MARGIN = 32
 
 
 def patch_boxes(landmarks: np.ndarray, side: int) -> list[tuple[int, int, int, int]]:
-    """The three squares (left, top, right, bottom), half open, in a square picture of `side` pixels.
+    """The three squares around eyes and mouth in a square picture (X-Portrait, Section 3.3).
 
-    landmarks: [68, 2] in that picture's pixels. Centres are taken on a 256 px copy, rounded, kept 32 px from its
-    border, scaled to `side` and truncated; half the square is side // 8.
+    Centres are taken on a 256 px copy, rounded, kept 32 px from its border, scaled to `side` and truncated; half the
+    square is side // 8.
+
+    Args:
+        landmarks: [68, 2], pixels.
+        side: of the picture, pixels.
+
+    Returns:
+        (left, top, right, bottom) of each, half open, pixels.
     """
     copy = np.asarray(landmarks, np.float64) * (_COPY / side)
     boxes = []
@@ -36,11 +43,15 @@ def patch_boxes(landmarks: np.ndarray, side: int) -> list[tuple[int, int, int, i
 
 
 def local_patches(image: Picture, landmarks: np.ndarray | Sequence[np.ndarray | None] | None) -> Picture:
-    """Keep only the eye and mouth squares of a square picture.
+    """Keep only the eye and mouth squares of a square picture (X-Portrait, Section 3.3).
 
-    image: uint8 [S, S, 3] (blank is 0), or a float tensor [..., 3, S, S] in [-1, 1] (blank is -1).
-    landmarks: [68, 2] in pixels of the picture, for all pictures of a batch; or one entry per picture, [n, 68, 2] or a
-    list with None; None means that no face is known and leaves the picture blank. Returns a new picture.
+    Args:
+        image: uint8 [S, S, 3] (blank is 0), or a float tensor [..., 3, S, S] in [-1, 1] (blank is -1).
+        landmarks: [68, 2] in pixels of the picture, for all pictures of a batch; or one entry per picture, [n, 68, 2]
+            or a list with None; None means that no face is known and leaves the picture blank.
+
+    Returns:
+        A new picture like `image`.
     """
     if not isinstance(image, np.ndarray):
         return _tensor_patches(image, landmarks)

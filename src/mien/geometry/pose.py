@@ -45,7 +45,14 @@ _RIGID_POINTS = np.array(
 
 
 def rotation_matrix(rotation: np.ndarray) -> np.ndarray:
-    """3x3 matrix of an axis-angle vector (radians), Rodrigues' formula."""
+    """Rodrigues' formula.
+
+    Args:
+        rotation: axis-angle vector [3], radians.
+
+    Returns:
+        [3, 3].
+    """
     vector = np.asarray(rotation, np.float64).reshape(3)
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
@@ -55,7 +62,14 @@ def rotation_matrix(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_vector(matrix: np.ndarray) -> np.ndarray:
-    """Axis-angle vector (radians, length at most pi) of the rotation nearest to a 3x3 matrix."""
+    """The inverse of `rotation_matrix`, for the rotation nearest to a matrix.
+
+    Args:
+        matrix: [3, 3].
+
+    Returns:
+        Axis-angle vector [3], radians, length at most pi.
+    """
     left, _, right = np.linalg.svd(np.asarray(matrix, np.float64)[:3, :3])
     clean = left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right
     skew = np.array([clean[2, 1] - clean[1, 2], clean[0, 2] - clean[2, 0], clean[1, 0] - clean[0, 1]]) / 2
@@ -72,9 +86,15 @@ def rotation_vector(matrix: np.ndarray) -> np.ndarray:
 
 
 def in_half_faces(points: np.ndarray) -> np.ndarray:
-    """Landmarks [..., k, 3] (k of 68 or more) along a head's own axes, any unit and origin, in half face heights.
+    """Landmarks along a head's own axes in half face heights.
 
     Size and origin come from the points that expressions hardly move, so that they fit `HeadPose.from_landmarks`.
+
+    Args:
+        points: [..., k, 3] with k of 68 or more, any unit and origin.
+
+    Returns:
+        The same shape.
     """
     rigid = points[..., _RIGID_INDEX, :]
     middle, model = rigid.mean(-2, keepdims=True), _RIGID_POINTS - _RIGID_POINTS.mean(0)
@@ -99,7 +119,10 @@ def _euler_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
 class HeadPose:
     """Where a head is and how it is turned; see the module for every convention.
 
-    rotation: axis-angle [3], radians. translation: [2], image units, x right, y down. scale: image units, > 0.
+    Attributes:
+        rotation: axis-angle [3], radians.
+        translation: [2], image units, x right, y down.
+        scale: image units, > 0.
     """
 
     rotation: np.ndarray
@@ -120,16 +143,28 @@ class HeadPose:
         translation: tuple[float, float] | np.ndarray = (0.0, 0.0),
         scale: float = 1.0,
     ) -> HeadPose:
-        """From angles in degrees."""
+        """From angles.
+
+        Args:
+            yaw: degrees, > 0: nose to the picture's right.
+            pitch: degrees, > 0: nose down.
+            roll: degrees, > 0: counter-clockwise in the picture.
+            translation: [2], image units.
+            scale: image units, > 0.
+        """
         vector = rotation_vector(_euler_matrix(yaw, pitch, roll))
         return cls(vector, np.asarray(translation, np.float64), float(scale))
 
     @classmethod
     def from_matrix(cls, matrix: np.ndarray, width: int = 1, height: int = 1) -> HeadPose:
-        """From MediaPipe's facial transformation: column-vector [4, 4], centimetres, y up, camera along -z.
+        """From MediaPipe's facial transformation.
 
-        width and height are the picture's pixels; they only turn the translation, which MediaPipe measures against
-        the height, into image units. A [3, 3] rotation in MediaPipe's axes gives a pose at the centre with scale 1.
+        Args:
+            matrix: column-vector [4, 4], centimetres, y up, camera along -z; or a [3, 3] rotation in these axes, which
+                gives a pose at the centre with scale 1.
+            width: of the picture, pixels; with `height` it turns the translation, which MediaPipe measures against the
+                height, into image units.
+            height: of the picture, pixels.
         """
         full = np.asarray(matrix, np.float64)
         vector = rotation_vector(_FLIP @ full[:3, :3] @ _FLIP)
@@ -141,10 +176,16 @@ class HeadPose:
 
     @classmethod
     def from_landmarks(cls, rotation: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> HeadPose:
-        """Place and size from 68 landmarks [68, 2] in pixels, given the rotation (axis-angle [3]).
+        """Place and size from landmarks, the rotation being known.
 
         Weak perspective: least squares over the points of the face that expressions leave in place. Every reader
         places heads by this, so that poses of different readers can be compared.
+
+        Args:
+            rotation: axis-angle [3], radians.
+            landmarks: [68, 2], pixels.
+            width: of the picture, pixels.
+            height: of the picture, pixels.
         """
         half = max(width, height) / 2
         seen = (np.asarray(landmarks, np.float64)[_RIGID_INDEX] - [width / 2, height / 2]) / half
@@ -196,7 +237,12 @@ class HeadPose:
         return HeadPose(-np.asarray(self.rotation, np.float64), translation, 1.0 / self.scale)
 
     def interpolate(self, other: HeadPose, weight: float) -> HeadPose:
-        """From here (weight 0) to `other` (weight 1): the shortest turn, a straight path, an even zoom."""
+        """Between two poses: the shortest turn, a straight path, an even zoom.
+
+        Args:
+            other: the pose at weight 1.
+            weight: 0 is this pose.
+        """
         step = rotation_vector(self.matrix().T @ other.matrix())
         rotation = rotation_vector(self.matrix() @ rotation_matrix(step * weight))
         translation = (1 - weight) * np.asarray(self.translation) + weight * np.asarray(other.translation)

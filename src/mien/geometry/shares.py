@@ -15,10 +15,18 @@ _STEEPNESS = 8.0  # of the change from one face to the next; two neighbours shar
 
 
 def face_shares(faces: Sequence[np.ndarray], width: int, height: int) -> list[NDArray[np.float32]]:
-    """How much of each pixel belongs to each face: [height, width] in [0, 1] for every face, sum 1 at every pixel.
+    """How much of each pixel belongs to each face.
 
-    faces: landmarks [68, 2] in pixels. Distances count in sizes of the face, so a large face in front of a small one
-    reaches further; the shares change smoothly, so no seam shows between two squares that overlap.
+    Distances count in sizes of the face, so a large face in front of a small one reaches further; the shares change
+    smoothly, so no seam shows between two squares that overlap.
+
+    Args:
+        faces: landmarks [68, 2] of each, pixels.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
+
+    Returns:
+        [height, width] in [0, 1] for every face, sum 1 at every pixel.
     """
     down, across = np.mgrid[0.5:height, 0.5:width].astype(np.float32)
     nearness = []
@@ -40,7 +48,14 @@ def paste_shared(
 ) -> np.ndarray:
     """`paste_back` for several squares whose pictures may overlap: the mean of the pastes, weighted by `face_shares`.
 
-    image: uint8 [H, W, 3]. Pixels outside all squares stay exactly as they are.
+    Args:
+        image: uint8 [H, W, 3].
+        crops: where the results belong.
+        results: uint8 [S, S, 3], one for each crop.
+        shares: [H, W], one for each crop.
+
+    Returns:
+        uint8 [H, W, 3]; pixels outside all squares are exactly the picture's.
     """
     height, width = image.shape[:2]
     total = image.astype(np.float32)

@@ -16,7 +16,15 @@ def smooth_step(x: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def push_pull(colour: Floats, weight: Floats) -> Floats:
-    """Fill colour [h, w, 3] where weight [h, w] is 0 from what surrounds it, smoothly."""
+    """Fill the holes of a picture from what surrounds them, smoothly.
+
+    Args:
+        colour: [h, w, 3].
+        weight: [h, w]; 0 is a hole.
+
+    Returns:
+        [h, w, 3].
+    """
     colours, weights = [colour * weight[..., None]], [weight]
     while min(colours[-1].shape[:2]) > 1:
         height, width = colours[-1].shape[0] // 2, colours[-1].shape[1] // 2

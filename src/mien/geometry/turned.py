@@ -23,7 +23,12 @@ class TurnedSquare:
 
     @classmethod
     def around(cls, landmarks: np.ndarray, scale: float) -> TurnedSquare:
-        """Around a face's 68 landmarks [68, 2], upright by its eyes; side is `scale` times the larger extent."""
+        """Around a face, upright by its eyes.
+
+        Args:
+            landmarks: [68, 2], pixels.
+            scale: side over the larger extent of the landmarks.
+        """
         eyes = landmarks[42:48].mean(0) - landmarks[36:42].mean(0)
         roll = math.atan2(-float(eyes[1]), float(eyes[0]))
         upright = landmarks @ _axes(roll).T
@@ -32,7 +37,15 @@ class TurnedSquare:
         return cls(float(x), float(y), scale * max(float((high - low).max()), 1.0), roll)
 
     def extract(self, image: np.ndarray, size: int) -> np.ndarray:
-        """Cut the square out of `image` [H, W, 3] uint8, resampled to [size, size, 3] uint8."""
+        """Cut the square out and resample it.
+
+        Args:
+            image: uint8 [H, W, 3].
+            size: side of the result, pixels.
+
+        Returns:
+            uint8 [size, size, 3].
+        """
         zoom = size / self.size
         shift = np.zeros(2)
         if zoom < 0.6:
@@ -64,12 +77,28 @@ class TurnedSquare:
         return small, np.array([left, top], np.float64), 1.0 / step
 
     def points_in(self, points: np.ndarray, size: int) -> np.ndarray:
-        """Points [..., 2] of the picture, as pixels of the extracted [size, size] square."""
+        """Points of the picture in the extracted square.
+
+        Args:
+            points: [..., 2], pixels of the picture.
+            size: side of the extracted square, pixels.
+
+        Returns:
+            [..., 2], pixels of the extracted square.
+        """
         moved = (np.asarray(points, np.float64) - [self.x, self.y]) @ _axes(self.roll).T
         return (moved * (size / self.size) + size / 2).astype(np.float32)
 
     def points_out(self, points: np.ndarray, size: int) -> np.ndarray:
-        """Points [..., 2] of the extracted [size, size] square, as pixels of the picture."""
+        """The inverse of `points_in`.
+
+        Args:
+            points: [..., 2], pixels of the extracted square.
+            size: side of the extracted square, pixels.
+
+        Returns:
+            [..., 2], pixels of the picture.
+        """
         moved = (np.asarray(points, np.float64) - size / 2) * (self.size / size)
         return (moved @ _axes(self.roll) + [self.x, self.y]).astype(np.float32)
 

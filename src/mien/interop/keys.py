@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from mien.models.x_portrait import XPortraitConfig, build
+from mien.models.x_portrait import VaeConfig, XPortraitConfig, build
 
 # official prefix of every part of ours, in the order of `XPortraitNetworks`; the empty prompt is no official parameter
 PREFIXES = {
@@ -145,7 +145,9 @@ def _temporal_renames(config: XPortraitConfig) -> dict[str, str]:
 
 
 def _vae_renames(config: XPortraitConfig) -> dict[str, str]:
-    levels, layers = len(config.vae.block_out_channels), config.vae.layers_per_block
+    vae = config.vae
+    assert isinstance(vae, VaeConfig)  # as every published checkpoint has it
+    levels, layers = len(vae.block_out_channels), vae.layers_per_block
     resnets, renames = {}, {"quant_conv": "quant_conv", "post_quant_conv": "post_quant_conv"}
     for level in range(levels):
         mirrored = levels - 1 - level  # the official decoder counts its levels from the picture's side

@@ -32,8 +32,15 @@ Parts = dict[str, dict[str, Tensor]]
 
 @dataclass
 class ConversionReport:
-    """What became of every official key: `used` (name to part/name), `constants` (equal to their formula, not stored),
-    `unused` (name to reason); and the number of parameters per part."""
+    """What became of every official key.
+
+    Attributes:
+        used: name to part/name.
+        constants: names of those that equal their formula and are not stored.
+        unused: name to reason.
+        parameters: how many each part has.
+        context: where the empty prompt's embedding comes from.
+    """
 
     used: dict[str, str] = field(default_factory=dict)
     constants: list[str] = field(default_factory=list)
@@ -65,11 +72,17 @@ def convert(
     context_from: str = "given",
     allow_unknown: bool = False,
 ) -> tuple[Parts, ConversionReport]:
-    """Official entries to the state dicts of our parts, and the report. Tensors are shared with `state`, not copied.
+    """Official entries to the state dicts of our parts. Tensors are shared with `state`, not copied.
 
-    `context` [1, tokens, dim] is what the text encoder makes of the empty prompt. `allow_unknown` reports keys that are
-    in no known model instead of refusing them. Raises WeightsError that names missing, unknown or misshapen keys and
-    constants that deviate from their formulae.
+    Args:
+        state: of the official checkpoint.
+        config: of our networks.
+        context: what the text encoder makes of the empty prompt [1, tokens, dim].
+        context_from: where `context` comes from, for the report.
+        allow_unknown: report keys that are in no known model instead of refusing them.
+
+    Raises:
+        WeightsError: that names missing, unknown or misshapen keys and constants that deviate from their formulae.
     """
     targets = key_map(config)
     report = ConversionReport(context=context_from)
@@ -110,7 +123,7 @@ def assemble(parts: Parts, config: XPortraitConfig, dtype: torch.dtype | None = 
 def build_meta(config: XPortraitConfig) -> dict[str, Any]:
     """The parts of a configuration without memory behind them."""
     with torch.device("meta"):
-        return dict(vars(build(config)))
+        return {part: network for part, network in vars(build(config)).items() if network is not None}
 
 
 def _fits(tensor: Tensor, target: Target) -> bool:

@@ -153,7 +153,7 @@ def _prepare(
     images = [] if source else [read_portrait_image(path) for path in options.portraits]
     start = None if options.start_from is None else open_clip(options.start_from)
     if options.preview and options.driver not in clips:
-        raise InputError(f"--preview shows the driver, but {options.driver} holds motion only: leave it out")
+        raise InputError(f"--preview shows the driving video, but {options.driver} holds motion only: leave it out")
     if reader is None:
         reader = stack.enter_context(closing(faces.load_face_reader(options.reader, options.reader_model)))
     animator = _loaded(options, reader) if pipe is None else animator_of(pipe, reader)

@@ -138,12 +138,12 @@ def edited_square(animator: Animator, options: EditOptions, progress: Progress) 
         pose = turned_pose(animator.pipe.portrait, options.change) if options.change.moves else None
         return next(animator.squares_by_codes(pose, expression, 1, options, progress=progress.update))
     editor = StillEditor(animator.pipe, animator.source.portraits[0])
-    scores, other = None, options.expression_from
+    blendshapes, other = None, options.expression_from
     if other is not None:
         reading = find_portrait(other, read_portrait_image(other), animator.reader, None).reading
-        scores = editor.mixed(reading.expression, options.expression_gain)
+        blendshapes = editor.mixed(reading.expression, options.expression_gain)
     progress.stage("Editing", 1.0)
-    return editor.square(options.change, scores)
+    return editor.square(options.change, blendshapes)
 
 
 def turned_pose(own: Motion, change: FaceChange) -> Motion:

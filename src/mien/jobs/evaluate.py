@@ -28,22 +28,21 @@ from mien.evaluation.benchmark import (
 )
 from mien.evaluation.build_real import BuildOptions
 from mien.evaluation.scoring import ScoreOptions, Scorer, unavailable
+from mien.evaluation.weights import Checksums
 from mien.jobs.evaluation_systems import SystemSpec, load_system
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.version import __version__
 
-PACKAGES = (
-    *("torch", "diffusers", "numpy", "av", "opencv-python-headless"),
-    *("torchmetrics", "pyiqa", "insightface"),
-)
+PACKAGES = ("torch", "diffusers", "numpy", "av", "opencv-python-headless", "torchmetrics")
 _PARTS = ("", "answers", "scores", "features", "looks")
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """systems: whom to score. side: of the squares, None for the benchmark's own. metrics: names, all for none.
-    weights: folders with networks that metrics need. ray: an address, or "local"; None for processes here."""
+    weights: folders with networks that metrics need. checksums: of files that are meant in place of the published ones.
+    ray: an address, or "local"; None for processes here."""
 
     benchmark: Path
     out: Path
@@ -51,6 +50,7 @@ class EvaluateOptions:
     side: int | None = None
     metrics: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()
+    checksums: Checksums = ()
     workers: int = 1
     ray: str | None = None
 
@@ -100,28 +100,27 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
     """Run and score every system, then write the tables and the report into `options.out`."""
     benchmark = read_benchmark(options.benchmark)
     side = benchmark.side if options.side is None else check_side(options.side, "--side")
-    scoring = ScoreOptions(options.metrics, options.weights)
+    scoring = ScoreOptions(options.metrics, options.weights, options.checksums)
     lacking = unavailable(scoring)
     outcome, tasks, found = Outcome(), [], []
     for spec in options.systems:
         system = load_system(spec)  # before any work: what cannot be had is told at once
         pairs = [pair for pair in benchmark.pairs if pair.protocol in system.protocols]
         protocols = system.protocols
-        if spec.kind == "truth":
-            pairs = [pair for pair in pairs if pair.truth is not None]
+        if spec.kind == "ground-truth":
+            pairs = [pair for pair in pairs if pair.ground_truth is not None]
             protocols = frozenset(pair.protocol for pair in pairs)
         folder = options.out / spec.folder
         found.append((spec, folder, system.describe(), protocols))
-        tasks += [
-            (f"{spec.folder}/{pair.id}", (_Task(spec, pair, side, folder, scoring),)) for pair in pairs
-        ]
+        tasks += [(f"{spec.folder}/{pair.id}", (_Task(spec, pair, side, folder, scoring),)) for pair in pairs]
         system.close()
     with ExitStack() as stack:
         for _, folder, _, _ in found:
             for part in _PARTS:
                 stack.enter_context(work_in(folder / part))
         spread(_one_clip, tasks, options.workers, "clips", outcome, progress, options.ray)
-    runs = [_write_run(benchmark, side, lacking, outcome, *entry) for entry in found]
+    networks = _scorer(scoring).networks
+    runs = [_write_run(benchmark, side, lacking, networks, outcome, *entry) for entry in found]
     return Evaluation(outcome, lacking, report(runs, options.out, None))
 
 
@@ -182,6 +181,7 @@ def _write_run(
     benchmark: Benchmark,
     side: int,
     lacking: dict[str, str],
+    networks: dict[str, dict[str, str]],
     outcome: Outcome,
     spec: SystemSpec,
     folder: Path,
@@ -200,7 +200,7 @@ def _write_run(
     start = f"{spec.folder}/"
     failed = {name.removeprefix(start): why for name, why in sorted(outcome.failed.items()) if name.startswith(start)}
     inapplicable = [protocol for protocol in PROTOCOLS if protocol not in protocols]
-    run = Run(spec.name, folder, description, about, versions(), lacking, failed, inapplicable)
+    run = Run(spec.name, folder, description, about, versions(), lacking, failed, inapplicable, networks=networks)
     write_run(run)
     return folder
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from mien import faces
-from mien.animation.compositing import fit
 from mien.errors import InputError
 from mien.evaluation.footage import Case, Frames, folder_digest
-from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, Predictions, System, Truth
+from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, GroundTruth, Predictions, System
 from mien.faces.backends import check_reader_name
 from mien.media import Clip, ClipInfo
 
 PREDICTIONS = "predictions"
+_OLD_KINDS = {"truth": "ground-truth"}  # names of the first release
 _FOLDER = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 
@@ -52,11 +52,12 @@ class SystemSpec:
 
 def parse_system(text: str, defaults: SystemSpec) -> SystemSpec:
     """[NAME=]KIND[:MODEL], such as x-portrait, or "w/o local=x-portrait:runs/no-local". InputError otherwise."""
-    kinds = "|".join(re.escape(kind) for kind in sorted(KINDS, key=len, reverse=True))
+    kinds = "|".join(re.escape(kind) for kind in sorted((*KINDS, *_OLD_KINDS), key=len, reverse=True))
     found = re.fullmatch(rf"(?:(.+)=)?({kinds})(?::(.+))?", text)
     if found is None:
         raise InputError(f"there is no system {text!r}: choose one of {', '.join(KINDS)}, or give --predictions")
-    name, kind, model = found.groups()
+    name, given, model = found.groups()
+    kind = _OLD_KINDS.get(given, given)
     return replace(defaults, name=name or kind, kind=kind, model=model)
 
 
@@ -81,7 +82,7 @@ class CaseClip(Clip):
     """The driver of a case as a clip, as `mien animate` takes it."""
 
     def __init__(self, case: Case) -> None:
-        path = Path(f"the driver of {case.id}")
+        path = Path(f"the driving video of {case.id}")
         count, side = case.frames, case.side
         super().__init__(ClipInfo(path, "folder", side, side, case.rate, frames=count, duration=count / case.rate))
         self._frames = case.driver
@@ -97,10 +98,11 @@ class CaseClip(Clip):
 
 
 class AnimatorSystem:
-    """A model by the very steps of `mien animate`.
+    """A model by the very steps of `mien animate`, with its defaults and no others.
 
-    In "self" the first frame, which is the portrait, is the one that is laid over it. There DeX-Portrait's motion
-    counts from it as well, so that the result lies on the truth.
+    A protocol may set options, which are those of the command: in "self" the first frame, which is the portrait, is
+    the one that is laid over it (`--best-frame 0`), and DeX-Portrait's motion counts from it (`--relative`), so that
+    the result lies on the ground truth. In "disentangled" the clips are `--pose-from` and `--expression-from`.
     """
 
     def __init__(self, spec: SystemSpec) -> None:
@@ -109,31 +111,34 @@ class AnimatorSystem:
         from mien.animation.loading import load_pipeline
         from mien.animation.x_portrait import LandmarksAnimator
 
-        if spec.kind == "landmarks" and spec.model is None:
-            raise InputError("the landmark baseline has no bundled weights: train it and give landmarks:FOLDER")
         self.name, self.kind = spec.name, spec.kind
-        dex = spec.kind == "dex"
-        self.protocols = EVERY if dex else ONE_DRIVER
-        self._model = spec.model or ("dex-nano" if dex else "nano")
+        self._system = _SYSTEM_OF_KIND.get(spec.kind, "x")
+        self._model = spec.model or _BUNDLED.get(spec.kind, "")
+        if not self._model:
+            raise InputError(f"{spec.kind} has no bundled weights: train it by mien train and give {spec.kind}:FOLDER")
+        self.protocols = EVERY if self._system == "dex" else ONE_DRIVER
         pipe, reader = (
             load_pipeline(self._model, device=spec.device),
             faces.load_face_reader(spec.reader, spec.reader_model),
         )
         self._animator = LandmarksAnimator(pipe, reader) if spec.kind == "landmarks" else animator_of(pipe, reader)
-        wanted = "dex" if dex else "x"
-        if self._animator.system != wanted:
+        if self._animator.system != self._system:
             raise InputError(f"{self._model} is no model of the system {spec.kind}: name another one")
-        given = AnimationConfig(steps=spec.steps, guidance=spec.guidance, seed=spec.seed)
+        given = AnimationConfig(seed=spec.seed)
+        if self._system != "face-vid2vid":  # nothing is denoised there
+            given = replace(given, steps=spec.steps, guidance=spec.guidance)
         self._config = self._animator.resolved(given)
 
     def describe(self) -> dict[str, Any]:
         """See `System.describe`."""
         pipe, config = self._animator.pipe, asdict(self._config)
-        about = {"system": self.kind, "model": self._model, "weights": folder_digest(type(pipe).find(self._model))}
-        about |= {key: config[key] for key in ("steps", "guidance", "seed", "window", "overlap")}
+        folder = getattr(type(pipe), "find", Path)(self._model)
+        about = {"system": self.kind, "model": self._model, "weights": folder_digest(folder)}
+        if self._system != "face-vid2vid":
+            about |= {key: config[key] for key in ("steps", "guidance", "seed", "window", "overlap")}
         about |= {"reader": self._animator.reader.name, "device": str(pipe.device)}
-        about["dtype"] = str(pipe.unet.dtype).removeprefix("torch.")
-        return {**about, "motion": "absolute", "self_motion": "relative"} if self.kind == "dex" else about
+        about["dtype"] = str(getattr(pipe, "unet", pipe).dtype).removeprefix("torch.")
+        return {**about, "motion": "absolute", "self_motion": "relative"} if self._system == "dex" else about
 
     def key(self, case: Case) -> str:
         """See `System.key`."""
@@ -145,7 +150,7 @@ class AnimatorSystem:
 
         config = self._config
         if case.protocol == "self":
-            config = replace(config, best_frame=0, relative=self.kind == "dex")
+            config = replace(config, best_frame=0, relative=self._system == "dex")
         self._animator.set_source([case.source], names=[Path(f"the portrait of {case.id}")])
         driver: Any = CaseClip(case)
         if case.expression is not case.driver:
@@ -158,47 +163,16 @@ class AnimatorSystem:
         self._animator.close()
 
 
-class FaceVid2Vid:
-    """Face vid2vid, the paper's 𝓕, or 𝓕 Plus, from a folder that `mien train face-vid2vid` exported."""
-
-    protocols = ONE_DRIVER
-
-    def __init__(self, spec: SystemSpec) -> None:
-        if spec.model is None:
-            raise InputError(f"{spec.kind} has no bundled weights: train it by mien train and give {spec.kind}:FOLDER")
-        if not Path(spec.model).is_dir():
-            raise InputError(f"{spec.model} is no folder: give {spec.kind} one that mien train face-vid2vid exported")
-        try:
-            from mien.pipelines.face_vid2vid import load_reenactor
-        except ImportError as error:
-            raise InputError("this version of mien has no face vid2vid: score its files with --predictions") from error
-        self.name, self._kind, self._folder = spec.name, spec.kind, Path(spec.model)
-        self._reenact = load_reenactor(self._folder)
-
-    def describe(self) -> dict[str, Any]:
-        """See `System.describe`."""
-        return {"system": self._kind, "model": self._folder.name, "weights": folder_digest(self._folder)}
-
-    def key(self, case: Case) -> str:
-        """See `System.key`."""
-        return ""
-
-    def animate(self, case: Case) -> Frames:
-        """See `System.animate`."""
-        made = self._reenact(case.source, list(case.driver))
-        return np.stack([fit(np.asarray(frame, np.uint8), case.side, case.side) for frame in made])
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
+_BUNDLED = {"x-portrait": "nano", "dex": "dex-nano"}
+# what else than X-Portrait stands behind a kind
+_SYSTEM_OF_KIND = {"dex": "dex", "face-vid2vid": "face-vid2vid", "face-vid2vid-plus": "face-vid2vid"}
 KINDS: dict[str, Callable[[SystemSpec], System]] = {
     "x-portrait": AnimatorSystem,
     "dex": AnimatorSystem,
-    "face-vid2vid": FaceVid2Vid,
-    "face-vid2vid-plus": FaceVid2Vid,
+    "face-vid2vid": AnimatorSystem,
+    "face-vid2vid-plus": AnimatorSystem,
     "landmarks": AnimatorSystem,
     "copy-source": lambda _: CopySource(),
     "copy-driver": lambda _: CopyDriver(),
-    "truth": lambda _: Truth(),
+    "ground-truth": lambda _: GroundTruth(),
 }

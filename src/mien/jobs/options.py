@@ -63,8 +63,8 @@ class AnimateOptions(AnimationConfig):
     fast: bool = declared(False, "Few steps, by the LCM sampler.", MODEL, flags=("--fast",))
     lora: Path | None = declared(None, "LCM weights (.safetensors) for --fast on full-size models.", MODEL)
     start_from: Path | None = declared(None, "Another reenactment's video to start the denoising from.", MODEL)
-    start: float | None = declared(None, "Second of the driver to begin at.", MOTION, least=0)
-    end: float | None = declared(None, "Second of the driver to end at.", MOTION, least=0)
+    start: float | None = declared(None, "Second of the driving video to begin at.", MOTION, least=0)
+    end: float | None = declared(None, "Second of the driving video to end at.", MOTION, least=0)
     face: int | str | None = declared(
         None,
         "Which face of the portrait: 0 is the largest; all: every one.  [default: the clearest]",
@@ -73,19 +73,19 @@ class AnimateOptions(AnimationConfig):
     )
     reader: str = declared("auto", "What reads the faces: auto or mesh.", MOTION)
     reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
-    pose_from: Path | None = declared(None, "The driver of the head pose alone.", APART)
-    expression_from: Path | None = declared(None, "The driver of the expression alone.", APART)
+    pose_from: Path | None = declared(None, "The driving video of the head pose alone.", APART)
+    expression_from: Path | None = declared(None, "The driving video of the expression alone.", APART)
     pose_only: bool = declared(False, "Keep the portrait's expression.", APART, flags=("--pose-only",))
     expression_only: bool = declared(False, "Keep the portrait's head pose.", APART, flags=("--expression-only",))
     fps: Fraction | None = declared(
         None,
-        "Rate of the result, such as 25 or 30000/1001.  [default: the driver's]",
+        "Rate of the result, such as 25 or 30000/1001.  [default: the driving video's]",
         RESULT,
         parse=parse_rate,
     )
     watermark: bool = declared(True, "Mark every frame invisibly as synthetic.", RESULT)
     preview: bool = declared(
-        False, "Also write driver, portrait and result side by side.", RESULT, flags=("--preview",)
+        False, "Also write driving video, portrait and result side by side.", RESULT, flags=("--preview",)
     )
     dry_run: bool = declared(
         False, "Say what would run and what it costs; write nothing.", RESULT, flags=("--dry-run",)
@@ -181,8 +181,8 @@ def animate_options(
     main = driver or (None if pose_only else expression_from) or (None if expression_only else pose_from)
     if main is None:
         raise InputError(
-            "nothing drives the portrait, for no driver was given: name a video, an image or a folder of images with"
-            " -d DRIVER, or --pose-from and --expression-from"
+            "nothing drives the portrait, for no driving video was given: name a video, an image or a folder of images"
+            " with -d DRIVER, or --pose-from and --expression-from"
         )
     apart: dict[str, Any] = {"pose_only": pose_only, "expression_only": expression_only}
     if driver is None:

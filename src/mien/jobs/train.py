@@ -14,7 +14,7 @@ from mien.jobs.run.progress import Progress
 from mien.training.engine.config import StageConfig, saved_options
 
 if TYPE_CHECKING:
-    from mien.training.engine.trainer import Outcome
+    from mien.training.engine.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ class _Reporter:
     def __init__(self, options: StageConfig, progress: Progress) -> None:
         self._options, self._progress = options, progress
 
-    def begin(self, total: int, done: int) -> None:
-        """See `mien.training.engine.trainer.Watcher`."""
+    def begin(self, total: float, done: float) -> None:
+        """See `mien.training.engine.outcome.Watcher`."""
         self._progress.stage(self._options.stage, total)
         self._progress.update(done)
 
-    def update(self, done: int) -> None:
-        """See `mien.training.engine.trainer.Watcher`."""
+    def update(self, done: float) -> None:
+        """See `mien.training.engine.outcome.Watcher`."""
         self._progress.update(done)
 
 
@@ -82,6 +82,7 @@ def write_export(options: StageConfig, outcome: Outcome | None = None) -> Path:
     record = {"config": asdict(options), "step": found.step, "written": time.strftime("%Y-%m-%d")}
     if outcome is not None:
         record |= {"loss": outcome.losses, "images_per_second": outcome.images_per_second}
+        record["core_hours"] = round(outcome.core_seconds / 3600, 4)
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 

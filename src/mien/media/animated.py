@@ -22,8 +22,11 @@ _FINEST = 100_000  # largest denominator of a duration, which Pillow gives as a 
 class AnimationTiming:
     """When the pictures of an animation are shown.
 
-    times: seconds from the first, one for each; length: seconds of the whole; rate: pictures a second on average.
-    even: the times are those of the rate, but for rounding.
+    Attributes:
+        times: seconds from the first, one for each.
+        length: seconds of the whole.
+        rate: pictures a second on average.
+        even: the times are those of the rate, but for rounding.
     """
 
     times: tuple[Fraction, ...]
@@ -33,7 +36,11 @@ class AnimationTiming:
 
 
 def animation_timing(path: Path) -> AnimationTiming:
-    """Read all durations, which takes decoding the pictures. Raises InputError."""
+    """Read all durations, which takes decoding the pictures.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
     times: list[Fraction] = []
     end = Fraction(0)
     with opened(path) as image:
@@ -50,7 +57,14 @@ def animation_timing(path: Path) -> AnimationTiming:
 
 
 def animation_frames(path: Path) -> Iterator[np.ndarray]:
-    """The pictures, uint8 RGB ``[height, width, 3]``, upright, over white, one at a time. Raises InputError."""
+    """The pictures one at a time, upright, over white.
+
+    Yields:
+        uint8 RGB ``[height, width, 3]``.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
     with opened(path) as image:
         for picture in _pictures(image):
             pixels = upright_pixels(picture, path)

@@ -39,7 +39,16 @@ class Sound:
     """
 
     def __init__(self, source: Path, output: OutputContainer, muxer: str) -> None:
-        """`muxer`: "mp4", "mov", "matroska" or "webm". Raises InputError if `source` is missing or unreadable."""
+        """Make the output's stream of sound.
+
+        Args:
+            source: the file with the sound.
+            output: the container to be written.
+            muxer: "mp4", "mov", "matroska" or "webm".
+
+        Raises:
+            InputError: if `source` is missing or unreadable.
+        """
         self.warnings: list[str] = []
         self.present = False
         self._source, self._output, self._muxer = source, output, muxer
@@ -61,12 +70,20 @@ class Sound:
         self._packets = self._read()
 
     def begin(self, start: Fraction) -> None:
-        """Let the first written frame be the one at `start` seconds on the clock of the source's `Clip.timed()`."""
+        """Say where the picture begins.
+
+        Args:
+            start: seconds on the clock of the source's `Clip.timed()` at which the first written frame lies.
+        """
         if self.present:
             self._shift = start + self._scan.origin
 
     def feed(self, end: Fraction) -> None:
-        """Write the sound that starts before `end` seconds of the output."""
+        """Write the sound up to a moment.
+
+        Args:
+            end: seconds of the output; sound that starts before is written.
+        """
         if not self.present:
             return
         while True:

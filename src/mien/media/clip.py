@@ -28,11 +28,16 @@ _STILL_RATE = Fraction(25)
 
 
 class Clip:
-    """A driver. Iterate it as often as needed: every iteration opens the file anew and holds one frame at a time.
+    """A driving video, which may be iterated as often as needed.
 
-    info: what the container says (see ClipInfo). warnings: sentences about frames that could not be read, filled while
-    iterating; damage costs the damaged frames, not the run. start: seconds of the file at which the first frame lies,
-    later than 0 only for a part of a clip. tick: seconds to which the container rounds times.
+    Every iteration opens the file anew and holds one frame at a time.
+
+    Attributes:
+        info: what the container says.
+        warnings: sentences about frames that could not be read, filled while iterating; damage costs the damaged
+            frames, not the run.
+        start: seconds of the file at which the first frame lies, later than 0 only for a part of a clip.
+        tick: seconds to which the container rounds times.
     """
 
     tick = Fraction(1, 1000)
@@ -48,9 +53,13 @@ class Clip:
             yield frame
 
     def timed(self) -> Iterator[tuple[np.ndarray, Fraction]]:
-        """Frames with their presentation times in seconds, on a clock that starts at the clip's first frame.
+        """Frames with their presentation times, on a clock that starts at the clip's first frame.
 
-        Times strictly increase. Raises InputError if not one frame can be read.
+        Yields:
+            uint8 RGB ``[height, width, 3]`` and seconds, which strictly increase.
+
+        Raises:
+            InputError: if not one frame can be read.
         """
         raise NotImplementedError
 
@@ -71,8 +80,13 @@ def open_clip(path: str | Path, *, fps: Fraction | None = None) -> Clip:
     """Open a video (MP4, MOV, WebM, MKV, ...), an image, an animated one (GIF, WebP, PNG), or a folder of images.
 
     What a file is, its content says, not its name. The images of a folder are taken in natural order.
-    fps: frames per second of an image or a folder (25 by default); what moves keeps its own rate.
-    Raises InputError if nothing there can be read.
+
+    Args:
+        path: a file or a folder.
+        fps: frames per second of an image or a folder (25 by default); what moves keeps its own rate.
+
+    Raises:
+        InputError: if nothing there can be read.
     """
     path = Path(path)
     if fps is not None and fps <= 0:

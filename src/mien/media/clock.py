@@ -26,11 +26,18 @@ _NTSC = Fraction(1000, 1001)
 class Joins:
     """Where the time stamps of one stream's packets start again, as in recordings that were joined byte by byte.
 
-    breaks: for every such place the number that `shift` was given with it, and the seconds to be added from there on.
+    Attributes:
+        breaks: for every such place the number that `shift` was given with it, and the seconds to be added from there
+            on.
     """
 
     def __init__(self, frame: Fraction, *, leaps: bool) -> None:
-        """frame: usual seconds from one frame to the next. leaps: whether a long step ahead is a new clock, too."""
+        """Begin a stream.
+
+        Args:
+            frame: usual seconds from one frame to the next.
+            leaps: whether a long step ahead is a new clock, too.
+        """
         self.breaks: list[tuple[int, Fraction]] = []
         self._frame, self._leaps = frame, leaps
         self._shift = Fraction(0)
@@ -38,7 +45,12 @@ class Joins:
         self._before: Fraction | None = None
 
     def shift(self, packet: av.Packet, number: int = 0) -> Fraction:
-        """Seconds to be added to the stamps of the packet, the next one of its stream."""
+        """Seconds to be added to the stamps of a packet.
+
+        Args:
+            packet: the next one of its stream.
+            number: by which `breaks` names the packet.
+        """
         if packet.dts is None or packet.time_base is None:
             return self._shift
         at = packet.dts * packet.time_base
@@ -77,12 +89,19 @@ def joins_of(stream: Any, container: Any) -> Joins:
 
 
 def steady(frames: Iterable[tuple[_Item, Fraction | None]], usual: Fraction) -> Iterator[tuple[_Item, Fraction]]:
-    """Items in showing order with times that strictly increase, each as near to its stamp in seconds as can be.
+    """Items in showing order with times that strictly increase, each as near to its stamp as can be.
 
     An item without a stamp follows the one before by `usual` seconds; if the first ones have none, the clock begins
     with them, before the first stamp. One whose stamp is not later than the one before, or far ahead of the one after,
     is laid between its neighbours; the others do not move. Where stamps stay behind for long, the clock is taken to
     have started again and runs on.
+
+    Args:
+        frames: items with their stamps, seconds.
+        usual: seconds from one item to the next.
+
+    Yields:
+        An item and its time, seconds.
     """
     last: Fraction | None = None
     shift, stamped = Fraction(0), False
@@ -127,9 +146,12 @@ def steady(frames: Iterable[tuple[_Item, Fraction | None]], usual: Fraction) -> 
 
 
 def is_uneven(times: Sequence[Fraction] | Seconds, rate: Fraction, tick: Fraction) -> bool:
-    """Whether frames leave the even grid of `rate` by more than rounding to the container's ticks explains.
+    """Whether frames leave an even grid by more than rounding to the container's ticks explains.
 
-    times: of all frames in showing order, and tick: the container's smallest step, both in seconds.
+    Args:
+        times: of all frames in showing order, seconds.
+        rate: of the grid, frames a second.
+        tick: the container's smallest step, seconds.
     """
     if len(times) < 3:
         return False
@@ -146,6 +168,11 @@ def even_rate(times: Sequence[Fraction] | Seconds, stated: Sequence[Fraction], t
 
     Of those that explain the times a stated one that is usual comes first, then the usual one (whole, or that times
     1000/1001, or half of it) that is next to the measured, then any stated one.
+
+    Args:
+        times: of all frames in showing order, seconds.
+        stated: rates that the container names, frames a second.
+        tick: the container's smallest step, seconds.
     """
     seconds = _from_first(times)
     if len(seconds) < 2:
@@ -167,7 +194,12 @@ def even_rate(times: Sequence[Fraction] | Seconds, stated: Sequence[Fraction], t
 
 
 def lasting(times: Sequence[Fraction] | Seconds, usual: Fraction) -> Fraction:
-    """Seconds from the first frame to the end of the last one, which stays as long as is usual."""
+    """Seconds from the first frame to the end of the last one.
+
+    Args:
+        times: of all frames in showing order, seconds.
+        usual: seconds that the last frame stays, where they tell nothing else.
+    """
     seconds = _from_first(times)
     last = float(np.median(np.diff(seconds))) if len(seconds) > 1 else float(usual)
     return Fraction(float(seconds[-1]) + last).limit_denominator(10**6)
@@ -179,6 +211,12 @@ def _from_first(times: Sequence[Fraction] | Seconds) -> Seconds:
 
 
 def on_grid(at: Fraction, rate: Fraction, slack: Fraction = Fraction(1, 4)) -> Fraction:
-    """`at` seconds moved to the nearest multiple of a frame's length, if that lies within `slack` frames."""
+    """A moment moved to the nearest multiple of a frame's length, if that is near.
+
+    Args:
+        at: seconds.
+        rate: frames a second.
+        slack: how near, frames.
+    """
     place = round(at * rate)
     return place / rate if abs(at * rate - place) <= slack else at

@@ -31,7 +31,14 @@ def has_alpha(frame: av.VideoFrame) -> bool:
 
 
 def over_white(rgba: np.ndarray) -> np.ndarray:
-    """Lay straight (not premultiplied) RGBA ``[h, w, 4]`` uint8 over white; returns RGB ``[h, w, 3]`` uint8."""
+    """Lay transparency over white.
+
+    Args:
+        rgba: uint8 ``[h, w, 4]``, straight (not premultiplied).
+
+    Returns:
+        uint8 RGB ``[h, w, 3]``.
+    """
     alpha = rgba[..., 3]
     if alpha.size and int(alpha.min()) == 255:
         return np.ascontiguousarray(rgba[..., :3])
@@ -59,7 +66,8 @@ def matrix_and_range(frame: av.VideoFrame) -> dict[str, Any]:
 class ToRGB:
     """Turns decoded frames into RGB arrays of one size; holds the scaler, so use one for a whole stream.
 
-    space: of HDR or wide-gamut video, which is mapped to BT.709; None for plain video.
+    Attributes:
+        space: of HDR or wide-gamut video, which is mapped to BT.709; None for plain video.
     """
 
     def __init__(self, space: ColourSpace | None = None) -> None:

@@ -39,7 +39,15 @@ _CAUSES = {
 
 
 def readable_file(path: Path, what: str = "file") -> Path:
-    """Return `path` if it is a file with content that may be read, else raise InputError."""
+    """The path itself, if it is a file with content that may be read.
+
+    Args:
+        path: of the file.
+        what: it should be, for the message.
+
+    Raises:
+        InputError: otherwise.
+    """
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; give {_a(what)} instead.")
@@ -61,7 +69,12 @@ def _a(what: str) -> str:
 
 
 def missing(path: Path, what: str) -> InputError:
-    """The InputError that says why there is no `path`, and what to give instead. what: such as "video or image"."""
+    """The error that says why there is no such file, and what to give instead.
+
+    Args:
+        path: of the file.
+        what: it should be, such as "video or image".
+    """
     address = _ADDRESS.match(str(path))
     if address:
         rest = str(path)[address.end() :]
@@ -75,7 +88,7 @@ def missing(path: Path, what: str) -> InputError:
 
 
 def readable_name(name: object) -> str:
-    """A name as text that any file and any program takes: bytes that are not UTF-8 become ``\\xfc`` and the like.
+    r"""A name as text that any file and any program takes: bytes that are not UTF-8 become ``\xfc`` and the like.
 
     Disks take any bytes as a name; Python holds those that are not UTF-8 as lone surrogates, which cannot be written.
     """
@@ -90,7 +103,8 @@ def readable_name(name: object) -> str:
 def utf8_path(path: Path) -> Iterator[Path]:
     """A path to the same file for libraries that take UTF-8 names only, such as safetensors, while the block runs.
 
-    Raises OSError if the file cannot be opened.
+    Raises:
+        OSError: if the file cannot be opened.
     """
     if readable_name(path) == str(path) or os.name == "nt":
         yield path
@@ -100,7 +114,12 @@ def utf8_path(path: Path) -> Iterator[Path]:
 
 
 def json_bytes(content: Any, indent: int) -> bytes:
-    """JSON as UTF-8. Names that are not UTF-8 are escaped, and come back as they were when the file is loaded."""
+    """JSON as UTF-8. Names that are not UTF-8 are escaped, and come back as they were when the file is loaded.
+
+    Args:
+        content: what `json` takes.
+        indent: spaces a level.
+    """
     text = json.dumps(content, indent=indent, ensure_ascii=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # of a lone surrogate: \udcfc, as JSON writes it
 
@@ -115,7 +134,12 @@ def unreadable(path: Path, error: OSError) -> InputError:
 
 
 def unwritable(path: Path, error: BaseException) -> OutputError:
-    """The OutputError that says why `path` could not be written. `error`: an OSError or an error of PyAV."""
+    """The error that says why a file could not be written.
+
+    Args:
+        path: of the file.
+        error: an OSError or an error of PyAV.
+    """
     number = getattr(error, "errno", None)
     cause = _CAUSES.get(number) if isinstance(number, int) else None
     if cause is None:
@@ -130,9 +154,12 @@ def _short(path: Path) -> str:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Make an empty file with a fresh hidden name in the folder of `path` (made if missing), with the same suffix.
+    """Make an empty file with a fresh hidden name beside another, with the same suffix; the folder is made if missing.
 
-    Writing fails here, before any work is done, where it would fail later. Raises OutputError.
+    Writing fails here, before any work is done, where it would fail later.
+
+    Raises:
+        OutputError: if it cannot be made.
     """
     try:
         if path.is_dir():

@@ -52,10 +52,15 @@ _SAMPLE_SIDE = 320
 
 @dataclass(frozen=True)
 class ColourSpace:
-    """What a clip's colours are measured in. transfer, primaries: H.273's numbers.
+    """What a clip's colours are measured in.
 
-    white: cd/m2 that become BT.709's white; peak: cd/m2 of the brightest colour. Both mean nothing where the transfer
-    is that of plain video.
+    `white` and `peak` mean nothing where the transfer is that of plain video.
+
+    Attributes:
+        transfer: H.273's number.
+        primaries: H.273's number.
+        white: cd/m2 that become BT.709's white.
+        peak: cd/m2 of the brightest colour.
     """
 
     transfer: int
@@ -70,7 +75,12 @@ class ColourSpace:
 
 
 def space_of(frame: av.VideoFrame, stream: VideoStream) -> ColourSpace | None:
-    """The colour space of a clip by one of its frames; None for plain video, which needs no mapping."""
+    """The colour space of a clip; None for plain video, which needs no mapping.
+
+    Args:
+        frame: one of its frames.
+        stream: the frame's stream.
+    """
     context = stream.codec_context
     # Only newer versions of PyAV show the tags of frames; those of the stream are the same.
     transfer, primaries = (
@@ -88,7 +98,14 @@ def coded_space(transfer: int, primaries: int) -> ColourSpace | None:
 
 
 def exposed(space: ColourSpace, container: InputContainer, stream: VideoStream, scaling: dict[str, Any]) -> ColourSpace:
-    """`exposed_by` a few frames from all over a clip. scaling: how the scaler is told of their matrix and range."""
+    """`exposed_by` a few frames from all over a clip.
+
+    Args:
+        space: of the clip.
+        container: of the clip; its read position moves.
+        stream: of the clip.
+        scaling: how the scaler is told of the frames' matrix and range.
+    """
     scaler = VideoReformatter()
     options = {**scaling, "interpolation": "POINT"}  # an average would hide small highlights
 
@@ -103,11 +120,15 @@ def exposed(space: ColourSpace, container: InputContainer, stream: VideoStream, 
 
 
 def exposed_by(space: ColourSpace, samples: Iterable[Floats]) -> ColourSpace:
-    """The same space with white and peak set by samples of the pictures, code values ``[h, w, 3]``, 0 to 1.
+    """The same space with white and peak set by samples of the pictures.
 
     White is the lowest level, from paper's white up, at which the picture is not too bright on average, but at most the
     peak that the video was made for: 1000 cd/m2 in HLG, in PQ the lowest usual one that holds the colours. So a scene
     with a few lights in it looks ordinary, and plain video that was put into HDR comes out as it was.
+
+    Args:
+        space: of the clip.
+        samples: code values ``[h, w, 3]`` in [0, 1].
     """
     means, peak = [], 0.0
     for codes in samples if space.is_hdr else ():
@@ -125,10 +146,17 @@ def exposed_by(space: ColourSpace, samples: Iterable[Floats]) -> ColourSpace:
 
 
 def emitted(codes: Floats, space: ColourSpace) -> Floats:
-    """Code values ``[..., 3]``, 0 to 1, to linear light in the space's primaries: cd/m2, or 0 to 1 of plain video.
+    """Code values to linear light in the space's primaries.
 
     HLG's gamma is applied to each channel, as FFmpeg's zscale does, and not to the luminance: so saturation grows with
     it as it does in plain video, which was made for the same gamma.
+
+    Args:
+        codes: ``[..., 3]`` in [0, 1].
+        space: of the codes.
+
+    Returns:
+        ``[..., 3]``, cd/m2, or 0 to 1 of plain video.
     """
     codes = np.clip(codes, 0.0, 1.0)
     if space.transfer == HLG:
@@ -143,10 +171,17 @@ def emitted(codes: Floats, space: ColourSpace) -> Floats:
 
 
 def to_bt709(codes: Floats, space: ColourSpace) -> Floats:
-    """Code values ``[..., 3]`` of a space, 0 to 1, to BT.709's, 0 to 1.
+    """Code values of a space to BT.709's.
 
     Light up to the knee is kept in proportion to white, brighter light is pressed together up to the clip's peak, and
     what BT.709 has no colour for is made paler at the same luminance.
+
+    Args:
+        codes: ``[..., 3]`` in [0, 1].
+        space: of the codes.
+
+    Returns:
+        ``[..., 3]`` in [0, 1].
     """
     light = emitted(codes, space)
     if space.is_hdr:

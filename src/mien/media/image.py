@@ -35,11 +35,17 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image as uint8 RGB ``[height, width, 3]``, upright.
+    """Read an image as RGB, upright.
 
     EXIF orientation is applied, an embedded colour profile is converted to sRGB, transparency is laid over white, grey,
     palette, 16-bit, floating-point (in [0, 1]) and CMYK images are converted. Of an animation the first picture
-    is read. Raises InputError if the file is missing, no image, damaged, or beyond Pillow's limit for hostile files.
+    is read.
+
+    Returns:
+        uint8 ``[height, width, 3]``.
+
+    Raises:
+        InputError: if the file is missing, no image, damaged, or beyond Pillow's limit for hostile files.
     """
     with opened(Path(path)) as image:
         pixels = upright_pixels(image, Path(path))
@@ -47,7 +53,11 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def read_alpha(path: str | Path) -> np.ndarray | None:
-    """Read the opacity of an image as uint8 ``[height, width]`` (255 is opaque), upright; None if it stores none."""
+    """Read the opacity of an image, upright.
+
+    Returns:
+        uint8 ``[height, width]``, 255 is opaque; None if it stores none.
+    """
     with opened(Path(path)) as image:
         if not _transparent(image):
             return None
@@ -55,7 +65,11 @@ def read_alpha(path: str | Path) -> np.ndarray | None:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image after EXIF orientation, from its header alone. Raises InputError."""
+    """Width and height of an image after EXIF orientation, from its header alone.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
     with opened(path) as image:
         width, height = image.size
         # Asked for EXIF, Pillow decodes a whole PNG to look behind the pixels; a folder may hold thousands.
@@ -65,11 +79,21 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def write_image(path: str | Path, image: np.ndarray, comment: str | None = None) -> Path:
-    """Write uint8 ``[h, w, 3]`` RGB, ``[h, w, 4]`` RGBA or ``[h, w]`` grey; the suffix chooses the format.
+    """Write an image; the suffix chooses the format, and it appears whole or not at all.
 
-    JPEG and BMP store no transparency, which is then laid over white. comment: stored as EXIF's image description, in
-    PNG as text as well; BMP has no place for it. The file appears whole or not at all; a missing
-    folder is made. Returns the path. Raises OutputError if it cannot be written, ValueError if the array does not fit.
+    JPEG and BMP store no transparency, which is then laid over white.
+
+    Args:
+        path: of the file; a missing folder is made.
+        image: uint8 ``[h, w, 3]`` RGB, ``[h, w, 4]`` RGBA or ``[h, w]`` grey.
+        comment: stored as EXIF's image description, in PNG as text as well; BMP has no place for it.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: if it cannot be written.
+        ValueError: if the array does not fit.
     """
     path, pixels = Path(path), np.asarray(image)
     options = _SAVE_OPTIONS.get(path.suffix.lower())
@@ -89,7 +113,11 @@ def write_image(path: str | Path, image: np.ndarray, comment: str | None = None)
 
 
 def read_comment(path: str | Path) -> str | None:
-    """What `write_image` stored as a comment, or any image description; None if there is none. Raises InputError."""
+    """What `write_image` stored as a comment, or any image description; None if there is none.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
     with opened(Path(path)) as image:
         text = image.info.get("Comment") or image.getexif().get(_DESCRIPTION)
     return text if isinstance(text, str) and text else None
@@ -154,9 +182,14 @@ def _transparent(image: Image.Image) -> bool:
 
 
 def upright_pixels(image: Image.Image, path: Path) -> np.ndarray:
-    """sRGB of an image that `opened` gives for `path`, upright.
+    """sRGB of an opened image, upright.
 
-    uint8 ``[h, w, 3]``, or ``[h, w, 4]`` (straight alpha) if the image stores transparency.
+    Args:
+        image: as `opened` gives it.
+        path: of its file.
+
+    Returns:
+        uint8 ``[h, w, 3]``, or ``[h, w, 4]`` (straight alpha) if the image stores transparency.
     """
     name = image.format
     image = ImageOps.exif_transpose(image)

@@ -58,7 +58,15 @@ def is_gif(path: Path) -> bool:
 
 
 def files_of_kind(folder: Path, kinds: Sequence[Kind]) -> list[Path]:
-    """The files of a folder that are of one of some kinds, by name; hidden ones are passed over. Raises OSError."""
+    """The files of a folder that are of some kinds, by name; hidden ones are passed over.
+
+    Args:
+        folder: to look into.
+        kinds: see `kind_of`.
+
+    Raises:
+        OSError: if the folder cannot be read.
+    """
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and kind_of(path) in kinds)
 
 

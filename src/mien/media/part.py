@@ -17,11 +17,19 @@ from mien.media.clock import is_uneven, lasting, on_grid
 def part_of(
     clip: Clip, start: Fraction | None = None, end: Fraction | None = None, rate: Fraction | None = None
 ) -> Clip:
-    """The frames of `clip` shown from `start` (inclusive) to `end` (exclusive) seconds, at `rate` frames a second.
+    """The frames of a clip that are shown in a stretch of time, at a rate.
 
-    None: from its beginning, to its end, at its own rate. At another rate every new frame is the one that is nearest in
-    time, so a clip keeps its length to half a frame. Frames of an even clip lie at whole multiples of a frame's length,
-    whatever its container rounded them to. Raises InputError if nothing is left.
+    At another rate every new frame is the one that is nearest in time, so a clip keeps its length to half a frame.
+    Frames of an even clip lie at whole multiples of a frame's length, whatever its container rounded them to.
+
+    Args:
+        clip: the whole.
+        start: seconds, inclusive; None: from its beginning.
+        end: seconds, exclusive; None: to its end.
+        rate: frames a second; None: its own.
+
+    Raises:
+        InputError: if nothing is left.
     """
     if rate == clip.info.rate and not clip.info.variable_rate:
         rate = None
@@ -32,9 +40,13 @@ def part_of(
 
 
 def evened(clip: Clip, rate: Fraction | None = None) -> Clip:
-    """The clip at an even rate, its own by default: where frames are missing or late, the nearest stands in.
+    """The clip at an even rate: where frames are missing or late, the nearest stands in.
 
     For all that knows frames by number and not by time. Frames that lie evenly are left as they are.
+
+    Args:
+        clip: the clip.
+        rate: frames a second; None: its own.
     """
     return _Resampled(clip, rate or clip.info.rate)
 

@@ -39,13 +39,21 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Matroska's first e
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What a driver is, before any of it is read.
+    """What a driving video is, before any of it is read.
 
-    kind: "video", "image" or "folder". width, height: pixels as they are shown, after rotation and with square pixels.
-    rate: frames per second; where they come unevenly, what the container states. frames: exact where the container
-    tells, else an estimate; None if unknown. duration: seconds to the end of the last frame. rotation: degrees (0, 90,
-    180, 270) by which the stored picture is turned clockwise to stand upright. variable_rate: frames do not come at
-    even steps. What `frames`, `duration` and `variable_rate` say is certain after one reading of the clip.
+    What `frames`, `duration` and `variable_rate` say is certain after one reading of the clip.
+
+    Attributes:
+        path: of the file or folder.
+        kind: "video", "image" or "folder".
+        width: pixels as they are shown, after rotation and with square pixels.
+        height: the same.
+        rate: frames per second; where they come unevenly, what the container states.
+        frames: exact where the container tells, else an estimate; None if unknown.
+        duration: seconds to the end of the last frame.
+        has_audio: whether there is sound.
+        rotation: degrees (0, 90, 180, 270) by which the stored picture is turned clockwise to stand upright.
+        variable_rate: frames do not come at even steps.
     """
 
     path: Path
@@ -64,9 +72,15 @@ class ClipInfo:
 class Timing:
     """Frame times as far as packets tell them.
 
-    stamps: of all frames in order, in ticks. counted: they are as many as decoding will give if nothing is damaged.
-    tick: the container's smallest step, in seconds. late: frames before the first key frame, which cannot be decoded.
-    cut: the file ends before its container says so.
+    Attributes:
+        rate: frames a second.
+        stamps: of all frames in order, ticks.
+        counted: they are as many as decoding will give if nothing is damaged.
+        variable: frames do not come at even steps.
+        duration: seconds to the end of the last frame.
+        tick: the container's smallest step, seconds.
+        late: frames before the first key frame, which cannot be decoded.
+        cut: the file ends before its container says so.
     """
 
     rate: Fraction
@@ -113,13 +127,25 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
 
 def read_tags(path: Path) -> dict[str, str]:
-    """The container's tags, their names in lower case. Raises InputError if it cannot be opened."""
+    """The container's tags, their names in lower case.
+
+    Raises:
+        InputError: if it cannot be opened.
+    """
     with opened(path) as container:
         return {name.lower(): text for name, text in container.metadata.items()}
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The best video stream that is not cover art. Raises InputError if there is none, or none that can be decoded."""
+    """The best video stream that is not cover art.
+
+    Args:
+        container: opened.
+        path: of its file, for the message.
+
+    Raises:
+        InputError: if there is none, or none that can be decoded.
+    """
     streams = moving_streams(container)
     if not streams:
         raise InputError(f"{path} has no video stream; give a file that shows moving pictures, or an image.")
@@ -159,7 +185,13 @@ def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
 
 
 def upright(pixels: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    """Apply `orientation` to an array ``[h, w, c]``."""
+    """Apply `orientation`.
+
+    Args:
+        pixels: ``[h, w, c]``.
+        turns: quarter turns clockwise.
+        mirrored: whether to mirror left to right before.
+    """
     if mirrored:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(np.rot90(pixels, -turns)) if turns or mirrored else pixels
@@ -176,7 +208,10 @@ def square_size(stream: VideoStream, frame: av.VideoFrame) -> tuple[int, int]:
 def timing(container: InputContainer, stream: VideoStream, path: Path) -> Timing:
     """Rate, times and evenness, from the container's table of frames or else from all its packets.
 
-    Moves the read position of the container.
+    Args:
+        container: opened; its read position moves.
+        stream: of the picture.
+        path: of the file, for the message.
     """
     tick = stream.time_base or Fraction(1, 1000)
     found = _listed(stream, path) or _demuxed(container, stream)

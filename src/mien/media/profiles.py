@@ -25,7 +25,11 @@ def to_srgb(image: Image.Image, path: Path) -> Image.Image:
     """An image of 8 bits a channel in sRGB, in mode RGB or RGBA wherever its colours had to change.
 
     Phones tag Display P3, scanners and print CMYK, cameras Adobe RGB, HDR screenshots PQ. A profile that cannot be used
-    is ignored, as other viewers do. path: the image's file, for what Pillow does not read.
+    is ignored, as other viewers do.
+
+    Args:
+        image: as Pillow opens it.
+        path: its file, for what Pillow does not read.
     """
     profile = image.info.get("icc_profile")
     if profile or image.mode == "LAB":

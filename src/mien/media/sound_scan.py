@@ -19,8 +19,13 @@ _ONE_FORMAT = ("mp4", "matroska", "wav", "w64")  # containers that describe a st
 
 @dataclass(frozen=True)
 class SoundScan:
-    """origin: seconds on the clock of the sound at which the first frame of the picture lies. shifts: for every packet
-    of the sound, seconds to be added to its stamps. channels: the most there are. one_format: they and the rate stay.
+    """How the sound of a file lies against its picture.
+
+    Attributes:
+        origin: seconds on the clock of the sound at which the first frame of the picture lies.
+        shifts: for every packet of the sound, seconds to be added to its stamps.
+        channels: the most there are.
+        one_format: they and the rate stay.
     """
 
     origin: Fraction

@@ -43,7 +43,14 @@ def _pattern(width: int, height: int) -> NDArray[np.int16]:
 
 
 def marked(frame: np.ndarray) -> np.ndarray:
-    """The picture uint8 [height, width, 3] with the mark; one with a side below 96 pixels is returned as it is."""
+    """The picture with the mark; one with a side below 96 pixels is returned as it is.
+
+    Args:
+        frame: uint8 [height, width, 3].
+
+    Returns:
+        The same shape.
+    """
     height, width = frame.shape[:2]
     if min(width, height) < _LEAST_SIDE:
         return frame
@@ -52,10 +59,18 @@ def marked(frame: np.ndarray) -> np.ndarray:
 
 
 def read_mark(frames: Iterable[np.ndarray], cut: bool = True) -> tuple[bool, float]:
-    """Whether pictures of one size, uint8 [height, width, 3], hold the mark, and their score.
+    """Whether pictures hold the mark. They are averaged, so that what moves in them fades while the mark stays.
 
-    They are averaged, so that what moves in them fades while the mark stays. cut: look also for a mark whose edges, up
-    to a fifth of each side in all, are cut off; this takes a second or two. Raises ValueError without any picture.
+    Args:
+        frames: uint8 [height, width, 3], all of one size.
+        cut: look also for a mark whose edges, up to a fifth of each side in all, are cut off; this takes a second or
+            two.
+
+    Returns:
+        The answer and the score it rests on.
+
+    Raises:
+        ValueError: without any picture.
     """
     brightness = _mean_brightness(frames)
     surface = _correlation(brightness, 1.0, 1.0)

@@ -36,20 +36,12 @@ class VideoWriter:
 
     The suffix chooses the format: MP4, MOV and MKV hold H.264, WebM holds VP9 (both 8 bit 4:2:0, BT.601 limited range,
     tagged so), GIF holds a palette for each frame and no sound, and frames that come faster than browsers play it (one
-    every 20 ms) are left out. Sizes are made even for 4:2:0 by repeating the last
-    row or column. The file appears under its name only when the block ends without an exception.
+    every 20 ms) are left out. Sizes are made even for 4:2:0 by repeating the last row or column. The file appears under
+    its name only when the block ends without an exception. Entering the block raises InputError for `audio_from` and
+    OutputError if the file cannot be written.
 
-    rate: frames per second; the container's average rate equals it exactly (MKV and WebM store steps of nanoseconds and
-    GIF hundredths of a second, so there only rates that these can express). size: (width, height) of the frames.
-    audio_from: a file whose sound is copied, or encoded anew if the container cannot hold it, for as long as the video
-    lasts; files without sound are fine. timestamps: True if every frame comes with its own time (variable rate), False
-    to ignore all such times but the first, at which the sound begins, None to let the first frame decide; it may be set
-    until that frame is written. quality: x264's CRF, 0 (best) to 51. audio_start: seconds
-    of `audio_from`, on the clock of its `Clip.timed()`, at which the first frame lies, if frames come without times.
-    metadata: tags such as title and comment. watermark: put the mark of `mien.media.watermark` into every frame.
-    warnings: sentences about sound that could not be used.
-
-    Raises InputError for `audio_from`, OutputError if the file cannot be written, ValueError for bad arguments.
+    Attributes:
+        warnings: sentences about sound that could not be used.
     """
 
     def __init__(
@@ -65,6 +57,28 @@ class VideoWriter:
         metadata: Mapping[str, str] | None = None,
         watermark: bool = False,
     ) -> None:
+        """Check the arguments; nothing is written before the block is entered.
+
+        Args:
+            path: of the file.
+            rate: frames per second; the container's average rate equals it exactly (MKV and WebM store steps of
+                nanoseconds and GIF hundredths of a second, so there only rates that these can express).
+            size: width and height of the frames, pixels.
+            audio_from: a file whose sound is copied, or encoded anew if the container cannot hold it, for as long as
+                the video lasts; files without sound are fine.
+            audio_start: seconds of `audio_from`, on the clock of its `Clip.timed()`, at which the first frame lies, if
+                frames come without times.
+            timestamps: True if every frame comes with its own time (variable rate), False to ignore all such times but
+                the first, at which the sound begins, None to let the first frame decide; it may be set until that frame
+                is written.
+            quality: x264's CRF, 0 (best) to 51.
+            metadata: tags such as title and comment.
+            watermark: put the mark of `mien.media.watermark` into every frame.
+
+        Raises:
+            OutputError: if the suffix asks for no known format.
+            ValueError: for bad arguments.
+        """
         self.path, self.rate, self.size = Path(path), Fraction(rate), (int(size[0]), int(size[1]))
         self.frames = 0
         self.warnings: list[str] = []
@@ -96,10 +110,13 @@ class VideoWriter:
         return self
 
     def write(self, frame: np.ndarray, time: Fraction | None = None) -> None:
-        """Append a frame: uint8 RGB ``[height, width, 3]``.
+        """Append a frame.
 
-        time: its presentation time in seconds, later than the one before, on any clock; the first one becomes the
-        start of the video. With `audio_from` that clock is the source's `Clip.timed()`, and the sound starts there.
+        Args:
+            frame: uint8 RGB ``[height, width, 3]``.
+            time: its presentation time in seconds, later than the one before, on any clock; the first one becomes the
+                start of the video. With `audio_from` that clock is the source's `Clip.timed()`, and the sound starts
+                there.
         """
         if self._container is None:
             raise RuntimeError("VideoWriter is a context manager: write frames inside its `with` block")
@@ -275,7 +292,11 @@ def _repeatable() -> dict[str, str]:
 
 
 def muxer_for(path: Path) -> str:
-    """FFmpeg's name of the container that the suffix of `path` asks for. Raises OutputError if there is none."""
+    """FFmpeg's name of the container that a suffix asks for.
+
+    Raises:
+        OutputError: if there is none.
+    """
     muxer = _MUXERS.get(path.suffix.lower())
     if muxer is None:
         raise OutputError(f"{path} cannot be written: choose a name that ends in one of {', '.join(_MUXERS)}.")
@@ -293,10 +314,23 @@ def write_video(
     quality: int = 17,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write uint8 RGB frames ``[height, width, 3]`` as they come; the first one sets the size. Returns the path.
+    """Write frames as they come; the first one sets the size.
 
-    times: the time of each frame in seconds, for variable rate. The other arguments are those of VideoWriter.
-    Raises OutputError if there are no frames or the file cannot be written.
+    Args:
+        path: of the file.
+        frames: uint8 RGB ``[height, width, 3]``.
+        rate: frames a second.
+        times: of each frame in seconds, for variable rate.
+        audio_from: see `VideoWriter`.
+        audio_start: see `VideoWriter`.
+        quality: see `VideoWriter`.
+        metadata: see `VideoWriter`.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: if there are no frames or the file cannot be written.
     """
     path = Path(path)
     muxer_for(path)

@@ -17,7 +17,7 @@ from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 from mien.motion.keypoint_motion import FaceMotion, Floats
 
 _EYE_ROWS = (*range(36, 48), 68, 69)  # of the keypoints: lids and pupils
-_MOST_SCORE = 1.5  # a score of 1 is as far as faces go; caricature may go on a little
+_MOST_BLENDSHAPE = 1.5  # a blendshape of 1 is as far as faces go; caricature may go on a little
 _MOST_EXTRA = 0.5  # half face heights
 
 
@@ -25,9 +25,14 @@ _MOST_EXTRA = 0.5  # half face heights
 class MotionGains:
     """Gains by region, and where the driver's motion is measured from.
 
-    eyes: blinks, gaze. brows. mouth: all other expression (lips, jaw, cheeks, nose, tongue). head: turn, place, size.
-    relative: the portrait adds what has changed in the driver's face since its reference frame to its own pose and
-    expression; else it takes the driver's on. Place and size are always measured from the reference frame, if any.
+    Attributes:
+        eyes: of blinks and gaze, from 0 (as in the portrait) through 1 (as the driver does) to exaggeration.
+        mouth: of all other expression: lips, jaw, cheeks, nose, tongue.
+        brows: of the brows.
+        head: of turn, place and size.
+        relative: the portrait adds what has changed in the driver's face since its reference frame to its own pose and
+            expression; else it takes the driver's on. Place and size are always measured from the reference frame, if
+            any.
     """
 
     eyes: float = 1.0
@@ -36,8 +41,15 @@ class MotionGains:
     head: float = 1.0
     relative: bool = False
 
-    def of_scores(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """The gain of every score [n], by how its ARKit name begins: eyeBlinkLeft is of the eyes."""
+    def of_blendshapes(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """The gain of every blendshape, by how its ARKit name begins: eyeBlinkLeft is of the eyes.
+
+        Args:
+            names: n ARKit names.
+
+        Returns:
+            Gains [n].
+        """
         regions = {"eye": self.eyes, "bro": self.brows}
         return np.array([regions.get(name[:3], self.mouth) for name in names])
 
@@ -56,21 +68,30 @@ def apply_gains(
 ) -> list[FaceMotion]:
     """The driver's motions, changed so that `KeypointMotion.driven` with `reference` moves the source by `gains`.
 
-    source: the portrait's own face, or its face in each frame, with its own `extra` if the driver's is measured.
-    reference: the driver's in the frame that was laid over the portrait; None: places and sizes are absolute. names: of
-    the scores. Raises ValueError for relative motion without a reference.
+    Args:
+        motions: the driver's, one a frame.
+        source: the portrait's own face, or its face in each frame, with its own `extra` if the driver's is measured.
+        reference: the driver's face in the frame that was laid over the portrait; None: places and sizes are absolute.
+        gains: by region.
+        names: of the blendshapes, in their order.
+
+    Returns:
+        One motion a frame; the given list itself where the gains change nothing.
+
+    Raises:
+        ValueError: for relative motion without a reference.
     """
     if gains.plain:
         return motions
     if gains.relative and reference is None:
         raise ValueError("relative motion is measured from a reference frame")
-    weights = gains.of_scores(names)
+    weights = gains.of_blendshapes(names)
     own = [source] * len(motions) if isinstance(source, FaceMotion) else source
     return [
         replace(
             motion,
             pose=_pose(motion, face, reference, gains),
-            scores=_scores(motion, face, reference if gains.relative else None, weights),
+            blendshapes=_blendshapes(motion, face, reference if gains.relative else None, weights),
             extra=_extra(motion, face, reference if gains.relative else None, gains),
         )
         for motion, face in zip(motions, own, strict=True)
@@ -87,11 +108,11 @@ def _pose(motion: FaceMotion, source: FaceMotion, reference: FaceMotion | None, 
     return HeadPose(rotation, placed.translation + gains.head * way, scale)
 
 
-def _scores(motion: FaceMotion, source: FaceMotion, reference: FaceMotion | None, weights: Floats) -> Floats:
-    change = motion.scores - (source if reference is None else reference).scores
-    own = np.asarray(source.scores, np.float64)
-    # the driver's own scores are never cut, nor are the portrait's
-    most = np.maximum(_MOST_SCORE, np.maximum(own, motion.scores))
+def _blendshapes(motion: FaceMotion, source: FaceMotion, reference: FaceMotion | None, weights: Floats) -> Floats:
+    change = motion.blendshapes - (source if reference is None else reference).blendshapes
+    own = np.asarray(source.blendshapes, np.float64)
+    # the driver's own blendshapes are never cut, nor are the portrait's
+    most = np.maximum(_MOST_BLENDSHAPE, np.maximum(own, motion.blendshapes))
     return np.asarray(np.clip(own + weights * change, np.minimum(0, own), most))
 
 

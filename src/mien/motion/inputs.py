@@ -24,7 +24,15 @@ CROP_SCALE = 1.1
 
 
 def face_axes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Amid the eyes [2], and the face's axes as the columns of [2, 2], from landmarks [68, 2]."""
+    """The axes of a face in its picture.
+
+    Args:
+        landmarks: [68, 2], pixels.
+
+    Returns:
+        The point amid the eyes [2], and as the columns of [2, 2] half the way from eye to eye and the way from amid the
+        eyes to the base of the nose.
+    """
     points = np.asarray(landmarks, np.float64)
     right, left = points[list(_RIGHT_EYE)].mean(0), points[list(_LEFT_EYE)].mean(0)
     middle = (right + left) / 2
@@ -32,7 +40,15 @@ def face_axes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def masked_frame(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The whole picture uint8 [H, W, 3] with eyes, brows and mouth under mean grey; landmarks [68, 2] in its pixels."""
+    """The whole picture with eyes, brows and mouth under mean grey: what the pose encoder sees.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        landmarks: [68, 2], pixels of the picture.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
     middle, axes = face_axes(landmarks)
     masked = np.ascontiguousarray(picture).copy()
     for left, top, right, bottom in (_EYES, _MOUTH):
@@ -46,10 +62,20 @@ def masked_frame(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 def face_crop(
     picture: np.ndarray, landmarks: np.ndarray, size: int, degrees: float = 0.0, scale: float = CROP_SCALE
 ) -> np.ndarray:
-    """The face as [size, size, 3] uint8, turned by `degrees` about its middle; the picture's border is repeated.
+    """The face, turned about its middle; the picture's border is repeated. What the expression encoder sees.
 
-    landmarks: [68, 2] in the picture's pixels. The square is taken around the landmarks as they lie after the turn, as
-    a detector would find them in a turned picture.
+    The square is taken around the landmarks as they lie after the turn, as a detector would find them in a turned
+    picture.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        landmarks: [68, 2], pixels of the picture.
+        size: side of the crop, pixels.
+        degrees: of the turn.
+        scale: the crop's side over the larger side of the landmarks' box.
+
+    Returns:
+        uint8 [size, size, 3].
     """
     points = np.asarray(landmarks, np.float64)
     angle = math.radians(degrees)
@@ -70,7 +96,15 @@ def face_crop(
 
 
 def face_oval(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """A mask float32 [size, size], 1 inside the face: jaw line and a forehead of a brow's height above the brows."""
+    """A mask of the face: jaw line and a forehead of a brow's height above the brows.
+
+    Args:
+        landmarks: [68, 2], pixels of the mask.
+        size: side of the mask, pixels.
+
+    Returns:
+        float32 [size, size], 1 inside the face and 0 outside.
+    """
     points = np.asarray(landmarks, np.float64)
     _, axes = face_axes(points)
     forehead = points[17:27] - 0.6 * axes[:, 1]

@@ -1,10 +1,10 @@
 """From readings of two faces to where the first one's keypoints go when it moves like the second.
 
 Keypoints are the 68 landmarks and two pupils, the one of the eye 36 to 41 first. Where a reader does not see pupils
-they are placed by the scores of gaze, between the person's own lids.
+they are placed by the blendshapes of the eyes' directions, between the person's own lids.
 
 As in Face Vid2Vid (Wang, Mallya, Liu, CVPR 2021, equation 1), keypoints are x_k = R x_c,k + t + delta_k with canonical
-keypoints x_c from the source alone; delta is here a linear function of the 52 expression scores, and a scale s is kept
+keypoints x_c from the source alone; delta is here a linear function of the 52 blendshapes, and a scale s is kept
 apart: x_k = s (R (x_c,k + sum_j e_j E_j,k))_xy + t. Identity stays the source's by construction.
 
 Lengths: half face heights in the head's frame, half sides of the square in the picture (see `mien.geometry.pose`).
@@ -33,46 +33,81 @@ _OPENNESS = (0.6, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class FaceBasis:
-    """mean [70, 3]: keypoints of a neutral mean head, its frame; shapes [52, 70, 3]: what each score moves by."""
+    """How the keypoints of a mean head move with blendshapes; lengths are half face heights in the head's frame.
+
+    Attributes:
+        mean: keypoints of the neutral mean head [70, 3].
+        shapes: displacements [52, 70, 3] by blendshapes that are 1.
+    """
 
     mean: Floats
     shapes: Floats
 
-    def moved(self, scores: Floats) -> NDArray[np.float64]:
-        """Displacement [70, 3] by expression scores [52]."""
-        moved: NDArray[np.float64] = np.tensordot(np.asarray(scores, np.float64), self.shapes, 1)
+    def moved(self, blendshapes: Floats) -> NDArray[np.float64]:
+        """What an expression adds to the neutral keypoints.
+
+        Args:
+            blendshapes: [52] in [0, 1].
+
+        Returns:
+            Displacement [70, 3], half face heights.
+        """
+        moved: NDArray[np.float64] = np.tensordot(np.asarray(blendshapes, np.float64), self.shapes, 1)
         return moved
 
 
 @dataclass(frozen=True, eq=False)
 class FaceMotion:
-    """One face in one square picture: landmarks [68, 2] in half sides, pose (scale and place of the same picture),
-    scores [52]; extra [70, 3]: displacement of keypoints beyond the scores', see `mien.motion.landmark_residual`;
-    pupils [2, 2], half sides, where they were seen."""
+    """One face in one square picture.
+
+    Attributes:
+        landmarks: [68, 2], half sides of the square.
+        pose: turn, and scale and place in the same picture.
+        blendshapes: [52] in [0, 1].
+        extra: displacement of keypoints [70, 3] beyond the blendshapes', see `mien.motion.landmark_residual`.
+        pupils: [2, 2], half sides, where they were seen.
+    """
 
     landmarks: Floats
     pose: HeadPose
-    scores: Floats
+    blendshapes: Floats
     extra: Floats | None = None
     pupils: Floats | None = None
 
     @classmethod
-    def read(cls, landmarks: Floats, rotation: Floats, scores: Floats, pupils: Floats | None = None) -> FaceMotion:
-        """From landmarks [68, 2] and pupils [2, 2] in the square, 0 to 1, rotation (axis-angle [3]) and scores [52]."""
+    def read(cls, landmarks: Floats, rotation: Floats, blendshapes: Floats, pupils: Floats | None = None) -> FaceMotion:
+        """From what a reader says of a square picture.
+
+        Args:
+            landmarks: [68, 2], sides of the square, 0 to 1.
+            rotation: axis-angle [3], radians.
+            blendshapes: [52] in [0, 1].
+            pupils: [2, 2], sides of the square, where they were seen.
+        """
         places = np.asarray(landmarks, np.float64)
         pose, looking = HeadPose.from_landmarks(rotation, places, 1, 1), None
         if pupils is not None:
             looking = np.asarray(pupils, np.float64) * 2 - 1
-        return cls(places * 2 - 1, pose, np.asarray(scores, np.float64), pupils=looking)
+        return cls(places * 2 - 1, pose, np.asarray(blendshapes, np.float64), pupils=looking)
 
 
 class KeypointMotion:
-    """A source face, ready to be driven."""
+    """A source face, ready to be driven (Face Vid2Vid, equation 1; see the module).
+
+    Attributes:
+        canonical: the person's own neutral keypoints [70, 3], half face heights in the head's frame.
+    """
 
     def __init__(self, basis: FaceBasis, source: FaceMotion) -> None:
+        """Take the person's shape off the source picture.
+
+        Args:
+            basis: how keypoints move with blendshapes.
+            source: the face in the source picture.
+        """
         self.basis, self.source = basis, source
         pose = source.pose
-        neutral = basis.mean + basis.moved(source.scores)
+        neutral = basis.mean + basis.moved(source.blendshapes)
         expected = (pose.scale * (neutral @ pose.matrix().T)[:, :2] + pose.translation)[:LANDMARKS]
         # what the mean head leaves unexplained is this person's shape, as far as the picture shows it
         away = (source.landmarks - expected) / pose.scale
@@ -83,31 +118,45 @@ class KeypointMotion:
     @property
     def keypoints(self) -> NDArray[np.float32]:
         """The source's own keypoints [70, 2], half sides."""
-        own = self.posed(self.source.pose, self.source.scores)
+        own = self.posed(self.source.pose, self.source.blendshapes)
         own[:LANDMARKS] = self.source.landmarks
         if self.source.pupils is not None:
             own[LANDMARKS:] = self.source.pupils
         return own
 
     def driven(self, driver: FaceMotion, reference: FaceMotion | None = None) -> NDArray[np.float32]:
-        """The source's keypoints [70, 2], half sides, in the driver's pose and expression.
+        """The source's keypoints in the driver's pose and expression.
 
-        reference: the driver's face in the frame that was laid over the source: place and size then count from there,
-        because two heads that overlay each other need not have one origin. None: the driver's own place and size.
+        Args:
+            driver: the driver's face.
+            reference: the driver's face in the frame that was laid over the source: place and size then count from
+                there, because two heads that overlay each other need not have one origin. None: the driver's own place
+                and size.
+
+        Returns:
+            [70, 2], half sides.
         """
         place, scale = driver.pose.translation, driver.pose.scale
         if reference is not None:
             zoom = self.source.pose.scale / reference.pose.scale
             place = self.source.pose.translation + (place - reference.pose.translation) * zoom
             scale = scale * zoom
-        return self.posed(HeadPose(driver.pose.rotation, place, scale), driver.scores, driver.extra)
+        return self.posed(HeadPose(driver.pose.rotation, place, scale), driver.blendshapes, driver.extra)
 
-    def posed(self, pose: HeadPose, scores: Floats, extra: Floats | None = None) -> NDArray[np.float32]:
-        """The source's keypoints [70, 2], half sides, in a pose, with scores [52] and an extra displacement [70, 3].
+    def posed(self, pose: HeadPose, blendshapes: Floats, extra: Floats | None = None) -> NDArray[np.float32]:
+        """The source's keypoints in a pose and expression.
 
         Measured lips open from closed ones: with `extra` the source's own are shut first, however it shows them.
+
+        Args:
+            pose: turn, place and size.
+            blendshapes: [52] in [0, 1].
+            extra: displacement [70, 3] beyond the blendshapes', half face heights.
+
+        Returns:
+            [70, 2], half sides.
         """
-        own, moved = self.canonical, self.basis.moved(scores)
+        own, moved = self.canonical, self.basis.moved(blendshapes)
         if extra is not None:
             own, moved = closed_lips(own), moved + extra
         for eye, gain in zip(EYES, self.eye_gains, strict=True):
@@ -129,7 +178,14 @@ def _eye_gains(mean: Floats, canonical: Floats) -> tuple[float, float]:
 
 
 def closed_lips(points: Floats) -> NDArray[np.float64]:
-    """Keypoints [70, 3] whose lips meet: each inner pair half way, the outer rims with them."""
+    """Keypoints whose lips meet: each inner pair half way, the outer rims with them.
+
+    Args:
+        points: keypoints [70, 3].
+
+    Returns:
+        [70, 3].
+    """
     shut = np.array(points, np.float64)
     for inner, outer in zip(_LIPS, _OUTER_LIPS, strict=True):
         half = (shut[inner[1], 1] - shut[inner[0], 1]) / 2
@@ -148,9 +204,13 @@ def _uncrossed(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[FaceMotion]:
-    """The same motions with everything that was read filtered over time against a reader's jitter.
+    """The same motions with everything that was read filtered over time against a reader's jitter, without delay.
 
-    deviation: of the Gaussian, frames; no delay. Rotations are averaged as matrices and made rotations again.
+    Rotations are averaged as matrices and made rotations again.
+
+    Args:
+        motions: one a frame.
+        deviation: of the Gaussian, frames; 0 leaves the motions as they are.
     """
     if deviation <= 0 or len(motions) < 2:
         return motions
@@ -163,7 +223,7 @@ def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[F
             turns,
             np.stack([motion.pose.translation for motion in motions]),
             np.log([motion.pose.scale for motion in motions]),
-            np.stack([motion.scores for motion in motions]),
+            np.stack([motion.blendshapes for motion in motions]),
             np.stack([_seen(motion).ravel() for motion in motions]),
         ]
     )
@@ -172,10 +232,10 @@ def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[F
     made = []
     for motion, row in zip(motions, even, strict=True):
         pose = HeadPose(rotation_vector(row[:9].reshape(3, 3)), row[9:11], float(np.exp(row[11])))
-        scores = row[12 : 12 + len(motion.scores)]
-        seen = row[12 + len(scores) :].reshape(-1, 2)
+        blendshapes = row[12 : 12 + len(motion.blendshapes)]
+        seen = row[12 + len(blendshapes) :].reshape(-1, 2)
         pupils = None if motion.pupils is None else seen[LANDMARKS:]
-        made.append(FaceMotion(seen[:LANDMARKS], pose, scores, pupils=pupils))
+        made.append(FaceMotion(seen[:LANDMARKS], pose, blendshapes, pupils=pupils))
     return made
 
 

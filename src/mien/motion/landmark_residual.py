@@ -1,9 +1,10 @@
-"""What a driver's lips, chin and pupils do beyond what its expression scores say.
+"""What a driver's lips, chin and pupils do beyond what its blendshapes say.
 
-A linear basis over 52 scores opens every mouth alike; where the lips truly are, the landmarks tell. Each landmark is
-brought into the head's frame, the driver's own neutral face is taken off, learned as the mean over its frames of what
-the scores leave unexplained, and the rest is a displacement in half face heights that any face can be given. Where eyes
-look has a neutral of its own, straight ahead: it is taken over as it is, measured from the corners of the eye.
+A linear basis over 52 blendshapes opens every mouth alike; where the lips truly are, the landmarks tell. Each landmark
+is brought into the head's frame, the driver's own neutral face is taken off, learned as the mean over its frames of
+what the blendshapes leave unexplained, and the rest is a displacement in half face heights that any face can be given.
+Where eyes look has a neutral of its own, straight ahead: it is taken over as it is, measured from the corners of the
+eye.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from mien.geometry.pose import HeadPose
 from mien.motion.keypoint_motion import EYE_RIMS, LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips
 
-# How far landmarks are believed against the scores, up and down: lips without their corners, whose smiles scores tell
-# better (correlation of smiles .73 by scores, .38 by landmarks), chin and jaw near it (5 to 11). Lips a little more
-# than they are read. Set with an earlier reader, which saw mouths open by .8 of what MediaPipe sees.
+# How far landmarks are believed against the blendshapes, up and down: lips without their corners, whose smiles
+# blendshapes tell better (correlation of smiles .73 by blendshapes, .38 by landmarks), chin and jaw near it (5 to 11).
+# Lips a little more than they are read. Set with an earlier reader, which saw mouths open by .8 of what MediaPipe sees.
 _BELIEF = np.zeros((LANDMARKS, 2))
 _BELIEF[[50, 51, 52, 56, 57, 58, 61, 62, 63, 65, 66, 67], 1] = 1.05
 _BELIEF[[49, 53, 55, 59], 1] = 0.6
@@ -35,20 +36,29 @@ class MeasuredFace:
     """Learns a driver's own neutral face and gives its motions with the measured rest, `FaceMotion.extra`."""
 
     def __init__(self, basis: FaceBasis) -> None:
+        """Nothing is known of the driver yet: `learn` comes first.
+
+        Args:
+            basis: how keypoints move with blendshapes.
+        """
         self.basis = basis
         self._sum, self._weight = np.zeros((LANDMARKS, 2)), 0.0
 
     def learn(self, motions: Iterable[FaceMotion]) -> None:
-        """Take more frames of the same face into account."""
+        """Take more frames of the same face into account; frontal ones count most."""
         for motion in motions:
             weight = max(_facing(motion), 1e-3)
             self._sum += weight * self._unexplained(motion)
             self._weight += weight
 
     def of(self, motion: FaceMotion) -> FaceMotion:
-        """The motion with its `extra` [70, 3]; `learn` must have seen a frame."""
+        """The motion with the measured rest as its `extra` [70, 3].
+
+        Raises:
+            ValueError: if `learn` has seen no frame.
+        """
         if self._weight == 0:
-            raise ValueError("no frame of this driver has been learned from")
+            raise ValueError("no frame of this driving video has been learned from")
         neutral = self.basis.mean.copy()
         neutral[:LANDMARKS, :2] += self._sum / self._weight
         shut = closed_lips(neutral)[:LANDMARKS, :2] - self.basis.mean[:LANDMARKS, :2]
@@ -59,11 +69,11 @@ class MeasuredFace:
         return replace(motion, extra=extra)
 
     def _gaze(self, motion: FaceMotion) -> NDArray[np.float64]:
-        """How far pupils [2, 2] lie from where the scores have them, seen from the corners of their eyes."""
+        """How far pupils [2, 2] lie from where the blendshapes have them, seen from the corners of their eyes."""
         rest = np.zeros((2, 2))
         if motion.pupils is None:
             return rest
-        moved = self.basis.mean + self.basis.moved(motion.scores)
+        moved = self.basis.mean + self.basis.moved(motion.blendshapes)
         for side, (corners, rims) in enumerate(zip(_CORNERS, EYE_RIMS, strict=True)):
             points = np.concatenate([motion.landmarks[list(corners)], motion.pupils[[side]]])
             depth = moved[[*corners, LANDMARKS + side], 2]
@@ -76,14 +86,23 @@ class MeasuredFace:
         return rest
 
     def _unexplained(self, motion: FaceMotion) -> NDArray[np.float64]:
-        """Where landmarks are, in the head's frame, less where mean head and scores have them: [68, 2]."""
-        expected = (self.basis.mean + self.basis.moved(motion.scores))[:LANDMARKS]
+        """Where landmarks are, in the head's frame, less where mean head and blendshapes have them: [68, 2]."""
+        expected = (self.basis.mean + self.basis.moved(motion.blendshapes))[:LANDMARKS]
         away = unposed(motion.landmarks, motion.pose, expected[:, 2]) - expected[:, :2]
         return np.asarray(away - away[list(_NOSE)].mean(0))
 
 
 def unposed(points: Floats, pose: HeadPose, depth: Floats) -> NDArray[np.float64]:
-    """Points [n, 2] of a picture (half sides) in the head's frame, their depth [n] there being known."""
+    """Points of a picture in the head's frame, their depth there being known.
+
+    Args:
+        points: [n, 2], half sides.
+        pose: of the head in the picture.
+        depth: [n], half face heights in the head's frame.
+
+    Returns:
+        x and y [n, 2] in the head's frame, half face heights.
+    """
     matrix = pose.matrix()
     seen = (points - pose.translation) / pose.scale - depth[:, None] * matrix[:2, 2]
     return np.asarray(np.linalg.solve(matrix[:2, :2] + 1e-6 * np.eye(2), seen.T).T)

@@ -23,8 +23,14 @@ NANO_MOTION_LIMITS = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond,
 
 @dataclass(frozen=True)
 class MotionLimits:
-    """shift: way from the portrait's place, sides of the square. zoom: natural logarithm of how much larger or smaller.
-    turn: radians between the portrait and the driver's reference frame; what the driver turns from there on is free."""
+    """How far a model takes a head from where the portrait has it.
+
+    Attributes:
+        shift: way from the portrait's place, sides of the square.
+        zoom: natural logarithm of how much larger or smaller.
+        turn: radians between the portrait and the driver's reference frame; what the driver turns from there on is
+            free.
+    """
 
     shift: float
     zoom: float
@@ -32,17 +38,27 @@ class MotionLimits:
 
     @classmethod
     def of(cls, values: Sequence[float] | None) -> MotionLimits | None:
-        """From a model's configuration: [shift, zoom] or [shift, zoom, turn]; None: there are none."""
+        """From a model's configuration.
+
+        Args:
+            values: [shift, zoom] or [shift, zoom, turn]; None: there are none.
+        """
         return None if values is None else cls(*map(float, values))
 
 
 def limited_turns(
     motions: Sequence[FaceMotion], source: FaceMotion, reference: FaceMotion, most: float
 ) -> list[FaceMotion]:
-    """The driver's motions [f] with the turn from the portrait's face `source` to the driver's at `reference` held.
+    """The driver's motions with the turn from the portrait's face to the driver's reference frame held.
 
     With R_i = D_i O R_s, where O R_s is the driver's turn in its reference frame: O is held, D_i is left as it is. So a
     portrait that looks aside is not turned by all of that to the front, where its picture has nothing to show.
+
+    Args:
+        motions: the driver's, one a frame.
+        source: the portrait's face.
+        reference: the driver's face in its reference frame.
+        most: the limit of the turn O, radians; infinite: none.
     """
     own, there = rotation_matrix(source.pose.rotation), rotation_matrix(reference.pose.rotation)
     offset = rotation_vector(there @ own.T)

@@ -18,14 +18,21 @@ from mien.motion.keypoint_motion import FaceMotion, Floats
 
 _REST = 0.5  # Hz, cut-off of what does not move, at strength 1
 _SPEED_CUTOFF = 1.0  # Hz, for the speed itself, as in the paper
-# Hz for each unit a second: radians, half sides, e-folds of size, scores, half face heights
-_TURN, _PLACE, _SIZE, _SCORE, _SHAPE = 3.0, 6.0, 6.0, 4.0, 8.0
+# Hz for each unit a second: radians, half sides, e-folds of size, blendshapes, half face heights
+_TURN, _PLACE, _SIZE, _BLENDSHAPE, _SHAPE = 3.0, 6.0, 6.0, 4.0, 8.0
 
 
 def one_euro(values: Floats, rate: float, cutoff: float, slope: float) -> NDArray[np.float64]:
-    """Values [n] or [n, d], `rate` rows a second, each column filtered for itself.
+    """The filter over a series of numbers, each column for itself; the first row is kept.
 
-    cutoff: Hz at rest; slope: Hz for each unit a second. The first row is kept.
+    Args:
+        values: [n] or [n, d].
+        rate: rows a second.
+        cutoff: of what does not move, Hz.
+        slope: by how much the cut-off rises, Hz for each unit a second.
+
+    Returns:
+        The same shape, float64.
     """
     rows = np.asarray(values, np.float64)
     out, speed = rows.copy(), np.zeros_like(rows[0])
@@ -36,7 +43,17 @@ def one_euro(values: Floats, rate: float, cutoff: float, slope: float) -> NDArra
 
 
 def one_euro_turns(turns: Floats, rate: float, cutoff: float, slope: float) -> NDArray[np.float64]:
-    """The same for rotations as axis-angle vectors [n, 3]: the way from one to the next is taken about one axis."""
+    """The filter over rotations: the way from one to the next is taken about one axis.
+
+    Args:
+        turns: axis-angle vectors [n, 3], radians.
+        rate: rotations a second.
+        cutoff: of a head that does not turn, Hz.
+        slope: by how much the cut-off rises, Hz for each radian a second.
+
+    Returns:
+        [n, 3].
+    """
     rows = np.asarray(turns, np.float64)
     out, speed = rows.copy(), np.zeros(3)
     for index in range(1, len(rows)):
@@ -50,9 +67,12 @@ def one_euro_turns(turns: Floats, rate: float, cutoff: float, slope: float) -> N
 
 
 def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength: float) -> list[FaceMotion]:
-    """Motions with rotation, place, size, scores and extra displacement filtered; landmarks stay as they were read.
+    """Motions filtered but for their landmarks, which stay as they were read.
 
-    rate: frames a second. strength: 0 (the motions as they are) to 1: the cut-off at rest is 0.5 Hz / strength.
+    Args:
+        motions: one a frame.
+        rate: frames a second.
+        strength: 0 (the motions as they are) to 1: the cut-off at rest is 0.5 Hz / strength.
     """
     if strength <= 0 or len(motions) < 2:
         return motions
@@ -60,10 +80,12 @@ def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength
     turns = one_euro_turns(np.stack([motion.pose.rotation for motion in motions]), hertz, cutoff, _TURN)
     places = one_euro(np.stack([motion.pose.translation for motion in motions]), hertz, cutoff, _PLACE)
     sizes = np.exp(one_euro(np.log([motion.pose.scale for motion in motions]), hertz, cutoff, _SIZE))
-    scores = one_euro(np.stack([motion.scores for motion in motions]), hertz, cutoff, _SCORE)
+    blendshapes = one_euro(np.stack([motion.blendshapes for motion in motions]), hertz, cutoff, _BLENDSHAPE)
     extras = _extras(motions, hertz, cutoff)
     return [
-        replace(motion, pose=HeadPose(turns[i], places[i], float(sizes[i])), scores=scores[i], extra=extras[i])
+        replace(
+            motion, pose=HeadPose(turns[i], places[i], float(sizes[i])), blendshapes=blendshapes[i], extra=extras[i]
+        )
         for i, motion in enumerate(motions)
     ]
 

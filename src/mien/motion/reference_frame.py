@@ -15,17 +15,29 @@ class ReadableFace(Protocol):
     """What is needed of a face: see `mien.faces.FaceReading`."""
 
     @property
-    def landmarks(self) -> np.ndarray: ...
+    def landmarks(self) -> np.ndarray:
+        """[68, 2], pixels."""
+
     @property
-    def pose(self) -> HeadPose: ...
+    def pose(self) -> HeadPose:
+        """Turn, place and size."""
+
     @property
-    def expression(self) -> np.ndarray: ...
+    def expression(self) -> np.ndarray:
+        """Blendshapes [52] in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class FrameAspects:
-    """How much each aspect counts. With the defaults 15 degrees, an expression that differs by 0.1 a score (root mean
-    square; a wide open mouth is about that), and shapes that differ by 10 % of the face each cost 1.
+    """How much each aspect counts.
+
+    With the defaults 15 degrees, an expression that differs by 0.1 a blendshape (root mean square; a wide open mouth is
+    about that), and shapes that differ by 10 % of the face each cost 1.
+
+    Attributes:
+        pose: cost of a degree.
+        expression: cost of 1 in the blendshapes' root mean square.
+        shape: cost of a mean distance of landmarks, half sizes of the face.
     """
 
     pose: float = 1 / 15.0
@@ -38,6 +50,11 @@ def face_distance(source: ReadableFace, driver: ReadableFace, aspects: FrameAspe
 
     Place and size do not count: the alignment takes care of them. Each face's landmarks are normalised by the two
     half extents of their box, as the alignment does, so that a broad face is not taken for a turned one.
+
+    Args:
+        source: the portrait's face.
+        driver: the driver's face in a frame.
+        aspects: weights, None for the defaults.
     """
     aspects = aspects or FrameAspects()
     turn = np.degrees(np.linalg.norm(rotation_vector(source.pose.matrix().T @ driver.pose.matrix())))
@@ -49,10 +66,15 @@ def face_distance(source: ReadableFace, driver: ReadableFace, aspects: FrameAspe
 def choose_best_frame(
     source: ReadableFace, drivers: Iterable[ReadableFace | None], aspects: FrameAspects | None = None
 ) -> int:
-    """Index of the driver frame that is nearest to the source in head pose, expression and shape of the landmarks.
+    """The driver's frame that is nearest to the source in head pose, expression and shape of the landmarks.
 
-    Frames without a face (None) are passed over; the first of equals wins. Without any face: 0. See `FrameAspects`
-    for the weights.
+    Args:
+        source: the portrait's face.
+        drivers: the driver's faces, one a frame; frames without a face (None) are passed over.
+        aspects: weights, None for the defaults.
+
+    Returns:
+        The frame's index; the first of equals, and 0 where there is no face at all.
     """
     best, smallest = 0, float("inf")
     for index, driver in enumerate(drivers):

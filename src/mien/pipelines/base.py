@@ -45,14 +45,14 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     """A diffusion pipeline that is given a portrait once and then makes frames of it, window by window.
 
     Attributes:
-        networks_of: the parts that are networks, by name.
+        networks_of: the parts that are networks, by name; where there are several kinds, config.json says which.
         exact_parts: those that stay in single precision.
         own_options: the keys of model_index.json that the constructor takes beside the parts.
         own_defaults: sampling options of models that name none.
         bundled_name: of the weights that come with the package, see `mien.weights`.
     """
 
-    networks_of: ClassVar[dict[str, type[ModelMixin]]]
+    networks_of: ClassVar[dict[str, type[ModelMixin] | tuple[type[ModelMixin], ...]]]
     exact_parts: ClassVar[tuple[str, ...]] = ()
     own_options: ClassVar[tuple[str, ...]] = ("image_size", "defaults", "crop_scale", "motion_limits")
     own_defaults: ClassVar[dict[str, Any]]
@@ -230,5 +230,5 @@ def _decoded(
         first = sampler.emitted - len(latents)
         frames = decoder([(one, denoiser.release(index)) for index, one in enumerate(latents, first)])
         if checkpoint is not None:
-            checkpoint.save(frames, sampler.state)
+            checkpoint.save(frames, lambda: denoiser.kept_with(sampler.state()))
         yield from frames

@@ -57,9 +57,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_part(kind: type[ModelMixin], folder: Path, dtype: torch.dtype | None = None) -> ModelMixin:
-    """Build one network from its config.json and fill it strictly from its safetensors file; returned in eval mode."""
-    settings = {k: v for k, v in read_json(folder / "config.json").items() if not k.startswith("_")}
+def load_part(
+    kinds: type[ModelMixin] | tuple[type[ModelMixin], ...], folder: Path, dtype: torch.dtype | None = None
+) -> ModelMixin:
+    """Build one network from its config.json and fill it strictly from its safetensors file; returned in eval mode.
+
+    kinds: the network's class, or several, the first of which is taken unless config.json names another.
+    """
+    config = read_json(folder / "config.json")
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    kind = next((one for one in kinds if one.__name__ == config.get("_class_name")), kinds[0])
+    settings = {k: v for k, v in config.items() if not k.startswith("_")}
     try:
         network: ModelMixin = kind.from_config(settings)
     except (TypeError, ValueError) as error:

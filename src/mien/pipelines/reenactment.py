@@ -12,6 +12,7 @@ from torch import Tensor
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.models.reenactor import Reenactor
+from mien.models.x_portrait import WindowChange
 from mien.motion.keypoint_motion import FaceMotion, Floats, KeypointMotion
 from mien.motion.landmark_residual import MeasuredFace
 from mien.pipelines.pictures import Picture, to_pixels, to_uint8
@@ -31,11 +32,12 @@ class Reenacted:
 @dataclass(frozen=True)
 class Start:
     """What a frame starts from: picture [3, s, s] in [-1, 1] and its latents [1, c, h, w]; face [1, s, s]: where
-    sampling may change it, None: everywhere."""
+    sampling may change it, None: everywhere. change: what a model of face windows has made of it."""
 
     picture: Tensor
     latents: Tensor
     face: Tensor | None = None
+    change: WindowChange | None = None
 
 
 def decoded_from_starts(decode: Callable[[Tensor], Tensor], chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:

@@ -96,6 +96,10 @@ class FrameDenoiser(ABC):
         """Forget a frame that has come out; returns what it started from, None: the source."""
         return self.starts.pop(index, None)
 
+    def kept_with(self, state: SamplerState) -> SamplerState:
+        """The sampler's state with what is kept here of frames that have not come out; `init_latents` takes it back."""
+        return state
+
     def source_latents(self, rows: Sequence[int]) -> Tensor:
         """What a network that reads its start beside the noisy latents is shown: [f, c, h, w], or [1, c, h, w]."""
         return torch.cat([self.starts[row].latents for row in rows]) if self.starts else self.sources[0]

@@ -24,8 +24,9 @@ from mien.faces import load_face_reader
 from mien.models.reenactor import Reenactor
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
 from mien.models.sd_backbone.temporal import TemporalModules
-from mien.models.x_portrait import XPortraitNetworks
+from mien.models.x_portrait import WindowHead, XPortraitNetworks
 from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
 from mien.motion.keypoint_motion import Floats
@@ -35,18 +36,19 @@ from mien.pipelines.finishing import Checkpoint
 from mien.pipelines.lora import load_lora
 from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment, Start, portrait_keypoints, read_driven
-from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser, driving_frames
+from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser, driving_frames, packed_windows
 
 __all__ = ["PARTS", "SCHEDULERS", "XPortraitPipeline"]
 
-PARTS: dict[str, type[ModelMixin]] = {
-    "vae": AutoencoderKL,
+PARTS: dict[str, type[ModelMixin] | tuple[type[ModelMixin], ...]] = {
+    "vae": (AutoencoderKL, PatchAutoencoder),
     "empty_prompt": EmptyPrompt,
     "appearance_reference": AppearanceReference,
     "motion_control": MotionControl,
     "local_control": MotionControl,
     "unet": DenoisingUNet,
     "temporal": TemporalModules,
+    "window_head": WindowHead,
 }
 StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 
@@ -62,14 +64,14 @@ class XPortraitPipeline(PortraitPipeline):
     bundled_name = "nano"
     model_cpu_offload_seq = "vae->appearance_reference->motion_control->local_control->unet"
     # temporal modules run between the U-Net's layers, prompt and reenactor are small: they stay where the U-Net is
-    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "reenactor"]
-    _optional_components = ["local_control", "temporal", "reenactor"]
+    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "window_head", "reenactor"]
+    _optional_components = ["local_control", "temporal", "window_head", "reenactor"]
 
     unet: DenoisingUNet
 
     def __init__(
         self,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | PatchAutoencoder,
         empty_prompt: EmptyPrompt,
         appearance_reference: AppearanceReference,
         motion_control: MotionControl,
@@ -77,6 +79,7 @@ class XPortraitPipeline(PortraitPipeline):
         scheduler: SchedulerMixin,
         local_control: MotionControl | None = None,
         temporal: TemporalModules | None = None,
+        window_head: WindowHead | None = None,
         reenactor: Reenactor | None = None,
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
@@ -92,6 +95,7 @@ class XPortraitPipeline(PortraitPipeline):
             local_control=local_control,
             unet=unet,
             temporal=temporal,
+            window_head=window_head,
             reenactor=reenactor,
             scheduler=scheduler,
         )
@@ -134,7 +138,19 @@ class XPortraitPipeline(PortraitPipeline):
         """
         self._portrait, self._keypoints = self._encode_sources(images, generator)[0], keypoints
 
+    @property
+    def face_window(self) -> int | None:
+        """Side of the face windows that the model works on, pixels; None: it works on whole squares."""
+        return None if self.window_head is None else self.image_size
+
+    @property
+    def local_size(self) -> int:
+        """Side of the pictures of eyes and mouth that the local control reads, pixels."""
+        return self.image_size * (1 if self.local_control is None else self.local_control.zoom)
+
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
+        if self.window_head is not None:
+            return packed_windows([start for _, start in chunk])
         if self.reenactor is None:
             return self._decode(torch.stack([latents for latents, _ in chunk]))
         return super()._finish(chunk)
@@ -161,9 +177,12 @@ class XPortraitPipeline(PortraitPipeline):
     ) -> Iterator[Any]:
         """Frames uint8 [h, w, 3] in order, each as soon as it is final, in memory that does not grow with the clip.
 
+        A model that works on face windows (`face_window`) gives `PaintedWindow`s, packed: uint8 [3 s, s, 3].
+
         Args:
-            frames: driving squares.
-            local_frames: the same with all but eyes and mouth blank, needed where the model has local control.
+            frames: driving squares; for face windows: the rectified driver.
+            local_frames: the same with all but eyes and mouth blank, needed where the model has local control; their
+                side is best `local_size`.
             num_inference_steps: None, here and below: the model's own, see `default_options`.
             guidance_scale: 1: no guidance.
             guidance_mode: "control" drops reference and control in the unconditional branch, "balance" blanks the
@@ -171,7 +190,8 @@ class XPortraitPipeline(PortraitPipeline):
             window: frames denoised together.
             overlap: frames that windows share; less than `window`.
             generator: of the noise.
-            start_frames: another reenactment's result to start from in place of the source.
+            start_frames: another reenactment's result to start from in place of the source; for face windows: the
+                moved portrait, which must be given.
             driven: keypoints [70, 2] of every frame, for models with a reenactor; None: read from `frames`.
             count: how many frames there will be, only for `progress`.
             decode_chunk_size: frames decoded at a time.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mien.diffusion import classifier_free
-from mien.models.x_portrait import ControlFeatures, ReferenceFeatures
-from mien.pipelines.pictures import Picture, to_pixels
+from mien.diffusion import SamplerState, classifier_free
+from mien.geometry.face_window import PaintedWindow
+from mien.models.x_portrait import ControlFeatures, ReferenceFeatures, WindowChange
+from mien.pipelines.pictures import Picture, to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenacted, Start
 from mien.pipelines.sampling import FrameDenoiser
 
 MODES = ("control", "balance")
+_CHANGE = "change."
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,18 @@ def driving_frames(
         yield DrivingFrame(frame, got.get("local_frames"), got.get("start_frames"))
 
 
+def packed_windows(starts: Sequence[Start | None]) -> Tensor:
+    """What was made of face windows, `PaintedWindow.packed` as pictures [n, 3, 3 s, s] in [-1, 1]."""
+    made = []
+    for start in starts:
+        assert start is not None and start.change is not None  # a frame comes out after its last step
+        change = start.change
+        paint = to_uint8(change.paint)[0]
+        share, flow = change.share[0, 0].float().cpu().numpy(), change.flow[0].float().permute(1, 2, 0).cpu().numpy()
+        made.append(torch.from_numpy(PaintedWindow(paint, share, flow).packed()))
+    return torch.stack(made).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
 class XPortraitDenoiser(FrameDenoiser):
     """guidance_mode: "control" drops reference and control in the unconditional branch, "balance" blanks the control
     pictures only."""
@@ -53,6 +67,7 @@ class XPortraitDenoiser(FrameDenoiser):
         self.guidance_mode = guidance_mode
         self.hints: dict[int, ControlFeatures] = {}
         self.banks: dict[int, ReferenceFeatures] = {}
+        self.changes: dict[int, list[Tensor]] = {}  # of frames that the last step has seen, one a window; face windows
 
     @torch.no_grad()
     def read(self, index: int, frame: DrivingFrame) -> Tensor:
@@ -64,9 +79,11 @@ class XPortraitDenoiser(FrameDenoiser):
         # another face, does not, and eyes would be drawn twice.
         shown = start.picture if isinstance(start, Reenacted) else frame.picture
         pixels = to_pixels([shown], size).to(self.device, dtype)
-        local = None if frame.patch is None else to_pixels([frame.patch], size).to(self.device, dtype)
+        local = None if frame.patch is None else to_pixels([frame.patch], self.pipe.local_size).to(self.device, dtype)
         self.hints[index] = self.networks.read_motion(pixels, local)
         if start is None:
+            if self.networks.window_head is not None:
+                raise ValueError("this model paints over moved portraits: pass start_frames")
             return self.sources[0]
         if isinstance(start, Reenacted):
             return self.start_at(index, to_pixels([start.picture], size)[0], start.face)
@@ -75,7 +92,25 @@ class XPortraitDenoiser(FrameDenoiser):
     def release(self, index: int) -> Start | None:
         """See `FrameDenoiser.release`."""
         del self.hints[index]
-        return super().release(index)
+        start, seen = super().release(index), self.changes.pop(index, None)
+        if start is None or not seen:
+            return start
+        mean = torch.stack(seen).mean(0)[None]
+        return replace(start, change=WindowChange(mean[:, :2], mean[:, 2:3], mean[:, 3:]))
+
+    def kept_with(self, state: SamplerState) -> SamplerState:
+        """See `FrameDenoiser.kept_with`."""
+        kept = {f"{_CHANGE}{index}": torch.stack(seen).cpu() for index, seen in self.changes.items()}
+        return replace(state, tensors={**state.tensors, **kept})
+
+    def init_latents(
+        self, frames: Iterable[Any], generator: torch.Generator | None, state: SamplerState | None = None
+    ) -> Iterator[Tensor]:
+        """See `FrameDenoiser.init_latents`."""
+        for name, seen in {} if state is None else state.tensors.items():
+            if name.startswith(_CHANGE):
+                self.changes[int(name.removeprefix(_CHANGE))] = list(seen.to(self.device))
+        return super().init_latents(frames, generator, state)
 
     @torch.no_grad()
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
@@ -83,6 +118,8 @@ class XPortraitDenoiser(FrameDenoiser):
         nets, timestep, count = self.networks, self.timesteps[step], len(latents)
         bank, hints, source_latents = self._bank(step, rows), self._gather(rows), self.source_latents(rows)
         noisy = self.pipe.scheduler.scale_model_input(latents, timestep)
+        if nets.window_head is not None:
+            return self._windows(step, rows, noisy, (bank, hints, source_latents))
         prediction: Tensor = nets.predict(noisy, timestep, count, bank, hints, source_latents)
         if self.guidance_scale != 1:
             bare = (bank, self._blank(latents), source_latents) if self.guidance_mode == "balance" else ()
@@ -90,6 +127,16 @@ class XPortraitDenoiser(FrameDenoiser):
             prediction = classifier_free(unconditional, prediction, self.guidance_scale)
         self.report(step, latents)
         return prediction
+
+    def _windows(self, step: int, rows: Sequence[int], noisy: Tensor, given: tuple[Any, Any, Tensor]) -> Tensor:
+        """x_0 of face windows; at the last step, what was done to them is kept."""
+        change, moved = self.networks.change(noisy, self.timesteps[step], len(noisy), *given)
+        if step == len(self.timesteps) - 1:
+            for row, one in zip(rows, torch.cat([change.flow, change.share, change.paint], 1), strict=True):
+                self.changes.setdefault(row, []).append(one)
+        self.report(step, noisy)
+        latents: Tensor = self.pipe.vae.encode(change.picture(moved).to(noisy)).latent_dist.mode()
+        return latents
 
     def _bank(self, step: int, rows: Sequence[int]) -> ReferenceFeatures:
         """Reference tokens and their keys and values: they depend on the portrait and the timestep alone.
@@ -104,7 +151,12 @@ class XPortraitDenoiser(FrameDenoiser):
     def _gather(self, rows: Sequence[int]) -> ControlFeatures:
         chosen = [self.hints[row] for row in rows]
         locals_ = [hint.local for hint in chosen if hint.local is not None]
-        return ControlFeatures(torch.cat([hint.motion for hint in chosen]), torch.cat(locals_) if locals_ else None)
+        drivers = [hint.driver for hint in chosen if hint.driver is not None]
+        return ControlFeatures(
+            torch.cat([hint.motion for hint in chosen]),
+            torch.cat(locals_) if locals_ else None,
+            torch.cat(drivers) if drivers else None,
+        )
 
     def _blank(self, latents: Tensor) -> ControlFeatures:
         """Control features of grey pictures (0 in [-1, 1]), as the published script's "balance" mode uses."""

@@ -44,6 +44,12 @@ STAGES = {
     "x-portrait/few-step": Registered(
         "U-Net and controls for 4 steps or fewer", "x_portrait.few_step", "FewStepStage", "FewStepStageConfig"
     ),
+    "x-portrait/face-window": Registered(
+        "X-Portrait nano, on face windows", "x_portrait.window_stage", "FaceWindowStage", "FaceWindowConfig"
+    ),
+    "x-portrait/face-window-temporal": Registered(
+        "its temporal modules M", "x_portrait.window_stage", "FaceWindowStage", "FaceWindowConfig"
+    ),
     "dex/motion": Registered("DeX-Portrait's encoders", "dex_portrait.encoders", "motion_stage", "MotionConfig"),
     "dex/animator": Registered("its denoiser", "dex_portrait.animator", "DexAnimator", "AnimatorConfig"),
     "dex/temporal": Registered("its temporal modules", "dex_portrait.temporal", "DexTemporal", "TemporalConfig"),

@@ -47,9 +47,11 @@ class VaeStage(Stage):
     steps, batch_size = 3000, 8
 
     def __init__(
-        self, options: VaeStageConfig, config: VaeConfig = NANO.vae, pools: PicturePools | None = None
+        self, options: VaeStageConfig, config: VaeConfig | None = None, pools: PicturePools | None = None
     ) -> None:
-        self.options, self.config, self._pools = options, config, pools
+        nano = NANO.vae
+        assert isinstance(nano, VaeConfig)
+        self.options, self.config, self._pools = options, config or nano, pools
         self.crop = options.window
         kept: tuple[str, ...] = () if options.decoder_only else ("encoder", "quant_conv")
         parts = (*kept, "decoder", "post_quant_conv")

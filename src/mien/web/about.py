@@ -30,7 +30,7 @@ def _this_page(options: ServeOptions) -> str:
         f"Mien {__version__}, Apache-2.0. X-Portrait: {Path(options.model).name}. DeX-Portrait: {Path(dex).name}."
         "\n\nThe bundled weights are ours, those of the face networks Google's, all under the same licence; other"
         " weights come under their owners' terms."
-        f"\n\n- Files: up to {options.file_mb} MB; drivers: up to {options.clip_seconds} seconds."
+        f"\n\n- Files: up to {options.file_mb} MB; driving videos: up to {options.clip_seconds} seconds."
         f"\n- Jobs: one at a time, {options.queued} may wait, each may take {options.job_seconds} seconds."
         f"\n- Uploads and results lie in one folder of this server, are deleted after {options.keep_minutes} minutes,"
         " and all of them when the web UI is stopped. Nothing is sent anywhere else."

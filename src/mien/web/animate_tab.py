@@ -18,36 +18,36 @@ from mien.web.studio import NO_DEX, Studio
 from mien.web.widgets import Desk, Values, named, needed, number, optional, picture, slider, video
 
 MODELS = {"X-Portrait": "nano", "DeX-Portrait": "dex-nano"}  # or what the page was started with in their place
-RELATIVE = {"where the driver is": False, "from the portrait's own on": True}
+RELATIVE = {"where the driving video is": False, "from the portrait's own on": True}
 FACES: dict[str, int | str | None] = {"the clearest": None, "the largest": 0, "the second largest": 1, "all": "all"}
 OPTIONS = declarations(AnimateOptions)
 _OUTPUTS = 3
 
 
-def options_from(wishes: dict[str, Any], folder: Path) -> AnimateOptions:
+def options_from(inputs: dict[str, Any], folder: Path) -> AnimateOptions:
     """The options of a job from what the widgets say, by name. Raises InputError."""
-    model = MODELS[wishes["system"]]
+    model = MODELS[inputs["system"]]
     dex = model == "dex-nano"
-    portrait = needed(wishes["portrait"], "The portrait")
-    pose, expression = optional(wishes["pose_from"]), optional(wishes["expression_from"])
+    portrait = needed(inputs["portrait"], "The portrait")
+    pose, expression = optional(inputs["pose_from"]), optional(inputs["expression_from"])
     apart = dex and pose is not None and expression is not None
-    driver = optional(wishes["driver"]) if apart else needed(wishes["driver"], "The driver")
+    driver = optional(inputs["driver"]) if apart else needed(inputs["driver"], "The driving video")
     more: dict[str, Any] = {
-        "start": wishes["start"] or None,
-        "end": wishes["end"] or None,
-        "smooth": wishes["smooth"],
-        "relative": RELATIVE[wishes["relative"]],
-        "face": FACES[wishes["face"]],
-        "seed": int(wishes["seed"] or 0),
-        "steps": None if not wishes["steps"] else int(wishes["steps"]),
-        "paste_back": wishes["paste_back"],
-        "preview": wishes["preview"],
+        "start": inputs["start"] or None,
+        "end": inputs["end"] or None,
+        "smooth": inputs["smooth"],
+        "relative": RELATIVE[inputs["relative"]],
+        "face": FACES[inputs["face"]],
+        "seed": int(inputs["seed"] or 0),
+        "steps": None if not inputs["steps"] else int(inputs["steps"]),
+        "paste_back": inputs["paste_back"],
+        "preview": inputs["preview"],
     }
     if dex:
         more |= {"pose_from": pose, "expression_from": expression}
-        more |= {name: wishes[name] for name in ("pose_gain", "expression_gain")}
+        more |= {name: inputs[name] for name in ("pose_gain", "expression_gain")}
     else:
-        more |= {name: wishes[name] for name in GAINS}
+        more |= {name: inputs[name] for name in GAINS}
     main = driver or expression or pose
     stem = f"{portrait.stem}--{main.stem if main is not None else 'motion'}"
     output = folder / f"{stem}.mp4"
@@ -96,11 +96,12 @@ def _inputs() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.HTML, gr.Example
     fields: dict[str, Any] = {}
     with gr.Row():
         fields["portrait"] = picture("Portrait", height=260, min_width=150)
-        fields["driver"] = video("Driver", height=260, min_width=150)
+        fields["driver"] = video("Driving video", height=260, min_width=150)
     with gr.Row():
         go = gr.Button("Animate", variant="primary", size="lg", scale=3, min_width=160, elem_id="animate-go")
         stop = gr.Button("Stop", size="lg", scale=1, min_width=80, elem_id="animate-stop")
-    status = gr.HTML(style.note("Choose a portrait and a driver, or click an example."), elem_id="animate-status")
+    hint = style.note("Choose a portrait and a driving video, or click an example.")
+    status = gr.HTML(hint, elem_id="animate-status")
     examples = gr.Examples(
         [[str(FOLDER / f"portrait_{number}.png"), str(FOLDER / "driver.mp4")] for number in (1, 2)],
         [fields["portrait"], fields["driver"]],
@@ -113,7 +114,7 @@ def _inputs() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.HTML, gr.Example
 
 def _motion() -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    gr.Markdown("How much of the driver's motion is taken over:")
+    gr.Markdown("How much of the driving video's motion is taken over:")
     with gr.Row():
         for gain in GAINS:
             fields[gain] = slider(OPTIONS[gain], gain.removesuffix("_gain").capitalize(), min_width=140)
@@ -122,7 +123,7 @@ def _motion() -> dict[str, Any]:
         list(RELATIVE),
         value=next(words for words, relative in RELATIVE.items() if relative == OPTIONS["relative"].default),
         label="Where the face goes",
-        info="Small models go only as far towards the driver as the portrait has something to show.",
+        info="Small models go only as far towards the driving video as the portrait has something to show.",
     )
     with gr.Row():
         fields["start"] = number(OPTIONS["start"], "Start")
@@ -135,8 +136,8 @@ def _apart(studio: Studio) -> dict[str, Any]:
     if not studio.has_dex:
         gr.HTML(style.note(f"{NO_DEX}."))
     with gr.Row():
-        fields["pose_from"] = video("Head pose from (else the driver)", height=180, min_width=150)
-        fields["expression_from"] = video("Expression from (else the driver)", height=180, min_width=150)
+        fields["pose_from"] = video("Head pose from (else the driving video)", height=180, min_width=150)
+        fields["expression_from"] = video("Expression from (else the driving video)", height=180, min_width=150)
     gr.Markdown("How much of each is taken over:")
     with gr.Row():
         fields["pose_gain"] = slider(OPTIONS["pose_gain"], "Head pose", min_width=140)
@@ -152,7 +153,7 @@ def paste_back_box() -> gr.Checkbox:
 def _picture() -> dict[str, Any]:
     fields: dict[str, Any] = {}
     fields["paste_back"] = paste_back_box()
-    fields["preview"] = gr.Checkbox(True, label="Also driver, portrait and result side by side")
+    fields["preview"] = gr.Checkbox(True, label="Also driving video, portrait and result side by side")
     fields["face"] = gr.Dropdown(list(FACES), value="the clearest", label="Which face of the portrait")
     with gr.Row():
         most = OPTIONS["steps"].metadata["most"]
@@ -164,7 +165,7 @@ def _picture() -> dict[str, Any]:
 def _outputs() -> list[Any]:
     still: dict[str, Any] = {"interactive": False, "loop": True}
     result = gr.Video(label="Result", autoplay=True, height=420, elem_id="animate-result", **still)
-    side = gr.Video(label="Driver, portrait and result", visible=False, elem_id="animate-side", **still)
+    side = gr.Video(label="Driving video, portrait and result", visible=False, elem_id="animate-side", **still)
     files = gr.File(label="Download", file_count="multiple", interactive=False, visible=False, elem_id="animate-files")
     return [result, side, files]
 

@@ -23,28 +23,30 @@ def build(studio: Studio, desk: Desk) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=320):
             gr.HTML(
-                style.note(f"Every portrait is animated by every driver, up to {most} pairs; a zip holds the results.")
+                style.note(
+                    f"Every portrait is animated by every driving video, up to {most} pairs; a zip holds the results."
+                )
             )
             fields["portraits"] = gr.File(label="Portraits", file_count="multiple", height=180)
-            fields["drivers"] = gr.File(label="Drivers", file_count="multiple", height=180)
+            fields["drivers"] = gr.File(label="Driving videos", file_count="multiple", height=180)
             fields["paste_back"] = paste_back_box()
             fields["smooth"] = slider(OPTIONS["smooth"], "Smoothing")
             with gr.Row():
                 go = gr.Button("Animate all", variant="primary", size="lg", scale=3, min_width=160, elem_id="batch-go")
                 stop = gr.Button("Stop", size="lg", scale=1, min_width=80, elem_id="batch-stop")
-            status = gr.HTML(style.note("Choose portraits and drivers."), elem_id="batch-status")
+            status = gr.HTML(style.note("Choose portraits and driving videos."), elem_id="batch-status")
         with gr.Column(scale=1, min_width=320):
             shown = gr.Video(label="The first result", interactive=False, loop=True, height=360, elem_id="batch-result")
             archive = gr.File(label="All results", interactive=False, visible=False, elem_id="batch-files")
 
     def run(values: Values, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        wishes = named(values, fields)
+        inputs = named(values, fields)
 
         def work(watch: Watch) -> BatchResult:
-            portraits, drivers = ([Path(name) for name in wishes[kind] or []] for kind in ("portraits", "drivers"))
+            portraits, drivers = ([Path(name) for name in inputs[kind] or []] for kind in ("portraits", "drivers"))
             if not portraits or not drivers:
-                raise InputError("a batch needs at least one portrait and one driver: choose them first")
-            more = {"paste_back": wishes["paste_back"], "smooth": wishes["smooth"]}
+                raise InputError("a batch needs at least one portrait and one driving video: choose them first")
+            more = {"paste_back": inputs["paste_back"], "smooth": inputs["smooth"]}
             return studio.batch(pairs(portraits, drivers, studio.workspace.result_folder(), **more), watch)
 
         yield from desk.run(request, work, _shown, 2)

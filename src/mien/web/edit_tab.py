@@ -43,23 +43,23 @@ FACE_WITHOUT_GAZE = [name for name in FACE if not name.startswith("gaze")]
 _BEGIN = "Choose a portrait, or click an example; then move the sliders."
 
 
-def change_from(wishes: dict[str, Any]) -> FaceChange:
+def change_from(inputs: dict[str, Any]) -> FaceChange:
     """What the sliders say. Raises InputError."""
-    sliders: dict[str, Any] = {name: float(wishes[name]) for name in OPTIONS if name in wishes}
+    sliders: dict[str, Any] = {name: float(inputs[name]) for name in OPTIONS if name in inputs}
     return FaceChange(**sliders)
 
 
-def options_from(wishes: dict[str, Any], folder: Path) -> EditOptions:
+def options_from(inputs: dict[str, Any], folder: Path) -> EditOptions:
     """The options of the job that writes the picture. Raises InputError."""
-    portrait, other = needed(wishes["portrait"], "The portrait"), optional(wishes["expression_from"])
+    portrait, other = needed(inputs["portrait"], "The portrait"), optional(inputs["expression_from"])
     given: dict[str, Any] = {
         "portrait": portrait,
         "output": folder / f"{portrait.stem}-edited.png",
-        "change": change_from(wishes),
+        "change": change_from(inputs),
         "expression_from": other,
-        "expression_gain": float(wishes["expression_gain"]),
+        "expression_gain": float(inputs["expression_gain"]),
     }
-    return edit_options(**given, model=MODELS[wishes["system"]])
+    return edit_options(**given, model=MODELS[inputs["system"]])
 
 
 def build(studio: Studio, desk: Desk) -> None:
@@ -83,8 +83,8 @@ def build(studio: Studio, desk: Desk) -> None:
         return _show(studio, desk, named(values, fields))
 
     def start_again(values: Values) -> tuple[Any, ...]:
-        wishes = {**named(values, fields), **{name: OPTIONS[name].default for name in sliders}}
-        return (*_show(studio, desk, wishes), *(OPTIONS[name].default for name in sliders))
+        inputs = {**named(values, fields), **{name: OPTIONS[name].default for name in sliders}}
+        return (*_show(studio, desk, inputs), *(OPTIONS[name].default for name in sliders))
 
     def run(values: Values, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         def work(watch: Watch) -> AnimateReport:
@@ -123,15 +123,15 @@ def build(studio: Studio, desk: Desk) -> None:
     )
 
 
-def _show(studio: Studio, desk: Desk, wishes: dict[str, Any]) -> tuple[Any, ...]:
+def _show(studio: Studio, desk: Desk, inputs: dict[str, Any]) -> tuple[Any, ...]:
     """Status and picture for what the widgets say now."""
-    if not wishes["portrait"]:
+    if not inputs["portrait"]:
         return style.note(_BEGIN), None
-    if MODELS[wishes["system"]] == "dex-nano":
+    if MODELS[inputs["system"]] == "dex-nano":
         return style.note("DeX-Portrait takes a while: press “Write the picture” to see what it makes."), gr.skip()
-    other = optional(wishes["expression_from"])
+    other = optional(inputs["expression_from"])
     try:
-        picture = studio.show(Path(wishes["portrait"]), change_from(wishes), other, float(wishes["expression_gain"]))
+        picture = studio.show(Path(inputs["portrait"]), change_from(inputs), other, float(inputs["expression_gain"]))
     except MienError as error:
         return style.note(desk.sentence(error), "error"), None
     except Exception as error:  # told in a sentence, as everywhere

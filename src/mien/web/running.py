@@ -61,7 +61,7 @@ class Watch:
             raise StoppedError
         if self._begun is not None and time.monotonic() - self._begun > self._limit:
             raise InputError(
-                f"this took longer than the {self._limit:g} seconds a job may take here: use less of the driver"
+                f"this took longer than the {self._limit:g} seconds a job may take here: use less of the driving video"
             )
 
     def stage(self, title: str, total: float | None) -> None:

@@ -58,7 +58,7 @@ class Studio:
         self._pipes: dict[str, Any] = {}
         self._readers: dict[str, FaceReader] = {}
         self._editors: OrderedDict[tuple[Path, int | None], StillEditor] = OrderedDict()
-        self._scores: OrderedDict[Path, NDArray[np.floating]] = OrderedDict()
+        self._blendshapes: OrderedDict[Path, NDArray[np.floating]] = OrderedDict()
 
     @property
     def has_dex(self) -> bool:
@@ -189,7 +189,7 @@ class Studio:
         def read() -> NDArray[np.floating]:
             return find_portrait(path, read_portrait_image(path), self._reader("sliders"), None).reading.expression
 
-        return _recent(self._scores, path, read)
+        return _recent(self._blendshapes, path, read)
 
     def _archive(self, results: dict[str, Path]) -> Path | None:
         if not results:

@@ -49,6 +49,10 @@ def test_a_clip_is_cropped_by_one_square(options: PrepareOptions) -> None:
         landmarks = numbers["landmarks"]
         assert landmarks.shape == (20, 68, 2) and numbers["head_pose"].shape == (20, 6)
         assert landmarks.min() > 0 and landmarks.max() < 64, "the face is inside in every frame"
+        pupils, neutral = numbers["pupils"], numbers["neutral"]
+        assert pupils.shape == (20, 2, 2) and neutral.shape == (20, 70, 2)
+        eyes = np.stack([landmarks[:, 36:42].mean(1), landmarks[:, 42:48].mean(1)], 1)
+        assert pupils == pytest.approx(eyes, abs=1e-3), "this reader sees none"
         assert numbers["seen"].all() and numbers["expression"].shape == (20, 52)
         x, y, size = numbers["crop"]
         reader = DrawnFaceReader()
@@ -56,6 +60,16 @@ def test_a_clip_is_cropped_by_one_square(options: PrepareOptions) -> None:
             found = reader.read(frame)
             assert found is not None
             assert landmarks[number] == pytest.approx((found.landmarks - [x, y]) * 64 / size, abs=1e-3)
+
+
+def test_videos_that_are_to_be_left_out_are(options: PrepareOptions) -> None:
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        write(options.videos, name, [face(step) for step in range(10)])
+    (options.videos / "index.json").write_text(json.dumps({"clips": [{"file": "b.mp4", "train_ok": False}]}))
+    assert prepare_videos(replace(options, leave_out=("c", "d")), Silent()).done == ["a"]
+    (options.videos / "index.json").write_text("[]")
+    with pytest.raises(InputError, match="index.json cannot be read"):
+        prepare_videos(options, Silent())
 
 
 def test_cuts_and_moves_end_a_clip(options: PrepareOptions) -> None:

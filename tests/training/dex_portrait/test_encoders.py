@@ -163,9 +163,9 @@ def test_the_animator_starts_from_a_reenactor_that_codes_drive(tmp_path: Path) -
     assert train(stage, options).finished
     model = stage.build()
     checkpoints.fill(model, checkpoints.find(tmp_path / "run").averaged_weights())
-    begun = stage._begun(model, batch)
-    assert begun is not None and begun.shape == model.encode(batch["target"]).shape
-    assert (begun[0] - begun[1]).abs().mean() > 1e-4, "every driver has a start of its own"
+    init_latents = stage._init_latents(model, batch)
+    assert init_latents is not None and init_latents.shape == model.encode(batch["target"]).shape
+    assert (init_latents[0] - init_latents[1]).abs().mean() > 1e-4, "every driver has a start of its own"
     with torch.no_grad():
         assert stage.pictures(model.eval()).shape == (4 * 64, 5 * 64, 3)
     stage.export(model, tmp_path / "export")

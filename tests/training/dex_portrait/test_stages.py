@@ -89,7 +89,7 @@ def test_batches_are_repeatable_and_hold_what_belongs_together(folder: Path) -> 
     x = ((torch.arange(32) + 0.5) / 16 - 1).expand(8, 1, 32, 32)
     middle = (first["mask"] * x).sum((1, 2, 3)) / first["mask"].sum((1, 2, 3))
     assert (middle - first["pose"][:, 3]).abs().max() < 0.1
-    # two roughenings of one expression differ, and the masked frames have grey where the eyes were
+    # two augmentations of one expression differ, and the masked frames have grey where the eyes were
     assert (first["crop"] - first["again"]).abs().mean() > 0.02
     assert grey(first["masked"]) > 0.03
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -20,8 +21,10 @@ from launching import launch
 from mien.errors import InputError, WeightsError
 from mien.training.engine import checkpoints, sharding
 from mien.training.engine.config import rate_factor
-from mien.training.engine.stage import Stage, part_parameters, trained_names
-from mien.training.engine.trainer import TrainingError, train
+from mien.training.engine.core_time import core_seconds
+from mien.training.engine.outcome import TrainingError
+from mien.training.engine.stage import Batch, Stage, part_parameters, trained_names
+from mien.training.engine.trainer import train
 from toy_stage import Toy, ToyModel, toy_options
 
 
@@ -60,6 +63,76 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, average_eve
     assert same(state(tmp_path / "whole"), state(tmp_path / "parts"))
     a, b = (checkpoints.find(tmp_path / run).optimizer("discriminator")["state"] for run in ("whole", "parts"))
     assert all(torch.equal(a[i][m], b[i][m]) for i in a for m in ("exp_avg", "exp_avg_sq", "step"))
+
+
+@pytest.fixture
+def ten_seconds_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock of processor time that only batches move."""
+    passed = [0.0]
+
+    def batch(self: Toy, rng: np.random.Generator, batch_size: int) -> Batch:
+        passed[0] += 10.0
+        return drawn(self, rng, batch_size)
+
+    drawn = Toy.batch
+    monkeypatch.setattr(Toy, "batch", batch)
+    monkeypatch.setattr(time, "process_time", lambda: passed[0])
+
+
+@pytest.mark.usefixtures("ten_seconds_a_batch")
+def test_a_budget_ends_a_run_over_its_slices_with_a_rate_that_has_fallen(tmp_path: Path) -> None:
+    more = {"budget_minutes": 1.0, "steps": None, "log_every": 1, "floor": 0.1, "warmup": 0}
+    whole = train(Toy(), toy_options(tmp_path / "whole", **more))
+    first = train(Stopping(4), toy_options(tmp_path / "parts", **more))
+    second = train(Toy(), toy_options(tmp_path / "parts", **more))
+    assert (whole.step, whole.finished, whole.core_seconds) == (6, True, 60)
+    assert (first.step, first.finished, first.core_seconds) == (4, False, 40)
+    assert (second.step, second.steps_here, second.finished, second.core_seconds) == (6, 2, True, 60)
+    assert same(state(tmp_path / "whole"), state(tmp_path / "parts"))
+    for run in ("whole", "parts"):
+        lines = [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        rates = [line["learning_rate_factor"] for line in lines]
+        assert len(rates) == 6 and rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(0.1)
+    again = train(Toy(), toy_options(tmp_path / "parts", **more))
+    assert (again.steps_here, again.finished) == (0, True), "what is spent is spent"
+
+
+@pytest.mark.usefixtures("ten_seconds_a_batch")
+def test_of_steps_and_a_budget_the_first_to_come_ends_a_run(tmp_path: Path) -> None:
+    assert train(Toy(), toy_options(tmp_path / "a", steps=3, budget_minutes=1.0)).step == 3
+    assert train(Toy(), toy_options(tmp_path / "b", steps=30, budget_minutes=0.5)).step == 3
+    seen = Seen()
+    train(Toy(), toy_options(tmp_path / "c", budget_minutes=0.5, average_every=2), seen)
+    assert seen.told == [(0.5, 0.0), *((None, pytest.approx(minutes)) for minutes in (1 / 6, 2 / 6, 0.5, 0.5))]
+    assert checkpoints.find(tmp_path / "c").step == 4, "processes that average their weights end where they meet"
+
+
+class Seen:
+    """A watcher that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float | None, float]] = []
+
+    def begin(self, total: float, done: float) -> None:
+        self.told.append((total, done))
+
+    def update(self, done: float) -> None:
+        self.told.append((None, done))
+
+
+def test_processor_time_is_that_of_children_too() -> None:
+    before = core_seconds()
+    child = multiprocessing.get_context("fork").Process(target=_spin, args=(0.3,))
+    child.start()
+    child.join()
+    assert core_seconds() - before >= 0.25
+    assert child.pid is not None and core_seconds(child.pid) == 0
+
+
+def _spin(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def test_frozen_parts_keep_their_bytes_and_the_others_do_not(tmp_path: Path) -> None:
@@ -261,9 +334,9 @@ def test_parts_and_rates() -> None:
         part_parameters(model, "nobody")
     assert all(not name.startswith("frozen") for name in trained_names(model, stage.optimizer_steps))
     options = toy_options(Path("."), warmup=10, floor=0.1).loop
-    assert rate_factor(0, 100, options) == pytest.approx(0.1)
-    assert rate_factor(100, 100, options) == pytest.approx(0.1)
-    assert 0.5 < rate_factor(50, 100, options) < 0.6
+    assert rate_factor(0, 0.0, options) == pytest.approx(0.1)
+    assert rate_factor(100, 1.0, options) == pytest.approx(0.1)
+    assert 0.5 < rate_factor(50, 0.5, options) < 0.6
     assert isinstance(stage, Stage)
 
 

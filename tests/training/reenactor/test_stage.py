@@ -111,7 +111,7 @@ def test_the_moved_source_is_the_target_where_landmarks_say_all(folder: Path) ->
     assert moved_error < 0.4 * still_error
 
 
-def test_the_loss_is_zero_for_the_truth_and_weights_count() -> None:
+def test_the_loss_is_zero_for_the_ground_truth_and_weights_count() -> None:
     want, weight = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
     assert float(weighted_pyramid(want, want, weight)) == pytest.approx(0, abs=1e-6)
     wrong = want.clone()
@@ -123,11 +123,11 @@ def test_the_loss_is_zero_for_the_truth_and_weights_count() -> None:
 def test_a_basis_is_found_again() -> None:
     rng = np.random.default_rng(0)
     mean, shapes = rng.normal(size=(70, 3)), rng.normal(size=(52, 70, 3))
-    scores, person = rng.uniform(size=(600, 52)), np.arange(600) % 6
+    blendshapes, person = rng.uniform(size=(600, 52)), np.arange(600) % 6
     own = rng.normal(size=(6, 70, 3)) * 0.01
     own -= own.mean(0)
-    seen = mean + own[person] + np.tensordot(scores, shapes, 1)
-    got_mean, got = fit_basis(scores, seen, person, 1e-6)
+    seen = mean + own[person] + np.tensordot(blendshapes, shapes, 1)
+    got_mean, got = fit_basis(blendshapes, seen, person, 1e-6)
     np.testing.assert_allclose(got, shapes, atol=1e-3)
     np.testing.assert_allclose(got_mean, mean, atol=1e-2)
 

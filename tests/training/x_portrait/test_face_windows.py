@@ -69,7 +69,7 @@ def test_shapes_and_ranges() -> None:
     batch = draw_batch(OneSample(), np.random.default_rng(0), WindowSpec(3, 2, 48))
     assert batch.source.shape == (3, 3, 48, 48)
     assert batch.moved.shape == batch.target.shape == (6, 3, 48, 48)
-    assert batch.driver.shape == (6, 3, 96, 96)
+    assert batch.driver.shape == (6, 3, 48, 48) and batch.local.shape == (6, 3, 96, 96)
     assert batch.neutral.shape == (6, 70, 2) and batch.neutral.abs().max() < 1.2
     assert all(float(part.min()) >= -1 and float(part.max()) <= 1 for part in (batch.source, batch.moved, batch.driver))
     assert torch.equal(WindowBatch.of(batch.batch()).driver, batch.driver)
@@ -134,13 +134,18 @@ def test_light_changes_what_colours_a_driver_has_and_keeps_what_it_shows() -> No
     assert np.mean(same) > 0.85
 
 
-def test_data_without_neutral_faces_or_drivers_are_refused() -> None:
+def test_data_without_neutral_faces_are_refused() -> None:
     plain = a_sample()
     with pytest.raises(InputError, match="neutral faces"):
         collate(
             [replace(plain, source=replace(plain.source, neutral=None))], np.random.default_rng(0), WindowSpec(1, 2, 32)
         )
-    with pytest.raises(InputError, match="nobody else"):
-        collate([replace(plain, drivers=None)], np.random.default_rng(0), WindowSpec(1, 2, 32))
-    alone = collate([replace(plain, drivers=None)], np.random.default_rng(0), WindowSpec(1, 2, 32, self_driven=True))
-    assert alone.driver.shape == (2, 3, 64, 64)
+
+
+def test_videos_of_one_person_drive_themselves() -> None:
+    alone = replace(a_sample(), drivers=None)
+    one, other = (
+        collate([sample], np.random.default_rng(0), WindowSpec(1, 2, 32, self_driven=own))
+        for sample, own in ((alone, False), (a_sample(), True))
+    )
+    assert torch.equal(one.driver, other.driver) and one.local.shape == (2, 3, 64, 64)

@@ -43,7 +43,8 @@ class GroupOptions:
     """people: how many, of the cast first, random ones after; random_share: of random people, at least, where there is
     a cast. motions: a motion library, None: made-up motions only. styled: share of random people in another style.
     paired: let half of the single poses repeat the other half's expressions. distinct: the share of single motions that
-    show what landmarks tell badly, see `random_distinct_expression`. side: of the pictures, pixels."""
+    show what landmarks tell badly, see `random_distinct_expression`. side: of the pictures, pixels. held_out: people of
+    the cast who are in validation groups, if anywhere."""
 
     out: Path
     people: int
@@ -59,6 +60,7 @@ class GroupOptions:
     paired: bool = False
     distinct: float = 0.0
     side: int = 256
+    held_out: tuple[str, ...] = ()
 
 
 def install_head_model(source: Path, out: Path | None = None) -> Path:
@@ -249,12 +251,13 @@ def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
 
     if options.people < 1 or options.per_group < 1:
         raise InputError("at least one person is needed: give --people and --per-group above 0")
+    _check_held_out(options, progress)
     load_head_model(options.head)
     if options.motions is not None:
         load_tracks(options.motions)
     plans = make_plan(
         *(_roles(options), options.per_group, options.validation_groups, options.seed),
-        *(options.paired, options.distinct, options.side),
+        *(options.paired, options.distinct, options.side, options.held_out),
     )
     outcome, todo = Outcome(), []
     with work_in(options.out):
@@ -265,6 +268,17 @@ def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
                 todo.append((plan.name, (plan, options.motions, options.head, options.out)))
         spread(_render_one, todo, options.workers, "groups", outcome, progress)
     return outcome
+
+
+def _check_held_out(options: GroupOptions, progress: Progress) -> None:
+    """Raise InputError where people are to be held out who have no group to go to; note who does not exist."""
+    from mien.avatars.cast import cast_files
+
+    if options.held_out and options.validation_groups < 1:
+        raise InputError("--hold-out needs a group to put people into: give --validation-groups from 1.")
+    known = set() if options.cast is None or not options.held_out else {path.stem for path in cast_files(options.cast)}
+    for name in sorted(set(options.held_out) - known):
+        progress.note(f"--hold-out {name}: the cast has nobody of that name, so nobody is held out")
 
 
 def _roles(options: GroupOptions) -> list[Any]:

@@ -6,7 +6,8 @@ whole video. What is unusable is named with its reason.
 
 Written for a video NAME (see `video_layout`): NAME_000.mp4, ... (side x side pixels, the video's rate), NAME_000.npz,
 ... and, last, NAME.json with the clips and what was left out. An npz holds landmarks [t, 68, 2] (pixels of the clip),
-head_pose [t, 6] (rotation vector, translation, scale of `HeadPose`), pose [t, 3] (yaw, pitch, roll, degrees),
+head_pose [t, 6] (rotation vector, translation, scale of `HeadPose`), pupils [t, 2, 2], neutral [t, 70, 2] (where
+landmarks and pupils would be without expression, see `neutral_keypoints`), pose [t, 3] (yaw, pitch, roll, degrees),
 expression [t, 52], expression_names [52], seen [t] (False where the face was filled in, not read) and crop [3] (x, y,
 size in the video).
 """
@@ -30,6 +31,7 @@ from mien.faces import EXPRESSION_NAMES, FaceReader, FaceReading, FaceTracker, T
 from mien.faces.backends import check_reader_name
 from mien.faces.reading import box_overlap
 from mien.geometry import HeadPose, SquareCrop
+from mien.jobs.data.neutral_keypoints import middles_of_eyes, neutral_keypoints
 from mien.jobs.data.video_layout import find_videos
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
@@ -48,7 +50,8 @@ class PrepareOptions:
     ends. cut: difference of successive frames, 0 to 255, that is a cut. sharp: least variance of the Laplacian. still:
     least movement of the landmarks, parts of the face's height. background: most change outside the person, 0 to 255.
     seen: least share of frames in which the face was read. fps: rate of videos that are folders of frames; None: 25.
-    ray: a Ray cluster to run on, see `spread`."""
+    ray: a Ray cluster to run on, see `spread`. leave_out: names of videos, without suffix, that are not prepared; nor
+    are those of which index.json says `train_ok: false`."""
 
     videos: Path
     out: Path
@@ -66,6 +69,7 @@ class PrepareOptions:
     seen: float = 0.8
     fps: Fraction | None = None
     ray: str | None = None
+    leave_out: tuple[str, ...] = ()
 
 
 @dataclass
@@ -97,7 +101,7 @@ def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
     """
     check_reader_name(options.reader)
     try:
-        videos = find_videos(options.videos, options.out)
+        videos = _videos(options, progress)
     except OSError as error:
         raise unreadable(options.videos, error) from error
     outcome, todo = Outcome(), []
@@ -117,6 +121,31 @@ def _enter(outcome: Outcome, name: str, summary: dict[str, Any]) -> None:
         outcome.kept.append(name)
     else:
         outcome.failed[name] = summary["failed"]
+
+
+def _videos(options: PrepareOptions, progress: Progress) -> dict[str, Path]:
+    """What is to be prepared, by name."""
+    place = options.videos
+    found = find_videos(place, options.out)
+    if place.is_file():
+        return found
+    for name in sorted(set(options.leave_out) - set(found)):
+        progress.note(f"--leave-out {name}: {place} has no video of that name (without its suffix)")
+    barred = {*options.leave_out, *_not_for_training(place / "index.json")}
+    return {name: path for name, path in found.items() if name not in barred}
+
+
+def _not_for_training(index: Path) -> set[str]:
+    """Names of the videos of which an index says that they may not be learned from."""
+    if not index.is_file():
+        return set()
+    try:
+        entries = json.loads(index.read_text(encoding="utf-8")).get("clips", [])
+        return {Path(entry["file"]).stem for entry in entries if entry.get("train_ok") is False}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{index} cannot be read ({error}): give clips with file and train_ok, or remove it"
+        ) from error
 
 
 def _prepare_one(name: str, file: Path, options: PrepareOptions) -> str | None:
@@ -302,10 +331,17 @@ def _write_numbers(path: Path, shot: Shot, crop: SquareCrop, side: int) -> None:
     readings = shot.readings()
     landmarks = np.stack([crop.points_in(reading.landmarks, side) for reading in readings])
     poses = [HeadPose.from_landmarks(r.pose.rotation, p, side, side) for r, p in zip(readings, landmarks, strict=True)]
+    pupils = [
+        middles_of_eyes(p) if r.pupils is None else crop.points_in(r.pupils, side)
+        for r, p in zip(readings, landmarks, strict=True)
+    ]
+    neutral = neutral_keypoints(list(landmarks), poses, [reading.expression for reading in readings], side)
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             landmarks=landmarks.astype(np.float32),
+            pupils=np.stack(pupils).astype(np.float32),
+            neutral=neutral,
             head_pose=np.array([[*pose.rotation, *pose.translation, pose.scale] for pose in poses], np.float32),
             pose=np.array([[pose.yaw, pose.pitch, pose.roll] for pose in poses], np.float32),
             expression=np.stack([reading.expression for reading in readings]).astype(np.float32),

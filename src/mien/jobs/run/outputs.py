@@ -51,8 +51,8 @@ def output_file(options: AnimateOptions, driver_is_image: bool) -> Path:
     known = VIDEO_SUFFIXES + (IMAGE_SUFFIXES if driver_is_image else ())
     if output.suffix.lower() in IMAGE_SUFFIXES and not driver_is_image:
         raise OutputError(
-            f"{output} cannot be written: it would be one picture, but the driver {options.driver} moves; choose a name"
-            f" that ends in one of {', '.join(known)}"
+            f"{output} cannot be written: it would be one picture, but the driving video {options.driver} moves; choose"
+            f" a name that ends in one of {', '.join(known)}"
         )
     if output.suffix.lower() not in known:
         raise OutputError(f"{output} cannot be written: choose a name that ends in one of {', '.join(known)}")

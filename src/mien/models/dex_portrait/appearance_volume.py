@@ -55,6 +55,13 @@ class AppearanceVolume(nn.Module):
         self.deep = nn.Sequential(*(ResBlock3D(config.volume_channels) for _ in range(config.volume_blocks)))
 
     def forward(self, picture: Tensor) -> Tensor:
-        """The volume; x and y run along the picture, z into the scene."""
+        """A picture as features in space; x and y run along the picture, z into the scene.
+
+        Args:
+            picture: [b, 3, s, s] in [-1, 1].
+
+        Returns:
+            [b, c, d, s / 4, s / 4].
+        """
         result: Tensor = self.deep(self.flat(picture).unflatten(1, self.shape))
         return result

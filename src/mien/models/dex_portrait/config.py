@@ -12,8 +12,15 @@ from mien.models.x_portrait.config import SD15, XPortraitConfig
 
 @dataclass(frozen=True)
 class PoseEncoderConfig:
-    """ConvNeXt V2; the full size is its Tiny. `coordinates` shows the network two more channels, x and y of every
-    pixel: at nano size a pooled small network would need long to learn where things are."""
+    """ConvNeXt V2; the full size is its Tiny.
+
+    Attributes:
+        size: side of the pictures, pixels.
+        depths: blocks a level.
+        dims: channels a level.
+        coordinates: show the network two more channels, x and y of every pixel: at nano size a pooled small network
+            would need long to learn where things are.
+    """
 
     size: int = 256
     depths: tuple[int, ...] = (3, 3, 9, 3)
@@ -23,8 +30,17 @@ class PoseEncoderConfig:
 
 @dataclass(frozen=True)
 class ExpressionEncoderConfig:
-    """FAN on a face crop. channels: after the stem, at half and at a quarter of its size. attention_heads: of the three
-    spatial self-attentions that X-NeMo adds, each 128 wide; 0: none. norm: "batch" or "group"."""
+    """FAN on a face crop.
+
+    Attributes:
+        size: side of the crop, pixels.
+        channels: after the stem, at half and at a quarter of its size.
+        hourglass_depth: halvings of the hourglass.
+        maps: what the linear layer reads.
+        code: length of the expression code.
+        attention_heads: of the three spatial self-attentions that X-NeMo adds, each 128 wide; 0: none.
+        norm: "batch" or "group".
+    """
 
     size: int = 224
     channels: tuple[int, int, int] = (64, 128, 256)
@@ -37,9 +53,22 @@ class ExpressionEncoderConfig:
 
 @dataclass(frozen=True)
 class MotionTrainerConfig:
-    """The generator of stage A. volume_*: channels, depth and 3D blocks of the appearance volume, whose sides are
-    image_size / 4. style_channels: of the style code's 3D convolutions after each halving; appearance: its length.
-    resolutions, widths, rgb: of the decoder, coarse to fine; features enter at level `entry`."""
+    """The generator with which both encoders are trained (supplement, Figure S1), and its discriminator.
+
+    Attributes:
+        image_size: side of the pictures, pixels.
+        appearance_channels: of the 2D convolutions before the volume.
+        volume_channels: of the appearance volume, whose sides are image_size / 4.
+        volume_depth: of the appearance volume.
+        volume_blocks: its 3D residual blocks.
+        style_channels: of the style code's 3D convolutions after each halving.
+        appearance: length of the style code.
+        resolutions: of the decoder's levels, coarse to fine.
+        widths: channels of the decoder's levels.
+        rgb: channels of toRGB on each level.
+        entry: the level at which features enter.
+        discriminator_channels: of s, s / 2, ... down to 4 pixels.
+    """
 
     image_size: int = 256
     appearance_channels: tuple[int, int, int] = (64, 128, 256)
@@ -57,8 +86,18 @@ class MotionTrainerConfig:
 
 @dataclass(frozen=True)
 class DeXPortraitConfig:
-    """Sizes of all networks. backbone: of the U-Nets and the VAE. tokens, token_dim: what the expression code is cut
-    into; their product is the code's length."""
+    """Sizes of all networks.
+
+    Attributes:
+        name: of the preset.
+        pose: pose encoder.
+        expression: expression encoder.
+        motion: motion trainer.
+        backbone: of the U-Nets and the VAE.
+        tokens: how many the expression code is cut into.
+        token_dim: numbers in each; tokens x token_dim is the code's length.
+        expression_heads: of each expression attention.
+    """
 
     name: str = "full"
     pose: PoseEncoderConfig = field(default_factory=PoseEncoderConfig)

@@ -70,11 +70,23 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         num_frames: int = 1,
         source: Tensor | None = None,
     ) -> Tensor:
-        """Noisy latents [b * num_frames, c, h, w] to the prediction of the same shape.
+        """Predict from noisy latents what the scheduler's prediction type says.
 
-        rays: ray maps of source and driver [b * num_frames, 6, h, w]; absent, zeros. modules: expression attentions in
-        the order of use, with their `tokens` [b * num_frames, n, d]; absent, they are left out. source [r, c, h, w]:
-        source latents, only where `reads_source` holds: the network then predicts what must be added to them.
+        Args:
+            noisy: latents [b * num_frames, c, h, w].
+            timestep: a number, or one for each of the latents.
+            context: the prompt's embedding, for the cross-attentions.
+            rays: ray maps of source and driver [b * num_frames, 6, h, w]; None: zeros.
+            reference: features of the source for the self-attentions.
+            modules: expression attentions in the order of use; None: they are left out.
+            tokens: of the expression [b * num_frames, n, d].
+            temporal: modules that see the frames of a clip together.
+            num_frames: of each clip.
+            source: latents [r, c, h, w], only where `reads_source` holds: the network then predicts what must be added
+                to them.
+
+        Returns:
+            The shape of `noisy`.
         """
         source_latents = backbone.source_latents_like(noisy, source) if self.reads_source else None
         rays = noisy.new_zeros(len(noisy), 2 * RAY_CHANNELS, *noisy.shape[-2:]) if rays is None else rays.to(noisy)

@@ -38,7 +38,14 @@ class Discriminator(nn.Module):
         self.head = nn.Linear(channels[-1], 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Logits."""
+        """How much pictures look like photographs.
+
+        Args:
+            pictures: [b, 3, s, s] in [-1, 1].
+
+        Returns:
+            Logits [b].
+        """
         x = self.blocks(functional.leaky_relu(self.stem(pictures), 0.2))
         x = functional.leaky_relu(self.conv(torch.cat([x, _spread(x)], 1)), 0.2)
         result: Tensor = self.head(functional.leaky_relu(self.dense(x.flatten(1)), 0.2))[:, 0]

@@ -14,9 +14,12 @@ from mien.motion.motion_limits import MotionLimits
 
 @dataclass(frozen=True)
 class Motion:
-    """Codes of f frames, float32 on the CPU: pose [f, 6] (see `pose`), expression [f, e].
+    """Codes of f frames, float32 on the CPU.
 
-    reference: the frame from which relative motion is measured.
+    Attributes:
+        pose: pose codes [f, 6], see `mien.models.dex_portrait.pose`.
+        expression: expression codes [f, e].
+        reference: the frame from which relative motion is measured.
     """
 
     pose: Tensor
@@ -37,9 +40,11 @@ class Motion:
 class Gains:
     """How motion is carried over.
 
-    pose, expression: 1: as it is, 0: the portrait's own, above 1: exaggerated. relative: only what the driving head
-    does from its reference frame on is carried over, starting from the portrait's own pose; else the portrait's head
-    goes where the driving head is.
+    Attributes:
+        pose: 0: the portrait's own, 1: as it is, above 1: exaggerated.
+        expression: the same for the expression.
+        relative: only what the driving head does from its reference frame on is carried over, starting from the
+            portrait's own pose; else the portrait's head goes where the driving head is.
     """
 
     pose: float = 1.0
@@ -48,9 +53,12 @@ class Gains:
 
 
 def smooth_motion(motion: Motion, pose: float = 1.2, expression: float = 0.7) -> Motion:
-    """The same motion, its codes filtered over time against the encoders' jitter, without delay.
+    """The same motion, its codes filtered over time against the encoders' jitter, without delay; the ends are held.
 
-    pose, expression: deviations of the Gaussians, frames. The ends are held.
+    Args:
+        motion: codes of a clip.
+        pose: deviation of the pose codes' Gaussian, frames.
+        expression: deviation of the expression codes' Gaussian, frames.
     """
     return replace(motion, pose=_filtered(motion.pose, pose), expression=_filtered(motion.expression, expression))
 
@@ -64,11 +72,20 @@ def _filtered(codes: Tensor, deviation: float) -> Tensor:
 
 
 def drive_pose(source: Pose, driving: Pose, reference: Pose, gains: Gains) -> Pose:
-    """Poses [f] for the portrait with pose `source` [1]; `reference` [1] is the driver's at its reference frame.
+    """Poses of the portrait's head, driven.
 
     Relative driving turns the head about itself: R_i R_0^T R_s, s_s s_i / s_0, and t_s plus the way the driving head
     went, in head sizes. Where both heads are in the same place this is P_i P_0^-1 P_s; elsewhere that product would
     swing the portrait's head about the place of the driver's.
+
+    Args:
+        source: the portrait's pose, one.
+        driving: the driver's poses, one a frame.
+        reference: the driver's pose at its reference frame, one.
+        gains: how much, and whether relative.
+
+    Returns:
+        One pose a frame.
     """
     if gains.relative:
         turn = driving.rotation @ reference.rotation.transpose(1, 2)
@@ -86,9 +103,14 @@ def drive_pose(source: Pose, driving: Pose, reference: Pose, gains: Gains) -> Po
 
 
 def limited_pose(source: Pose, driven: Pose, limits: MotionLimits) -> Pose:
-    """Poses [f] whose place and size are softly held near the portrait's [1]; rotations are left as they are.
+    """Poses whose place and size are softly held near the portrait's; rotations are left as they are.
 
     A small model fills in what a head that moves away uncovers only so far.
+
+    Args:
+        source: the portrait's pose, one.
+        driven: poses, one a frame.
+        limits: of place and size.
     """
     shift, zoom = 2 * limits.shift, limits.zoom  # half sides
     way, grown = driven.translation - source.translation, (driven.scale / source.scale).log()
@@ -97,10 +119,15 @@ def limited_pose(source: Pose, driven: Pose, limits: MotionLimits) -> Pose:
 
 
 def limited_motion(source: Pose, motion: Motion, limits: MotionLimits) -> Motion:
-    """A driver's motion as near as `limits` allow to where the portrait's head [1] is.
+    """A driver's motion as near as the limits allow to where the portrait's head is.
 
     The head goes towards the driver's turn in its reference frame as far as may be, and does from there on what the
     driving head does; place and size count from that frame.
+
+    Args:
+        source: the portrait's pose, one.
+        motion: the driver's codes.
+        limits: of turn, place and size.
     """
     driving, reference = (Pose.from_code(codes) for codes in (motion.pose, motion.pose[motion.reference][None]))
     way = rotation_vectors(reference.rotation @ source.rotation.transpose(1, 2))  # [1, 3]
@@ -112,14 +139,27 @@ def limited_motion(source: Pose, motion: Motion, limits: MotionLimits) -> Motion
 
 
 def drive_expression(source: Tensor, driving: Tensor, gain: float) -> Tensor:
-    """Codes [f, e] from the portrait's own [1, e] (gain 0) through the driver's [f, e] (gain 1) and beyond.
+    """Expression codes from the portrait's own (gain 0) through the driver's (gain 1) and beyond.
 
     Expressions are never relative: a latent has no neutral from which differences could be measured.
+
+    Args:
+        source: the portrait's code [1, e].
+        driving: the driver's codes [f, e].
+        gain: how much of the way.
+
+    Returns:
+        [f, e].
     """
     return driving if gain == 1 else torch.lerp(source.expand_as(driving), driving, gain)
 
 
 def nearest_pose(source: Pose, driving: Pose) -> int:
-    """Which of the poses [f] is turned most like `source` [1]."""
+    """Which of the driver's poses is turned most like the portrait's.
+
+    Args:
+        source: the portrait's pose, one.
+        driving: f poses.
+    """
     turn = driving.rotation @ source.rotation.transpose(1, 2)
     return int(turn.diagonal(dim1=1, dim2=2).sum(1).argmax())

@@ -30,7 +30,15 @@ class ExpressionAttention(nn.Module):
         nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, hidden: Tensor, tokens: Tensor) -> Tensor:
-        """Features [b, c, h, w] and tokens [b, n, d] to features of the same shape."""
+        """Add what the features find in the expression.
+
+        Args:
+            hidden: features [b, c, h, w].
+            tokens: of the expression [b, n, d].
+
+        Returns:
+            [b, c, h, w].
+        """
         x = self.norm(hidden).flatten(2).transpose(1, 2)  # [b, h w, c]
         x = self.proj_out(self.block(self.proj_in(x), encoder_hidden_states=tokens.to(x.dtype)))
         return hidden + x.transpose(1, 2).unflatten(2, hidden.shape[-2:])

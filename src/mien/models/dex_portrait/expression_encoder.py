@@ -130,6 +130,13 @@ class ExpressionEncoder(ModelMixin, ConfigMixin):
         self.head = nn.Linear(cells, code)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Expression codes [b, code]."""
+        """The latent expression.
+
+        Args:
+            crops: [b, 3, size, size] in [-1, 1].
+
+        Returns:
+            Codes [b, code], float32.
+        """
         code: Tensor = self.head(self.features(crops).flatten(1))
         return code.float()

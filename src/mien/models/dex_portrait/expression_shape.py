@@ -1,8 +1,8 @@
 """From the latent expression to where keypoints go: what lets the nano size start from a reenactor's picture.
 
-A linear reading of the code, so that a code has the part that scores have in `mien.motion.keypoint_motion`:
+A linear reading of the code, so that a code has the part that blendshapes have in `mien.motion.keypoint_motion`:
 
-    motion = KeypointMotion(shape.basis(), FaceMotion(landmarks, pose.head_pose(), scores=code))
+    motion = KeypointMotion(shape.basis(), FaceMotion(landmarks, pose.head_pose(), blendshapes=code))
 """
 
 from __future__ import annotations
@@ -31,11 +31,18 @@ class ExpressionShape(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("mean", torch.zeros(KEYPOINTS, 3))
 
     def forward(self, code: Tensor) -> Tensor:
-        """Expression codes [b, code] to displacements [b, 70, 3]."""
+        """How far the keypoints move.
+
+        Args:
+            code: expression codes [b, code].
+
+        Returns:
+            Displacements [b, 70, 3], half face heights in the head's frame.
+        """
         moved: Tensor = self.read(code)
         return moved.unflatten(1, (KEYPOINTS, 3))
 
     def basis(self) -> FaceBasis:
-        """The same as `KeypointMotion` takes it, codes in the place of scores: shapes [code, 70, 3]."""
+        """The same as `KeypointMotion` takes it, codes in the place of blendshapes: shapes [code, 70, 3]."""
         shapes = self.read.weight.T.unflatten(1, (KEYPOINTS, 3))
         return FaceBasis(*(part.detach().double().cpu().numpy() for part in (self.mean, shapes)))

@@ -22,7 +22,15 @@ class Flatten(nn.Module):
         self.down = nn.Conv3d(2 * channels, channels, 3, (1, 2, 2), 1)
 
     def forward(self, source: Tensor, warped: Tensor) -> Tensor:
-        """Volumes [b, c, d, h, w]."""
+        """Both volumes as flat features.
+
+        Args:
+            source: volume [b, c, d, h, w].
+            warped: the same, moved by the poses.
+
+        Returns:
+            [b, c d, h / 2, w / 2].
+        """
         result: Tensor = self.down(self.block(torch.cat([source, warped], 1))).flatten(1, 2)
         return result
 
@@ -43,6 +51,13 @@ class StyleCode(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten())
 
     def forward(self, volume: Tensor) -> Tensor:
-        """The appearance latent."""
+        """The appearance latent.
+
+        Args:
+            volume: the source's [b, c, d, h, w].
+
+        Returns:
+            [b, appearance].
+        """
         result: Tensor = self.layers(volume)
         return result

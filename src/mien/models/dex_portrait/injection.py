@@ -36,15 +36,23 @@ class MotionInjection(ModelMixin, ConfigMixin):
         self.register_buffer("positions", token_positions(tokens, token_dim), persistent=False)
 
     def tokens(self, codes: Tensor, absent: Tensor | None = None) -> Tensor:
-        """Expression codes [b, e] to tokens [b, n, d]; rows where `absent` [b] holds get the learned null tokens."""
+        """Expression codes as tokens.
+
+        Args:
+            codes: [b, e].
+            absent: [b], samples that get the learned null tokens instead.
+
+        Returns:
+            [b, n, d].
+        """
         cut = codes.unflatten(1, self.null_tokens.shape[1:])
         if absent is not None:
             cut = torch.where(absent[:, None, None], self.null_tokens.to(cut.dtype), cut)
         return cut + self.positions.to(cut)
 
-    def no_expression(self, rows: int) -> Tensor:
-        """The learned null tokens [rows, n, d]."""
-        return (self.null_tokens + self.positions.to(self.null_tokens)).expand(rows, -1, -1)
+    def no_expression(self, batch_size: int) -> Tensor:
+        """The learned null tokens [batch_size, n, d]."""
+        return (self.null_tokens + self.positions.to(self.null_tokens)).expand(batch_size, -1, -1)
 
     def reference_warps(self) -> dict[str, ReferenceWarp]:
         """The warps by the name of their transformer."""

@@ -29,7 +29,17 @@ class MotionGenerator(nn.Module):
         self.decoder = StyleDecoder(motion, flat, motion.appearance + config.expression.code)
 
     def forward(self, source: Tensor, source_pose: Pose, driving_pose: Pose, expression: Tensor) -> Tensor:
-        """Each source serves b / r consecutive rows; `source_pose` has r entries, `driving_pose` b."""
+        """The driver's pictures, made of the source's.
+
+        Args:
+            source: pictures [r, 3, s, s] in [-1, 1]; r divides b, and each serves b / r consecutive results.
+            source_pose: r poses.
+            driving_pose: b poses.
+            expression: the driver's codes [b, e].
+
+        Returns:
+            [b, 3, s, s], about [-1, 1].
+        """
         times = len(expression) // len(source)
         volume = self.appearance(source)  # [r, c, d, h, w]
         matrix = backward_matrix(source_pose.repeat(times), driving_pose)

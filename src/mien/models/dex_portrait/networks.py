@@ -27,9 +27,15 @@ from mien.models.sd_backbone.temporal import TemporalModules
 class Conditions:
     """What some frames are made from. Each part may be missing: nothing of it is then injected.
 
-    bank, latents [r, c, h, w]: of the source. source_pose: r poses, pose: b. tokens: of the expression [b, n, d].
-    pose_absent: [b], rows that are to do without their pose (training). ray_maps, warping: switches of the two branches
-    of the pose, for ablations.
+    Attributes:
+        bank: reference features of the source.
+        latents: of the source [r, c, h, w].
+        source_pose: r poses.
+        pose: b poses.
+        tokens: of the expression [b, n, d].
+        pose_absent: [b], samples that are to do without their pose (training).
+        ray_maps: switch of the pose's first branch, for ablations.
+        warping: switch of the pose's second branch, for ablations.
     """
 
     bank: ReferenceFeatures | None = None
@@ -44,7 +50,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class DeXPortraitNetworks:
-    """The parts in the order of use. `temporal` may be missing (before stage C)."""
+    """The parts in the order of use. `temporal` may be missing, before stage `dex/temporal`."""
 
     pose_encoder: PoseEncoder
     expression_encoder: ExpressionEncoder
@@ -56,7 +62,11 @@ class DeXPortraitNetworks:
     temporal: TemporalModules | None
 
     def read_appearance(self, sources: Sequence[Tensor]) -> ReferenceFeatures:
-        """Run the reference U-Net over clean latents [r, c, h, w], once, at t = 0, for all steps."""
+        """Run the reference U-Net over the sources, once, at t = 0, for all steps.
+
+        Args:
+            sources: clean latents [r, c, h, w] of each picture of the person.
+        """
         recorder = ReferenceRecorder()
         for source in sources:
             timestep = torch.zeros((), dtype=torch.long, device=source.device)
@@ -64,7 +74,15 @@ class DeXPortraitNetworks:
         return recorder.features()
 
     def rays(self, given: Conditions, side: int) -> Tensor | None:
-        """Ray maps of source and driver [b, 6, side, side]."""
+        """Ray maps of source and driver (Equation 3).
+
+        Args:
+            given: with r source poses and b driving ones; r divides b.
+            side: of the latents.
+
+        Returns:
+            [b, 6, side, side]; None where a pose is missing or ray maps are switched off.
+        """
         if given.pose is None or given.source_pose is None or not given.ray_maps:
             return None
         source = ray_map(given.source_pose, side).repeat_interleave(len(given.pose) // len(given.source_pose), 0)
@@ -72,7 +90,17 @@ class DeXPortraitNetworks:
         return both if given.pose_absent is None else both * ~given.pose_absent[:, None, None, None]
 
     def predict(self, noisy: Tensor, timestep: Tensor, num_frames: int, given: Conditions) -> Tensor:
-        """What the model predicts for noisy latents [b * num_frames, c, h, w] from what is given."""
+        """What the model predicts for noisy latents from what is given.
+
+        Args:
+            noisy: latents [b * num_frames, c, h, w].
+            timestep: a number, or one for each of the latents.
+            num_frames: frames of each clip, which the temporal modules see together.
+            given: source, poses and expression.
+
+        Returns:
+            The shape of `noisy`.
+        """
         reference = given.bank
         if reference is not None and given.pose is not None and given.source_pose is not None and given.warping:
             warps = self.injection.reference_warps()

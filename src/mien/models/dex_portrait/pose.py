@@ -25,7 +25,13 @@ CODE = 6
 
 @dataclass(frozen=True)
 class Pose:
-    """A batch of head poses: rotation [b, 3, 3], translation [b, 2], scale [b], all float32."""
+    """A batch of head poses P = [sR | t] (Section 3.1), float32.
+
+    Attributes:
+        rotation: [b, 3, 3].
+        translation: [b, 2], half sides of the picture.
+        scale: [b]; 1 for the canonical head.
+    """
 
     rotation: Tensor
     translation: Tensor
@@ -33,7 +39,11 @@ class Pose:
 
     @classmethod
     def from_code(cls, code: Tensor) -> Pose:
-        """From pose codes [b, 6]; differentiable everywhere, and exactly the identity at zero."""
+        """From pose codes; differentiable everywhere, and exactly the identity at zero.
+
+        Args:
+            code: [b, 6]: rotation vector in radians, t_x, t_y, log s.
+        """
         code = code.float()
         return cls(rotation_matrices(code[:, :3]), code[:, 3:5], code[:, 5].exp())
 
@@ -68,7 +78,7 @@ class Pose:
         return Pose(self.rotation.to(device), self.translation.to(device), self.scale.to(device))
 
     def repeat(self, times: int) -> Pose:
-        """Every pose `times` times in a row."""
+        """Every pose `times` times in a row: [a, b] becomes [a, a, b, b]."""
         parts = (self.rotation, self.translation, self.scale)
         return Pose(*(part.repeat_interleave(times, 0) for part in parts))
 
@@ -89,14 +99,28 @@ def code_of_head_pose(head: HeadPose) -> np.ndarray:
 
 
 def codes_of_head_poses(heads: np.ndarray) -> np.ndarray:
-    """Pose codes [n, 6] of rows [n, 6] as the avatar data hold them: rotation vector, translation, `HeadPose.scale`."""
+    """Pose codes of poses as the avatar data hold them.
+
+    Args:
+        heads: [n, 6]: rotation vector in radians, translation in half sides, `HeadPose.scale`.
+
+    Returns:
+        float32 [n, 6].
+    """
     codes = np.array(heads, np.float32)
     codes[:, 5] = np.log(codes[:, 5] / CANONICAL_SCALE)
     return codes
 
 
 def rotation_matrices(vectors: Tensor) -> Tensor:
-    """Rodrigues' formula: rotation vectors [b, 3] (radians) to [b, 3, 3]."""
+    """Rodrigues' formula.
+
+    Args:
+        vectors: rotation vectors [b, 3], radians.
+
+    Returns:
+        [b, 3, 3].
+    """
     angle = (vectors.square().sum(1) + 1e-12).sqrt()[:, None, None]
     zero = torch.zeros_like(vectors[:, 0])
     x, y, z = vectors.unbind(1)
@@ -108,7 +132,14 @@ def rotation_matrices(vectors: Tensor) -> Tensor:
 
 
 def rotation_vectors(rotation: Tensor) -> Tensor:
-    """Rotation vectors [b, 3] (radians) of matrices [b, 3, 3] that turn by less than half a turn."""
+    """The inverse of `rotation_matrices`.
+
+    Args:
+        rotation: [b, 3, 3], which turn by less than half a turn.
+
+    Returns:
+        Rotation vectors [b, 3], radians.
+    """
     skew = torch.stack(
         [
             rotation[:, 2, 1] - rotation[:, 1, 2],
@@ -126,10 +157,17 @@ def rotation_vectors(rotation: Tensor) -> Tensor:
 
 
 def backward_matrix(source: Pose, driving: Pose) -> Tensor:
-    """P_s P_d^-1 as [b, 3, 4]: where in the source's space an output place of the driving space is read.
+    """P_s P_d^-1: where in the source's space an output place of the driving space is read.
 
     Written as I + (P_s - P_d) P_d^-1, which is exactly the identity where both poses are the same numbers, and whose
     gradient does not vanish there.
+
+    Args:
+        source: b poses P_s.
+        driving: b poses P_d.
+
+    Returns:
+        [b, 3, 4].
     """
     difference = source.matrix() - driving.matrix()
     # sums of products rather than a matrix product, which autocast would run in half precision
@@ -138,9 +176,16 @@ def backward_matrix(source: Pose, driving: Pose) -> Tensor:
 
 
 def sampling_grid(matrix: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Places [b, d, h, w, 3] (x, y, z) that `matrix` [b, 3, 4] makes of the voxels' centres of a volume.
+    """Places that a matrix makes of the voxels' centres of a volume.
 
     One convention everywhere: centres of cells (align_corners=False), all three axes from -1 to 1.
+
+    Args:
+        matrix: [b, 3, 4].
+        size: depth, height and width of the volume, voxels.
+
+    Returns:
+        [b, depth, height, width, 3] (x, y, z).
     """
     depth, height, width = size
     z, y, x = (_centres(count, matrix.device) for count in (depth, height, width))
@@ -150,10 +195,16 @@ def sampling_grid(matrix: Tensor, size: tuple[int, int, int]) -> Tensor:
 
 
 def warp(volume: Tensor, grid: Tensor) -> Tensor:
-    """Read `volume` [r, c, d, h, w] at `grid` [b, d, h, w, 3], trilinear, zeros outside; r divides b.
+    """Read a volume at places, trilinear, zeros outside.
 
-    Each volume serves b / r consecutive rows. With sides that are powers of two the identity gives the volume back bit
-    for bit.
+    With sides that are powers of two the identity gives the volume back bit for bit.
+
+    Args:
+        volume: [r, c, d, h, w]; r divides b, and each volume serves b / r consecutive places of the batch.
+        grid: [b, d, h, w, 3] in [-1, 1], as `sampling_grid` gives.
+
+    Returns:
+        [b, c, d, h, w].
     """
     spread = volume.float().repeat_interleave(len(grid) // len(volume), 0)
     moved = functional.grid_sample(spread, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -71,7 +71,14 @@ class PoseEncoder(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Pose codes [b, 6], float32."""
+        """The head's pose.
+
+        Args:
+            pictures: [b, 3, size, size] in [-1, 1], as `mien.motion.inputs.masked_frame` gives them.
+
+        Returns:
+            Pose codes [b, 6], float32.
+        """
         x = pictures
         if self.config.coordinates:
             x = torch.cat([x, _coordinates(x)], dim=1)
@@ -82,7 +89,7 @@ class PoseEncoder(ModelMixin, ConfigMixin):
         return code
 
     def pose(self, pictures: Tensor) -> Pose:
-        """The same as `Pose`."""
+        """The head's pose as `Pose`; the rest as in `forward`."""
         return Pose.from_code(self(pictures))
 
 

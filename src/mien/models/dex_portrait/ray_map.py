@@ -11,11 +11,18 @@ CHANNELS = 3
 
 
 def ray_map(pose: Pose, side: int, w: float = 1.0) -> Tensor:
-    """P (u, v, 0, w)^T - (u, v, 0)^T at the centres of a side x side grid over [-1, 1]^2, as [b, 3, side, side].
+    """For every pixel of the plane z = 0, how far P moves it: P (u, v, 0, w)^T - (u, v, 0)^T.
 
-    The notes on the paper print the last component as 0, which would take the translation out of the map although the
-    paper controls it; hence w = 1 (spec, 4.1). The source's and the driver's maps go to the first convolution of the
-    denoiser beside the noisy latents.
+    With w = 0 the translation would not be in the map, although the paper controls it; hence w = 1. The source's and
+    the driver's maps go to the first convolution of the denoiser beside the noisy latents.
+
+    Args:
+        pose: b poses.
+        side: of the grid, whose cells' centres u and v cover [-1, 1].
+        w: the last component.
+
+    Returns:
+        [b, 3, side, side].
     """
     centres = (torch.arange(side, device=pose.scale.device, dtype=torch.float32) * 2 + 1) / side - 1
     v, u = torch.meshgrid(centres, centres, indexing="ij")

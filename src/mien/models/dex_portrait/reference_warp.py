@@ -17,7 +17,15 @@ from mien.models.sd_backbone.reference_attention import ReferenceAttention, Refe
 
 
 def to_volume(tokens: Tensor, side: int) -> Tensor:
-    """Tokens [r, h^2, c] to a volume [r, 2c / h, h / 2, h, h]; h is even and divides 2c."""
+    """Fold the tokens of a square of h x h into a volume.
+
+    Args:
+        tokens: [r, h^2, c]; h is even and divides 2c.
+        side: h.
+
+    Returns:
+        [r, 2c / h, h / 2, h, h].
+    """
     rows, _, channels = tokens.shape
     return tokens.transpose(1, 2).reshape(rows, 2 * channels // side, side // 2, side, side)
 
@@ -32,32 +40,55 @@ class ReferenceWarp(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tensor, grid: Tensor) -> Tensor:
-        """Source tokens [r, h^2, c] at the places `grid` [b, h / 2, h, h, 3], as [b, h^2, c]."""
+        """The source's tokens, moved.
+
+        Args:
+            tokens: [r, h^2, c].
+            grid: places [b, h / 2, h, h, 3] in [-1, 1].
+
+        Returns:
+            [b, h^2, c].
+        """
         moved = warp(to_volume(tokens, grid.shape[-2]), grid)
         result: Tensor = self.conv(moved.flatten(1, 2))  # channels and depth make up c again
         return result.flatten(2).transpose(1, 2)
 
 
 class PosedReferenceFeatures(ReferenceFeatures):
-    """A reference bank that also knows where the heads are: one sampling grid a level, shared by its blocks."""
+    """Reference features that also know where the heads are: one sampling grid a level, shared by its blocks."""
 
     def __init__(
         self,
-        bank: ReferenceFeatures,
+        features: ReferenceFeatures,
         warps: Mapping[str, ReferenceWarp],
         source: Pose,
         driving: Pose,
         absent: Tensor | None = None,
     ) -> None:
-        """bank: its keys and values stay shared. warps: by the name of the transformer. driving: b poses, source: r.
-        absent: [b], rows to which nothing is added."""
+        """Share the keys and values of `features`.
+
+        Args:
+            features: of the source.
+            warps: by the name of the transformer.
+            source: r poses.
+            driving: b poses.
+            absent: [b], samples to which nothing is added.
+        """
         super().__init__()
-        self.tokens, self._projected = bank.tokens, bank._projected
+        self.tokens, self._projected = features.tokens, features._projected
         self._warps, self._absent, self._grids = warps, absent, dict[int, Tensor]()
         self._matrix = backward_matrix(source.repeat(len(driving) // len(source)), driving)
 
     def residual(self, layer: str, hidden: Tensor) -> Tensor:
-        """What is added to the hidden states [b, h^2, c] of self-attention `layer`."""
+        """What is added to the hidden states of a self-attention.
+
+        Args:
+            layer: the name of its processor.
+            hidden: [b, h^2, c].
+
+        Returns:
+            [b, h^2, c].
+        """
         count = hidden.shape[1]
         if count not in self._grids:
             side = round(count**0.5)

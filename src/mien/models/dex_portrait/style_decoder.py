@@ -32,7 +32,15 @@ class ModulatedConv(nn.Module):
         self.demodulate = demodulate
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[b, c, h, w] and styles [b, style] to [b, c', h, w]."""
+        """Convolve with the inputs scaled by the style.
+
+        Args:
+            x: [b, c, h, w].
+            style: [b, style].
+
+        Returns:
+            [b, c', h, w].
+        """
         scale = self.affine(style)  # [b, c]
         weight = self.weight * self.gain
         x = functional.conv2d(x * scale[:, :, None, None], weight.to(x.dtype), padding=self.weight.shape[-1] // 2)
@@ -97,7 +105,15 @@ class StyleDecoder(nn.Module):
         )
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
-        """The picture."""
+        """The picture that the features make in a style.
+
+        Args:
+            features: [b, c, r, r], r the entry level's resolution.
+            style: [b, style].
+
+        Returns:
+            [b, 3, s, s], about [-1, 1].
+        """
         made: dict[int, Tensor] = {}
         entry = self.entry_level
         made[entry] = self.levels[entry](self.entry(features, style), style)

@@ -1,4 +1,4 @@
-"""52 expression scores from points of a face: MediaPipe's blendshapes, version 2, an MLP-Mixer of 0.45 M parameters.
+"""52 blendshapes from points of a face: MediaPipe's blendshapes, version 2, an MLP-Mixer of 0.45 M parameters.
 
 MLP-Mixer: Tolstikhin et al. 2021, "MLP-Mixer: An all-MLP Architecture for Vision", figure 1.
 """
@@ -19,16 +19,19 @@ BLENDSHAPE_POINTS = (
     387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477,
 )
 # fmt: on
-SCORES = 52  # "_neutral", then the 51 shapes in the order of `mien.faces.EXPRESSION_NAMES`, which ends with one more
+BLENDSHAPES = 52  # "_neutral", then the first 51 of `mien.faces.EXPRESSION_NAMES`, in its order
 _POINT_SCALE = 0.5  # by which the network's training divided
 
 
 class Mlp(nn.Module):
+    """Two linear layers with a ReLU between them."""
+
     def __init__(self, size: int, hidden: int) -> None:
         super().__init__()
         self.widen, self.narrow = nn.Linear(size, hidden), nn.Linear(hidden, size)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., size] to the same shape."""
         return self.narrow(self.widen(x).relu())
 
 
@@ -41,22 +44,31 @@ class MixerBlock(nn.Module):
         self.channel_norm, self.channel_mlp = nn.LayerNorm(channels, eps=1e-6, bias=False), Mlp(channels, 256)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, tokens, channels] to the same shape."""
         x = x + self.token_mlp(self.token_norm(x).mT).mT
         return x + self.channel_mlp(self.channel_norm(x))
 
 
 class BlendshapeNetwork(nn.Module):
-    """Points [b, 146, 2] (`BLENDSHAPE_POINTS`), in one unit, at any place and size, to scores [b, 52] in [0, 1]."""
+    """Points of a face to blendshapes."""
 
     def __init__(self, tokens: int = 96, channels: int = 64, depth: int = 4) -> None:
         super().__init__()
         self.tokens = nn.Linear(len(BLENDSHAPE_POINTS), tokens)
         self.channels = nn.Linear(2, channels)
-        self.answer = nn.Parameter(torch.zeros(channels))  # one more token, off which the scores are read
+        self.answer = nn.Parameter(torch.zeros(channels))  # one more token, off which they are read
         self.blocks = nn.Sequential(*(MixerBlock(tokens + 1, channels) for _ in range(depth)))
-        self.scores = nn.Linear(channels, SCORES)
+        self.scores = nn.Linear(channels, BLENDSHAPES)
 
     def forward(self, points: Tensor) -> Tensor:
+        """How strongly each shape is there.
+
+        Args:
+            points: [b, 146, 2] (`BLENDSHAPE_POINTS`), in one unit, at any place and size.
+
+        Returns:
+            [b, 52] in [0, 1], "_neutral" first.
+        """
         centred = points - points.mean(1, keepdim=True)
         unit = centred.norm(dim=2, keepdim=True).mean(1, keepdim=True)
         tokens = self.channels(self.tokens((centred / unit * _POINT_SCALE).mT).mT)

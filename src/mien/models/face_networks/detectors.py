@@ -23,8 +23,10 @@ NUMBERS = 16  # of a candidate: x, y, width, height, and x, y of six points
 class Candidates:
     """n candidates a picture; places and sizes in [0, 1] across the square that the network saw.
 
-    logit: [b, n], that it is a face. box: [b, n, 4], x and y of the middle, width, height. points: [b, n, 6, 2], the
-    eyes (the one on the picture's left first), nose, mouth, and the ears.
+    Attributes:
+        logit: [b, n], that it is a face.
+        box: [b, n, 4], x and y of the middle, width, height.
+        points: [b, n, 6, 2], the eyes (the one on the picture's left first), nose, mouth, and the ears.
     """
 
     logit: Tensor
@@ -39,15 +41,27 @@ class Detector(nn.Module):
     anchors: Tensor
 
     def __init__(self, grids: Sequence[tuple[int, int]]) -> None:
-        """grids: cells a side and candidates a cell, in the order of the outputs."""
+        """Lay out the anchors.
+
+        Args:
+            grids: cells a side and candidates a cell, in the order of the outputs.
+        """
         super().__init__()
         self.register_buffer("anchors", torch.cat([_middles(*grid) for grid in grids]), persistent=False)
 
     def raw(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures [b, 3, side, side] in [-1, 1] to [b, n, 16], pixels away from the anchors, and logits [b, n]."""
+        """What the network itself says.
+
+        Args:
+            picture: [b, 3, side, side] in [-1, 1].
+
+        Returns:
+            [b, n, 16], pixels away from the anchors, and logits [b, n].
+        """
         raise NotImplementedError
 
     def forward(self, picture: Tensor) -> Candidates:
+        """The candidates of pictures [b, 3, side, side] in [-1, 1]."""
         numbers, logit = self.raw(picture)
         places = torch.unflatten(numbers / self.SIDE, 2, (NUMBERS // 2, 2))
         middle, points = places[:, :, 0] + self.anchors, places[:, :, 2:] + self.anchors[:, None]
@@ -75,6 +89,7 @@ class BlazeBlock(nn.Module):
         self.look, self.mix = DepthwiseConv2d(inputs, stride=stride), nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, h, w] to [b, outputs, h, w], smaller by the stride."""
         short_cut = nn_functional.max_pool2d(x, 2) if self.stride == 2 else x
         return (pad_channels(short_cut, self.outputs) + self.mix(self.look(x))).relu()
 
@@ -97,6 +112,7 @@ class ShortRangeDetector(Detector):
         self.fine_numbers, self.coarse_numbers = nn.Conv2d(88, 2 * NUMBERS, 1), nn.Conv2d(96, 6 * NUMBERS, 1)
 
     def raw(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Detector.raw`."""
         fine = self.fine(self.stem(picture).relu())
         coarse = self.coarse(fine)
         logits = [_per_cell(self.fine_logit(fine), 1), _per_cell(self.coarse_logit(coarse), 1)]
@@ -119,6 +135,7 @@ class DoubleBlock(nn.Module):
         self.narrow, self.widen = SeparableConv(channels, hidden), SeparableConv(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, c, h, w] to the same shape."""
         return (x + self.widen(self.narrow(x).relu())).relu()
 
 
@@ -139,6 +156,15 @@ class Merge(nn.Module):
         self.blocks = nn.Sequential(*(DoubleBlock(channels, channels // 2) for _ in range(blocks)))
 
     def forward(self, coarse: Tensor, lateral: Tensor) -> Tensor:
+        """Join two levels of the pyramid.
+
+        Args:
+            coarse: [b, coarse, h, w].
+            lateral: [b, channels, 2 h, 2 w].
+
+        Returns:
+            [b, channels, 2 h, 2 w].
+        """
         narrow = self.match(coarse).relu()
         larger = nn_functional.interpolate(narrow, scale_factor=2, mode="bilinear", align_corners=False)
         return self.blocks(lateral + larger)
@@ -176,6 +202,7 @@ class FullRangeDetector(Detector):
         self.logit, self.numbers = InterleavedHead(48, 1), InterleavedHead(48, NUMBERS)
 
     def raw(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Detector.raw`."""
         at_48 = self.to_48(self.to_96(self.stem(picture).relu()))
         lateral_48 = self.lateral_48(at_48).relu()
         at_24 = self.to_24(at_48)

@@ -17,8 +17,11 @@ POINTS = 478  # 468 of the face, then five of the right iris and five of the lef
 class LandmarkOutput:
     """What the network sees in crops of a face.
 
-    points: [b, 478, 3], x right, y down, z into the scene (0 is about the head's middle), pixels of the 256 px crop.
-    presence: [b], logit that the crop shows a face. tongue: [b], logit that the tongue is out.
+    Attributes:
+        points: [b, 478, 3], x right, y down, z into the scene (0 is about the head's middle), pixels of the 256 px
+            crop.
+        presence: [b], logit that the crop shows a face.
+        tongue: [b], logit that the tongue is out.
     """
 
     points: Tensor
@@ -37,6 +40,7 @@ class Bottleneck(nn.Module):
         self.widen, self.act = nn.Conv2d(half, channels, 1), nn.PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, c, h, w] to the same shape."""
         return self.act(self.widen(self.look(self.narrow_act(self.narrow(x)))).add_(x))
 
 
@@ -51,12 +55,13 @@ class Halving(nn.Module):
         self.widen, self.act = nn.Conv2d(hidden, outputs, 1), nn.PReLU(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, h, w] to [b, outputs, h / 2, w / 2]."""
         short_cut = pad_channels(nn_functional.max_pool2d(x, 2), self.outputs)
         return self.act(self.widen(self.look(self.narrow_act(self.narrow(x)))).add_(short_cut))
 
 
 class LandmarkNetwork(nn.Module):
-    """Crops [b, 3, 256, 256] in [0, 1], upright, 1.5 times the face, to a `LandmarkOutput`."""
+    """Points of one face."""
 
     SIDE = 256
 
@@ -79,6 +84,11 @@ class LandmarkNetwork(nn.Module):
         self.points = nn.Conv2d(128, 3 * POINTS, 2)
 
     def forward(self, crop: Tensor) -> LandmarkOutput:
+        """What crops show.
+
+        Args:
+            crop: [b, 3, 256, 256] in [0, 1], upright, 1.5 times the face.
+        """
         features = self.body(crop)
         tongue, presence = self.tongue(features).flatten(), self.presence(features).flatten()
         return LandmarkOutput(torch.unflatten(self.points(features).flatten(1), 1, (POINTS, 3)), presence, tongue)

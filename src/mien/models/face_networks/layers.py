@@ -22,6 +22,7 @@ class SameConv2d(nn.Conv2d):
         self._uneven = None if even else [total // 2, total - total // 2] * 2
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, h, w] to [b, outputs, h / stride, w / stride]."""
         return super().forward(x if self._uneven is None else nn_functional.pad(x, self._uneven))
 
 

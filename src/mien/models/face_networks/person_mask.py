@@ -17,6 +17,7 @@ class ChannelGate(nn.Module):
         self.excite = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, c, h, w] to [b, c, 1, 1] in [0, 1]."""
         mean = x.mean((2, 3), keepdim=True)
         return self.excite(self.squeeze(mean).relu()).sigmoid()
 
@@ -36,6 +37,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, h, w] to [b, outputs, h / stride, w / stride]."""
         wide = self.activation(self.look(self.activation(self.widen(x))))
         if self.gate is not None:
             wide = wide * self.gate(wide)
@@ -52,6 +54,7 @@ class Bottom(nn.Module):
         self.context = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, h, w] to [b, outputs, h, w]."""
         return self.features(x).relu() * self.context(x.mean((2, 3), keepdim=True)).sigmoid()
 
 
@@ -66,13 +69,22 @@ class Upwards(nn.Module):
         self.look = DepthwiseConv2d(channels)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        """Join deeper features with the encoder's.
+
+        Args:
+            deep: [b, deep, h, w].
+            skip: [b, channels, 2 h, 2 w].
+
+        Returns:
+            [b, channels, 2 h, 2 w].
+        """
         larger = self.match(nn_functional.interpolate(deep, scale_factor=2, mode="bilinear", align_corners=False))
         mixed = self.mix(skip * self.gate(skip + larger) + larger).relu()
         return mixed + self.look(mixed).relu()
 
 
 class PersonMaskNetwork(nn.Module):
-    """A picture [b, 3, 256, 256] in [0, 1] to the share of a person in each pixel, [b, 1, 256, 256] in [0, 1]."""
+    """Which pixels show a person."""
 
     SIDE = 256
 
@@ -97,6 +109,14 @@ class PersonMaskNetwork(nn.Module):
         self.mask = nn.ConvTranspose2d(16, 1, 2, stride=2)
 
     def forward(self, picture: Tensor) -> Tensor:
+        """The share of a person in each pixel.
+
+        Args:
+            picture: [b, 3, 256, 256] in [0, 1].
+
+        Returns:
+            [b, 1, 256, 256] in [0, 1].
+        """
         at_128 = nn_functional.hardswish(self.stem(picture))
         at_64 = self.to_64(at_128)
         at_32 = self.to_32(at_64)

@@ -21,7 +21,14 @@ class Appearance(nn.Module):
         self.blocks = nn.Sequential(*(Res3d(config.volume_channels) for _ in range(config.volume_blocks)))
 
     def forward(self, source: Tensor) -> Tensor:
-        """source [b, 3, s, s] in [-1, 1] to a volume [b, c, depth, s / 4, s / 4]."""
+        """The source's features in space.
+
+        Args:
+            source: [b, 3, s, s] in [-1, 1].
+
+        Returns:
+            A volume [b, c, depth, s / 4, s / 4].
+        """
         flat = self.lift(self.down(self.stem(source.to(self.lift.weight.dtype))))
         volume: Tensor = self.blocks(flat.unflatten(1, (-1, self.depth)))
         return volume

@@ -13,14 +13,28 @@ FIRST_BIN = -99.0  # degrees; bin i stands for 3 i - 99
 class FaceVid2VidConfig:
     """Sizes; the defaults are the published ones (256 px).
 
-    image_size: side of the square, pixels; features and flow are at a quarter of it. volume_channels, depth: of the
-    source's features in space. appearance_channels: at 1, 1/2 and 1/4. volume_blocks: 3-D residual blocks.
-    keypoint_count: K. detector_channels: of the keypoint detector at 1/2, 1/4, ... of its picture, which is
-    `detector_scale` of the whole one. pose_stem, pose_channels, pose_blocks: of the head pose estimator; bottlenecks of
-    a stage beside the one that halves. motion_channels: of the hourglass. squeezed: channels of the volume that the
-    candidates are shown with. mask_kernel: side of the mask's kernel. motion_stride: how much coarser than the features
-    the flow is estimated. decoder: "spade" or "original". decoder_channels: at 1/4, 1/2 and 1; decoder_blocks: at 1/4.
-    entry_channels: after the warp. spade_hidden: of SPADE's own convolutions. discriminator_channels: per level.
+    Attributes:
+        image_size: side of the square, pixels; features and flow are at a quarter of it.
+        volume_channels: of the source's features in space.
+        depth: of the source's features in space.
+        appearance_channels: at 1, 1/2 and 1/4.
+        volume_blocks: 3-D residual blocks.
+        keypoint_count: K.
+        detector_channels: of the keypoint detector at 1/2, 1/4, ... of its picture.
+        detector_scale: side of the keypoint detector's picture over the whole one's.
+        pose_stem: channels of the head pose estimator's first convolution.
+        pose_channels: of the head pose estimator's stages.
+        pose_blocks: bottlenecks of a stage beside the one that halves.
+        motion_channels: of the motion field's hourglass.
+        squeezed: channels of the volume that the candidates are shown with.
+        mask_kernel: side of the mask's kernel.
+        motion_stride: how much coarser than the features the flow is estimated.
+        decoder: "spade" or "original".
+        entry_channels: after the warp.
+        decoder_channels: at 1/4, 1/2 and 1.
+        decoder_blocks: residual blocks at 1/4.
+        spade_hidden: channels of SPADE's own convolutions.
+        discriminator_channels: of each level.
     """
 
     image_size: int = 256

@@ -14,8 +14,10 @@ _SLOPE = 0.2
 
 
 class Discriminator(nn.Module):
-    """4 x 4 convolutions without padding, halved after all but the last; spectral norms, instance norms from the second
-    on."""
+    """4 x 4 convolutions without padding, halved after all but the last.
+
+    Spectral norms everywhere, instance norms from the second level on.
+    """
 
     def __init__(self, config: FaceVid2VidConfig) -> None:
         super().__init__()
@@ -24,7 +26,14 @@ class Discriminator(nn.Module):
         self.read = SpectralConv2d(widths[-1], 1, 1)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Pictures [b, 3, s, s] in [-1, 1] to logits [b, 1, h, w], above 0 where it looks real, and features."""
+        """Whether each patch looks real.
+
+        Args:
+            pictures: [b, 3, s, s] in [-1, 1].
+
+        Returns:
+            Logits [b, 1, h, w], above 0 where it looks real, and the features of each level.
+        """
         x, features = pictures, []
         for level, conv in enumerate(self.convs):
             x = conv(x)

@@ -24,6 +24,12 @@ class Spade(nn.Module):
         self.shift = nn.Conv2d(hidden, channels, 3, padding=1)
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        """Normalise and modulate.
+
+        Args:
+            x: [b, channels, h, w].
+            guide: the features that entered the decoder [b, guide, h', w'].
+        """
         read = self.read(functional.interpolate(guide, x.shape[2:]))
         return functional.instance_norm(x) * (1 + self.scale(read)) + self.shift(read)
 
@@ -40,6 +46,15 @@ class SpadeBlock(nn.Module):
         self.skip = SpectralConv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
+        """The block's result.
+
+        Args:
+            x: [b, inputs, h, w].
+            guide: the features that entered the decoder [b, guide, h', w'].
+
+        Returns:
+            [b, outputs, h, w].
+        """
         y = x
         for spade, conv in zip(self.spades, self.convs, strict=True):
             y = conv(functional.leaky_relu(spade(y, guide), _SLOPE))
@@ -61,6 +76,7 @@ class SpadeDecoder(nn.Module):
         self.read = nn.Conv2d(whole, 3, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features [b, entry_channels, h, w] to the picture's logits [b, 3, 4 h, 4 w]."""
         x = self.enter(features)
         for block in self.blocks:
             x = block(x, features)
@@ -83,6 +99,7 @@ class PlainDecoder(nn.Module):
         self.read = nn.Conv2d(whole, 3, 7, padding=3)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features [b, entry_channels, h, w] to the picture's logits [b, 3, 4 h, 4 w]."""
         x = self.blocks(features)
         for conv in self.up:
             x = conv(functional.interpolate(x, scale_factor=2))
@@ -104,7 +121,15 @@ class Generator(nn.Module):
         self.decoder = SpadeDecoder(config) if config.decoder == "spade" else PlainDecoder(config)
 
     def forward(self, volume: Tensor, flow: Flow) -> Tensor:
-        """volume [b, c, d, h, w] and a flow of its size to pictures [b, 3, 4 h, 4 w] in [-1, 1]."""
+        """The picture.
+
+        Args:
+            volume: the source's features [b, c, d, h, w].
+            flow: of the volume's size.
+
+        Returns:
+            [b, 3, 4 h, 4 w] in [-1, 1].
+        """
         x = warp(volume, flow.places).flatten(1, 2)
         x = self.mix(functional.leaky_relu(self.norm(self.enter(x)), _SLOPE))
         logits = self.decoder(x * flow.visible.to(x.dtype))

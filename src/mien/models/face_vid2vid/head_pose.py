@@ -27,6 +27,7 @@ class Bottleneck(nn.Module):
         self.skip = nn.Sequential(nn.Conv2d(channels, channels, 1, stride), norm(channels)) if stride > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, c, h, w] to the same shape, halved where the stride is 2."""
         return functional.relu(self.inner(x) + (x if self.skip is None else self.skip(x)))
 
 
@@ -51,7 +52,11 @@ class HeadPoseEstimator(nn.Module):
             nn.init.zeros_(head.bias)
 
     def forward(self, picture: Tensor) -> Motion:
-        """Pictures [b, 3, s, s] in [-1, 1] to their motions."""
+        """The motions that pictures show.
+
+        Args:
+            picture: [b, 3, s, s] in [-1, 1].
+        """
         features = self.stages(self.stem(picture.to(self.angles.weight.dtype))).mean((2, 3))
         angles = decode_angle(self.angles(features).unflatten(1, (3, BINS)))
         expression = self.expression(features).float().unflatten(1, (-1, 3))

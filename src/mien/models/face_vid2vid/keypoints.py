@@ -29,7 +29,14 @@ class KeypointDetector(nn.Module):
         self.read = nn.Conv3d(widths[0] // 2, config.keypoint_count, 3, padding=1)
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Pictures [b, 3, s, s] in [-1, 1] to keypoints [b, K, 3] in [-1, 1], single precision."""
+        """Canonical keypoints.
+
+        Args:
+            picture: [b, 3, s, s] in [-1, 1].
+
+        Returns:
+            [b, K, 3] in [-1, 1], single precision.
+        """
         small = functional.interpolate(
             picture.float(), (self.side, self.side), mode="bilinear", antialias=True, align_corners=False
         )
@@ -38,7 +45,14 @@ class KeypointDetector(nn.Module):
 
 
 def expected_places(logits: Tensor) -> Tensor:
-    """Expected cells [b, k, 3] (x, y, z) of heatmaps [b, k, d, h, w] at temperature 0.1, in single precision."""
+    """Where heatmaps lie on average, at temperature 0.1, in single precision.
+
+    Args:
+        logits: [b, k, d, h, w].
+
+    Returns:
+        [b, k, 3] (x, y, z) in [-1, 1].
+    """
     with single_precision(logits):
         heat = functional.softmax(logits.float().flatten(2) / _TEMPERATURE, -1)  # [b, k, d h w]
         depth, height, width = logits.shape[2:]

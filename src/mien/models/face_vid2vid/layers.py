@@ -47,6 +47,7 @@ class Res2d(nn.Module):
         self.convs = nn.ModuleList([nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)])
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, c, h, w] to the same shape."""
         y = x
         for normed, conv in zip(self.norms, self.convs, strict=True):
             y = conv(functional.relu(normed(y)))
@@ -62,6 +63,7 @@ class Res3d(nn.Module):
         self.convs = nn.ModuleList([nn.Conv3d(channels, channels, 3, padding=1) for _ in range(2)])
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, c, d, h, w] to the same shape."""
         y = x
         for normed, conv in zip(self.norms, self.convs, strict=True):
             y = conv(functional.relu(normed(y)))
@@ -77,6 +79,7 @@ class Conv3d(nn.Module):
         self.norm = norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, d, h, w] to [b, outputs, d, h, w]."""
         return functional.relu(self.norm(self.conv(x)))
 
 
@@ -84,6 +87,7 @@ class Down3d(Conv3d):
     """`Conv3d`, then half the height and width; the depth stays."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, d, h, w] to [b, outputs, d, h / 2, w / 2]."""
         x = super().forward(x)
         return functional.avg_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])  # CPUs pool no bf16 volumes
 
@@ -92,6 +96,7 @@ class Up3d(Conv3d):
     """Twice the height and width, nearest, then `Conv3d`; the depth stays."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, d, h, w] to [b, outputs, d, 2 h, 2 w]."""
         return super().forward(functional.interpolate(x, scale_factor=(1, 2, 2)))
 
 
@@ -120,4 +125,5 @@ class SpectralConv2d(nn.Conv2d):
             return self.weight.float() / (u @ matrix @ v).clamp_min(1e-12)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve with `normed_weight`."""
         return self._conv_forward(x, self.normed_weight().to(x.dtype), self.bias)

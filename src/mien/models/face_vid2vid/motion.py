@@ -22,8 +22,13 @@ from mien.models.face_vid2vid.layers import single_precision
 
 @dataclass(frozen=True)
 class Motion:
-    """angles [b, 3]: yaw, pitch, roll, degrees. translation [b, 3]. expression [b, K, 3]: how keypoints deviate, in the
-    picture's axes. All single precision."""
+    """How heads move, single precision.
+
+    Attributes:
+        angles: yaw, pitch, roll [b, 3], degrees.
+        translation: [b, 3], half sides.
+        expression: how keypoints deviate [b, K, 3], in the picture's axes.
+    """
 
     angles: Tensor
     translation: Tensor
@@ -34,19 +39,30 @@ class Motion:
         return rotation_matrices(self.angles)
 
     def keypoints(self, canonical: Tensor) -> Tensor:
-        """x = R x_c + t + delta: canonical [b, K, 3] in this motion, [b, K, 3]."""
+        """x = R x_c + t + delta (Section 3.1, Equation 1).
+
+        Args:
+            canonical: keypoints x_c [b, K, 3].
+
+        Returns:
+            [b, K, 3].
+        """
         with single_precision(canonical):
             turned = canonical.float() @ self.matrix().transpose(1, 2)
         return turned + self.translation[:, None] + self.expression
 
     def turned(self, angles: Tensor) -> Motion:
-        """The same with other angles [b, 3]; the expression turns with the head, R' R^-1 delta."""
+        """The same with other angles; the expression turns with the head, R' R^-1 delta.
+
+        Args:
+            angles: yaw, pitch, roll [b, 3], degrees.
+        """
         with single_precision(angles):
             turn = rotation_matrices(angles) @ self.matrix().transpose(1, 2)
             return Motion(angles, self.translation, self.expression @ turn.transpose(1, 2))
 
     def repeat(self, count: int) -> Motion:
-        """Every row `count` times, neighbours."""
+        """Every motion `count` times in a row."""
         return Motion(*(getattr(self, f.name).repeat_interleave(count, 0) for f in fields(self)))
 
     def __getitem__(self, rows: slice) -> Motion:
@@ -62,7 +78,14 @@ class Motion:
 
 
 def rotation_matrices(angles: Tensor) -> Tensor:
-    """Angles [b, 3] (yaw, pitch, roll, degrees) to rotations [b, 3, 3]; as `mien.geometry.HeadPose.from_euler`."""
+    """Rotations by angles; as `mien.geometry.HeadPose.from_euler`.
+
+    Args:
+        angles: yaw, pitch, roll [b, 3], degrees.
+
+    Returns:
+        [b, 3, 3].
+    """
     cos, sin = torch.cos(torch.deg2rad(angles.float())), torch.sin(torch.deg2rad(angles.float()))
     (cy, cp, cr), (sy, sp, sr) = cos.unbind(1), sin.unbind(1)
     zero, one = torch.zeros_like(cy), torch.ones_like(cy)
@@ -74,13 +97,30 @@ def rotation_matrices(angles: Tensor) -> Tensor:
 
 
 def decode_angle(logits: Tensor) -> Tensor:
-    """The expected angle [b, ...] of bins [b, ..., 66]: 3 E[i] - 99, degrees."""
+    """The expected angle of bins: 3 E[i] - 99, degrees.
+
+    Args:
+        logits: [b, ..., 66].
+
+    Returns:
+        [b, ...].
+    """
     index = torch.arange(BINS, device=logits.device, dtype=torch.float32)
     return BIN_DEGREES * (functional.softmax(logits.float(), -1) * index).sum(-1) + FIRST_BIN
 
 
 def cells(depth: int, height: int, width: int, like: Tensor) -> Tensor:
-    """Places [depth, height, width, 3] (x, y, z) of a volume's cells, single precision."""
+    """Where a volume's cells are, single precision.
+
+    Args:
+        depth: of the volume, cells.
+        height: of the volume, cells.
+        width: of the volume, cells.
+        like: on whose device.
+
+    Returns:
+        [depth, height, width, 3] (x, y, z) in [-1, 1].
+    """
     z, y, x = (torch.linspace(-1, 1, count, device=like.device) for count in (depth, height, width))
     grid = torch.meshgrid(z, y, x, indexing="ij")
     return torch.stack([grid[2], grid[1], grid[0]], -1)

@@ -19,7 +19,12 @@ _VISIBLE = 3.0  # occlusion's first logit: sigmoid 0.95, so that features pass b
 
 @dataclass(frozen=True)
 class Flow:
-    """places [b, d, h, w, 3]: where in the source each cell comes from; visible [b, 1, h, w] in [0, 1]."""
+    """Where a picture comes from.
+
+    Attributes:
+        places: where in the source each cell comes from [b, d, h, w, 3].
+        visible: what the source shows of it [b, 1, h, w] in [0, 1].
+    """
 
     places: Tensor
     visible: Tensor
@@ -47,7 +52,14 @@ class MotionField(nn.Module):
         nn.init.constant_(self.occlusion.bias, _VISIBLE)  # type: ignore[arg-type]
 
     def forward(self, volume: Tensor, source: Tensor, driving: Tensor, turn: Tensor) -> Flow:
-        """volume [b, c, d, h, w]; keypoints source and driving [b, K, 3]; turn [b, 3, 3]: R_s R_d^-1."""
+        """The flow from source to driving keypoints (Section 3.1, "motion field estimation").
+
+        Args:
+            volume: the source's features [b, c, d, h, w].
+            source: keypoints [b, K, 3].
+            driving: keypoints [b, K, 3].
+            turn: R_s R_d^-1 [b, 3, 3].
+        """
         depth, height, width = volume.shape[2:]
         coarse = (depth, height // self.stride, width // self.stride)
         small = _resized(self.squeeze(volume), coarse)
@@ -85,7 +97,17 @@ class MotionField(nn.Module):
 
 
 def candidate_flows(grid: Tensor, source: Tensor, driving: Tensor, turn: Tensor) -> Tensor:
-    """Cells [d, h, w, 3] under every candidate, [b, K + 1, d, h, w, 3]: x, then R_s R_d^-1 (x - x_d,k) + x_s,k."""
+    """Cells under every candidate: x itself, then R_s R_d^-1 (x - x_d,k) + x_s,k for each keypoint.
+
+    Args:
+        grid: cells x [d, h, w, 3].
+        source: keypoints x_s [b, K, 3].
+        driving: keypoints x_d [b, K, 3].
+        turn: R_s R_d^-1 [b, 3, 3].
+
+    Returns:
+        [b, K + 1, d, h, w, 3].
+    """
     away = grid - driving[:, :, None, None, None].float()
     with single_precision(source):
         moved = torch.einsum("bij,bkdhwj->bkdhwi", turn.float(), away) + source[:, :, None, None, None].float()
@@ -93,7 +115,15 @@ def candidate_flows(grid: Tensor, source: Tensor, driving: Tensor, turn: Tensor)
 
 
 def heatmaps(grid: Tensor, keypoints: Tensor) -> Tensor:
-    """exp(-|x - x_k|^2 / (2 * 0.01)) of keypoints [b, k, 3] on cells [d, h, w, 3], [b, k, d, h, w]."""
+    """exp(-|x - x_k|^2 / (2 * 0.01)): how near each cell is to each keypoint.
+
+    Args:
+        grid: cells x [d, h, w, 3].
+        keypoints: x_k [b, k, 3].
+
+    Returns:
+        [b, k, d, h, w].
+    """
     # an axis after the other: the exponential of a sum is a product, and the cells lie on a lattice
     axes = (grid[0, 0, :, 0], grid[0, :, 0, 1], grid[:, 0, 0, 2])
     x, y, z = (
@@ -103,7 +133,15 @@ def heatmaps(grid: Tensor, keypoints: Tensor) -> Tensor:
 
 
 def warp(volume: Tensor, places: Tensor) -> Tensor:
-    """A volume [b, c, d, h, w] read at places [b, d, h, w, 3], zero outside; in single precision."""
+    """A volume read at places, trilinear, zero outside; in single precision.
+
+    Args:
+        volume: [b, c, d, h, w].
+        places: [b, d, h, w, 3] in [-1, 1].
+
+    Returns:
+        [b, c, d, h, w].
+    """
     with single_precision(volume):
         read = functional.grid_sample(volume.float(), places.float(), align_corners=True)
     return read.to(volume.dtype)

@@ -22,14 +22,20 @@ from mien.models.face_vid2vid.motion_field import Flow, MotionField
 
 @dataclass(frozen=True)
 class Portrait:
-    """What is known of sources: volume [b, c, d, h, w], canonical keypoints [b, K, 3], their own motion."""
+    """What is known of sources.
+
+    Attributes:
+        volume: [b, c, d, h, w].
+        canonical: keypoints [b, K, 3].
+        motion: their own.
+    """
 
     volume: Tensor
     canonical: Tensor
     motion: Motion
 
     def repeat(self, count: int) -> Portrait:
-        """Every source `count` times, neighbours."""
+        """Every source `count` times in a row."""
         if count == 1:
             return self
         volume, canonical = (part.repeat_interleave(count, 0) for part in (self.volume, self.canonical))
@@ -38,7 +44,12 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Rendered:
-    """picture [b, 3, s, s] in [-1, 1]; the flow behind it."""
+    """What `FaceVid2Vid.render` gives.
+
+    Attributes:
+        picture: [b, 3, s, s] in [-1, 1].
+        flow: behind it.
+    """
 
     picture: Tensor
     flow: Flow
@@ -91,16 +102,30 @@ class FaceVid2Vid(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return cls(**asdict(config))
 
     def encode(self, source: Tensor) -> Portrait:
-        """Pictures [b, 3, s, s] in [-1, 1]."""
+        """All that is needed of sources, once.
+
+        Args:
+            source: [b, 3, s, s] in [-1, 1].
+        """
         return Portrait(self.appearance(source), self.keypoint_detector(source), self.head_pose(source))
 
     def motion(self, driving: Tensor) -> Motion:
-        """The motions of pictures [b, 3, s, s] in [-1, 1]."""
+        """The motions that pictures show.
+
+        Args:
+            driving: [b, 3, s, s] in [-1, 1].
+        """
         found: Motion = self.head_pose(driving)
         return found
 
     def render(self, portrait: Portrait, keypoints: Tensor, rotation: Tensor) -> Rendered:
-        """Portraits with their keypoints at `keypoints` [b, K, 3], their heads turned by `rotation` [b, 3, 3]."""
+        """Portraits with their keypoints moved and their heads turned.
+
+        Args:
+            portrait: b sources.
+            keypoints: [b, K, 3] in [-1, 1].
+            rotation: of the driven heads [b, 3, 3].
+        """
         own = portrait.motion
         with single_precision(rotation):
             turn = own.matrix() @ rotation.transpose(1, 2)
@@ -108,5 +133,10 @@ class FaceVid2Vid(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return Rendered(self.generator(portrait.volume, flow), flow)
 
     def forward(self, portrait: Portrait, motion: Motion) -> Rendered:
-        """Absolute motion: x_d = R_d x_c + t_d + delta_d, with the canonical keypoints of the source."""
+        """Absolute motion: x_d = R_d x_c + t_d + delta_d, with the canonical keypoints of the source (Equation 1).
+
+        Args:
+            portrait: b sources.
+            motion: of b driving pictures.
+        """
         return self.render(portrait, motion.keypoints(portrait.canonical), motion.matrix())

@@ -19,7 +19,14 @@ class Appearance(nn.Module):
         self.quarter = nn.Sequential(Conv(half, quarter, 2), Residual(quarter))
 
     def forward(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """source [b, 3, h, w] in [-1, 1] to features [b, c, h, w], [b, c, h / 2, w / 2] and [b, c, h / 4, w / 4]."""
+        """The source's features.
+
+        Args:
+            source: [b, 3, h, w] in [-1, 1].
+
+        Returns:
+            [b, c, h, w], [b, c', h / 2, w / 2] and [b, c'', h / 4, w / 4].
+        """
         fine = self.fine(source)
         half = self.middle(fine)
         return fine, half, self.quarter(half)

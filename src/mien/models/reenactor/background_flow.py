@@ -25,7 +25,8 @@ def background_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
     """Where in the source hair and background come from.
 
     Args:
-        driven, source: keypoints [b, 70, 2], half sides.
+        driven: keypoints [b, 70, 2], half sides.
+        source: keypoints [b, 70, 2], half sides.
         grid: places [b or 1, h, w, 2], half sides.
 
     Returns:
@@ -36,9 +37,14 @@ def background_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
 
 
 def goes_with_head(points: Tensor, grid: Tensor) -> Tensor:
-    """How far places of the grid [b or 1, h, w, 2] follow the head with keypoints [b, 70, 2]: [b, h, w, 1].
+    """How far places follow the head.
 
-    1 on the head and its hair, 0 in the background and at the picture's border.
+    Args:
+        points: keypoints [b, 70, 2], half sides.
+        grid: places [b or 1, h, w, 2], half sides.
+
+    Returns:
+        [b, h, w, 1]: 1 on the head and its hair, 0 in the background and at the picture's border.
     """
     rigid = points[:, list(RIGID)]
     length = _LENGTH * (rigid - rigid.mean(1, keepdim=True)).square().sum(-1).mean(-1).sqrt()  # [b]

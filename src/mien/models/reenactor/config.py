@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KEYPOINTS = 70  # landmarks and pupils, see `mien.motion.keypoint_motion`
-SCORES = 52  # of an expression, see `mien.faces.EXPRESSION_NAMES`
+BLENDSHAPES = 52  # of an expression, see `mien.faces.EXPRESSION_NAMES`
 
 
 @dataclass(frozen=True)
 class ReenactorConfig:
     """Sizes.
 
-    image_size: side of the square, pixels. appearance_channels: of the source's features at 1, 1/2 and 1/4.
-    motion_channels: of the motion field's hourglass at 1/4, 1/8 and 1/16. generator_channels: at 1, 1/2, 1/4 and 1/8.
-    blocks: residual blocks at 1/8. squeezed: channels of the features that the motion field compares. maps: channels
-    that the keypoints' maps are mixed to. spread: of a keypoint's map, in half sides of the picture. residual: the
-    largest correction of the flow, in half sides.
+    Attributes:
+        image_size: side of the square, pixels.
+        appearance_channels: of the source's features at 1, 1/2 and 1/4.
+        motion_channels: of the motion field's hourglass at 1/4, 1/8 and 1/16.
+        generator_channels: at 1, 1/2, 1/4 and 1/8.
+        blocks: residual blocks at 1/8.
+        squeezed: channels of the features that the motion field compares.
+        maps: channels that the keypoints' maps are mixed to.
+        spread: deviation of a keypoint's map, half sides of the picture.
+        residual: the largest correction of the flow, half sides.
     """
 
     image_size: int = 256

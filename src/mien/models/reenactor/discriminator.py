@@ -26,7 +26,14 @@ class Discriminator(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """pictures [b, 3, h, w] in [-1, 1]. Returns how true patches look [b, 1, h / 8, w / 8], and the features."""
+        """Whether each patch looks rendered.
+
+        Args:
+            pictures: [b, 3, h, w] in [-1, 1].
+
+        Returns:
+            Logits [b, 1, h / 8, w / 8], above 0 where a patch looks true, and the features of each layer.
+        """
         detail = pictures - functional.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
         features, x = [], torch.cat([pictures, _DETAIL * detail], 1)
         for layer in self.layers:
@@ -36,11 +43,21 @@ class Discriminator(nn.Module):
 
 
 def hinge(true: Tensor, false: Tensor, weight: Tensor) -> Tensor:
-    """The discriminator's loss, E max(0, 1 - D(x)) + E max(0, 1 + D(G)); scores [b, 1, h, w], weight [b, 1, h, w], mean
-    1."""
+    """The discriminator's loss, E max(0, 1 - D(x)) + E max(0, 1 + D(G)).
+
+    Args:
+        true: logits D(x) [b, 1, h, w] of ground truth.
+        false: logits D(G) [b, 1, h, w] of what was generated.
+        weight: of patches [b, 1, h, w], mean 1.
+    """
     return ((functional.relu(1 - true.float()) + functional.relu(1 + false.float())) * weight).mean()
 
 
 def feature_distance(got: list[Tensor], want: list[Tensor]) -> Tensor:
-    """Mean L1 between features of two pictures, layer by layer; `want` has no gradient."""
+    """Mean L1 between features of two pictures, layer by layer.
+
+    Args:
+        got: features of what was generated, one tensor a layer.
+        want: features of the ground truth; they have no gradient.
+    """
     return torch.stack([(a - b.detach()).abs().float().mean() for a, b in zip(got, want, strict=True)]).mean()

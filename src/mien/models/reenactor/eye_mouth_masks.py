@@ -34,7 +34,15 @@ def eye_mouth_masks(points: Tensor, places: Tensor) -> Tensor:
 
 
 def face(points: Tensor, places: Tensor) -> Tensor:
-    """Keypoints [b, 70, 2] and places [b or 1, h, w, 2]: [b, 1, h, w], from 0 outside the face to 1 within."""
+    """Where the face is.
+
+    Args:
+        points: keypoints [b, 70, 2], half sides.
+        places: [b or 1, h, w, 2], half sides.
+
+    Returns:
+        [b, 1, h, w], from 0 outside the face to 1 within.
+    """
     return (_within(points[:, list(_FACE)], places, _EDGE)[:, None] + 1) / 2
 
 

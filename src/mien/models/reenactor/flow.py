@@ -23,7 +23,17 @@ def single_precision(like: Tensor) -> torch.autocast:
 
 
 def places(size: tuple[int, int], corner: Pair, extent: Pair, like: Tensor) -> Tensor:
-    """Centres [h, w, 2] (x, y) of an h x w grid over the rectangle that starts at `corner` and is `extent` wide."""
+    """Centres of a grid's cells over a rectangle.
+
+    Args:
+        size: height and width, cells.
+        corner: x and y of the upper left corner.
+        extent: width and height of the rectangle.
+        like: of whose device and type.
+
+    Returns:
+        [height, width, 2] (x, y).
+    """
     height, width = size
     y = corner[1] + (torch.arange(height, device=like.device) + 0.5) * (extent[1] / height)
     x = corner[0] + (torch.arange(width, device=like.device) + 0.5) * (extent[0] / width)
@@ -31,9 +41,15 @@ def places(size: tuple[int, int], corner: Pair, extent: Pair, like: Tensor) -> T
 
 
 def affine_fit(moving: Tensor, fixed: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weighted means and moments of points moving [b, k, 2] and fixed [b, k, 2], weight [b, n, k], sum 1 over k.
+    """Weighted means and moments, of which least-squares maps are made.
 
-    Returns the means [b, n, 2] of both, sum w p p^T [b, n, 2, 2] and sum w p q^T [b, n, 2, 2] about the means.
+    Args:
+        moving: points p [b, k, 2].
+        fixed: points q [b, k, 2].
+        weight: w [b, n, k], sum 1 over k.
+
+    Returns:
+        The means [b, n, 2] of p and q, and sum w p p^T and sum w p q^T about the means [b, n, 2, 2].
     """
     mean_p, mean_q = weight @ moving, weight @ fixed  # [b, n, 2]
     second = torch.einsum("bnk,bki,bkj->bnij", weight, moving, moving) - mean_p[..., :, None] * mean_p[..., None, :]
@@ -50,9 +66,15 @@ def _solve(second: Tensor, mixed: Tensor) -> Tensor:
 
 
 def global_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
-    """The affine map that takes landmarks driven [b, k, 2] nearest to source [b, k, 2], on grid [b or 1, h, w, 2].
+    """The affine map that takes the driven landmarks nearest to the source's, on a grid.
 
-    Returns places in the source [b, h, w, 2].
+    Args:
+        driven: landmarks [b, k, 2], half sides.
+        source: landmarks [b, k, 2], half sides.
+        grid: places [b or 1, h, w, 2], half sides.
+
+    Returns:
+        Places in the source [b, h, w, 2].
     """
     even = driven.new_full((len(driven), 1, driven.shape[1]), 1 / driven.shape[1])
     mean_p, mean_q, second, mixed = affine_fit(driven, source, even)
@@ -63,7 +85,16 @@ def global_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
 
 
 def similar_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
-    """As `global_flow` with rotation, scale and translation only, which stretch nothing."""
+    """As `global_flow` with rotation, scale and translation only, which stretch nothing.
+
+    Args:
+        driven: landmarks [b, k, 2], half sides.
+        source: landmarks [b, k, 2], half sides.
+        grid: places [b or 1, h, w, 2], half sides.
+
+    Returns:
+        Places in the source [b, h, w, 2].
+    """
     mean_p, mean_q = driven.mean(1, keepdim=True), source.mean(1, keepdim=True)  # [b, 1, 2]
     p, q = driven - mean_p, source - mean_q
     across = torch.stack([-p[..., 1], p[..., 0]], -1)  # p, turned by a quarter
@@ -80,6 +111,14 @@ def local_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
 
     As `global_flow`, but every place fits a map of its own, in which near landmarks count most (w = 1 / |p - v|^4); it
     is held to the global map where they leave it open.
+
+    Args:
+        driven: landmarks [b, k, 2], half sides.
+        source: landmarks [b, k, 2], half sides.
+        grid: places [b or 1, h, w, 2], half sides.
+
+    Returns:
+        Places in the source [b, h, w, 2].
     """
     shape, count = grid.shape[1:], len(driven)
     spots = grid.flatten(1, 2).expand(count, -1, -1)
@@ -98,9 +137,16 @@ def local_flow(driven: Tensor, source: Tensor, grid: Tensor) -> Tensor:
 
 
 def refine(flow: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """A flow [b, h, w, 2] on grid [b or 1, h, w, 2], twice as fine, with its grid.
+    """A flow twice as fine.
 
     What is interpolated is how far places move, so that a place that stays is exact up to the border.
+
+    Args:
+        flow: [b, h, w, 2].
+        grid: its places [b or 1, h, w, 2].
+
+    Returns:
+        The flow [b, 2 h, 2 w, 2] and its places.
     """
     height, width = grid.shape[1:3]
     step = (grid[0, -1, -1] - grid[0, 0, 0]) / grid.new_tensor([width - 1, height - 1])  # [2], x and y
@@ -113,10 +159,16 @@ def refine(flow: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
-    """Features [r, c, h, w] read at places flow [r k, y, x, 2], the border repeated: [r k, c, y, x].
+    """Features read at places, the border repeated.
 
-    A row of features serves k rows of the flow and is not copied for them. In single precision whatever the features'
-    is: 16 bits of a place are half a pixel.
+    In single precision whatever the features' is: 16 bits of a place are half a pixel.
+
+    Args:
+        features: [r, c, h, w]; each serves k consecutive flows and is not copied for them.
+        flow: [r k, y, x, 2], half sides.
+
+    Returns:
+        [r k, c, y, x].
     """
     rows, each = len(features), len(flow) // len(features)
     below = flow.float().reshape(rows, each * flow.shape[1], *flow.shape[2:])  # a source's flows below each other
@@ -127,7 +179,16 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
 
 
 def landmark_maps(points: Tensor, grid: Tensor, spread: float) -> Tensor:
-    """exp(-|v - p|^2 / (2 spread^2)) of landmarks [b, k, 2] on grid [b or 1, h, w, 2]: [b, k, h, w]."""
+    """exp(-|v - p|^2 / (2 spread^2)): how near each place is to each landmark.
+
+    Args:
+        points: landmarks p [b, k, 2], half sides.
+        grid: places v [b or 1, h, w, 2], half sides.
+        spread: deviation, half sides.
+
+    Returns:
+        [b, k, h, w].
+    """
     x = torch.exp(-(grid[:, None, 0, :, 0] - points[..., 0:1]).square() / (2 * spread**2))  # [b, k, w]
     y = torch.exp(-(grid[:, None, :, 0, 1] - points[..., 1:2]).square() / (2 * spread**2))  # [b, k, h]
     return y[..., :, None] * x[..., None, :]

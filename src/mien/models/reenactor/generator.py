@@ -43,10 +43,17 @@ class Generator(nn.Module):
         landmarks: Tensor,
         driven: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """source [b, 3, H, W] and its features, motion at a quarter of the driven picture or of a window of it;
-        landmarks of the source and driven [b, 70, 2].
+        """The driven picture, or a window of it.
 
-        Returns the picture and the moved source, [b, 3, h, w] each in [-1, 1].
+        Args:
+            source: [b, 3, H, W] in [-1, 1].
+            features: of the source, from `Appearance`.
+            motion: at a quarter of the driven picture or of the window.
+            landmarks: the source's keypoints [b, 70, 2], half sides.
+            driven: the driven keypoints [b, 70, 2], half sides.
+
+        Returns:
+            The picture and the moved source, [b, 3, h, w] each, in [-1, 1].
         """
         half_flow, half_grid = refine(motion.flow, motion.grid)
         flow, _ = refine(half_flow, half_grid)

@@ -19,6 +19,7 @@ class Conv(nn.Module):
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, inputs, h, w] to [b, outputs, h, w], smaller by the stride."""
         return functional.leaky_relu(self.conv(x), SLOPE)
 
 
@@ -33,11 +34,12 @@ class Residual(nn.Module):
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, c, h, w] to the same shape."""
         return x + self.second(self.first(x))
 
 
 def enlarge(x: Tensor) -> Tensor:
-    """Twice as large, bilinear."""
+    """[b, c, h, w] to [b, c, 2 h, 2 w], bilinear."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 

@@ -58,7 +58,13 @@ class MotionField(nn.Module):
             self.read.bias[-1] = 2.0  # type: ignore[index]
 
     def forward(self, quarter: Tensor, source: Tensor, driven: Tensor, grid: Tensor) -> Motion:
-        """quarter: the source's features [b, c, H, W]; landmarks source and driven [b, 70, 2]; grid [b or 1, h, w, 2].
+        """The flow from source to driven landmarks.
+
+        Args:
+            quarter: the source's features at a quarter of its picture [b, c, H, W].
+            source: keypoints [b, 70, 2], half sides.
+            driven: keypoints [b, 70, 2], half sides.
+            grid: places wanted [b or 1, h, w, 2], half sides.
         """
         with single_precision(grid):
             candidates = (flow(driven, source, grid) for flow in (background_flow, global_flow, local_flow))

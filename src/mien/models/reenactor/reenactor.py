@@ -17,7 +17,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from mien.models.reenactor.appearance import Appearance
-from mien.models.reenactor.config import KEYPOINTS, SCORES, ReenactorConfig
+from mien.models.reenactor.config import BLENDSHAPES, KEYPOINTS, ReenactorConfig
 from mien.models.reenactor.flow import places
 from mien.models.reenactor.generator import Generator
 from mien.models.reenactor.motion_field import Motion, MotionField
@@ -28,7 +28,13 @@ Features = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Rendered:
-    """picture and moved (the source merely moved): [b, 3, h, w] in [-1, 1]; motion: at a quarter of it."""
+    """What the reenactor makes.
+
+    Attributes:
+        picture: [b, 3, h, w] in [-1, 1].
+        moved: the source merely moved, the same shape.
+        motion: at a quarter of the picture.
+    """
 
     picture: Tensor
     moved: Tensor
@@ -64,7 +70,7 @@ class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.motion_field = MotionField(sizes)
         self.generator = Generator(sizes)
         self.register_buffer("mean", torch.zeros(KEYPOINTS, 3))
-        self.register_buffer("shapes", torch.zeros(SCORES, KEYPOINTS, 3))
+        self.register_buffer("shapes", torch.zeros(BLENDSHAPES, KEYPOINTS, 3))
 
     @classmethod
     def of(cls, config: ReenactorConfig) -> Reenactor:
@@ -72,7 +78,7 @@ class Reenactor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return cls(**asdict(config))
 
     def basis(self) -> FaceBasis:
-        """How landmarks move with expression scores."""
+        """How landmarks move with blendshapes."""
         return FaceBasis(*(part.detach().double().cpu().numpy() for part in (self.mean, self.shapes)))
 
     def forward(

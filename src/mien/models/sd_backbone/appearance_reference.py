@@ -36,9 +36,10 @@ class AppearanceReference(UNet2DConditionModel):
         self.conv_out = None
         if not tail:
             attended = [bool(getattr(block, "attentions", None)) for block in self.up_blocks]
-            last = len(attended) - 1 - attended[::-1].index(True)
-            self.up_blocks[last].upsamplers = None
-            del self.up_blocks[last + 1 :]
+            count = max((place for place, on in enumerate(attended, 1) if on), default=0)
+            if count:
+                self.up_blocks[count - 1].upsamplers = None
+            del self.up_blocks[count:]
         install(self)
 
     __init__.__signature__ = _with_tail(inspect.signature(UNet2DConditionModel.__init__))  # type: ignore[attr-defined]

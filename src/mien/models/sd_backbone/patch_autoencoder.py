@@ -24,6 +24,11 @@ class PatchLatents:
 
     latents: Tensor
 
+    @property
+    def mean(self) -> Tensor:
+        """The latents."""
+        return self.latents
+
     def mode(self) -> Tensor:
         """The latents."""
         return self.latents

@@ -38,6 +38,22 @@ class VaeConfig:
 
 
 @dataclass(frozen=True)
+class PatchConfig:
+    """In the VAE's place: `patch` x `patch` pixels are the channels of a latent, see `PatchAutoencoder`."""
+
+    patch: int = 2
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return 3 * self.patch**2
+
+    def to_diffusers(self) -> dict[str, Any]:
+        """Keyword arguments of `PatchAutoencoder`."""
+        return {"patch": self.patch}
+
+
+@dataclass(frozen=True)
 class XPortraitConfig:
     """Sizes of X-Portrait's networks.
 
@@ -46,7 +62,8 @@ class XPortraitConfig:
     ones on the U-Net's first convolution and adds them to its result, so that it predicts the difference to them:
     off at full size (the published model finds everything by reference attention), on at nano size, where 16 x 16
     tokens alone would have to carry the background's pixels and a small training could not even learn to copy.
-    `reference_tail`: see `AppearanceReference`.
+    `reference_tail`: see `AppearanceReference`. `local_zoom`: the local control's pictures have so many times the side
+    of the other control's. `face_window`: the model works on face windows (nano), whose pictures `WindowHead` finishes.
     """
 
     name: str = "sd15"
@@ -59,12 +76,14 @@ class XPortraitConfig:
     context_dim: int = 768
     context_tokens: int = 77
     hint_channels: tuple[int, ...] = (16, 32, 96, 256)
+    local_zoom: int = 1
     temporal_heads: int = 8
     temporal_positions: int = 24
     source_in_sample: bool = False
     reference_tail: bool = True
     prediction_type: str = "epsilon"
-    vae: VaeConfig = field(default_factory=VaeConfig)
+    vae: VaeConfig | PatchConfig = field(default_factory=VaeConfig)
+    face_window: bool = False
 
     def _blocks(self) -> dict[str, Any]:
         cross = ["CrossAttnDownBlock2D" if on else "DownBlock2D" for on in self.attention_levels]
@@ -96,13 +115,22 @@ class XPortraitConfig:
         return {**self.unet(), "in_channels": self.vae.latent_channels, "tail": self.reference_tail}
 
     def motion_control(self) -> dict[str, Any]:
-        """Keyword arguments of the motion ControlNets C and C_l."""
+        """Keyword arguments of the motion ControlNet C."""
         return {
             **self._blocks(),
             "in_channels": self.vae.latent_channels,
             "conditioning_channels": 3,
             "conditioning_embedding_out_channels": self.hint_channels,
         }
+
+    def local_control(self) -> dict[str, Any]:
+        """Keyword arguments of the local control C_l."""
+        return {**self.motion_control(), "conditioning_channels": 3 * self.local_zoom**2}
+
+    def window_head(self) -> dict[str, Any]:
+        """Keyword arguments of the window head."""
+        assert isinstance(self.vae, PatchConfig)
+        return {"features": self.block_out_channels[0], "patch": self.vae.patch}
 
     def temporal(self) -> dict[str, Any]:
         """Keyword arguments of the temporal modules M."""
@@ -121,6 +149,8 @@ class XPortraitConfig:
     @property
     def latent_size(self) -> int:
         """Side of the latent square."""
+        if isinstance(self.vae, PatchConfig):
+            return self.image_size // self.vae.patch
         return self.image_size // 2 ** (len(self.vae.block_out_channels) - 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,4 +187,25 @@ NANO = XPortraitConfig(
     ),
 )
 
-PRESETS = {preset.name: preset for preset in (SD15, NANO)}
+FACE_WINDOW = XPortraitConfig(
+    name="face-window",
+    image_size=192,
+    block_out_channels=(32, 64, 96, 128),
+    # attention in the middle block alone, over 12 x 12 places: more is half of a training step on a processor
+    attention_levels=(False, False, False, False),
+    heads=(1, 2, 3, 4),
+    layers_per_block=1,
+    norm_num_groups=8,
+    context_dim=32,
+    context_tokens=1,
+    hint_channels=(16, 32),
+    local_zoom=2,
+    temporal_heads=4,
+    source_in_sample=True,
+    reference_tail=False,
+    prediction_type="sample",
+    vae=PatchConfig(2),
+    face_window=True,
+)
+
+PRESETS = {preset.name: preset for preset in (SD15, NANO, FACE_WINDOW)}

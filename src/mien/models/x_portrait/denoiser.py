@@ -39,7 +39,23 @@ class DenoisingUNet(UNet2DConditionModel):
         num_frames: int = 1,
         source: Tensor | None = None,
     ) -> Tensor:
-        """Noisy latents [b * num_frames, c, h, w] to the prediction of the same shape.
+        """Noisy latents [b * num_frames, c, h, w] to the prediction of the same shape; see `predict_with_features`."""
+        given = (noisy, timestep, context, reference, residuals, temporal, num_frames, source)
+        return self.predict_with_features(*given)[0]
+
+    def predict_with_features(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        reference: ReferenceFeatures | None = None,
+        residuals: backbone.Residuals | None = None,
+        temporal: TemporalModules | None = None,
+        num_frames: int = 1,
+        source: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Noisy latents [b * num_frames, c, h, w] to the prediction and the features that it is read from, which have
+        the first level's channels.
 
         Where `reads_source` holds, the network reads the source latents `source` [r, c, h, w] beside the noisy ones and
         predicts what must be added to them to get x_0; absent, zeros stand in for them.
@@ -54,5 +70,6 @@ class DenoisingUNet(UNet2DConditionModel):
             hidden = hidden + residuals.middle
             skips = [skip + more for skip, more in zip(skips, residuals.skips, strict=True)]
         hidden = backbone.up(self, hidden, skips, given)
-        result: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
-        return result if source_latents is None else result + source_latents
+        features: Tensor = self.conv_act(self.conv_norm_out(hidden))
+        result: Tensor = self.conv_out(features)
+        return result if source_latents is None else result + source_latents, features

@@ -5,42 +5,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
 from mien.models.sd_backbone import backbone
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
 from mien.models.sd_backbone.reference_attention import ReferenceFeatures, ReferenceRecorder
 from mien.models.sd_backbone.temporal import TemporalModules
-from mien.models.x_portrait.config import XPortraitConfig
+from mien.models.x_portrait.config import PatchConfig, XPortraitConfig
 from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
+from mien.models.x_portrait.window_head import WindowChange, WindowHead
 
 
 @dataclass(frozen=True)
 class ControlFeatures:
-    """Encoded driving frames: `motion` and `local` [f, c, h, w]; None where that control is absent."""
+    """Encoded driving frames: `motion` and `local` [f, c, h, w]; None where that control is absent.
+
+    driver: the driving frames themselves [f, 3, s, s], for models that work on face windows.
+    """
 
     motion: Tensor
     local: Tensor | None
+    driver: Tensor | None = None
 
     def select(self, rows: Tensor | slice) -> ControlFeatures:
-        """The hints of some frames."""
-        return ControlFeatures(self.motion[rows], None if self.local is None else self.local[rows])
+        """Those of some frames."""
+        local, driver = (None if one is None else one[rows] for one in (self.local, self.driver))
+        return ControlFeatures(self.motion[rows], local, driver)
 
 
 @dataclass(frozen=True)
 class XPortraitNetworks:
-    """The parts in the order of use. `local_control` and `temporal` may be missing (early stages of training)."""
+    """The parts in the order of use. `local_control` and `temporal` may be missing (early stages of training);
+    `window_head` is there for models that work on face windows."""
 
-    vae: AutoencoderKL
+    vae: AutoencoderKL | PatchAutoencoder
     empty_prompt: EmptyPrompt
     appearance_reference: AppearanceReference
     motion_control: MotionControl
     local_control: MotionControl | None
     unet: DenoisingUNet
     temporal: TemporalModules | None
+    window_head: WindowHead | None = None
 
     def read_appearance(self, sources: Sequence[Tensor], timestep: Tensor) -> ReferenceFeatures:
         """Run R over each portrait's clean latents [r, c, h, w]; tokens of further portraits follow the first one's."""
@@ -54,7 +64,8 @@ class XPortraitNetworks:
         local = None
         if self.local_control is not None and patches is not None:
             local = self.local_control.encode_hint(patches)
-        return ControlFeatures(self.motion_control.encode_hint(frames), local)
+        driver = None if self.window_head is None else frames
+        return ControlFeatures(self.motion_control.encode_hint(frames), local, driver)
 
     def predict(
         self,
@@ -70,10 +81,38 @@ class XPortraitNetworks:
         Without `bank` and `hints` this is the unconditional branch: plain Stable Diffusion with temporal modules.
         `source` are the source latents [r, c, h, w], only for models that read them on the first convolution.
         """
+        if self.window_head is not None:
+            change, moved = self.change(noisy, timestep, num_frames, bank, hints, source)
+            finished: Tensor = self.vae.encode(change.picture(moved).to(noisy)).latent_dist.mode()
+            return finished
         residuals = None if hints is None else self.control(noisy, timestep, hints)
         context = self.empty_prompt().to(noisy.dtype)
         result: Tensor = self.unet(noisy, timestep, context, bank, residuals, self.temporal, num_frames, source)
         return result
+
+    def change(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        num_frames: int,
+        bank: ReferenceFeatures | None,
+        hints: ControlFeatures | None,
+        source: Tensor | None,
+    ) -> tuple[WindowChange, Tensor]:
+        """What a model of face windows does to the moved portraits, and those; see `predict`.
+
+        Args as `predict`'s; `source` are the moved portraits' latents [b * num_frames, c, h, w].
+        """
+        assert self.window_head is not None and source is not None
+        residuals = None if hints is None else self.control(noisy, timestep, hints)
+        context = self.empty_prompt().to(noisy.dtype)
+        latents, features = self.unet.predict_with_features(
+            noisy, timestep, context, bank, residuals, self.temporal, num_frames, source
+        )
+        painted, moved = self.vae.decode(latents).sample, self.vae.decode(source).sample
+        moved = moved.repeat_interleave(len(noisy) // len(moved), 0)
+        driver = torch.zeros_like(moved) if hints is None or hints.driver is None else hints.driver
+        return self.window_head(features, painted, moved, driver), moved
 
     def denoise(
         self,
@@ -100,12 +139,14 @@ class XPortraitNetworks:
 
 def build(config: XPortraitConfig) -> XPortraitNetworks:
     """Fresh networks of a configuration, random weights (build under torch.device("meta") to count only)."""
+    vae_kind = PatchAutoencoder if isinstance(config.vae, PatchConfig) else AutoencoderKL
     return XPortraitNetworks(
-        vae=AutoencoderKL(**config.vae.to_diffusers()),
+        vae=vae_kind(**config.vae.to_diffusers()),
         empty_prompt=EmptyPrompt(**config.empty_prompt()),
         appearance_reference=AppearanceReference(**config.appearance_reference()),
         motion_control=MotionControl(**config.motion_control()),
-        local_control=MotionControl(**config.motion_control()),
+        local_control=MotionControl(**config.local_control()),
         unet=DenoisingUNet(**config.unet()),
         temporal=TemporalModules(**config.temporal()),
+        window_head=WindowHead(**config.window_head()) if config.face_window else None,
     )

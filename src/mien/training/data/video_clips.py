@@ -16,7 +16,12 @@ from mien.errors import InputError
 from mien.media import open_clip
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
 
+_KNOWN = ("head_pose", "pupils", "neutral")  # in the order of `FaceFrame`; clips of the first release lack the last two
 _KEPT = 4  # decoded clips that a process holds
+
+
+def _row(values: NDArray[np.floating] | None, row: int) -> NDArray[np.floating] | None:
+    return None if values is None else values[row]
 
 
 class VideoClips:
@@ -42,7 +47,7 @@ class VideoClips:
         chosen = self.clips[int(rng.integers(len(self.clips)))]
         with np.load(chosen) as content:
             landmarks, seen = content["landmarks"].astype(np.float32), np.flatnonzero(content["seen"])
-            poses = dict(content).get("head_pose")
+            more = {name: content[name] for name in _KNOWN if name in content}
         if not len(seen):
             raise InputError(f"{chosen.with_suffix('.mp4')} shows no face: cut it anew by mien data prepare.")
         start, *rows = [int(row) for row in rng.choice(seen, spec.frames + 1, replace=len(seen) <= spec.frames)]
@@ -53,7 +58,7 @@ class VideoClips:
             rows = list(range(first, first + spec.frames))
         frames = self._frames(chosen)
         source, *targets = [
-            FaceFrame(np.array(frames[row]), landmarks[row], None if poses is None else poses[row])
+            FaceFrame(np.array(frames[row]), landmarks[row], *(_row(more.get(n), row) for n in _KNOWN))
             for row in (start, *rows)
         ]
         other = None

@@ -167,7 +167,7 @@ class DexAnimator(SampleStage):
         noisy = self.scheduler.add_noise(clean, noise, timestep)
         noisy = self.scheduler.scale_model_input(noisy, timestep)
         dropped = Dropped.draw(sources, self.dropout, generator)
-        given = self._given(nets, source, self._begun(model, batch), self._codes(nets, batch), dropped, frames)
+        given = self._given(nets, source, self._init_latents(model, batch), self._codes(nets, batch), dropped, frames)
         got = self._predict(nets, noisy, timestep, given, dropped, frames)
         wanted = noise if self.config.backbone.prediction_type == "epsilon" else clean
         weight = self._weight(batch["mask"], clean.shape[-1])
@@ -194,7 +194,7 @@ class DexAnimator(SampleStage):
         return own, driving, nets.expression_encoder(batch["crop"])
 
     @torch.no_grad()
-    def _begun(self, model: AnimatorModel, batch: Batch) -> Tensor | None:
+    def _init_latents(self, model: AnimatorModel, batch: Batch) -> Tensor | None:
         """Latents [n, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
         if model.reenactor is None:
             return None

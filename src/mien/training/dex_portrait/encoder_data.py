@@ -121,15 +121,15 @@ class EncoderData:
         self._odds = odds / odds.sum()
 
     def draw(
-        self, rng: np.random.Generator, rows: int, sides: tuple[int, int], augmentation: EncoderAugmentation
+        self, rng: np.random.Generator, batch_size: int, sides: tuple[int, int], augmentation: EncoderAugmentation
     ) -> Batch:
         """masked [n, 3, sides[0], ...] with pose [n, 6]; crop, again [n, 3, sides[1], ...] with moved [n, 70, 3].
 
-        twins [k, 3, sides[0], ...]: of some rows, `twin_of` [k], the same person in the same pose with another
-        expression, changed as the row's picture is.
+        twins [k, 3, sides[0], ...]: of some samples, `twin_of` [k], the same person in the same pose with another
+        expression, changed as that sample's picture is.
         """
         masked, poses, crops, again, moved, twins, twin_of = [], [], [], [], [], [], []
-        for row in range(rows):
+        for row in range(batch_size):
             group = self.groups[int(rng.choice(len(self.groups), p=self._odds))]
             person, motion = int(rng.integers(len(group.frames))), int(rng.integers(len(group.other)))
             flip = bool(rng.random() < 0.5)

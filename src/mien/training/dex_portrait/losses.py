@@ -46,7 +46,7 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
 
 
 def anchor_distance(codes: Tensor, ground_truth: Tensor) -> Tensor:
-    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, averaged over the rows.
+    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, averaged over the batch.
 
     The warp alone leaves the canonical pose open, and lets it drift with identity; the avatars' exact poses fix it.
     """

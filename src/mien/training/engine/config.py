@@ -129,6 +129,10 @@ class LoopConfig(Checked):
     """How the loop runs. None means: what the stage says."""
 
     steps: int | None = option(None, "Steps in all.", above=0)
+    budget_minutes: float | None = option(
+        None, "End after so much processor time, over all slices; the learning rate falls along.", unit="core-minutes",
+        above=0,
+    )  # fmt: skip
     time_limit: float | None = option(None, "Save and leave in time: 90s, 9m, 2h.", unit="s", above=0, saved=False)
     batch_size: int | None = option(None, "Sources of a micro-batch on one device.", above=0)
     accumulate: int | None = option(None, "Micro-batches of a step on one device.", above=0)
@@ -220,10 +224,19 @@ def saved_options(run: Path) -> dict[str, Any]:
     return {}
 
 
-def rate_factor(step: int, total: int, options: LoopConfig) -> float:
-    """Of the learning rate: warm-up over `warmup` steps, then half a cosine from 1 down to `floor`."""
+def rate_factor(step: int, progress: float, options: LoopConfig) -> float:
+    """Of the learning rate: warm-up over `warmup` steps, then half a cosine from 1 down to `floor`.
+
+    Args:
+        step: number of steps that are done.
+        progress: how much of the run lies behind, 0 to 1, in steps or in time: what the cosine follows.
+        options: `warmup` and `floor`.
+
+    Returns:
+        A factor above 0, up to 1.
+    """
     warm = min(1.0, (step + 1) / max(1, options.warmup or 0))
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
+    fall = 0.5 * (1 + math.cos(math.pi * progress))
     return warm * (options.floor + (1 - options.floor) * fall)
 
 

@@ -53,7 +53,7 @@ def micro_batches(
         Batches on the CPU.
     """
     batches = _Batches(stage, batch_size, seed, per_step)
-    order = [step * per_step + micro for step in steps for micro in mine]
+    order = (step * per_step + micro for step in steps for micro in mine)  # steps may be without end
     if workers == 0:
         for index in order:
             yield batches[index]

@@ -8,11 +8,8 @@ not allow.
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -112,20 +109,3 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         held += tensor.numel()
     if bucket:
         yield bucket
-
-
-@contextmanager
-def stop_when_told(stop: Callable[[], None]) -> Iterator[None]:
-    """While it lasts, SIGTERM (a cluster that wants its node back) calls `stop`."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -62,8 +62,18 @@ class Saver:
         if files := self._stage.loaded_anew():
             self._said["loaded_anew"] = {part: checkpoints.identity(path) for part, path in files.items()}
 
-    def save(self, step: int, model: nn.Module, average: Average, optimizers: dict[str, torch.optim.Optimizer]) -> Path:
-        """Write the checkpoint of a step; all processes call it, and none leaves before it is written."""
+    def save(
+        self,
+        step: int,
+        model: nn.Module,
+        average: Average,
+        optimizers: dict[str, torch.optim.Optimizer],
+        told: dict[str, Any],
+    ) -> Path:
+        """Write the checkpoint of a step; all processes call it, and none leaves before it is written.
+
+        told: what else its manifest is to say.
+        """
         main, left_out = self._processes.main, self._stage.outside()
         self._processes.copy_from_main(sharding.whole_buffers(model))  # running means differ a little
         moving = [
@@ -76,7 +86,7 @@ class Saver:
         states = {name: _later(optimizer, main) for name, optimizer in optimizers.items()}
         path = checkpoints.folder_of(self._run, step)
         if main:
-            checkpoints.save(self._run, step, weights, averages, states, self._said, self._keep_every)
+            checkpoints.save(self._run, step, weights, averages, states, {**self._said, **told}, self._keep_every)
         else:
             for part in (weights, averages, *states.values()):
                 part()

@@ -100,7 +100,7 @@ class Stage(ABC):
         return None
 
     def images(self, batch: Batch) -> int:
-        """How many images a batch is, for images per second: the rows of its first tensor, unless told otherwise."""
+        """How many images a batch is, for images per second: the length of its first tensor, unless told otherwise."""
         return len(next(iter(batch.values())))
 
     def outside(self) -> tuple[str, ...]:

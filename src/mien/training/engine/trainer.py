@@ -11,23 +11,27 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from mien.errors import MienError
+from mien.allocator import keep_freed_memory
 from mien.training.engine import checkpoints, sharding
 from mien.training.engine.activation_checkpointing import recompute_blocks
+from mien.training.engine.budget import Budget
 from mien.training.engine.config import StageConfig, rate_factor
 from mien.training.engine.dataloader import micro_batches, numbers, to_device
-from mien.training.engine.distributed import Processes, stop_when_told
+from mien.training.engine.distributed import Processes
 from mien.training.engine.ema import Average
+from mien.training.engine.group_norm import quicken
 from mien.training.engine.logging import Journal, check_boards, peak_memory
+from mien.training.engine.outcome import Outcome, TrainingError, Watcher
 from mien.training.engine.saving import Saver
+from mien.training.engine.signals import stop_when_told
 from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage, part_parameters, trained_names
 
 logger = logging.getLogger(__name__)
@@ -40,49 +44,8 @@ _REFRESH = 250  # steps between looks for new data
 Value = TypeVar("Value", int, float)
 
 
-class TrainingError(MienError):
-    """The training cannot go on; the text says why and what to change."""
-
-
-class Watcher(Protocol):
-    """Who is told how far the run is."""
-
-    def begin(self, total: int, done: int) -> None:
-        """The run has `total` steps, `done` of which lie behind."""
-
-    def update(self, done: int) -> None:
-        """So many steps are done."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a slice of a run ended.
-
-    Attributes:
-        step: steps done in all.
-        steps_here: steps done in this slice.
-        finished: whether all are done.
-        losses: smoothed, by name.
-        images_per_second: over all processes.
-        seconds: of the slice.
-        peak_bytes: of memory, of this process.
-        checkpoint: the folder of the last one.
-        main: whether this is the main process, which writes.
-    """
-
-    step: int
-    steps_here: int
-    finished: bool
-    losses: dict[str, float]
-    images_per_second: float
-    seconds: float
-    peak_bytes: int
-    checkpoint: Path
-    main: bool
-
-
 def train(stage: Stage, config: StageConfig, watcher: Watcher | None = None, began: float | None = None) -> Outcome:
-    """Run a stage until its steps or its time are over; the same call goes on where the last one stopped.
+    """Run a stage until its steps, its budget or its time are over; the same call goes on where the last one stopped.
 
     Args:
         stage: what is trained.
@@ -105,15 +68,16 @@ class _Run:
     """One slice of a run in one process."""
 
     def __init__(self, stage: Stage, config: StageConfig, began: float) -> None:
-        open_ones = ("steps", "batch_size", "accumulate", "warmup", "clip_norm", "ema", "checkpointing")
+        open_ones = ["batch_size", "accumulate", "warmup", "clip_norm", "ema", "checkpointing"]
+        open_ones += ["steps"] if config.loop.budget_minutes is None else []
         resolved = {name: getattr(stage, name) for name in open_ones if getattr(config.loop, name) is None}
         self.stage, self.began = stage, began
         self.config = replace(config, loop=replace(config.loop, **resolved))
         self.options = self.config.loop
         self.processes = Processes()
-        self.total, self.accumulate = _known(self.options.steps), _known(self.options.accumulate)
+        self.accumulate = _known(self.options.accumulate)
         self.folder = Path(config.out)
-        self.step = self.first = 0
+        self.step, self.first, self.before = 0, 0, 0.0
         self.started = began
         self.losses: dict[str, float] = {}
         self.broken: dict[str, int] = {}
@@ -134,11 +98,16 @@ class _Run:
         found = self._resume_from()
         with processes.in_turn(split):  # each holds the whole model for a moment
             model = self._loaded(found)
+            if processes.device.type == "cpu":
+                keep_freed_memory()
+                quicken(model)
             if options.checkpointing:
                 recompute_blocks(model, stage.block_types())
             if split:
                 self.sharded = sharding.shard(model, stage.block_types())
         self.model = model if split else model.to(processes.device)
+        spent = 0.0 if found is None else float(found.manifest().get("core_seconds", 0.0))
+        self.budget = Budget(options, spent, processes)
         self.average = Average(self.model, self.names, _known(options.ema))
         self.optimizers = {update.name: self._optimizer(update) for update in stage.optimizer_steps}
         if found is not None:
@@ -203,27 +172,30 @@ class _Run:
         if processes.main:
             journal = Journal(self.folder, self.step, options.wandb, self.config.flat())
         if watcher is not None and processes.main:
-            watcher.begin(self.total, self.step)
+            watcher.begin(self.budget.total(), self.budget.done(self.step))
         self.first, self.started = self.step, time.monotonic()
+        self.before = self.budget.progress(self.step)
+        self.budget.start()
         saved = -1 if self.last is None else self.step
         feed = self._feed()
         with stop_when_told(lambda: setattr(self, "stopped", True)):
-            while self.step < self.total and not self._over():
+            while not (self.budget.over(self.step) or self._over()):
                 self._take_step(feed)
-                if self.step % options.log_every == 0 or self.step == self.total:
+                ended = self.budget.over(self.step)
+                if self.step % options.log_every == 0 or ended:
                     self._tell(journal)
                 if self.step % _REFRESH == 0:
                     self.stage.refresh()
-                if self._due(options.save_every) and self.step < self.total:
+                if self._due(options.save_every) and not ended:
                     self._save()
                     saved = self.step
-                if self._due(options.show_every) and self.step < self.total:
+                if self._due(options.show_every) and not ended:
                     self._show(journal)
                 if watcher is not None and processes.main:
-                    watcher.update(self.step)
+                    watcher.update(self.budget.done(self.step))
         if saved != self.step:
             self._save()
-        if self.step >= self.total and self.step > self.first:
+        if self.budget.over(self.step) and self.step > self.first:
             self._show(journal)
         if journal is not None:
             journal.close()
@@ -232,7 +204,7 @@ class _Run:
     def _feed(self) -> Iterator[Batch]:
         per_step = self.accumulate * self.processes.count
         mine = range(self.processes.rank * self.accumulate, (self.processes.rank + 1) * self.accumulate)
-        steps, pinned = range(self.step, self.total), self.processes.device.type == "cuda"
+        steps, pinned = range(self.step, self.budget.steps), self.processes.device.type == "cuda"
         workers = self.options.workers
         return micro_batches(
             self.stage, _known(self.options.batch_size), self.options.seed, steps, mine, per_step, workers, pinned
@@ -270,6 +242,8 @@ class _Run:
                 self._take_optimizer_step(update, index, batches)
         self.average.update(self.model, self.step)
         self.step += 1
+        if self.budget.seconds is not None:
+            self.budget.measure()
         if self.options.average_every and self.step % self.options.average_every == 0:
             self._meet()
         self.stage.after_step(self.model, self.step)
@@ -314,8 +288,11 @@ class _Run:
         wanted = self.options.learning_rate
         base = update.learning_rate * (1.0 if wanted is None else wanted / self.stage.optimizer_steps[0].learning_rate)
         for group in optimizer.param_groups:
-            group["lr"] = base * group["factor"] * rate_factor(self.step, self.total, self.options)
+            group["lr"] = base * group["factor"] * self._rate_factor(self.step)
         optimizer.step()
+
+    def _rate_factor(self, step: int) -> float:
+        return rate_factor(step, self.budget.progress(step), self.options)
 
     def _compute(self, work: Callable[[], Any]) -> Any:
         """What `work` gives in the run's precision, with the weights at hand."""
@@ -348,7 +325,10 @@ class _Run:
 
     def _save(self) -> None:
         began = time.monotonic()
-        self.last = self.saver.save(self.step, self.model, self.average, self.optimizers)
+        if self.budget.seconds is None:  # else it is measured at every step: a run that goes on has the same rates
+            self.budget.measure()
+        told = {"core_seconds": self.budget.spent}
+        self.last = self.saver.save(self.step, self.model, self.average, self.optimizers, told)
         self._saving = time.monotonic() - began
 
     def _show(self, journal: Journal | None) -> None:
@@ -364,15 +344,16 @@ class _Run:
     def _tell(self, journal: Journal | None) -> None:
         pace, losses = self._pace(), self._shared_losses()
         values = {f"loss/{name}": value for name, value in losses.items()}
-        factor = rate_factor(self.step - 1, self.total, self.options)
+        factor = self._rate_factor(self.step - 1)
         values |= {"learning_rate_factor": factor, "images_per_second": pace, "peak_gib": peak_memory() / 2**30}
         shown = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        left = self._seconds_a_step() * (self.total - self.step)
+        now = self.budget.progress(self.step)
+        left = (time.monotonic() - self.started) * (1 - now) / max(1e-9, now - self.before)
         if journal is not None:
             journal.scalars(self.step, values)
             logger.info(
-                "%s step %d of %d: %s, %.1f images/s, peak %.2f GiB, %.0f min left",
-                self.stage.name, self.step, self.total, shown, pace, values["peak_gib"], left / 60,
+                "%s %s: %s, %.1f images/s, peak %.2f GiB, %.0f min left",
+                self.stage.name, self.budget.describe(self.step), shown, pace, values["peak_gib"], left / 60,
             )  # fmt: skip
 
     def _pace(self) -> float:
@@ -381,9 +362,10 @@ class _Run:
     def _outcome(self) -> Outcome:
         seconds = time.monotonic() - self.began
         assert self.last is not None  # it has just been written
+        finished = self.budget.over(self.step)
         return Outcome(
-            self.step, self.step - self.first, self.step >= self.total, self._shared_losses(), self._pace(), seconds,
-            peak_memory(), self.last, self.processes.main,
+            self.step, self.step - self.first, finished, self._shared_losses(), self._pace(), seconds,
+            self.budget.spent, peak_memory(), self.last, self.processes.main,
         )  # fmt: skip
 
 

@@ -100,10 +100,12 @@ class Deformation:
     weights: Tensor
 
     @classmethod
-    def draw(cls, rows: int, generator: torch.Generator, device: torch.device, strength: float = 1.0) -> Deformation:
+    def draw(
+        cls, batch_size: int, generator: torch.Generator, device: torch.device, strength: float = 1.0
+    ) -> Deformation:
         """I + N(0, 0.05), N(0, 0.005), both times `strength`; drawn on the CPU."""
-        affine = torch.eye(2, 3) + strength * _AFFINE * torch.randn(rows, 2, 3, generator=generator)
-        weights = strength * _BENT * torch.randn(rows, _POINTS**2, 2, generator=generator)
+        affine = torch.eye(2, 3) + strength * _AFFINE * torch.randn(batch_size, 2, 3, generator=generator)
+        weights = strength * _BENT * torch.randn(batch_size, _POINTS**2, 2, generator=generator)
         return cls(affine.to(device), weights.to(device))
 
     def points(self, points: Tensor) -> Tensor:
@@ -128,7 +130,7 @@ def equivariance(keypoints: Tensor, again: Tensor, deformation: Deformation) -> 
 
 
 def keypoint_prior(keypoints: Tensor) -> Tensor:
-    """Keypoints [b, K, 3] keep apart, and lie at a mean depth of 0.33: sum over ordered pairs, mean over rows."""
+    """Keypoints [b, K, 3] keep apart, and lie at a mean depth of 0.33: sum over ordered pairs, mean over the batch."""
     squared = (keypoints[:, :, None] - keypoints[:, None]).square().sum(-1)
     close = functional.relu(_APART - squared).sum((1, 2)) - _APART * keypoints.shape[1]
     return (close + (keypoints[..., 2].mean(1) - _DEPTH).abs()).mean()

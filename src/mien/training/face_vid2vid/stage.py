@@ -70,8 +70,8 @@ class Recipe:
     weights: FaceVid2VidWeights
 
 
-# 4 rows on each of 8 devices are the usual batch of 32. At nano size there is no VGG to speak of: the discriminator is
-# weak and comes late, and a degree weighs less beside losses that are a tenth as large.
+# 4 samples on each of 8 devices are the usual batch of 32. At nano size there is no VGG to speak of: the discriminator
+# is weak and comes late, and a degree weighs less beside losses that are a tenth as large.
 RECIPES = {
     "full": Recipe(FULL, 200_000, 25_000, 4, 2e-4, FaceVid2VidWeights()),
     "nano": Recipe(
@@ -165,12 +165,12 @@ class FaceVid2VidStage(SampleStage):
 
     def sketch(self) -> tuple[nn.Module, Batch]:
         """See `Stage.sketch`."""
-        rows, side = self.options.loop.batch_size or self.batch_size, self.config.image_size
-        count = rows * self.targets
+        batch_size, side = self.options.loop.batch_size or self.batch_size, self.config.image_size
+        count = batch_size * self.targets
         with torch.device("meta"):
             model = FaceVid2VidModel(self.config)
             batch = {name: torch.empty(count, 3, side, side) for name in ("target", "made")}
-            batch |= {"source": torch.empty(rows, 3, side, side), "source_angles": torch.empty(rows, 3)}
+            batch |= {"source": torch.empty(batch_size, 3, side, side), "source_angles": torch.empty(batch_size, 3)}
             batch |= {"angles": torch.empty(count, 3), "corners": torch.empty(count, 3, 2, dtype=torch.int64)}
         return model, {**batch, "step": torch.tensor(self.weights.adversarial_from)}
 

@@ -1,4 +1,4 @@
-"""The linear part of the reenactor: how keypoints move with expression scores, fitted to rendered people.
+"""The linear part of the reenactor: how keypoints move with blendshapes, fitted to rendered people.
 
 What a face reader reads off rendered frames is set against where the landmarks truly are in the head's frame, so that
 the fit also undoes the reader's own amplitudes. Ridge regression over the frames, each person's mean taken off both
@@ -28,7 +28,7 @@ def head_shapes(meta: Arrays, side: int = SIDE) -> NDArray[np.floating]:
     """A group's keypoints in the heads' frames [p, m, 70, 3], half face heights, see `in_half_faces`.
 
     The camera's perspective is undone: a nose that comes nearer as the head turns would seem to move by itself, and
-    every score that goes with turns would move noses.
+    every blendshape that goes with turns would move noses.
 
     Args:
         meta: see `mien.avatars.groups`.
@@ -42,15 +42,25 @@ def head_shapes(meta: Arrays, side: int = SIDE) -> NDArray[np.floating]:
 
 
 def fit_basis(
-    scores: NDArray[np.floating], shapes: NDArray[np.floating], person: NDArray[np.integer], ridge: float
+    blendshapes: NDArray[np.floating], shapes: NDArray[np.floating], person: NDArray[np.integer], ridge: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """scores [n, 52], shapes [n, 70, 3], person [n]: numbers from 0. Returns the mean head [70, 3] and [52, 70, 3]."""
+    """Ridge regression of keypoints on blendshapes, each person about their own mean.
+
+    Args:
+        blendshapes: [n, 52] in [0, 1].
+        shapes: keypoints [n, 70, 3] in the head's frame, half face heights.
+        person: [n], who is seen, numbers from 0.
+        ridge: how strongly displacements are drawn to zero.
+
+    Returns:
+        The mean head [70, 3] and the displacements by blendshapes [52, 70, 3].
+    """
     rows = shapes.reshape(len(shapes), -1)
     people = np.unique(person)
-    score_mean = np.stack([scores[person == p].mean(0) for p in people])
+    blendshape_mean = np.stack([blendshapes[person == p].mean(0) for p in people])
     shape_mean = np.stack([rows[person == p].mean(0) for p in people])
     index = np.searchsorted(people, person)
-    x, y = scores - score_mean[index], rows - shape_mean[index]
+    x, y = blendshapes - blendshape_mean[index], rows - shape_mean[index]
     weights = np.linalg.solve(x.T @ x + ridge * len(x) / 1000 * np.eye(x.shape[1]), x.T @ y)
-    mean = (shape_mean - score_mean @ weights).mean(0)
+    mean = (shape_mean - blendshape_mean @ weights).mean(0)
     return mean.reshape(-1, 3).astype(np.float32), weights.reshape(x.shape[1], -1, 3).astype(np.float32)

@@ -3,7 +3,7 @@
 A person in one motion and the keypoints of another are given; the person in that other motion is the ground truth.
 Loss: L1 over a Laplacian pyramid, eyes and mouth counting most, of the picture and of the source that is merely moved,
 so that the flow learns first. With `--preset sharp` a patch discriminator is asked as well: L1 alone makes of teeth and
-lashes a mean of all that could be there. The linear part, how keypoints follow expression scores, is fitted by
+lashes a mean of all that could be there. The linear part, how keypoints follow blendshapes, is fitted by
 `keypoint_basis`.
 """
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.errors import InputError
-from mien.geometry.face_window import FaceWindow, rectified_driver, sample, warp_into
-from mien.training.data.pictures import color_jitter, draw_color_jitter, to_tensor
+from mien.geometry.face_window import FaceWindow, local_view, rectified_driver, sample, warp_into
+from mien.training.data.pictures import color_jitter, draw_color_jitter, resize, to_tensor
 from mien.training.data.samples import FaceFrame, Points, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
 from mien.training.engine.stage import Batch
 from mien.typing import Picture
@@ -34,6 +34,7 @@ _REGIONS = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48,
 # In half extents of the face: shift of all points, noise of each; errors of a person's proportions, and how much larger
 # they are where the driver is the target itself, whose proportions would otherwise give the answer away.
 _SHIFT, _NOISE, _PROPORTIONS, _OWN_PROPORTIONS = 0.004, 0.006, 0.012, 0.03
+_READ_WELL = 0.4  # of the targets
 _FRAMING, _ZOOM = 0.03, (0.93, 1.08)  # of the window
 _SCALING = 0.05  # of the driver
 
@@ -47,7 +48,9 @@ class WindowSpec:
         frames: targets of each.
         side: of the windows, pixels.
         clip: consecutive frames, one driver for all.
-        self_driven: the driver is the target itself (clips of one person; the paper's ablation a).
+        self_driven: the driver is always the target itself (the paper's ablation a); else where the data show nobody
+            else in the target's motion (videos).
+        scaling: the driver is scaled (X-Portrait, Section 3.4; off: the paper's ablation c).
         errors: draw the errors of readings and proportions, and the driver's light; off: what is exact.
     """
 
@@ -57,6 +60,7 @@ class WindowSpec:
     clip: bool = False
     self_driven: bool = False
     errors: bool = True
+    scaling: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class WindowBatch:
     Attributes:
         source: [r, 3, s, s], the portrait's own window: R's.
         moved: [r f, 3, s, s], the portrait moved to the driven keypoints: what denoising starts from.
-        driver: [r f, 3, 2 s, 2 s], the rectified driver: C's (smaller) and C_l's (eyes and mouth).
+        driver: [r f, 3, s, s], the rectified driver: C's.
+        local: [r f, 3, 2 s, 2 s], its eyes and mouth: C_l's.
         target: [r f, 3, s, s].
         neutral: [r f, 70, 2], where the neutral face's keypoints are, in the window's coordinates [-1, 1].
     """
@@ -74,6 +79,7 @@ class WindowBatch:
     source: Tensor
     moved: Tensor
     driver: Tensor
+    local: Tensor
     target: Tensor
     neutral: Tensor
 
@@ -100,7 +106,8 @@ def collate(samples: Sequence[SourceDrivingSample], rng: np.random.Generator, sp
     return WindowBatch(
         to_tensor([source for source, _ in rows]),
         to_tensor([frame.moved for frame in frames]),
-        to_tensor([frame.driver for frame in frames]),
+        to_tensor([resize(frame.driver, spec.side) for frame in frames]),
+        to_tensor([local_view(frame.driver, frame.neutral) for frame in frames]),
         to_tensor([frame.target for frame in frames]),
         torch.from_numpy(np.stack([frame.neutral for frame in frames])),
     )
@@ -118,9 +125,9 @@ class _WindowFrame:
 
 def _row(given: SourceDrivingSample, rng: np.random.Generator, spec: WindowSpec) -> tuple[Picture, list[_WindowFrame]]:
     """The source's window and its targets."""
-    drivers = given.targets if spec.self_driven else given.drivers
-    if drivers is None:
-        raise InputError("these data show nobody else in the target's motion: give data of mien data avatars.")
+    own_driver = spec.self_driven or given.drivers is None
+    drivers = given.targets if given.drivers is None or spec.self_driven else given.drivers
+    spec = replace(spec, self_driven=own_driver)
     source, targets = given.source, list(given.targets)
     if rng.random() < 0.5:
         source, targets, drivers = source.mirrored(), [t.mirrored() for t in targets], [d.mirrored() for d in drivers]
@@ -146,8 +153,9 @@ def _frame(
         window = replace(
             window, centre=window.centre + rng.normal(size=2) * _FRAMING * half, half=window.half * rng.uniform(*_ZOOM)
         )
-        driven = misread(driven, neutral, rng)
-        driving = of_other_proportions(driving, rng, _OWN_PROPORTIONS if spec.self_driven else _PROPORTIONS)
+        driven = misread(driven, neutral, rng) if rng.random() > _READ_WELL else nearly_read(driven, neutral, rng)
+        amount = _OWN_PROPORTIONS if spec.self_driven else _PROPORTIONS
+        driving = of_other_proportions(driving, rng, amount, _SCALING if spec.scaling else 0.0)
     moved = warp_into(window, source.picture, source.keypoints(), driven, spec.side)
     seen = rectified_driver(window, driver.picture, driving, neutral, LOCAL_ZOOM * spec.side)
     if spec.errors:
@@ -180,7 +188,7 @@ def misread(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDA
     Returns:
         [70, 2].
     """
-    true, half = np.asarray(keypoints - neutral, np.float64), _half_extent(neutral)
+    true = np.asarray(keypoints - neutral, np.float64)
     read = true.copy()
 
     def strength(exact: float, low: float, high: float) -> float:
@@ -199,17 +207,26 @@ def misread(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDA
         read[part] = true[part] * [sideways, open_]
     gaze = strength(0.3, -0.2, 1.2)
     read[_PUPILS] = (true[_PUPILS].mean(0) if rng.random() < 0.3 else true[_PUPILS]) * gaze
-    placed = neutral + read + rng.normal(size=2) * _SHIFT * half + rng.normal(size=true.shape) * _NOISE * half
+    placed = nearly_read(neutral + read, neutral, rng)
     for upper, lower in _RIMS:
         if placed[upper, 1] > placed[lower, 1]:
             placed[[upper, lower]] = placed[[upper, lower]].mean(0)
-    return placed.astype(np.float32)
+    return placed
 
 
-def of_other_proportions(neutral: Points, rng: np.random.Generator, amount: float) -> NDArray[np.float32]:
+def nearly_read(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Keypoints [70, 2] as of a reader that sees everything, a little off. Args as `misread`'s."""
+    half = _half_extent(neutral)
+    away = rng.normal(size=2) * _SHIFT * half + rng.normal(size=np.shape(keypoints)) * _NOISE * half
+    return np.asarray(keypoints + away, np.float32)
+
+
+def of_other_proportions(
+    neutral: Points, rng: np.random.Generator, amount: float, scaling: float = _SCALING
+) -> NDArray[np.float32]:
     """Neutral keypoints [70, 2] as of somebody whose brows, eyes, nose and mouth lie and measure a little otherwise.
 
-    amount: deviation, of half the face. The whole is scaled by up to 5 % as well.
+    amount: deviation, of half the face; scaling: by how much the whole is larger or smaller at most.
     """
     half, points = _half_extent(neutral), np.array(neutral, np.float64)
     for region in _REGIONS:
@@ -217,7 +234,7 @@ def of_other_proportions(neutral: Points, rng: np.random.Generator, amount: floa
         points[region] = middle + (points[region] - middle) * (1 + rng.normal(size=2) * 1.5 * amount)
         points[region] += rng.normal(size=2) * amount * half
     middle = points[:68].mean(0)
-    points = middle + (points - middle) * rng.uniform(1 - _SCALING, 1 + _SCALING)
+    points = middle + (points - middle) * rng.uniform(1 - scaling, 1 + scaling)
     points += rng.normal(size=2) * 0.5 * amount * half + rng.normal(size=points.shape) * 0.25 * amount * half
     return points.astype(np.float32)
 

@@ -80,12 +80,17 @@ def fresh(seed: int, config: XPortraitConfig, unused: Sequence[str] = ()) -> Por
     model = PortraitModel(networks, unused)
     for control in (networks.motion_control, networks.local_control):  # all: the draws are those of every stage
         assert control is not None
-        wake_hints(control)
-        for conv in [*control.controlnet_down_blocks, control.controlnet_mid_block]:
-            nn.init.normal_(conv.weight, std=0.5 / math.sqrt(conv.weight[0].numel()))
+        wake_controls(control)
     nn.init.normal_(model.empty_prompt.context, std=0.1)
     nn.init.normal_(model.unet.conv_out.weight, std=1e-3)  # at first the source is copied
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def wake_controls(control: MotionControl) -> None:
+    """Small weights in a control's zero convolutions, and a hint encoder that lets images through."""
+    wake_hints(control)
+    for conv in [*control.controlnet_down_blocks, control.controlnet_mid_block]:
+        nn.init.normal_(conv.weight, std=0.5 / math.sqrt(conv.weight[0].numel()))
 
 
 def take_reenactor(model: PortraitModel, folder: Path) -> None:
