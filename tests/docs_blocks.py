@@ -83,10 +83,10 @@ def command_lines(code: str) -> Iterator[list[str]]:
 
 
 def mien_words(words: list[str]) -> list[str] | None:
-    """What follows `mien` in a command, also in `accelerate launch ... -m mien`; None for other programs."""
+    """What follows `mien` in a command, also in `accelerate launch ... -m mien` and `torchrun`; None: others."""
     if Path(words[0]).name == "mien":
         return words[1:]
-    if words[0] in ("accelerate", "python") and "-m" in words:
+    if words[0] in ("accelerate", "torchrun", "python") and "-m" in words:
         at = words.index("-m")
         return words[at + 2 :] if words[at + 1 : at + 2] == ["mien"] else None
     return None
@@ -116,6 +116,8 @@ def check_other(words: list[str]) -> None:
         _check_extras(" ".join(rest))
     elif program == "accelerate":
         _check_accelerate(rest)
+    elif program == "torchrun":
+        _check_torchrun(rest)
     elif program == "python" and rest[0] == "-m":
         if not (ROOT / "src" / rest[1].replace(".", "/")).with_suffix(".py").is_file():
             raise ValueError(f"there is no module {rest[1]}")
@@ -151,5 +153,13 @@ def _check_accelerate(rest: list[str]) -> None:
     parser.parse_args(rest[1:])
 
 
+def _check_torchrun(rest: list[str]) -> None:
+    from torch.distributed.run import get_args_parser
+
+    parser = get_args_parser()
+    parser.error = _refuse
+    parser.parse_args(rest)
+
+
 def _refuse(message: str) -> None:
-    raise ValueError(f"accelerate launch: {message}")
+    raise ValueError(f"the launcher: {message}")

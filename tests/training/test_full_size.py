@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from launching import launch
 from mien.errors import InputError, WeightsError
 from mien.models.x_portrait import VaeConfig
-from mien.training import dry_run
+from mien.training import dry_run, dry_run_beside
 from mien.training.engine import checkpoints
+from mien.training.engine.sharding import here
 from mien.training.engine.trainer import train
 from mien.training.registry import configure
+from mien.training.x_portrait.export import to_pipeline
 from mien.training.x_portrait.model import PortraitModel, config_of, from_backbone
 from mien.training.x_portrait.recipes import recipe_for
 from mien.training.x_portrait.stage import PortraitStage
@@ -111,6 +117,89 @@ def test_r_learns_over_a_frozen_backbone_that_checkpoints_leave_out(
     assert all(torch.equal(end[n], v) for n, v in averaged.items() if n.startswith("appearance_reference."))
 
 
+def test_the_motion_stage_holds_only_what_it_uses_and_hands_the_rest_on(
+    backbone: Path, groups: Path, tmp_path: Path
+) -> None:
+    whole = stage("temporal", backbone, groups, tmp_path / "m")
+    networks = whole.build()
+    assert isinstance(networks, PortraitModel) and networks.local_control is not None
+    torch.nn.init.normal_(networks.local_control.controlnet_mid_block.weight)
+    to_pipeline(networks, whole.config, whole.recipe.present).save_pretrained(tmp_path / "model")
+    chosen = stage("motion", backbone, groups, tmp_path / "c", start=str(tmp_path / "model"), checkpointing=False)
+    held: dict[str, torch.dtype] = {}
+
+    def look(model: torch.nn.Module, step: int) -> None:
+        held.update({name: value.dtype for name, value in model.named_parameters()})
+
+    chosen.after_step = look  # type: ignore[method-assign]
+    train(chosen, chosen.options)
+    parts = {name.partition(".")[0] for name in held}
+    assert not parts & {"local_control", "temporal"}
+    halves = {name.partition(".")[0] for name, dtype in held.items() if dtype == torch.bfloat16}
+    assert halves == {"vae", "empty_prompt", "appearance_reference", "unet"}
+    changing = load_file(checkpoints.find(tmp_path / "c").path / "weights.safetensors")
+    assert {name.partition(".")[0] for name in changing} == {"motion_control", "latent_scale"}
+    (frozen,) = (tmp_path / "c").glob("frozen_*.safetensors")
+    kept = load_file(frozen)
+    assert {name.partition(".")[0] for name in kept} >= {"appearance_reference", "local_control", "temporal"}
+    given = load_file(tmp_path / "model" / "local_control" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(kept[f"local_control.{name}"], value.float()) for name, value in given.items())
+    assert kept["appearance_reference.conv_in.weight"].dtype == torch.float32
+    manifest = checkpoints.find(tmp_path / "c").manifest()
+    assert manifest["loaded_anew"]["unet"]["path"].startswith(str(backbone.resolve()))
+    following = stage("local", backbone, groups, tmp_path / "cl", start=str(tmp_path / "c"))
+    model = following.build()
+    following.start(model, tmp_path / "c")
+    assert isinstance(model, PortraitModel) and model.local_control is not None
+    middle = "controlnet_mid_block.weight"
+    assert torch.equal(model.local_control.state_dict()[middle], kept[f"local_control.{middle}"])
+
+
+def test_another_backbone_than_the_run_began_with_is_refused(backbone: Path, groups: Path, tmp_path: Path) -> None:
+    first = stage("appearance", backbone, groups, tmp_path / "r")
+    train(first, first.options)
+    other = tmp_path / "other"
+    shutil.copytree(backbone, other)
+    file = other / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    save_file({name: value + 0.1 for name, value in weights.items()}, file, {"format": "pt"})
+    again = stage("appearance", other, groups, tmp_path / "r")
+    with pytest.raises(WeightsError, match="not the file that the run began with"):
+        train(again, again.options.changed(steps=3))
+
+
+@pytest.mark.parametrize(("kind", "checkpointing"), [("appearance", True), ("appearance", False), ("motion", True)])
+def test_two_processes_split_a_stage_and_go_on(
+    backbone: Path, groups: Path, tmp_path: Path, kind: str, checkpointing: bool
+) -> None:
+    more = {"ema": 0.5, "precision": "fp32", "checkpointing": checkpointing}
+
+    def work(rank: int) -> None:
+        torch.set_num_threads(1)
+        chosen = stage(kind, backbone, groups, tmp_path / "two", shard=True, **more)
+        shares: list[float] = []
+
+        def look(model: torch.nn.Module, step: int) -> None:
+            mine = sum(here(p).numel() for p in model.parameters())
+            shares.append(mine / sum(p.numel() for p in model.parameters()))
+            if len(shares) == 1 and step == 1:
+                os.kill(os.getpid(), signal.SIGTERM)  # the first slice ends here, the second goes on from it
+
+        chosen.after_step = look  # type: ignore[method-assign]
+        train(chosen, chosen.options)
+        assert all(0.4 < share < 0.6 for share in shares), shares
+
+    launch(2, work)
+    assert checkpoints.find(tmp_path / "two").step == 1
+    launch(2, work)
+    assert checkpoints.find(tmp_path / "two").step == 2
+    alone = stage(kind, backbone, groups, tmp_path / "one", accumulate=2, **more)
+    train(alone, alone.options)
+    one, two = (checkpoints.find(tmp_path / run).averaged_weights() for run in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(value, two[name], atol=1e-5) for name, value in one.items())
+
+
 def test_the_dry_run_counts_parts_memory_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.training.x_portrait.stage.SD15", SMALL)
     options = configure("x-portrait/motion", data=(), out=".", size="full")
@@ -122,3 +211,27 @@ def test_the_dry_run_counts_parts_memory_and_time(monkeypatch: pytest.MonkeyPatc
     assert 0 < one.flops < count.flops < 2.1 * one.flops
     assert 0 < count.kept_less < count.kept
     assert 0 < count.again < count.flops
+    assert "--shard on 8 devices" in text and "local_control" not in text
+
+
+def test_the_dry_run_counts_f_decoding_and_saving(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mien.training.x_portrait.stage.SD15", SMALL)
+    for name, frames in (("a_000", 30), ("a_001", 50)):
+        np.savez(tmp_path / f"{name}.npz", seen=np.ones(frames, bool))
+        (tmp_path / f"{name}.mp4").touch()
+    more = {"size": "full", "control_source": "face-vid2vid", "data": (str(tmp_path),), "save_every": 100}
+    text = dry_run.report(configure("x-portrait/motion", out=".", **more))
+    assert "F: 173.2 M" in text and "of a core" in text, "the published F, whose folder need not be there"
+    assert "at most 80 frames a step and device (whole clips of 40 frames)" in text
+    assert "every 100 steps" in text and "300 checkpoints in all" in text and "Pictures: the decoder alone" in text
+    _, one = dry_run_beside.count_reenactor(None, 1, 1)
+    _, two = dry_run_beside.count_reenactor(None, 1, 2)
+    assert 1 < two / one < 2, "a source is encoded once"
+    stage = PortraitStage(configure("x-portrait/motion", data=(), out=".", size="full"))
+    model, _ = stage.sketch()
+    changing, still = dry_run_beside.checkpoint_bytes(stage, model, averaged=True)
+    control = sum(p.numel() for n, p in model.named_parameters() if n.startswith("motion_control."))
+    others = sum(
+        p.numel() for n, p in model.named_parameters() if n.startswith(("appearance_reference.", "motion_head."))
+    )
+    assert (changing, still) == (16 * control, 4 * others)

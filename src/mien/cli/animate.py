@@ -55,7 +55,7 @@ def run_animation(options: AnimateOptions, *notes: str) -> None:
     from mien.jobs.animate import animate as run
     from mien.jobs.plan import describe_plan
 
-    with TerminalProgress() as progress:
+    with TerminalProgress("nothing was written, and nothing is left behind") as progress:
         report = run(options, progress)
         if report.faces is not None and report.faces.found < report.faces.frames:
             progress.note(report.faces.summary())

@@ -34,7 +34,7 @@ def batch(
     from mien.jobs.batch import BatchOptions, parse_common, run_batch
 
     options = BatchOptions(out, jobs, portraits, drivers, parse_common(common or []), workers, ray)
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"results that were finished are in {out}; the same command makes the others") as progress:
         report = run_batch(options, progress)
     tell(report, out)
 

@@ -34,7 +34,7 @@ def x_portrait(
     from mien.jobs.convert import ConvertOptions, convert_x_portrait
 
     options = ConvertOptions(checkpoint, output, context, dtype, allow_unknown)
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"nothing was written to {output}; the checkpoint is as it was") as progress:
         report = convert_x_portrait(options, progress)
     typer.echo(report.summary())
     typer.echo(output)

@@ -43,7 +43,7 @@ def avatar(
     from mien.jobs.data.avatars import CastOptions, make_cast
 
     options = CastOptions(photos, out, head, mark, limit, workers)
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = make_cast(options, progress)
     _tell(outcome, "avatars", out)
 
@@ -60,7 +60,7 @@ def motion(
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.avatars import measure_motion
 
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"{output} was not written") as progress:
         outcome = measure_motion(clips, output, head, reader, limit, progress)
     _tell(outcome, "tracks", output)
 
@@ -79,7 +79,7 @@ def driver(
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.avatars import DriverOptions, render_driver
 
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"{output} was not written") as progress:
         typer.echo(render_driver(DriverOptions(track, output, motions, head, seconds, person, seed), progress))
 
 
@@ -113,7 +113,7 @@ def avatars(
         styled=styled, seed=seed, workers=workers, paired=paired, distinct=distinct, side=side,
         held_out=tuple(held_out or ()),
     )  # fmt: skip
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = render_dataset(options, progress)
     _tell(outcome, "groups", out)
 
@@ -135,9 +135,13 @@ def pack(
 
 @data.command("prepare")
 def prepare(
-    videos: Annotated[Path, typer.Argument(help="A video, or a folder of videos, of people who talk.")],
+    videos: Annotated[
+        Path, typer.Argument(help="A video, or a folder of videos or of folders of frames, of people who talk.")
+    ],
     out: Annotated[Path, typer.Argument(help="The folder for the clips.")],
     side: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side of the clips.")] = 512,
+    scale: Annotated[float, typer.Option(min=1.2, help="Side of the square, in extents of the face.")] = 2.2,
+    fps: Annotated[str | None, typer.Option(help="Rate of folders of frames, such as 25 or 30000/1001.")] = None,
     reader: Annotated[str, typer.Option(help="Who reads the faces: auto or mesh.")] = "auto",
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A video, by its name without suffix, that is not prepared.")
@@ -153,14 +157,16 @@ def prepare(
     """Cut real videos into clips of one person each, with landmarks, pose and expression; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.prepare import PrepareOptions, prepare_videos
+    from mien.jobs.options import parse_rate
     from mien.jobs.run.workers import LOCAL_RAY
 
     if ray and ray_address is None:
         ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
+    rate = None if fps is None else parse_rate(fps)
     options = PrepareOptions(
-        videos, out, side, reader, workers, ray=ray_address, leave_out=tuple(leave_out or ())
+        videos, out, side, reader, workers, scale, fps=rate, ray=ray_address, leave_out=tuple(leave_out or ())
     )
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
         outcome = prepare_videos(options, progress)
     _tell(outcome, "videos", out)
 
@@ -177,7 +183,7 @@ def look(
     from mien.jobs.data.cast_report import ReportOptions
     from mien.jobs.data.look import look as make_sheets
 
-    with TerminalProgress() as progress:
+    with TerminalProgress("the sheets are not all written; the data are as they were") as progress:
         written = make_sheets(folder, output, ReportOptions(responses, head), progress)
     for path in written:
         typer.echo(path)

@@ -88,7 +88,7 @@ def edit(
     groups = (files, other, chosen, shared)
     given = {name: value for group in groups for name, value in asdict(group).items()}
     options = edit_options(change=changed, **given)
-    with TerminalProgress() as progress:
+    with TerminalProgress("nothing was written, and nothing is left behind") as progress:
         report = run(options, progress)
         for warning in report.warnings:
             progress.note(warning)

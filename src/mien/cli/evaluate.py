@@ -130,7 +130,7 @@ def run(
         workers,
         ray,
     )
-    with TerminalProgress() as progress:
+    with TerminalProgress(f"clips that were scored are in {output}; the same command goes on") as progress:
         done = run_evaluation(options, progress)
     for name, reason in sorted(done.outcome.failed.items()):
         typer.echo(f"{name}: {reason}", err=True)

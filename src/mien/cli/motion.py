@@ -25,7 +25,7 @@ def motion(
     from mien.jobs.options import parse_rate
 
     rate = None if fps is None else parse_rate(fps)
-    with TerminalProgress() as progress:
+    with TerminalProgress("nothing was written, and nothing is left behind") as progress:
         report = extract_motion(MotionOptions(clip, output, model, reader, fps=rate, device=device), progress)
         if report.faces.found < report.faces.frames:
             progress.note(report.faces.summary())

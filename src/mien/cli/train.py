@@ -154,10 +154,10 @@ def _train(config: StageConfig, began: float) -> None:
     import logging
 
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.train import run_training
+    from mien.jobs.train import run_training, what_is_left
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     for loud in ("PIL", "httpx", "matplotlib"):
         logging.getLogger(loud).setLevel(logging.WARNING)
-    with TerminalProgress() as progress:
+    with TerminalProgress(lambda: what_is_left(config)) as progress:
         run_training(config, progress, began)

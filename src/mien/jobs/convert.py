@@ -1,4 +1,5 @@
-"""A foreign checkpoint into our folder format: model_index.json, one folder a part, conversion_report.json."""
+"""A foreign checkpoint into our folder format: model_index.json, a folder for each part, conversion_report.json, and
+SHA256SUMS."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from mien.interop.checkpoint import read_checkpoint
 from mien.interop.official_config import config_from_shapes
 from mien.interop.text_context import empty_prompt_context, read_context
 from mien.interop.x_portrait import ConversionReport, assemble, convert
+from mien.jobs.model_folder import write_sums
 from mien.jobs.run.progress import Progress, Silent
 from mien.media.files import unwritable
 from mien.models.x_portrait import XPortraitNetworks
@@ -61,16 +63,25 @@ def convert_x_portrait(options: ConvertOptions, progress: Progress | None = None
         )
         parts, report = convert(state, config, context, source, options.allow_unknown)
         del state
-        progress.stage("writing", None)
-        _save(folder, assemble(parts, config, _TYPES[options.dtype]), config.image_size)
+        _save(folder, assemble(parts, config, _TYPES[options.dtype]), config.image_size, progress)
         (folder / REPORT).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        write_sums(folder, progress)
     return report
 
 
-def _save(folder: Path, networks: XPortraitNetworks, image_size: int) -> None:
+def _save(folder: Path, networks: XPortraitNetworks, image_size: int, progress: Progress) -> None:
+    """What `DiffusionPipeline.save_pretrained` writes, part by part, so that progress can be told, and its sums."""
     scheduler = XPortraitDDIMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, set_alpha_to_one=False)
     pipe = XPortraitPipeline(**vars(networks), scheduler=scheduler, image_size=image_size)
-    pipe.save_pretrained(folder, safe_serialization=True, max_shard_size="100GB")
+    sizes = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in vars(networks).items()}
+    progress.stage("writing million parameters", sum(sizes.values()))
+    done = 0.0
+    for name, part in vars(networks).items():
+        part.save_pretrained(folder / name, safe_serialization=True, max_shard_size="100GB")
+        done += sizes[name]
+        progress.update(done)
+    scheduler.save_pretrained(folder / "scheduler")
+    pipe.save_config(folder)
 
 
 def _context(state: dict[str, Tensor], options: ConvertOptions) -> tuple[Tensor, str]:

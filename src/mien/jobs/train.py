@@ -73,9 +73,10 @@ def write_export(options: StageConfig, outcome: Outcome | None = None) -> Path:
     from mien.training.engine import checkpoints
     from mien.training.registry import make_stage
 
-    stage, found = make_stage(options), checkpoints.find(Path(options.out))
+    # in the precision of the files: what a run holds in half precision would lose digits on its way
+    stage, found = make_stage(options.changed(precision="fp32")), checkpoints.find(Path(options.out))
     model = stage.build()
-    checkpoints.fill(model, found.averaged_weights(), stage.outside())
+    checkpoints.fill(model, found.averaged_weights(), (*stage.outside(), *stage.unused()))
     folder = Path(options.out) / EXPORT
     stage.export(model.eval().requires_grad_(False), folder)
     record = {"config": asdict(options), "step": found.step, "written": time.strftime("%Y-%m-%d")}
@@ -84,6 +85,16 @@ def write_export(options: StageConfig, outcome: Outcome | None = None) -> Path:
         record["core_hours"] = round(outcome.core_seconds / 3600, 4)
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
+
+
+def what_is_left(options: StageConfig) -> str:
+    """One sentence on what an interruption leaves of a run."""
+    from mien.training.engine import checkpoints
+
+    step = checkpoints.newest_step(Path(options.out))
+    if step is None:
+        return f"no checkpoint has been written to {options.out} yet; the same command begins anew"
+    return f"{options.out} holds the checkpoint of step {step}, later steps are lost; the same command goes on from it"
 
 
 def _check_run(options: StageConfig) -> None:

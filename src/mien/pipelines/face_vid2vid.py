@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModelMixin
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from torch import Tensor
@@ -46,6 +46,8 @@ class FaceVid2VidOutput(BaseOutput):
 class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Moves a portrait as driving frames move. `crop_scale`: how large the model knows faces, side of its square over
     the larger side of the landmarks' box."""
+
+    networks_of: ClassVar[dict[str, type[ModelMixin]]] = {_PART: FaceVid2Vid}
 
     face_vid2vid: FaceVid2Vid
 

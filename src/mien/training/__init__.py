@@ -1,7 +1,7 @@
 """Training: one loop, one file a stage (`engine/stage.py` says what a stage is, `registry.py` lists them).
 
     one CPU      mien train x-portrait/motion --data avatars --vae runs/vae --out runs/motion --joint --time-limit 9m
-    two cores    OMP_NUM_THREADS=1 accelerate launch --cpu --num_processes 2 --num_machines 1 --mixed_precision no \
+    two cores    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 \
                  -m mien train x-portrait/motion ... --average-every 8
     one GPU      mien train x-portrait/motion --data cast.safetensors --workers 14 ...
     one node     accelerate launch --multi_gpu --num_processes 8 --num_machines 1 --mixed_precision no \

@@ -21,6 +21,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien.errors import InputError
+from mien.training.dry_run_beside import beside_steps
+from mien.training.engine.activation_checkpointing import outermost
 from mien.training.engine.checkpoints import within
 from mien.training.engine.config import StageConfig
 from mien.training.engine.stage import Batch, OptimizerStep, Stage, trained_names
@@ -58,7 +60,9 @@ class Choice:
 
 def report(options: StageConfig) -> str:
     """The plan of a training, as lines to read. Raises InputError for stages that have nothing to count."""
-    stage = make_stage(options)
+    # F is counted for itself, by its sizes: its weights need not be there
+    apart = {"control_source": "self"} if options.get("control_source") == "face-vid2vid" else {}
+    stage = make_stage(options.changed(**apart))
     sketch = stage.sketch()
     if sketch is None:
         raise InputError(f"{stage.name} has no dry run: it is small enough to be tried.")
@@ -82,20 +86,28 @@ def report(options: StageConfig) -> str:
     lines += ["", f"A step on one device: {images} frames, {count.flops * accumulate / 1e12:.2f} TFLOP"]
     lines[-1] += f" ({count.again * accumulate / 1e12:.2f} more with checkpointing)."
     lines += ["", "Memory of a device (activations are an estimate):"]
-    choices = list(choose(options, stage, model, count))
+    choices = list(choose(options.changed(**apart), stage, model, count))
     for choice in choices:
         lines.append(f"  {choice.bytes / 1e9:6.1f} GB  {choice.text}")
     for card in CARDS:
         fitting = next((choice for choice in choices if choice.bytes <= card * 1e9), None)
-        what = fitting.text if fitting else "does not fit: its weights and their optimiser would have to be split"
+        what = fitting.text if fitting else "does not fit"
         lines.append(f"  {card} GB card: {what}")
+    seconds = _step_flops(stage, options, count, accumulate) / (_A100 * _UTILISATION)
+    beside = beside_steps(options, stage, model, images, seconds, _A100 * _UTILISATION)
+    lines += ["", "Beside the steps:", *(f"  {line}" for line in beside)]
     return "\n".join([*lines, "", *_days(stage, options, count, accumulate)])
+
+
+def _step_flops(stage: Stage, options: StageConfig, count: Count, accumulate: int) -> float:
+    again = stage.checkpointing if options.loop.checkpointing is None else options.loop.checkpointing
+    return (count.flops + (count.again if again else 0)) * accumulate
 
 
 def _days(stage: Stage, options: StageConfig, count: Count, accumulate: int) -> list[str]:
     steps = options.loop.steps or stage.steps
     again = stage.checkpointing if options.loop.checkpointing is None else options.loop.checkpointing
-    flops = (count.flops + (count.again if again else 0)) * accumulate
+    flops = _step_flops(stage, options, count, accumulate)
     days = steps * flops / (_A100 * _UTILISATION) / 86400
     images = steps * count.images * accumulate * PAPER_DEVICES
     return [
@@ -121,6 +133,17 @@ def choose(options: StageConfig, stage: Stage, model: nn.Module, count: Count) -
         yield Choice(text, lean, weights + _activations(count.kept_less, lean))
     bare = _weight_bytes(stage, model, options, ema=False)
     yield Choice(f"{text} --ema 0", lean, bare + _activations(count.kept_less, lean))
+    split = _CONTEXT + (bare - _CONTEXT) / PAPER_DEVICES + _largest_block(model, stage)
+    yield Choice(
+        f"{text} --ema 0 --shard on {PAPER_DEVICES} devices", lean, split + _activations(count.kept_less, lean)
+    )
+
+
+def _largest_block(model: nn.Module, stage: Stage) -> float:
+    """Bytes of what is gathered at a time under --shard: two blocks, and what lies outside of them."""
+    blocks = list(outermost(model, stage.block_types()))
+    sizes = [sum(p.numel() for p in block.parameters()) for block in blocks]
+    return 4.0 * (2 * max(sizes, default=0) + sum(p.numel() for p in model.parameters()) - sum(sizes))
 
 
 def _activations(kept: float, options: StageConfig) -> float:
@@ -128,15 +151,15 @@ def _activations(kept: float, options: StageConfig) -> float:
 
 
 def _weight_bytes(stage: Stage, model: nn.Module, options: StageConfig, ema: bool) -> float:
-    """Frozen weights 4 bytes (2 where they come from the backbone), trained ones 4 and as many for the gradient, 8 for
-    Adam, 4 for the average and 2 for the copy that autocast keeps."""
+    """Frozen weights 4 bytes (2 where the run holds them in half precision), trained ones 4 and as many for the
+    gradient, 8 for Adam, 4 for the average and 2 for the copy that autocast keeps."""
     names, half = set(trained_names(model, stage.optimizer_steps)), options.loop.precision == "bf16"
     total = _CONTEXT
     for name, parameter in model.named_parameters():
         if name in names:
             total += parameter.numel() * (4 + 4 + 8 + (4 if ema else 0) + (2 if half else 0))
         else:
-            total += parameter.numel() * (2 if half and within(name, stage.outside()) else 4)
+            total += parameter.numel() * (2 if half and within(name, (*stage.outside(), *stage.halved())) else 4)
     return total
 
 

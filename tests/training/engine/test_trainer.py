@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import multiprocessing
 import os
 import signal
-import socket
+import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate import PartialState
 from safetensors.torch import load_file
 
+from launching import launch
 from mien.errors import InputError, WeightsError
-from mien.training.engine import checkpoints
+from mien.training.engine import checkpoints, sharding
 from mien.training.engine.config import rate_factor
 from mien.training.engine.core_time import core_seconds
 from mien.training.engine.outcome import TrainingError
@@ -148,27 +150,22 @@ def test_workers_draw_the_same_batches(tmp_path: Path) -> None:
     assert same(state(tmp_path / "none"), state(tmp_path / "one"))
 
 
-def _process(rank: int, count: int, port: int, out: Path, more: dict[str, object]) -> None:
-    """What a process is that `accelerate launch` starts."""
-    os.environ |= {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
-    os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{count}", "LOCAL_WORLD_SIZE": f"{count}"}
-    PartialState._reset_state()  # the parent's, in which the tests before have run
-    terms = train(Toy(), toy_options(out, **more)).losses
-    (out / f"terms_{rank}.json").write_text(json.dumps(terms))
+class InBlocks(Stopping):
+    """The toy with blocks to split it by, and something outside of them."""
+
+    def block_types(self) -> tuple[type[torch.nn.Module], ...]:
+        return (torch.nn.Sequential,)
 
 
 def launched(out: Path, count: int, **more: object) -> list[dict[str, float]]:
     """The toy run by so many processes; the loss terms that each one saw."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")  # a fresh interpreter would spend its time on importing torch
-    started = [context.Process(target=_process, args=(rank, count, port, out, more)) for rank in range(count)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(timeout=120)
-    assert [process.exitcode for process in started] == [0] * count
+
+    def work(rank: int) -> None:
+        stage = InBlocks(after=2) if more.get("shard") else Toy()
+        terms = train(stage, toy_options(out, **more)).losses
+        (out / f"terms_{rank}.json").write_text(json.dumps(terms))
+
+    launch(count, work)
     return [json.loads((out / f"terms_{rank}.json").read_text()) for rank in range(count)]
 
 
@@ -182,6 +179,36 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path) -> Non
     for name, value in alone.losses.items():
         assert value == pytest.approx(seen[0][name], abs=1e-5)
     assert json.loads((tmp_path / "two" / "config.json").read_text())["processes"] == 2
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_split_over_two_processes_a_run_is_the_same_and_goes_on_with_one(tmp_path: Path, checkpointing: bool) -> None:
+    whole = train(Toy(), toy_options(tmp_path / "one", accumulate=2, show_every=2))
+    more = {"shard": True, "checkpointing": checkpointing, "show_every": 2}
+    launched(tmp_path / "two", 2, **more)
+    launched(tmp_path / "two", 2, **more)
+    kept = checkpoints.find(tmp_path / "two")
+    assert kept.step == 4 and kept.weights().keys() == ToyModel().state_dict().keys()
+    moments = kept.optimizer("generator")["state"]
+    assert moments[0]["exp_avg"].shape == (8, 6), "checkpoints hold whole tensors"
+    outcome = train(Toy(), toy_options(tmp_path / "two", accumulate=2))
+    assert (outcome.step, outcome.steps_here) == (6, 2)
+    one, two = state(tmp_path / "one"), state(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(value, two[name], atol=1e-6) for name, value in one.items())
+    assert whole.losses.keys() == outcome.losses.keys()
+    assert len(list((tmp_path / "two" / "pictures").iterdir())) > 1
+
+
+def test_accelerates_own_switch_splits_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not sharding.wanted(toy_options(Path(".")).loop)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # what `accelerate launch --use_fsdp` sets
+    assert sharding.wanted(toy_options(Path(".")).loop)
+
+
+def test_split_weights_and_weights_that_meet_contradict_each_other(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give one of them"):
+        train(Toy(), toy_options(tmp_path, shard=True, average_every=2))
 
 
 def test_the_time_limit_holds_and_saves(tmp_path: Path) -> None:
@@ -226,6 +253,52 @@ def test_pictures_a_clip_and_curves_are_left(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert {"loss/generator/near", "loss/discriminator/gap", "images_per_second", "peak_gib"} <= lines[-1].keys()
     assert outcome.images_per_second > 0 and outcome.peak_bytes > 1e7
+
+
+class Recorded:
+    """What a run of wandb is told."""
+
+    def __init__(self, **about: object) -> None:
+        self.about, self.logged, self.finished = about, [], False  # type: ignore[var-annotated]
+
+    def define_metric(self, name: str, step_metric: str) -> None:
+        assert (name, step_metric) == ("*", "steps")
+
+    def log(self, values: dict[str, object]) -> None:
+        self.logged.append(values)
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+def test_wandb_shows_the_curves_of_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Recorded] = []
+
+    def init(**about: object) -> Recorded:
+        runs.append(Recorded(**about))
+        return runs[-1]
+
+    module = types.ModuleType("wandb")
+    module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    module.init, module.Image = init, np.shape  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    more = {"wandb": "portraits", "log_every": 1, "show_every": 2}
+    train(Stopping(3), toy_options(tmp_path / "run", **more))
+    train(Toy(), toy_options(tmp_path / "run", **more))
+    first, second = runs
+    assert first.about["project"] == "portraits" and first.about["id"] == second.about["id"]
+    assert first.about["name"] == "run" and first.about["config"]["wandb"] == "portraits"  # type: ignore[index]
+    curves = [values for values in first.logged + second.logged if "loss/generator/near" in values]
+    assert [values["steps"] for values in curves] == [1, 2, 3, 4, 5, 6]
+    assert {"steps": 2, "pictures": (8, 8, 3)} in first.logged
+    assert first.finished and second.finished
+
+
+def test_wandb_that_is_not_installed_is_told_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.training.engine.logging.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'mien\[wandb\]'"):
+        train(Toy(), toy_options(tmp_path / "run", wandb="portraits"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_run_gives_the_start(tmp_path: Path) -> None:

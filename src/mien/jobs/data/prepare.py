@@ -4,12 +4,12 @@ X-Portrait, Section 4.1: clips of one person, cropped by one square that stays f
 shoulders. A video is read twice, frame by frame: first for its cuts and faces, then for the pictures; nothing holds a
 whole video. What is unusable is named with its reason.
 
-Written for a video NAME: NAME_000.mp4, ... (side x side pixels, the video's rate), NAME_000.npz, ... and, last,
-NAME.json with the clips and what was left out. An npz holds landmarks [t, 68, 2] (pixels of the clip), head_pose
-[t, 6] (rotation vector, translation, scale of `HeadPose`), pupils [t, 2, 2], neutral [t, 70, 2] (where landmarks and
-pupils would be without expression, see `neutral_keypoints`), pose [t, 3] (yaw, pitch, roll, degrees), expression
-[t, 52], expression_names [52], seen [t] (False where the face was filled in, not read) and crop [3] (x, y, size in the
-video).
+Written for a video NAME (see `video_layout`): NAME_000.mp4, ... (side x side pixels, the video's rate), NAME_000.npz,
+... and, last, NAME.json with the clips and what was left out. An npz holds landmarks [t, 68, 2] (pixels of the clip),
+head_pose [t, 6] (rotation vector, translation, scale of `HeadPose`), pupils [t, 2, 2], neutral [t, 70, 2] (where
+landmarks and pupils would be without expression, see `neutral_keypoints`), pose [t, 3] (yaw, pitch, roll, degrees),
+expression [t, 52], expression_names [52], seen [t] (False where the face was filled in, not read) and crop [3] (x, y,
+size in the video).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ from mien.faces.backends import check_reader_name
 from mien.faces.reading import box_overlap
 from mien.geometry import HeadPose, SquareCrop
 from mien.jobs.data.neutral_keypoints import middles_of_eyes, neutral_keypoints
+from mien.jobs.data.video_layout import find_videos
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.media import VideoWriter, open_clip
 from mien.media.files import unreadable, whole_file
-from mien.media.kind import files_of_kind
 
 _THUMBNAIL = 48  # pixels a side of the pictures that are compared
 _SHARP_SIDE = 128  # pixels a side of the face whose sharpness is measured
@@ -48,8 +49,9 @@ class PrepareOptions:
     height of the face in the video, pixels. overlap: least of a face's box with the clip's first one, else the clip
     ends. cut: difference of successive frames, 0 to 255, that is a cut. sharp: least variance of the Laplacian. still:
     least movement of the landmarks, parts of the face's height. background: most change outside the person, 0 to 255.
-    seen: least share of frames in which the face was read. ray: a Ray cluster to run on, see `spread`. leave_out: names
-    of videos, without suffix, that are not prepared; nor are those of which index.json says `train_ok: false`."""
+    seen: least share of frames in which the face was read. fps: rate of videos that are folders of frames; None: 25.
+    ray: a Ray cluster to run on, see `spread`. leave_out: names of videos, without suffix, that are not prepared; nor
+    are those of which index.json says `train_ok: false`."""
 
     videos: Path
     out: Path
@@ -65,6 +67,7 @@ class PrepareOptions:
     still: float = 0.004
     background: float = 28.0
     seen: float = 0.8
+    fps: Fraction | None = None
     ray: str | None = None
     leave_out: tuple[str, ...] = ()
 
@@ -91,20 +94,24 @@ class _Left(Exception):
 
 
 def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
-    """Prepare a video, or every video of a folder. Videos that were done before are left alone. Raises InputError."""
+    """Prepare a video, or every video of a folder, see `find_videos`. Videos that were done before are left alone.
+
+    Raises:
+        InputError: there is no video, or the reader is not known.
+    """
     check_reader_name(options.reader)
     try:
-        files = [options.videos] if options.videos.is_file() else _videos(options, progress)
+        videos = _videos(options, progress)
     except OSError as error:
         raise unreadable(options.videos, error) from error
     outcome, todo = Outcome(), []
     with work_in(options.out):
-        for file in files:
-            done = options.out / f"{file.stem}.json"
+        for name, file in videos.items():
+            done = options.out / f"{name}.json"
             if done.is_file():
-                _enter(outcome, file.stem, json.loads(done.read_text(encoding="utf-8")))
+                _enter(outcome, name, json.loads(done.read_text(encoding="utf-8")))
             else:
-                todo.append((file.stem, (file, options)))
+                todo.append((name, (name, file, options)))
         spread(_prepare_one, todo, options.workers, "videos", outcome, progress, options.ray)
     return outcome
 
@@ -116,19 +123,16 @@ def _enter(outcome: Outcome, name: str, summary: dict[str, Any]) -> None:
         outcome.failed[name] = summary["failed"]
 
 
-def _videos(options: PrepareOptions, progress: Progress) -> list[Path]:
-    folder = options.videos
-    found = files_of_kind(folder, ("video", "animation")) if folder.is_dir() else []
-    names = [path.stem for path in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"two videos of {folder} are called {twice}: give them different names")
-    if not found:
-        raise InputError(f"{folder} holds no video: give a video or a folder of videos")
-    for name in sorted(set(options.leave_out) - set(names)):
-        progress.note(f"--leave-out {name}: {folder} has no video of that name (without its suffix)")
-    barred = {*options.leave_out, *_not_for_training(folder / "index.json")}
-    return [path for path in found if path.stem not in barred]
+def _videos(options: PrepareOptions, progress: Progress) -> dict[str, Path]:
+    """What is to be prepared, by name."""
+    place = options.videos
+    found = find_videos(place, options.out)
+    if place.is_file():
+        return found
+    for name in sorted(set(options.leave_out) - set(found)):
+        progress.note(f"--leave-out {name}: {place} has no video of that name (without its suffix)")
+    barred = {*options.leave_out, *_not_for_training(place / "index.json")}
+    return {name: path for name, path in found.items() if name not in barred}
 
 
 def _not_for_training(index: Path) -> set[str]:
@@ -144,7 +148,7 @@ def _not_for_training(index: Path) -> set[str]:
         ) from error
 
 
-def _prepare_one(file: Path, options: PrepareOptions) -> str | None:
+def _prepare_one(name: str, file: Path, options: PrepareOptions) -> str | None:
     """In a worker: one video; returns why nothing of it will do, None if something does."""
     clips: list[dict[str, Any]] = []
     left: list[dict[str, Any]] = []
@@ -152,14 +156,14 @@ def _prepare_one(file: Path, options: PrepareOptions) -> str | None:
         reader = load_face_reader(options.reader)
         try:
             shots = find_shots(file, reader, options)
-            _write_clips(file, shots, reader, options, clips, left)
+            _write_clips(name, file, shots, reader, options, clips, left)
         finally:
             reader.close()
         failed = None if clips else (left[0]["reason"] if left else "it shows no face for long enough")
     except InputError as error:
         failed = str(error)
     summary = {"video": str(file), "clips": clips, "left_out": left, "failed": failed}
-    with whole_file(options.out / f"{file.stem}.json") as temporary:
+    with whole_file(options.out / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return failed
 
@@ -168,7 +172,7 @@ def find_shots(file: Path, reader: FaceReader, options: PrepareOptions) -> list[
     """First reading: where one face is seen without a cut, staying about where it is (as FOMM's preparation does)."""
     shots: list[Shot] = []
     tracker, before, begin = FaceTracker(reader), None, 0
-    for number, frame in enumerate(open_clip(file)):
+    for number, frame in enumerate(open_clip(file, fps=options.fps)):
         small = _thumbnail(frame)
         if before is not None and float(np.abs(small - before).mean()) > options.cut:
             _add(shots, begin, tracker.finish(), options)
@@ -202,6 +206,7 @@ def _thumbnail(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _write_clips(
+    video: str,
     file: Path,
     shots: list[Shot],
     reader: FaceReader,
@@ -210,12 +215,12 @@ def _write_clips(
     left: list[dict[str, Any]],
 ) -> None:
     """Second reading: cut out the pictures; fills clips and left."""
-    frames = enumerate(open_clip(file))
+    frames = enumerate(open_clip(file, fps=options.fps))
     for shot in shots:
         entry: dict[str, Any] = {"frames": [shot.first, shot.last]}
         try:
             crop = _judged_crop(shot, options)
-            name = f"{file.stem}_{len(clips):03d}"
+            name = f"{video}_{len(clips):03d}"
             _write_clip(file, options.out / name, shot, crop, frames, reader, options)
         except _Left as reason:
             left.append({**entry, "reason": str(reason)})
@@ -256,7 +261,7 @@ def _write_clip(
     options: PrepareOptions,
 ) -> None:
     """Write place.mp4 and place.npz. _Left, with nothing written, if the pictures will not do."""
-    info = open_clip(file).info
+    info = open_clip(file, fps=options.fps).info
     crop = _inside(crop, info.width, info.height, options)
     looked_at = set(np.linspace(shot.first, shot.last - 1, _LOOKED_AT).astype(int).tolist())
     samples: list[NDArray[np.uint8]] = []

@@ -49,4 +49,7 @@ class AppearanceReference(UNet2DConditionModel):
         given = backbone.UNetContext(backbone.embed_time(self, timestep, source), context, recorder)
         hidden, skips = backbone.down(self, self.conv_in(source), given)
         hidden = backbone.middle(self, hidden, given)
-        return backbone.up(self, hidden, skips, given)
+        features = backbone.up(self, hidden, skips, given)
+        if features.requires_grad and any(hasattr(parameter, "full_tensor") for parameter in self.parameters()):
+            recorder.tie(features)  # weights are split over processes
+        return features

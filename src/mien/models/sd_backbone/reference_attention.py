@@ -58,6 +58,13 @@ def _spread(tokens: Tensor, batch: int) -> Tensor:
 class ReferenceRecorder(ReferenceFeatures):
     """Features that are being filled: R runs with it, and every self-attention leaves its tokens there."""
 
+    def tie(self, features: Tensor) -> None:
+        """Let the last tokens depend on R's last features, by nothing: FSDP gathers a block's split weights for its
+        backward pass when the gradient of the block's output comes, and of the last block only the tokens are read."""
+        layer = next(reversed(self.tokens))
+        tokens = self.tokens[layer]
+        self.tokens[layer] = tokens + 0 * features.mean().to(tokens.dtype)
+
     def features(self) -> ReferenceFeatures:
         """What was recorded, to be read."""
         read = ReferenceFeatures()

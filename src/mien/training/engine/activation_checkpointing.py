@@ -6,6 +6,7 @@ forward is wrapped, and what it computes inside is computed again when the gradi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,16 +16,21 @@ from torch.utils.checkpoint import checkpoint
 
 def recompute_blocks(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> int:
     """Wrap the outermost modules of these kinds; returns how many. Their state dict stays as it is."""
-    wrapped = 0
+    blocks = list(outermost(model, kinds))
+    for block in blocks:
+        _wrap(block)
+    return len(blocks)
+
+
+def outermost(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[nn.Module]:
+    """The modules of these kinds that do not lie in another one of them."""
     waiting = [model]
     while waiting:
         module = waiting.pop()
         if isinstance(module, kinds):
-            _wrap(module)
-            wrapped += 1
+            yield module
         else:
             waiting.extend(module.children())
-    return wrapped
 
 
 def _wrap(module: nn.Module) -> None:

@@ -2,9 +2,10 @@
 
 A checkpoint is a folder `checkpoints/step_00001000`: weights.safetensors (what changes), average.safetensors (averages
 of what is trained), optimizer_NAME.pt (tensors only), and manifest.json with the step, the SHA-256 of the others, and
-what is not in it: parts that stay as they are, frozen or unused, are written once a run, to RUN/frozen_SUM.safetensors,
-and parts that are loaded anew each time are only named. A folder whose files are not what its manifest says is passed
-over, with a warning, for the one before.
+what is not in it: parts that stay as they are, frozen or unused, are written once a run, to RUN/frozen_SUM.safetensors
+(names, shapes and the SHA-256 are in the manifest), and of parts that are loaded anew each time the manifest has the
+files' paths and SHA-256. A folder whose files are not what its manifest says is passed over, with a warning, for the
+one before.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ _PREFIX = "step_"
 _KEEP = 2
 _MANIFEST = "manifest.json"
 _WEIGHTS, _AVERAGE, _FROZEN = "weights.safetensors", "average.safetensors", "frozen_{}.safetensors"
+Tensors = Mapping[str, Tensor]
+State = Mapping[str, Any]
 _OLD_PARTS = {"critic": "discriminator"}  # what runs of the first release call them
 
 
@@ -72,15 +75,15 @@ class Checkpoint:
         old = next((before for before, now in _OLD_PARTS.items() if now == name), name)
         files = [self.path / _optimizer_file(each) for each in (name, old)]
         file = next((file for file in files if file.is_file()), files[0])
-        return dict(torch.load(file, weights_only=True, map_location="cpu"))
+        return dict(torch.load(file, weights_only=True, map_location="cpu", mmap=True))
 
 
 def save(
     run: Path,
     step: int,
-    weights: Mapping[str, Tensor],
-    average: Mapping[str, Tensor],
-    optimizers: Mapping[str, Mapping[str, Any]],
+    weights: Tensors | Callable[[], Tensors],
+    average: Tensors | Callable[[], Tensors],
+    optimizers: Mapping[str, State | Callable[[], State]],
     frozen: Mapping[str, Any] | None = None,
     keep_every: float | None = None,
 ) -> Checkpoint:
@@ -89,7 +92,8 @@ def save(
     Args:
         run: the run's folder.
         step: how many are done.
-        weights: what changes of the model's state dict.
+        weights: what changes of the model's state dict. This and the next two, in this order, may be functions that
+            give them, so that what is put together for the file is held one after the other.
         average: of the trained parameters.
         optimizers: their state dicts by name.
         frozen: what `save_frozen` returned, and whatever else the manifest is to say of what is left out.
@@ -101,10 +105,10 @@ def save(
         shutil.rmtree(abandoned, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
-        save_file({name: _plain(value) for name, value in weights.items()}, aside / _WEIGHTS)
-        save_file({name: _plain(value) for name, value in average.items()}, aside / _AVERAGE)
+        save_file({name: _plain(value) for name, value in _given(weights).items()}, aside / _WEIGHTS)
+        save_file({name: _plain(value) for name, value in _given(average).items()}, aside / _AVERAGE)
         for name, state in optimizers.items():
-            torch.save(dict(state), aside / _optimizer_file(name))
+            torch.save(dict(_given(state)), aside / _optimizer_file(name))
         sums = {path.name: _sha256(path) for path in sorted(aside.iterdir())}
         manifest = {"step": step, "sha256": sums, **(frozen or {})}
         (aside / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -135,6 +139,11 @@ def save_frozen(run: Path, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     return said
 
 
+def identity(file: Path) -> dict[str, str]:
+    """What a manifest says of a file that it leaves out: where it lies, and its sum."""
+    return {"path": str(file.resolve()), "sha256": _sha256(file)}
+
+
 def folder_of(run: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
     return run / FOLDER / f"{_PREFIX}{step:08d}"
@@ -148,6 +157,12 @@ def newest(run: Path) -> Checkpoint | None:
             return Checkpoint(path, int(json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["step"]))
         logger.warning("the checkpoint %s is damaged (%s): going back to the one before", path, fault)
     return None
+
+
+def newest_step(run: Path) -> int | None:
+    """The step of the newest checkpoint, by its name; None: there is none."""
+    names = [path.name for path in (run / FOLDER).glob(f"{_PREFIX}*")]
+    return max((int(name.removeprefix(_PREFIX)) for name in names), default=None)
 
 
 def find(place: Path) -> Checkpoint:
@@ -165,8 +180,11 @@ def find(place: Path) -> Checkpoint:
     return found
 
 
-def fill(model: nn.Module, weights: Mapping[str, Tensor], left_out: Sequence[str] = ()) -> None:
-    """Load a state dict strictly, but for the parts `left_out`. Raises WeightsError that names what does not fit."""
+def fill(model: nn.Module, weights: Mapping[str, Tensor], left_out: Sequence[str] = (), assign: bool = False) -> None:
+    """Load a state dict strictly, but for the parts `left_out`. Raises WeightsError that names what does not fit.
+
+    assign: the tensors themselves take the place of the model's, which may be on the meta device.
+    """
     wanted = {name: value for name, value in model.state_dict().items() if not within(name, left_out)}
     given = {name: value for name, value in weights.items() if not within(name, left_out)}
     for what, names in (("missing", set(wanted) - set(given)), ("unknown", set(given) - set(wanted))):
@@ -177,7 +195,7 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], left_out: Sequence[str
             raise WeightsError(
                 f"the weights do not fit the stage: {name} is {list(value.shape)}, not {list(wanted[name].shape)}."
             )
-    model.load_state_dict(given, strict=False)  # strictness is above
+    model.load_state_dict(given, strict=False, assign=assign)  # strictness is above
 
 
 def within(name: str, parts: Sequence[str]) -> bool:
@@ -216,6 +234,10 @@ def _not_kept(folders: Sequence[Path], keep_every: float | None) -> list[Path]:
         else:
             gone.append(folder)
     return gone
+
+
+def _given(value: Any) -> Any:
+    return value() if callable(value) else value
 
 
 def _plain(value: Tensor) -> Tensor:

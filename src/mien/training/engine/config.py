@@ -146,12 +146,14 @@ class LoopConfig(Checked):
     precision: str = option("bf16", "Of activations.", choices=PRECISIONS)
     checkpointing: bool | None = option(None, "Compute activations again to save memory.")
     average_every: int = option(0, "Average weights, not gradients, over the processes.", unit="steps", minimum=0)
+    shard: bool = option(False, "Split weights and optimizer states over the processes (FSDP2).")
     workers: int = option(0, "Processes that make batches.", minimum=0)
     seed: int = option(1, "Of everything random.", minimum=0)
     save_every: int = option(250, "Between checkpoints.", unit="steps", above=0)
     keep_every: float | None = option(None, "Keep a checkpoint for good this often.", unit="hours", above=0)
     show_every: int = option(500, "Between pictures; 0: none.", unit="steps", minimum=0)
     log_every: int = option(25, "Between lines of the log.", unit="steps", above=0)
+    wandb: str | None = option(None, "A project of Weights & Biases to log to, beside TensorBoard.")
 
 
 @dataclass(frozen=True)

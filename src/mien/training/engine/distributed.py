@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -40,6 +41,17 @@ class Processes:
     def wait(self) -> None:
         """Until all have come here."""
         self._state.wait_for_everyone()
+
+    @contextmanager
+    def in_turn(self, wanted: bool = True) -> Iterator[None]:
+        """One process of a machine after the other does what is inside; not wanted: all at once."""
+        turns = int(os.environ.get("LOCAL_WORLD_SIZE", self.count)) if wanted else 0
+        mine = self._state.local_process_index if wanted else 0
+        for _ in range(mine):
+            self.wait()
+        yield
+        for _ in range(mine, turns):
+            self.wait()
 
     def any(self, here: bool) -> bool:
         """Whether it holds in any process; the same answer in all."""

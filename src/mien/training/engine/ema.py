@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mien.training.engine.sharding import split_like
+
 _WARM = 20.0  # a young average forgets its start sooner: it weighs at most step / (step + 20)
 
 
@@ -35,7 +37,7 @@ class Average:
         """Go on from saved averages; those of parameters that were not trained then stay as they are."""
         for name, slow in self.weights.items():
             if name in weights:
-                slow.copy_(weights[name])
+                slow.copy_(split_like(weights[name], slow))
 
     @contextmanager
     def shown(self, model: nn.Module) -> Iterator[None]:

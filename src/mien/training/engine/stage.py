@@ -107,6 +107,22 @@ class Stage(ABC):
         """Parts that checkpoints leave out because `build` loads them anew (a frozen backbone from elsewhere)."""
         return ()
 
+    def loaded_anew(self) -> dict[str, Path]:
+        """The files that hold the parts of `outside`, by part: checkpoints name them with their sums."""
+        return {}
+
+    def unused(self) -> tuple[str, ...]:
+        """Parts of the finished system that this stage does not have: `build` leaves them away."""
+        return ()
+
+    def handed_on(self, place: Path) -> dict[str, Tensor]:
+        """What `--start` knows of the parts of `unused`: kept on disk for the stages that follow."""
+        return {}
+
+    def halved(self) -> tuple[str, ...]:
+        """Parts that do not learn and may be held in bf16 where the activations are."""
+        return ()
+
     def follows(self) -> tuple[str, ...]:
         """Parts that change though no optimizer step trains them: what `after_step` moves."""
         return ()

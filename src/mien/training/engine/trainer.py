@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.allocator import keep_freed_memory
-from mien.training.engine import checkpoints
+from mien.training.engine import checkpoints, sharding
 from mien.training.engine.activation_checkpointing import recompute_blocks
 from mien.training.engine.budget import Budget
 from mien.training.engine.config import StageConfig, rate_factor
@@ -27,8 +28,9 @@ from mien.training.engine.dataloader import micro_batches, numbers, to_device
 from mien.training.engine.distributed import Processes
 from mien.training.engine.ema import Average
 from mien.training.engine.group_norm import quicken
-from mien.training.engine.logging import Journal, peak_memory
+from mien.training.engine.logging import Journal, check_boards, peak_memory
 from mien.training.engine.outcome import Outcome, TrainingError, Watcher
+from mien.training.engine.saving import Saver
 from mien.training.engine.signals import stop_when_told
 from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage, part_parameters, trained_names
 
@@ -38,7 +40,6 @@ _SMOOTH = 0.98  # of the losses that are reported
 _MOST_BROKEN = 20  # steps in a row without a finite gradient, after which a run is given up
 _DISK = 150e6  # bytes a second, until the first checkpoint has been timed
 _REFRESH = 250  # steps between looks for new data
-
 
 Value = TypeVar("Value", int, float)
 
@@ -83,42 +84,57 @@ class _Run:
         self.images = 0
         self.stopped = False
         self.last: Path | None = None
-        self.frozen: dict[str, Any] | None = None  # what manifests say of it, once it is written
+        self.sharded: sharding.ShardedModel | None = None
+        self.saver = Saver(self.folder, stage, self.processes, self.options.keep_every)
         self._build()
         self._saving = sum(p.numel() * p.element_size() for p in self.model.state_dict().values()) / _DISK
         self._showing = 0.0
 
     def _build(self) -> None:
-        options, stage = self.options, self.stage
+        options, stage, processes = self.options, self.stage, self.processes
+        check_boards(options.wandb)
         stage.check()
-        torch.manual_seed(options.seed)
-        model = stage.build()
-        self.names = trained_names(model, stage.optimizer_steps)
+        split = sharding.wanted(options) and processes.count > 1
         found = self._resume_from()
-        if found is not None:
-            checkpoints.fill(model, found.weights(), stage.outside())
-            self.step, self.last = found.step, found.path
-            self.frozen = {k: v for k, v in found.manifest().items() if k in ("frozen", "loaded_anew")} or None
-        elif self.config.start is not None:
-            stage.start(model, Path(self.config.start))
-        if options.checkpointing:
-            recompute_blocks(model, stage.block_types())
-        if self.processes.device.type == "cpu":
-            keep_freed_memory()
-            quicken(model)
-        model.requires_grad_(False)
-        self.model = model.to(self.processes.device)
+        with processes.in_turn(split):  # each holds the whole model for a moment
+            model = self._loaded(found)
+            if processes.device.type == "cpu":
+                keep_freed_memory()
+                quicken(model)
+            if options.checkpointing:
+                recompute_blocks(model, stage.block_types())
+            if split:
+                self.sharded = sharding.shard(model, stage.block_types())
+        self.model = model if split else model.to(processes.device)
         spent = 0.0 if found is None else float(found.manifest().get("core_seconds", 0.0))
-        self.budget = Budget(options, spent, self.processes)
+        self.budget = Budget(options, spent, processes)
         self.average = Average(self.model, self.names, _known(options.ema))
         self.optimizers = {update.name: self._optimizer(update) for update in stage.optimizer_steps}
         if found is not None:
             self.average.load(found.average())
             for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(found.optimizer(name))
+                sharding.load_state(optimizer, found.optimizer(name))
             logger.info("%s goes on at step %d", stage.name, self.step)
-        self.processes.copy_from_main(self.model.state_dict().values())
+        if not split:
+            processes.copy_from_main(self.model.state_dict().values())
         self._modes()
+
+    def _loaded(self, found: checkpoints.Checkpoint | None) -> nn.Module:
+        """The model as the run goes on with it or starts, on the CPU; what stays as it is has been set apart."""
+        stage, start = self.stage, None if self.config.start is None else Path(self.config.start)
+        torch.manual_seed(self.options.seed)
+        model = stage.build()
+        self.names = trained_names(model, stage.optimizer_steps)
+        if found is not None:
+            checkpoints.fill(model, found.weights(), (*stage.outside(), *stage.unused()))
+            self.step, self.last = found.step, found.path
+        elif start is not None:
+            stage.start(model, start)
+        self.saver.set_apart(model, self.names, found, start)
+        if self.options.precision == "bf16":
+            for part in stage.halved():
+                getattr(model, part).to(torch.bfloat16)
+        return model.requires_grad_(False)
 
     def _resume_from(self) -> checkpoints.Checkpoint | None:
         """All processes go on from the checkpoint that the main one chooses; the run's folder must be shared."""
@@ -152,7 +168,9 @@ class _Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.config.save(self.folder, {"processes": processes.count})
         processes.wait()
-        journal = Journal(self.folder, self.step) if processes.main else None
+        journal = None
+        if processes.main:
+            journal = Journal(self.folder, self.step, options.wandb, self.config.flat())
         if watcher is not None and processes.main:
             watcher.begin(self.budget.total(), self.budget.done(self.step))
         self.first, self.started = self.step, time.monotonic()
@@ -235,20 +253,20 @@ class _Run:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for parameter in parameters:
             parameter.requires_grad_(True)
-        share = self.accumulate * (1 if self.options.average_every else self.processes.count)
+        # under --shard the backward pass itself takes the mean over the processes
+        share = self.accumulate * (1 if self.options.average_every or self.sharded else self.processes.count)
         generator, seen = torch.Generator(), []
         for place, batch in enumerate(batches, self.processes.rank * self.accumulate):
             seed = numbers(self.options.seed, self.step, place, index)
             generator.manual_seed(seed)
             torch.manual_seed(seed)  # for dropout and the like
-            with self._precision():
-                losses = update.loss(self.model, batch, generator)
+            losses = self._compute(partial(update.loss, self.model, batch, generator))
             loss = torch.stack([value.float() for value in losses.values()]).sum()
             (loss / share).backward()  # type: ignore[no-untyped-call]
             seen.append({name: value.detach() for name, value in losses.items()})
         self._note(update, seen)
         gradients = [p.grad if p.grad is not None else _no_gradient(p) for p in parameters]
-        if not self.options.average_every:
+        if not self.options.average_every and self.sharded is None:
             self.processes.sum(gradients)
         self._descend(update, optimizer, parameters)
         optimizer.zero_grad(set_to_none=True)
@@ -256,7 +274,7 @@ class _Run:
             parameter.requires_grad_(False)
 
     def _descend(self, update: OptimizerStep, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
-        norm = float(nn.utils.clip_grad_norm_(parameters, _known(self.options.clip_norm)))
+        norm = float(sharding.whole(nn.utils.clip_grad_norm_(parameters, _known(self.options.clip_norm))))
         if not math.isfinite(norm):
             self.broken[update.name] = self.broken.get(update.name, 0) + 1
             logger.warning("step %d: the gradient of %s is not a number; it is left out", self.step, update.name)
@@ -276,8 +294,12 @@ class _Run:
     def _rate_factor(self, step: int) -> float:
         return rate_factor(step, self.budget.progress(step), self.options)
 
-    def _precision(self) -> Any:
-        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.options.precision == "bf16")
+    def _compute(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives in the run's precision, with the weights at hand."""
+        half, split = self.options.precision == "bf16", self.sharded is not None
+        # no kept casts: each would be a whole weight
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half, cache_enabled=not split):
+            return work() if self.sharded is None else self.sharded.run(work)
 
     def _note(self, update: OptimizerStep, seen: list[Losses]) -> None:
         """Smooth the optimizer step's losses, each the mean of this step's micro-batches."""
@@ -305,40 +327,18 @@ class _Run:
         began = time.monotonic()
         if self.budget.seconds is None:  # else it is measured at every step: a run that goes on has the same rates
             self.budget.measure()
-        self.processes.copy_from_main(b for b in self.model.buffers() if b.numel())  # running means differ a little
-        if self.processes.main:
-            outside, still, state = self.stage.outside(), self._still(), self.model.state_dict()
-            if self.frozen is None or set(self.frozen.get("frozen", {}).get("tensors", ())) != still:
-                self.frozen = checkpoints.save_frozen(self.folder, {name: state[name] for name in sorted(still)})
-                self.frozen |= {"loaded_anew": list(outside)} if outside else {}
-            kept_out = [name for name in state if name in still or checkpoints.within(name, outside)]
-            weights = {name: value for name, value in state.items() if name not in set(kept_out)}
-            optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-            told = {**self.frozen, "core_seconds": self.budget.spent}
-            self.last = checkpoints.save(
-                self.folder, self.step, weights, self.average.weights, optimizers, told, self.options.keep_every
-            ).path
-        else:
-            self.last = checkpoints.folder_of(self.folder, self.step)
-        self.processes.wait()
+        told = {"core_seconds": self.budget.spent}
+        self.last = self.saver.save(self.step, self.model, self.average, self.optimizers, told)
         self._saving = time.monotonic() - began
 
-    def _still(self) -> set[str]:
-        """Names of the parameters that stay as they are throughout the run, and are not loaded anew each time."""
-        moving = {p.untyped_storage().data_ptr() for n, p in self.model.named_parameters() if n in set(self.names)}
-        parts = (*self.stage.outside(), *self.stage.follows())
-        return {
-            name
-            for name, parameter in self.model.named_parameters()
-            if parameter.untyped_storage().data_ptr() not in moving and not checkpoints.within(name, parts)
-        }
-
     def _show(self, journal: Journal | None) -> None:
-        if journal is None or self.options.show_every <= 0:
+        if self.options.show_every <= 0 or (journal is None and self.sharded is None):
             return
         began = time.monotonic()
-        with self.average.shown(self.model), self._precision():
-            journal.pictures(self.stage, self.model, self.step)
+        with self.average.shown(self.model):
+            grid, clip = self._compute(lambda: (self.stage.pictures(self.model), self.stage.clip(self.model)))
+        if journal is not None:
+            journal.pictures(self.step, grid, clip)
         self._showing = time.monotonic() - began
 
     def _tell(self, journal: Journal | None) -> None:

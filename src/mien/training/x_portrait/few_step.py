@@ -24,7 +24,7 @@ from mien.training.engine.config import option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.x_portrait.collate import TrainingBatch
 from mien.training.x_portrait.losses import predict_clean
-from mien.training.x_portrait.model import BACKBONE, PortraitModel, read_start
+from mien.training.x_portrait.model import BACKBONE, PARTS, PortraitModel, read_start
 from mien.training.x_portrait.recipes import StageRecipe
 from mien.training.x_portrait.stage import PortraitStage, PortraitStageConfig
 
@@ -41,8 +41,8 @@ class FewStepModel(PortraitModel):
     def __init__(self, base: PortraitModel, learning: tuple[str, ...]) -> None:
         nn.Module.__init__(self)
         self.reenactor = None
-        for name, child in base.named_children():
-            setattr(self, name, child)
+        for name in (*PARTS, "motion_head"):
+            setattr(self, name, getattr(base, name))
         self.register_buffer("latent_scale", base.latent_scale)
         self.learning = learning
         self.slow = nn.ModuleDict({part: copy.deepcopy(getattr(base, part)) for part in learning})
@@ -124,7 +124,7 @@ class FewStepStage(PortraitStage):
         backbone = BACKBONE if self.options.size == "full" else ()  # a run over a frozen backbone does not hold it
         missing = {name: value for name, value in own.items() if name.split(".")[0] in backbone and name not in given}
         weights = {name: value for name, value in given.items() if name.split(".")[0] not in extra}
-        fill(model, {**weights, **missing}, (*self.outside(), *extra))
+        fill(model, {**weights, **missing}, (*self.outside(), *self.unused(), *extra))
         model.begin()
 
     def follows(self) -> tuple[str, ...]:

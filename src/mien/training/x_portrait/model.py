@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,26 +34,27 @@ from mien.training.x_portrait.motion_supervision import MotionHead
 
 PARTS = ("vae", "empty_prompt", "appearance_reference", "motion_control", "local_control", "unet", "temporal")
 BACKBONE = ("vae", "empty_prompt", "unet")  # what Stable Diffusion brings
-_OPTIONAL = ("motion_control", "local_control", "temporal")
+OPTIONAL = ("motion_control", "local_control", "temporal")
 
 
 class PortraitModel(LatentModel):
-    """X-Portrait's networks and the head of the motion supervision."""
+    """X-Portrait's networks, less those that a stage does not use, and the head of the motion supervision."""
 
     vae: AutoencoderKL
     empty_prompt: EmptyPrompt
     appearance_reference: AppearanceReference
-    motion_control: MotionControl
-    local_control: MotionControl
+    motion_control: MotionControl | None
+    local_control: MotionControl | None
     unet: DenoisingUNet
-    temporal: TemporalModules
+    temporal: TemporalModules | None
     reenactor: Reenactor | None  # never trained here: its pictures are what sampling starts from
 
-    def __init__(self, networks: XPortraitNetworks) -> None:
+    def __init__(self, networks: XPortraitNetworks, unused: Sequence[str] = ()) -> None:
+        """unused: those of `OPTIONAL` that the model does without."""
         super().__init__()
         self.reenactor = None
         for part in PARTS:
-            setattr(self, part, getattr(networks, part))
+            setattr(self, part, None if part in unused else getattr(networks, part))
         config = networks.unet.config
         self.motion_head = MotionHead(config.block_out_channels, config.layers_per_block)
         self.keep_scale(networks.vae.config.scaling_factor)
@@ -67,16 +68,18 @@ class PortraitModel(LatentModel):
         return XPortraitNetworks(**parts)
 
 
-def fresh(seed: int, config: XPortraitConfig) -> PortraitModel:
-    """Random networks of a configuration, set up to learn quickly from nothing.
+def fresh(seed: int, config: XPortraitConfig, unused: Sequence[str] = ()) -> PortraitModel:
+    """Random networks of a configuration, less those `unused`, set up to learn quickly from nothing.
 
     Zero convolutions get small weights: where the backbone starts from nothing too there is nothing to protect, and
     zeros only delay the gradient. The hint encoders have no normalisation: torch's default weights would let an image
     fade to about a thousandth on its way through seven SiLUs, and the driver would go unread for thousands of steps.
     """
     torch.manual_seed(seed)
-    model = PortraitModel(build(config))
-    for control in (model.motion_control, model.local_control):
+    networks = build(config)
+    model = PortraitModel(networks, unused)
+    for control in (networks.motion_control, networks.local_control):  # all: the draws are those of every stage
+        assert control is not None
         wake_controls(control)
     nn.init.normal_(model.empty_prompt.context, std=0.1)
     nn.init.normal_(model.unet.conv_out.weight, std=1e-3)  # at first the source is copied
@@ -138,26 +141,58 @@ def config_of(folder: Path) -> XPortraitConfig:
     return replace(config, image_size=unet["sample_size"] * 2 ** (len(vae_config.block_out_channels) - 1))
 
 
-def from_backbone(folder: Path, seed: int, config: XPortraitConfig) -> PortraitModel:
+def from_backbone(
+    folder: Path, seed: int, config: XPortraitConfig, unused: Sequence[str] = (), half: Sequence[str] = ()
+) -> PortraitModel:
     """Stable Diffusion's networks from a local diffusers folder; R and the controls start as copies of its U-Net.
 
     R: all but the output head (X-Portrait, Section 3.1). Controls: the contracting half, with zero convolutions (Zhang
-    et al. 2023, Section 3.1). M: its output starts at zero. Raises InputError, WeightsError.
+    et al. 2023, Section 3.1). M: its output starts at zero. No weights are drawn that are filled afterwards.
+
+    Args:
+        folder: with `unet/`, `vae/` and the empty prompt's context.
+        seed: of what the backbone does not give.
+        config: of the networks.
+        unused: parts that the model does without.
+        half: parts that are held in bf16.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError, WeightsError: the folder does not do.
     """
-    torch.manual_seed(seed)
     context = backbone_context(folder)
-    model = PortraitModel(build(replace(config, context_tokens=context.shape[1])))
+    config = replace(config, context_tokens=context.shape[1])
+    torch.manual_seed(seed)
+    with torch.device("meta"):
+        model = PortraitModel(build(config), unused)
+    model.motion_head = MotionHead(config.block_out_channels, config.layers_per_block)
+    model.keep_scale(config.vae.scaling_factor)
+    dtypes = {part: torch.bfloat16 if part in half else torch.float32 for part in BACKBONE}
+    _assign(model.vae, load_backbone(AutoencoderKL, folder / "vae"), dtypes["vae"])
+    _assign(model.empty_prompt, {"context": context}, dtypes["empty_prompt"])
     unet = load_backbone(UNet2DConditionModel, folder / "unet")
-    checkpoints.fill(model.unet, unet)
-    kept = model.appearance_reference.state_dict()
-    checkpoints.fill(model.appearance_reference, {name: value for name, value in unet.items() if name in kept})
-    for control in (model.motion_control, model.local_control):
-        own = control.state_dict()
-        shared = {name: value for name, value in unet.items() if name in own}
-        checkpoints.fill(control, {**own, **shared})
-    checkpoints.fill(model.vae, load_backbone(AutoencoderKL, folder / "vae"))
-    checkpoints.fill(model.empty_prompt, {"context": context})
+    _assign(model.unet, unet, dtypes["unet"])
+    for name in ("motion_control", "local_control"):
+        if getattr(model, name) is not None:
+            own = MotionControl(**config.motion_control())
+            _assign(own, {**own.state_dict(), **unet})
+            setattr(model, name, own)
+    if model.temporal is not None:
+        model.temporal = TemporalModules(**config.temporal())
+    # the last one takes the tensors themselves, so that they are not held twice
+    _assign(model.appearance_reference, unet, copied=False)
     return model
+
+
+def _assign(
+    network: nn.Module, weights: Mapping[str, Tensor], dtype: torch.dtype = torch.float32, copied: bool = True
+) -> None:
+    """Those of the weights that a network has take the place of its own, or copies of them do; strict."""
+    names = [name for name in network.state_dict() if name in weights]
+    own = {name: weights[name].detach().to(dtype, copy=copied) for name in names}
+    checkpoints.fill(network, own, assign=True)
 
 
 # -- from earlier runs -------------------------------------------------------------------------------------------------
@@ -166,16 +201,32 @@ def from_backbone(folder: Path, seed: int, config: XPortraitConfig) -> PortraitM
 def read_start(place: Path, model: PortraitModel) -> dict[str, Tensor]:
     """Weights to start from: a run's averages, or an exported or converted pipeline folder.
 
-    A pipeline folder has no motion head, and may lack controls and temporal modules: what it lacks stays as it is in
-    `model`. Raises InputError.
+    A pipeline folder has no motion head, and both may lack controls and temporal modules: what is lacking stays as it
+    is in `model`. Raises InputError.
     """
-    if not (place / "model_index.json").is_file():
-        return checkpoints.find(place).averaged_weights()
     own = dict(model.state_dict())
+    if not (place / "model_index.json").is_file():
+        given = checkpoints.find(place).averaged_weights()
+        had = {name.partition(".")[0] for name in given}
+        return {**{n: v for n, v in own.items() if n.partition(".")[0] in set(OPTIONAL) - had}, **given}
     for part in PARTS:
         file = place / part / WEIGHTS_FILE
         if file.is_file():
             own |= {f"{part}.{name}": value for name, value in float_weights(file).items()}
-        elif part not in _OPTIONAL:
+        elif part not in OPTIONAL:
             raise InputError(f"{place} has no {part}: give a whole pipeline folder, or a run.")
     return {**own, "latent_scale": torch.tensor(scale_of(place / "vae"))}
+
+
+def parts_of(place: Path, parts: Sequence[str]) -> dict[str, Tensor]:
+    """What a run or a pipeline folder holds of some parts, under the names of a `PortraitModel`."""
+    if not (place / "model_index.json").is_file():
+        given = checkpoints.find(place).averaged_weights()
+        return {name: value for name, value in given.items() if checkpoints.within(name, parts)}
+    files = {part: place / part / WEIGHTS_FILE for part in parts}
+    return {
+        f"{part}.{name}": value
+        for part, file in files.items()
+        if file.is_file()
+        for name, value in float_weights(file).items()
+    }

@@ -23,7 +23,7 @@ from mien.training.data.stage import SampleStage
 from mien.training.engine.checkpoints import fill
 from mien.training.engine.config import SIZES, Checked, StageConfig, component, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
-from mien.training.latent_diffusion import side_by_side
+from mien.training.latent_diffusion import WEIGHTS_FILE, side_by_side
 from mien.training.x_portrait import model as portrait_model
 from mien.training.x_portrait.collate import BatchSpec, TrainingBatch, draw_batch
 from mien.training.x_portrait.control_images import ControlKind, face_vid2vid
@@ -156,12 +156,12 @@ class PortraitStage(SampleStage):
         options = self.options
         if options.size == "full":
             assert options.backbone is not None
-            model = portrait_model.from_backbone(Path(options.backbone), options.loop.seed, self.config)
-            if options.loop.precision == "bf16":  # what is loaded anew each time and never learns can be small
-                for part in self.outside():
-                    getattr(model, part).to(torch.bfloat16)
-            return model
-        model = portrait_model.fresh(options.loop.seed, self.config)
+            # what is loaded anew each time and never learns can be small
+            half = self.outside() if options.loop.precision == "bf16" else ()
+            return portrait_model.from_backbone(
+                Path(options.backbone), options.loop.seed, self.config, self.unused(), half
+            )
+        model = portrait_model.fresh(options.loop.seed, self.config, self.unused())
         if options.vae is not None:
             known = model.take_vae(Path(options.vae))
             fixed = draw_batch(
@@ -176,7 +176,7 @@ class PortraitStage(SampleStage):
     def sketch(self) -> tuple[nn.Module, Batch]:
         """See `Stage.sketch`."""
         with torch.device("meta"):
-            return PortraitModel(build(self.config)), self._empty_batch()
+            return PortraitModel(build(self.config), self.unused()), self._empty_batch()
 
     def _empty_batch(self) -> Batch:
         spec = self.batch_spec(self.options.loop.batch_size or self.batch_size)
@@ -192,10 +192,33 @@ class PortraitStage(SampleStage):
         backbone = frozen if self.options.size == "full" else ()
         return backbone if self.options.reenactor is None else (*backbone, "reenactor")
 
+    def loaded_anew(self) -> dict[str, Path]:
+        """See `Stage.loaded_anew`."""
+        places = {part: self.options.backbone for part in ("vae", "unet")} | {"reenactor": self.options.reenactor}
+        files = {part: Path(place) / part for part, place in places.items() if place and part in self.outside()}
+        if self.options.reenactor is not None:
+            files["reenactor"] = Path(self.options.reenactor)
+        return {part: folder / WEIGHTS_FILE for part, folder in files.items() if (folder / WEIGHTS_FILE).is_file()}
+
+    def unused(self) -> tuple[str, ...]:
+        """The controls and temporal modules that the stage does not have."""
+        return tuple(part for part in portrait_model.OPTIONAL if part not in self.recipe.present)
+
+    def handed_on(self, place: Path) -> dict[str, Tensor]:
+        """See `Stage.handed_on`."""
+        return portrait_model.parts_of(place, self.unused())
+
+    def halved(self) -> tuple[str, ...]:
+        """At full size all that does not learn, the VAE included."""
+        if self.options.size != "full":
+            return ()
+        learning = self.optimizer_steps[0].parts
+        return tuple(p for p in portrait_model.PARTS if p not in learning and p not in self.unused())
+
     def start(self, model: nn.Module, place: Path) -> None:
         """A run, or an exported pipeline folder."""
         assert isinstance(model, PortraitModel)
-        fill(model, portrait_model.read_start(place, model), self.outside())
+        fill(model, portrait_model.read_start(place, model), (*self.outside(), *self.unused()))
 
     def block_types(self) -> tuple[type[nn.Module], ...]:
         """Residual blocks and transformer blocks."""
