@@ -168,7 +168,7 @@ def from_backbone(
     with torch.device("meta"):
         model = PortraitModel(build(config), unused)
     model.motion_head = MotionHead(config.block_out_channels, config.layers_per_block)
-    model.keep_scale(config.vae.scaling_factor)
+    model.keep_scale(float(model.vae.config.scaling_factor))
     dtypes = {part: torch.bfloat16 if part in half else torch.float32 for part in BACKBONE}
     _assign(model.vae, load_backbone(AutoencoderKL, folder / "vae"), dtypes["vae"])
     _assign(model.empty_prompt, {"context": context}, dtypes["empty_prompt"])
