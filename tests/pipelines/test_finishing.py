@@ -61,6 +61,25 @@ def test_memory_that_runs_out_halves_the_pieces() -> None:
     assert "1 at a time" in told[-1]
 
 
+def test_a_single_picture_that_does_not_fit_is_decoded_in_tiles() -> None:
+    pipe, told, decode = job_pipeline(), list[str](), []
+    whole = pipe._decode(torch.ones(1, 4, 32, 32))
+
+    def small(latents: torch.Tensor) -> torch.Tensor:
+        decode.append(tuple(latents.shape[-2:]))
+        if latents.shape[-1] > 16 + 4:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return decoder(latents)
+
+    decoder, pipe.vae.decoder.forward = pipe.vae.decoder.forward, small
+    decoded = Decoder(lambda part: pipe._decode(torch.stack(list(part))), told.append, pipe._decode_in_tiles)
+    (frame,) = decoded([torch.ones(4, 32, 32)])
+    assert frame.shape == (64, 64, 3) and max(max(shape) for shape in decode[1:]) <= 20
+    assert told == ["memory ran out, so pictures are decoded in tiles, whose seams are blended, more slowly"]
+    assert pipe._decode_in_tiles() is False
+    assert np.abs(frame[8:24, 8:24] - ((whole[0].permute(1, 2, 0)[8:24, 8:24] + 1) * 127.5).numpy()).mean() < 40
+
+
 def test_one_picture_that_does_not_fit_is_an_error() -> None:
     def decode(part: Sequence[int]) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
