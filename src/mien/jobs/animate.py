@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from diffusers import LCMScheduler
 
 from mien import faces
 from mien.animation.animator import (
@@ -52,6 +53,10 @@ from mien.pipelines.finishing import NotFinite, is_out_of_memory, release_memory
 from mien.pipelines.placement import offloading
 
 Options = TypeVar("Options", bound=AnimateOptions)
+FAST_ALONE = (
+    "--fast without --lora: the LCM sampler in few steps without guidance, for which this model's weights were not made,"
+    " so frames will be soft; name LCM weights by --lora FILE, or try --steps 8 without --fast"
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def _prepare(
         None if options.driver not in clips else resolve_output(options, clips[options.driver].info.kind == "image")
     )
     moving = next((path for path in options.portraits if is_video(path)), None)
-    source, notes = None if moving is None else open_clip(moving), portrait_notes(options.portraits)
+    source, notes = None if moving is None else open_clip(moving), [*portrait_notes(options.portraits)]
     if moving is not None and source is not None:
         _goes_alone(options, moving)
         source, clips[options.driver], more = matched(source, clips[options.driver])
@@ -163,6 +168,8 @@ def _prepare(
         stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
         pipe.use_few_steps()
     animator.check(options, options.model)
+    if options.fast and options.lora is None and isinstance(getattr(animator.pipe, "scheduler", None), LCMScheduler):
+        notes.append(FAST_ALONE)
     options, driver = _drivers(options, clips, animator)
     _set_source(options, images, source, animator)
     animator.check_config(options)
@@ -172,7 +179,7 @@ def _prepare(
     main = driver.main if isinstance(driver, Drivers) else driver
     clip = main if isinstance(main, Clip) else None
     resolved = resolve_options(options, animator)
-    return _Job(resolved, output, driver, clip, start, animator, request, notes)
+    return _Job(resolved, output, driver, clip, start, animator, request, tuple(notes))
 
 
 def _loaded(options: AnimateOptions, reader: FaceReader, note: Callable[[str], None]) -> Animator:

@@ -83,7 +83,7 @@ def quantize_weights(pipe: Any, kind: str) -> None:
 
 def large_parts(pipe: Any) -> Iterator[tuple[str, nn.Module]]:
     """The networks of the denoising, by name."""
-    for name in pipe.large_parts:
+    for name in getattr(pipe, "large_parts", ()):
         part = getattr(pipe, name)
         if part is not None:
             yield name, part
