@@ -54,8 +54,8 @@ from mien.pipelines.placement import offloading
 
 Options = TypeVar("Options", bound=AnimateOptions)
 FAST_ALONE = (
-    "--fast without --lora: the LCM sampler in few steps without guidance, for which this model's weights were not made,"
-    " so frames will be soft; name LCM weights by --lora FILE, or try --steps 8 without --fast"
+    "--fast without --lora: the LCM sampler in few steps without guidance, for which this model's weights were not"
+    " made, so frames will be soft; name LCM weights by --lora FILE, or try --steps 8 without --fast"
 )
 
 
