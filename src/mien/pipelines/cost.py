@@ -179,8 +179,7 @@ def resident_bytes(pipe: Any, offload: str = "none", quantize: str = "none") -> 
             for name in pipe.large_parts
             if name in sizes
         ]
-        # the layer at work and the one that comes meanwhile
-        return sum(size for name, size in sizes.items() if name not in pipe.large_parts) + 2 * max(largest)
+        return sum(size for name, size in sizes.items() if name not in pipe.large_parts) + max(largest)
     moved = pipe.model_cpu_offload_seq.split("->")
     stay = sum(size for name, size in sizes.items() if name not in moved)
     # diffusers sends a network away as the next of the sequence comes: the first of it meets the last

@@ -81,7 +81,7 @@ class DeXPortraitPipeline(PortraitPipeline):
     own_options = (*PortraitPipeline.own_options, "ray_maps", "warping")
     own_defaults = {"num_inference_steps": 35, "guidance_scale": 2.5, "window": 24, "overlap": 4}
     bundled_name = "dex-nano"
-    large_parts = ("appearance_reference", "unet", "injection", "temporal")
+    large_parts = ("appearance_reference", "unet", "temporal")
     model_cpu_offload_seq = "pose_encoder->expression_encoder->vae->appearance_reference->unet"
     # they run between the U-Net's layers, or are one small tensor
     _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt", *START_PARTS]

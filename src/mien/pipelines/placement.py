@@ -53,18 +53,18 @@ def check_placement(device: torch.device, offload: str, quantize: str) -> None:
 
 
 def offload_layers(pipe: Any, device: torch.device) -> Any:
-    """Have the large networks' layers in main memory, each on the device only while it computes, the next one coming
-    meanwhile."""
+    """Have the large networks' layers in main memory, each on the device only while it computes.
+
+    Without streams that bring the next layer meanwhile: diffusers takes their order from the first pass, but here it
+    changes, since both branches of the guidance share layers and the keys of a portrait are made once a timestep.
+    """
     from diffusers.hooks import apply_group_offloading
 
-    stream = device.type == "cuda"
     large = dict(large_parts(pipe))
     for name, part in pipe.components.items():
         if name in large:
             # leaves, not blocks: the networks are walked layer by layer, so a block's own forward is never called
-            apply_group_offloading(
-                part, onload_device=device, offload_type="leaf_level", use_stream=stream, record_stream=stream
-            )
+            apply_group_offloading(part, onload_device=device, offload_type="leaf_level")
         elif isinstance(part, nn.Module):
             part.to(device)
     return pipe
