@@ -50,7 +50,7 @@ from mien.jobs.run.record import write_record
 from mien.jobs.run.request_digest import request_digest
 from mien.media import Clip, ClipInfo, VideoWriter, evened, open_clip
 from mien.pipelines.finishing import NotFinite, is_out_of_memory, release_memory
-from mien.pipelines.placement import offloading
+from mien.pipelines.placement import check_placement, offloading
 
 Options = TypeVar("Options", bound=AnimateOptions)
 FAST_ALONE = (
@@ -146,6 +146,8 @@ def _prepare(
     system = system_of(options.model) if pipe is None else animator_of(pipe, None).system  # type: ignore[arg-type]
     if system is not None:
         animator_kind(system).check(options, options.model)
+    if pipe is None:
+        check_placement(choose_device(options.device), options.offload, options.quantize)
     options = _with_drivers(options, system)
     clips = _open_drivers(options)
     output = (
