@@ -1,7 +1,7 @@
 """Time of one window at one step, ours against the published code's networks with the same weights, in one run.
 
     git clone https://github.com/bytedance/X-Portrait && pip install einops
-    python benchmarks/published.py X-Portrait [--channels 64] [--side 256] [--frames 4] [--rounds 3]
+    python benchmarks/published.py X-Portrait [--channels 64] [--side 128] [--rounds 3]
 
 Both guide (two passes of the U-Net) and both read the portrait, the published code for every frame of the window as it
 does, ours once for all of them; its networks encode the driving pictures at every step, ours once a clip, which is left
@@ -158,8 +158,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--channels", type=int, default=64, help="320 in the published model")
-    parser.add_argument("--side", type=int, default=256, help="512 in the published model")
-    parser.add_argument("--frames", type=int, default=4)
+    parser.add_argument("--side", type=int, default=128, help="512 in the published model")
+    parser.add_argument("--frames", type=int, default=16, help="no other number in the published code")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.manual_seed(0)

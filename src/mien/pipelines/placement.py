@@ -81,7 +81,7 @@ def quantize_weights(pipe: Any, kind: str) -> None:
             quantize_(part, Int8WeightOnlyConfig())
 
 
-def large_parts(pipe: Any) -> Iterator[tuple[str, nn.Module]]:
+def large_parts(pipe: Any) -> Iterator[tuple[str, Any]]:
     """The networks of the denoising, by name."""
     for name in getattr(pipe, "large_parts", ()):
         part = getattr(pipe, name)

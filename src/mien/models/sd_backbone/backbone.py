@@ -70,15 +70,15 @@ class FirstLayers:
 
     def convolve(self, convolution: torch.nn.Module, sample: Tensor) -> Tensor:
         """The first convolution of the sample."""
-        if self.convolved is None:
-            self.convolved = convolution(sample)
-        return self.convolved
+        convolved: Tensor = convolution(sample) if self.convolved is None else self.convolved
+        self.convolved = convolved
+        return convolved
 
     def pass_block(self, resnet: torch.nn.Module, hidden: Tensor, time: Tensor) -> Tensor:
         """The first residual block behind it."""
-        if self.features is None:
-            self.features = resnet(hidden, time)
-        return self.features
+        features: Tensor = resnet(hidden, time) if self.features is None else self.features
+        self.features = features
+        return features
 
 
 def source_latents_like(noisy: Tensor, source: Tensor | None) -> Tensor:
@@ -104,8 +104,10 @@ def down(
     for block in network.down_blocks:
         attentions = getattr(block, "attentions", [None] * len(block.resnets))
         for resnet, attention in zip(block.resnets, attentions, strict=True):
-            begins = place == 0 and shared is not None
-            hidden = shared.pass_block(resnet, hidden, given.time) if begins else resnet(hidden, given.time)
+            if shared is not None and place == 0:
+                hidden = shared.pass_block(resnet, hidden, given.time)
+            else:
+                hidden = resnet(hidden, given.time)
             hidden = hidden if attention is None else given.attend(attention, hidden)
             hidden = given.along_time(hidden, "down", place)
             skips.append(hidden)
