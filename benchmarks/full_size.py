@@ -36,7 +36,8 @@ def empty_pipeline() -> XPortraitPipeline:
     """The published size on the meta device."""
     with torch.device("meta"):
         networks = build(SD15)
-    parts = {part: nn.Module.to(getattr(networks, part), torch.bfloat16) for part in PARTS if hasattr(networks, part)}
+    made = {part: getattr(networks, part) for part in PARTS}
+    parts = {name: part and nn.Module.to(part, torch.bfloat16) for name, part in made.items()}
     scheduler = XPortraitDDIMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, set_alpha_to_one=False)
     return XPortraitPipeline(**parts, scheduler=scheduler, image_size=SD15.image_size)
 

@@ -118,7 +118,8 @@ def our_networks(published: dict[str, nn.Module], channels: int, context: int, s
                 part = getattr(networks, target.part).get_parameter(target.name)
                 part.data.copy_(weight.data.reshape(part.shape))
     for network in (*published.values(), *vars(networks).values()):
-        network.eval()
+        if network is not None:
+            network.eval()
     return networks
 
 
