@@ -56,6 +56,12 @@ def published_networks(folder: Path, channels: int, context: int) -> dict[str, n
         vars(module).update(content)
         sys.modules.setdefault(name, module)
     from model_lib.ControlNet.cldm import cldm
+    from model_lib.ControlNet.ldm.modules import motion_module
+
+    if motion_module.xformers is None:  # which its temporal attention cannot do without: torch's own in its place
+        attend = nn.functional.scaled_dot_product_attention
+        ops = types.SimpleNamespace(memory_efficient_attention=lambda q, k, v, attn_bias: attend(q, k, v, attn_bias))
+        motion_module.xformers = types.SimpleNamespace(ops=ops)
 
     common: dict[str, Any] = {
         "image_size": 32,
