@@ -244,7 +244,8 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         if not hasattr(vae, "enable_tiling") or vae.use_tiling:
             return False
         vae.enable_tiling()
-        vae.tile_sample_min_size, vae.tile_latent_min_size = self.image_size // 2, max(1, vae.tile_latent_min_size // 2)
+        pixels, side = vae.tile_sample_min_size // vae.tile_latent_min_size, self.image_size // 2
+        vae.tile_sample_min_size, vae.tile_latent_min_size = side, max(1, side // pixels)
         return True
 
     @torch.no_grad()
