@@ -132,7 +132,7 @@ def test_a_device_with_little_room_makes_the_same_frames(
     plain: np.ndarray, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roomy = run(tiny_pipeline(), num_inference_steps=4, window=4, overlap=1)
-    assert watched.most == 4 and len(watched.made) == 4
+    assert 1 < watched.most <= 4 and watched.made == [0, 1, 2, 3]
     watched.made.clear()
     watched.clear()
     watched.most = 0
