@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -48,6 +49,14 @@ def declared(option: str, name: str = "", note: str = "", **more: Any) -> Any:
     if isinstance(given["default"], int):
         return io.Int.Input(name or option, **given)
     return io.Float.Input(name or option, step=one.metadata["step"], round=0.001, **given)
+
+
+def choice(option: str, values: Sequence[str], note: str = "", **more: Any) -> Any:
+    """The input of an option that is one of some words; see `declared`."""
+    one = _OPTIONS[option]
+    return io.Combo.Input(
+        option, options=list(values), default=one.default, tooltip=told(one).rstrip(".") + note, **more
+    )
 
 
 def face_inputs() -> list[Any]:

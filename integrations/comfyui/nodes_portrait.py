@@ -8,10 +8,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from mien.faces.backends import READER_NAMES
-from mien.jobs.options import DTYPES
+from mien.jobs.options import DTYPES, OFFLOADS, QUANTIZATIONS
 
 from . import host
-from .inputs import GONE_READER, MODEL, PORTRAIT, face_input, number, watermark_input
+from .inputs import GONE_READER, MODEL, PORTRAIT, choice, face_input, number, watermark_input
 from .words import node_messages
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ class MienLoadModel(io.ComfyNode):  # type: ignore[misc]
                 io.Boolean.Input(
                     "offload", default=False, tooltip="Less GPU memory, slower; for full-size models, needs accelerate"
                 ),
+                io.Combo.Input(
+                    "offload_unit",
+                    options=list(OFFLOADS[1:]),
+                    default="model",
+                    optional=True,
+                    tooltip="With offload, what is on the GPU at a time: model, a network; group, a layer",
+                ),
+                choice("quantize", QUANTIZATIONS, "; for full-size models", optional=True),
             ],
             outputs=[MODEL.Output(display_name="model", tooltip="For Set Portrait and Animate a Video")],
         )
@@ -66,10 +74,18 @@ class MienLoadModel(io.ComfyNode):  # type: ignore[misc]
 
     @classmethod
     @node_messages
-    def execute(cls, model: str, precision: str, reader: str, offload: bool) -> Any:
+    def execute(
+        cls,
+        model: str,
+        precision: str,
+        reader: str,
+        offload: bool,
+        offload_unit: str = "model",
+        quantize: str = "none",
+    ) -> Any:
         from .session import load_model
 
-        return io.NodeOutput(load_model(model, precision, reader, offload))
+        return io.NodeOutput(load_model(model, precision, reader, offload_unit if offload else "none", quantize))
 
 
 class MienSetPortrait(io.ComfyNode):  # type: ignore[misc]

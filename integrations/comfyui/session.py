@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from mien.errors import InputError
 from mien.faces import FaceReader, load_face_reader
 from mien.jobs.options import DEVICES
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
+from mien.pipelines.placement import check_placement, place
 
 from . import host
 from .images import check_image, frame_of
@@ -87,25 +87,27 @@ class Subject:
         return self.model.animator
 
 
-def load_model(name: str, precision: str, reader: str, offload: bool) -> Model:
+def load_model(name: str, precision: str, reader: str, offload: str, quantize: str) -> Model:
     """Load a model by a name of `host.model_names`; which system it is says its own index.
 
-    reader: of READER_NAMES, or the one that is gone. offload: keep parts in main memory until they are needed.
+    reader: of READER_NAMES, or the one that is gone. offload, quantize: as of `mien animate`; on a CPU weights stay
+    where they are.
     Raises WeightsError or InputError.
     """
     where = host.device()
     if where.type not in DEVICES:
         raise InputError(f"ComfyUI runs on {where}, which Mien cannot use: start ComfyUI with its option for the CPU")
     found = load_face_reader("auto" if reader == GONE_READER else reader)
-    pipe = load_pipeline(host.model_folder(name), device="cpu", dtype=_precision(precision, where))
+    if where.type != "cpu":
+        check_placement(where, offload, quantize)
+    dtype = _precision(precision, where)
+    pipe = load_pipeline(host.model_folder(name), device="cpu", dtype=dtype, quantize=quantize)
     pipe.set_progress_bar_config(disable=True)  # ComfyUI shows its own
     if where.type == "cpu":
         return Model(pipe, found)
     parts = {part: network for part, network in pipe.components.items() if isinstance(network, torch.nn.Module)}
-    if offload:
-        if find_spec("accelerate") is None:
-            raise InputError("offload needs the package accelerate: pip install accelerate, or switch offload off")
-        pipe.enable_model_cpu_offload(device=where)
+    if offload != "none":
+        place(pipe, where, offload)
         return Model(pipe, found, room=2 * max(map(_size, parts.values())))  # as much again for what is computed
     return Model(pipe, found, host.ManagedModel(parts, where))
 

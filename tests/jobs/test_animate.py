@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,26 @@ def test_a_dry_run_writes_nothing(inputs: Path, tmp_path: Path) -> None:
     assert report.cost.flops > 1e6
     twice = run(inputs, tmp_path / "out.mp4", dry_run=True, steps=8)
     assert twice.cost.flops > 2 * report.cost.flops
+
+
+def test_a_dry_run_reads_the_configs_alone(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = job_pipeline()
+    pipe.save_pretrained(tmp_path / "model")
+    whole = run(inputs, tmp_path / "out.mp4", dry_run=True)
+    monkeypatch.setattr("mien.pipelines.loading._own", lambda *_: pytest.fail("weights were read"))
+    given = {"portraits": (inputs / "portrait.png",), "driver": inputs / "driver.mp4", "output": tmp_path / "out.mp4"}
+    options = AnimateOptions(**given, model=str(tmp_path / "model"), device="cpu", dry_run=True)
+    planned = animate(options, reader=DrawnFaceReader())
+    assert planned.cost == whole.cost and planned.size == whole.size
+    assert (planned.options.steps, planned.options.device, planned.options.dtype) == (2, "cpu", "float32")
+    smaller = animate(replace(options, quantize="fp8"), reader=DrawnFaceReader())
+    assert smaller.cost.parts["weights"] < planned.cost.parts["weights"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_fast_without_lcm_weights_says_what_it_does(inputs: Path, tmp_path: Path) -> None:
+    (said,) = run(inputs, tmp_path / "out.mp4", fast=True, guidance=1.0).warnings
+    assert said.startswith("--fast without --lora") and "--lora FILE" in said
 
 
 def test_nothing_is_left_when_the_run_breaks(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

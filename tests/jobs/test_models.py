@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,28 @@ def test_a_folder_is_loaded_in_the_precision_asked_for(tiny_model: Path) -> None
     pipe = load(tiny_model, dtype="bfloat16")
     assert {parameter.dtype for parameter in pipe.unet.parameters()} == {torch.bfloat16}
     assert pipe.default_options["num_inference_steps"] == 2
+
+
+def test_a_file_that_is_written_anew_does_not_change_a_loaded_model(tiny_model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    pipe = load(folder)
+    before = {name: weight.clone() for name, weight in pipe.unet.state_dict().items()}
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    half = path.stat().st_size // 2
+    with path.open("r+b") as file:
+        file.seek(half)
+        file.write(bytes(half))
+    assert all(torch.equal(weight, before[name]) for name, weight in pipe.unet.state_dict().items())
+    assert any(not torch.equal(weight, before[name]) for name, weight in load(folder).unet.state_dict().items())
+
+
+def test_a_model_without_weights_is_checked_by_the_files_headers(tiny_model: Path, tmp_path: Path) -> None:
+    empty = load(tiny_model, empty=True, dtype="bfloat16")
+    assert empty.unet.dtype == torch.bfloat16 and empty.unet.conv_in.weight.is_meta
+    broken = Path(shutil.copytree(tiny_model, tmp_path / "broken"))
+    save_file({"conv_in.weight": torch.zeros(1)}, broken / "unet" / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(WeightsError, match="missing keys"):
+        load(broken, empty=True)
 
 
 def test_what_a_library_says_becomes_one_sentence(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

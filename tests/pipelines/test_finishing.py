@@ -61,6 +61,27 @@ def test_memory_that_runs_out_halves_the_pieces() -> None:
     assert "1 at a time" in told[-1]
 
 
+def test_a_single_picture_that_does_not_fit_is_decoded_in_tiles() -> None:
+    pipe, told, sides = job_pipeline(), list[str](), list[int]()
+    side, decode = pipe.image_size, pipe.vae.decoder.forward
+    latents = torch.randn(4, side // 2, side // 2, generator=torch.Generator().manual_seed(0))
+    whole = ((pipe._decode(latents[None])[0].permute(1, 2, 0) + 1) * 127.5).numpy()
+
+    def small(given: torch.Tensor) -> torch.Tensor:
+        sides.append(given.shape[-1])
+        if given.shape[-1] > side // 4:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return decode(given)
+
+    pipe.vae.decoder.forward = small
+    decoder = Decoder(lambda part: pipe._decode(torch.stack(list(part))), told.append, pipe._decode_in_tiles)
+    (frame,) = decoder([latents])
+    assert frame.shape == (side, side, 3) and sides[0] == side // 2 and set(sides[1:]) <= set(range(side // 4 + 1))
+    assert told == ["memory ran out, so pictures are decoded in tiles, whose seams are blended, more slowly"]
+    assert pipe._decode_in_tiles() is False
+    assert np.corrcoef(frame.ravel(), whole.ravel())[0, 1] > 0.8
+
+
 def test_one_picture_that_does_not_fit_is_an_error() -> None:
     def decode(part: Sequence[int]) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")

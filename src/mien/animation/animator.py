@@ -152,6 +152,7 @@ class Animator(ABC):
         *,
         face: int | None = None,
         names: Sequence[Path] | None = None,
+        encode: bool = True,
     ) -> Source:
         """Find the faces and encode the portrait.
 
@@ -159,6 +160,7 @@ class Animator(ABC):
             images: pictures of one person, uint8 [H, W, 3], or portraits whose faces were found; or a whole `Source`.
             face: which face of the first picture, the largest is 0; None: the clearest.
             names: of the pictures, for messages.
+            encode: False: not yet, for a pipeline without weights.
 
         Raises:
             InputError: where there is no face.
@@ -171,13 +173,14 @@ class Animator(ABC):
             ]
             images = Source(tuple(one.framed(self.pipe.crop_scale) for one in found))
         self._source = images
-        self._encode(self.source.portraits[0])
+        if encode:
+            self._encode(self.source.portraits[0])
         return images
 
-    def set_source_video(self, video: Clip, *, face: int | None = None) -> Source:
+    def set_source_video(self, video: Clip, *, face: int | None = None, encode: bool = True) -> Source:
         """Take a video as the source; its first frame that shows the face is the portrait. See `set_source`."""
         portrait = first_portrait(video, self.reader, face).framed(self.pipe.crop_scale)
-        return self.set_source(Source((portrait,), video=video))
+        return self.set_source(Source((portrait,), video=video), encode=encode)
 
     def _encode(self, person: Portrait) -> None:
         """Give a person to the pipeline, unless it holds it already."""
@@ -347,6 +350,8 @@ def load_animator(
     dtype: str = "auto",
     fast: bool = False,
     lora: Path | None = None,
+    offload: str = "none",
+    quantize: str = "none",
     reader: str = "auto",
     reader_model: Path | None = None,
 ) -> Animator:
@@ -358,6 +363,8 @@ def load_animator(
         dtype: "auto", "float32", "float16" or "bfloat16".
         fast: few steps by the LCM sampler.
         lora: LCM weights for it, a .safetensors file.
+        offload: "none", "model" or "group": what comes to the device only while it computes.
+        quantize: "none", "int8" or "fp8": how the weights of large networks are stored.
         reader: "auto" or "mesh", which is the same.
         reader_model: the reader's weights, if not its own.
 
@@ -365,5 +372,5 @@ def load_animator(
         WeightsError: if it cannot be loaded.
         InputError: if there is no such model, device or reader.
     """
-    pipe = load_pipeline(model, device=device, dtype=dtype, fast=fast, lora=lora)
+    pipe = load_pipeline(model, device=device, dtype=dtype, fast=fast, lora=lora, offload=offload, quantize=quantize)
     return animator_of(pipe, faces.load_face_reader(reader, reader_model))

@@ -22,7 +22,8 @@ class FaceVid2VidAnimator(XPortraitAnimator):
     system = "face-vid2vid"
     refuses = (
         *XPortraitAnimator.refuses,
-        *("fast", "lora", "start_from", "smooth", "steps", "guidance", "window", "overlap", *GAINS),
+        *("fast", "lora", "offload", "quantize", "start_from", "smooth"),
+        *("steps", "guidance", "window", "overlap", *GAINS),
     )
     why = "is for other models, such as nano and dex-nano: leave it out with {model}, which is Face Vid2Vid"
 

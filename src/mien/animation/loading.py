@@ -11,6 +11,7 @@ import torch
 
 from mien.errors import InputError, MienError, WeightsError
 from mien.pipelines.loading import find_folder, read_json
+from mien.pipelines.placement import check_placement, place
 
 # the pipeline of each system, imported when it is needed
 SYSTEMS = {
@@ -56,7 +57,15 @@ def system_of(model: str) -> str | None:
 
 
 def load_pipeline(
-    model: str, *, device: str = "auto", dtype: str = "auto", fast: bool = False, lora: Path | None = None
+    model: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    fast: bool = False,
+    lora: Path | None = None,
+    offload: str = "none",
+    quantize: str = "none",
+    empty: bool = False,
 ) -> Any:
     """Load a pipeline; which one it is says the model's own index.
 
@@ -66,6 +75,9 @@ def load_pipeline(
         dtype: "auto", "float32", "float16" or "bfloat16".
         fast: few steps by the LCM sampler (X-Portrait).
         lora: LCM weights for it, a .safetensors file.
+        offload: "none", "model" or "group", see `pipelines.placement.place`.
+        quantize: "none", "int8" or "fp8".
+        empty: on the meta device, without weights, from the configs alone.
 
     Returns:
         An `XPortraitPipeline`, `DeXPortraitPipeline` or `FaceVid2VidPipeline`.
@@ -75,6 +87,7 @@ def load_pipeline(
         InputError: if there is no such model or device.
     """
     chosen = choose_device(device)
+    check_placement(chosen, offload, quantize)
     _check_model_name(model)
     if lora is not None:
         check_weight_file(lora)
@@ -83,14 +96,14 @@ def load_pipeline(
     module, name = SYSTEMS[system_of(model) or "x"]
     kind = getattr(import_module(module), name)
     try:
-        pipe = kind.from_pretrained(model, torch_dtype=choose_dtype(dtype, chosen))
+        pipe = kind.from_pretrained(model, torch_dtype=choose_dtype(dtype, chosen), empty=empty)
     except MienError:
         raise
     except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds for unusable folders
         raise WeightsError(f"the model {model} cannot be loaded: {_first_sentence(error)}") from error
     if fast and hasattr(pipe, "use_few_steps"):
-        pipe.use_few_steps(lora)
-    return pipe.to(chosen)
+        pipe.use_few_steps(None if empty else lora)
+    return pipe if empty else place(pipe, chosen, offload, quantize)
 
 
 def check_weight_file(path: Path) -> None:

@@ -142,7 +142,9 @@ class XPortraitAnimator(Animator):
     def cost(self, frames: int, config: AnimationConfig) -> Any:
         """See `Animator.cost`."""
         sampling = {name: value for name, value in self.sampling(config).items() if name != "generator"}
-        return self.pipe.cost(frames=frames, **sampling)
+        placed = {name: getattr(config, name, "none") for name in ("offload", "quantize")}
+        on_cpu = getattr(config, "device", "cpu") == "cpu"
+        return self.pipe.cost(frames=frames, references=len(self.source.portraits), on_cpu=on_cpu, **placed, **sampling)
 
 
 class LandmarksAnimator(XPortraitAnimator):

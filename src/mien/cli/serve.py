@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from mien.cli.grouped import grouped
+from mien.cli.grouped import flags_of, grouped
+from mien.jobs.options import AnimateOptions
 
 _PAGE, _LIMITS, _MODEL = "Page", "Limits", "Model"
 
@@ -57,17 +58,21 @@ class ModelFlags:
         str | None, typer.Option(help="DeX-Portrait's.  [default: the bundled one]", rich_help_panel=_MODEL)
     ] = None
     reader: Annotated[str, typer.Option(help="What reads the faces: auto or mesh.", rich_help_panel=_MODEL)] = "auto"
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_MODEL)] = "auto"
-    dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.", rich_help_panel=_MODEL)] = "auto"
+
+
+if TYPE_CHECKING:
+    MachineFlags: TypeAlias = Any  # a dataclass with a field for every option
+else:
+    MachineFlags = flags_of(AnimateOptions, "device", "dtype", "offload", "quantize")
 
 
 @grouped
-def serve(where: PageFlags, limits: LimitFlags, models: ModelFlags) -> None:
+def serve(where: PageFlags, limits: LimitFlags, models: ModelFlags, machine: MachineFlags) -> None:
     """Open a page in the browser: animate, edit stills, batches."""
     from mien.web.options import ServeOptions
     from mien.web.serve import open_page
 
-    page = open_page(ServeOptions(**asdict(where), **asdict(limits), **asdict(models)))
+    page = open_page(ServeOptions(**asdict(where), **asdict(limits), **asdict(models), **asdict(machine)))
     try:
         typer.echo(page.url)
         if page.public_url is not None:

@@ -6,7 +6,7 @@ alignment, and once as the pictures that the model sees. Neither pass holds more
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from diffusers import LCMScheduler
 
 from mien import faces
 from mien.animation.animator import (
@@ -29,7 +30,7 @@ from mien.animation.animator import (
 )
 from mien.animation.compositing import check_start_clip
 from mien.animation.driving import open_driver
-from mien.animation.loading import load_pipeline, system_of
+from mien.animation.loading import choose_device, load_pipeline, system_of
 from mien.animation.motion_template import is_template, load_template
 from mien.animation.multi_face import find_people
 from mien.animation.progress import Progress, Silent
@@ -39,7 +40,7 @@ from mien.errors import InputError
 from mien.faces import FaceReader
 from mien.jobs.options import AnimateOptions
 from mien.jobs.report import AnimateReport
-from mien.jobs.run.fallbacks import next_attempt
+from mien.jobs.run.fallbacks import OFFLOADED, next_attempt, next_offload
 from mien.jobs.run.frame_checkpoint import FrameCheckpoint, run_key
 from mien.jobs.run.output_lock import output_lock
 from mien.jobs.run.outputs import IMAGE_SUFFIXES, preview_frame, preview_path, resolve_output
@@ -48,9 +49,14 @@ from mien.jobs.run.provenance import Provenance, write_signed_image
 from mien.jobs.run.record import write_record
 from mien.jobs.run.request_digest import request_digest
 from mien.media import Clip, ClipInfo, VideoWriter, evened, open_clip
-from mien.pipelines.finishing import NotFinite, release_memory
+from mien.pipelines.finishing import NotFinite, is_out_of_memory, release_memory
+from mien.pipelines.placement import check_placement, offloading
 
 Options = TypeVar("Options", bound=AnimateOptions)
+FAST_ALONE = (
+    "--fast without --lora: the LCM sampler in few steps without guidance, for which this model's weights were not"
+    " made, so frames will be soft; name LCM weights by --lora FILE, or try --steps 8 without --fast"
+)
 
 
 @dataclass(frozen=True)
@@ -113,13 +119,14 @@ def animate(
             return AnimateReport(job.options, job.output, None, None, frames, job.animator.size(job.options), cost=cost)
         job = replace(job, work=stack.enter_context(output_lock(job.output)))
         write = _write_image if job.output.suffix.lower() in IMAGE_SUFFIXES else _write_video
-        load = None if pipe is not None else lambda resolved: _loaded(resolved, job.animator.reader)
+        note = job.warnings.append
+        load = None if pipe is not None else lambda resolved: _loaded(resolved, job.animator.reader, note)
         while True:
             try:
                 report = write(job, timed)
                 break
             except (NotFinite, MemoryError, RuntimeError) as error:
-                resolved, animator = next_attempt(error, job.options, job.animator, load, job.warnings.append)
+                resolved, animator = next_attempt(error, job.options, job.animator, load, note)
                 job = replace(job, options=resolved, animator=animator)
             release_memory()  # here, where the error no longer holds what it was raised over
         warnings = (*report.warnings, *job.warnings)
@@ -139,13 +146,15 @@ def _prepare(
     system = system_of(options.model) if pipe is None else animator_of(pipe, None).system  # type: ignore[arg-type]
     if system is not None:
         animator_kind(system).check(options, options.model)
+    if pipe is None:
+        check_placement(choose_device(options.device), options.offload, options.quantize)
     options = _with_drivers(options, system)
     clips = _open_drivers(options)
     output = (
         None if options.driver not in clips else resolve_output(options, clips[options.driver].info.kind == "image")
     )
     moving = next((path for path in options.portraits if is_video(path)), None)
-    source, notes = None if moving is None else open_clip(moving), portrait_notes(options.portraits)
+    source, notes = None if moving is None else open_clip(moving), [*portrait_notes(options.portraits)]
     if moving is not None and source is not None:
         _goes_alone(options, moving)
         source, clips[options.driver], more = matched(source, clips[options.driver])
@@ -156,11 +165,13 @@ def _prepare(
         raise InputError(f"--preview shows the driving video, but {options.driver} holds motion only: leave it out")
     if reader is None:
         reader = stack.enter_context(closing(faces.load_face_reader(options.reader, options.reader_model)))
-    animator = _loaded(options, reader) if pipe is None else animator_of(pipe, reader)
+    animator = _loaded(options, reader, notes.append) if pipe is None else animator_of(pipe, reader)
     if pipe is not None and options.fast and hasattr(pipe, "use_few_steps"):
         stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
         pipe.use_few_steps()
     animator.check(options, options.model)
+    if options.fast and options.lora is None and isinstance(getattr(animator.pipe, "scheduler", None), LCMScheduler):
+        notes.append(FAST_ALONE)
     options, driver = _drivers(options, clips, animator)
     _set_source(options, images, source, animator)
     animator.check_config(options)
@@ -170,15 +181,23 @@ def _prepare(
     main = driver.main if isinstance(driver, Drivers) else driver
     clip = main if isinstance(main, Clip) else None
     resolved = resolve_options(options, animator)
-    return _Job(resolved, output, driver, clip, start, animator, request, notes)
+    return _Job(resolved, output, driver, clip, start, animator, request, tuple(notes))
 
 
-def _loaded(options: AnimateOptions, reader: FaceReader) -> Animator:
-    """The animator that options name."""
-    pipe = load_pipeline(
-        options.model, device=options.device, dtype=options.dtype, fast=options.fast, lora=options.lora
-    )
-    return animator_of(pipe, reader)
+def _loaded(options: AnimateOptions, reader: FaceReader, note: Callable[[str], None]) -> Animator:
+    """The animator that options name, offloaded where it does not fit as it is; without weights for a dry run."""
+    asked = ("device", "dtype", "fast", "lora", "offload", "quantize")
+    while True:
+        given = {name: getattr(options, name) for name in asked}
+        try:
+            return animator_of(load_pipeline(options.model, **given, empty=options.dry_run), reader)
+        except (MemoryError, RuntimeError) as error:
+            offload = next_offload(options)
+            if not is_out_of_memory(error) or offload is None:
+                raise
+            options = replace(options, offload=offload)
+        release_memory()  # here, where the error no longer holds what it was raised over
+        note(OFFLOADED.format(offload=offload))
 
 
 def _with_drivers(options: AnimateOptions, system: str | None) -> AnimateOptions:
@@ -242,22 +261,25 @@ def _goes_alone(options: AnimateOptions, video: Path) -> None:
 
 def _set_source(options: AnimateOptions, images: list[np.ndarray], video: Clip | None, animator: Animator) -> None:
     """Give the animator whom the options name."""
+    encode = not options.dry_run
     if video is not None:
-        animator.set_source_video(video, face=options.face_number)
+        animator.set_source_video(video, face=options.face_number, encode=encode)
     elif options.face == "all":
         scale = animator.pipe.crop_scale
         people = [p.framed(scale) for p in find_people(options.portraits[0], images[0], animator.reader)]
-        animator.set_source(Source((people[0],), others=tuple(people[1:])))
+        animator.set_source(Source((people[0],), others=tuple(people[1:])), encode=encode)
     else:
-        animator.set_source(images, face=options.face_number, names=options.portraits)
+        animator.set_source(images, face=options.face_number, names=options.portraits, encode=encode)
 
 
 def resolve_options(options: Options, animator: Animator) -> Options:
     """The same options with every default of the model, the device and the reader filled in."""
     pipe = animator.pipe
+    empty = pipe.device.type == "meta"
     return replace(
         animator.resolved(options, fast=options.fast),
-        device=str(pipe.device),
+        device=str(choose_device(options.device) if empty else pipe._execution_device),
+        offload=options.offload if empty else offloading(pipe),
         # DeX-Portrait's encoders stay in float32
         dtype=str(getattr(pipe, "unet", pipe).dtype).removeprefix("torch."),
         reader=animator.reader.name,

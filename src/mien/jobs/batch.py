@@ -132,6 +132,7 @@ _PIPES: dict[tuple[Any, ...], Any] = {}
 def _loaded(options: AnimateOptions) -> Any:
     """One model a process: it takes longer to load than a short clip to animate."""
     key: dict[str, Any] = {"device": options.device, "dtype": options.dtype, "fast": options.fast, "lora": options.lora}
+    key |= {"offload": options.offload, "quantize": options.quantize}
     name = (options.model, *key.values())
     if name not in _PIPES:
         _PIPES.clear()  # two may not fit in memory

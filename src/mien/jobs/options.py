@@ -27,6 +27,8 @@ __all__ = ["AnimateOptions", "animate_options", "model_of", "parse_best_frame", 
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+OFFLOADS = ("none", "model", "group")
+QUANTIZATIONS = ("none", "int8", "fp8")
 _SEEDS = 2**63
 FAST_STEPS_LIMIT = 50  # what LCM weights are distilled from
 
@@ -92,6 +94,14 @@ class AnimateOptions(AnimationConfig):
     )
     device: str = declared("auto", "auto, cpu, cuda or mps.", MACHINE)
     dtype: str = declared("auto", "auto, float32, float16 or bfloat16.", MACHINE)
+    offload: str = declared(
+        "none",
+        "Keep weights in main memory: none, model (a network at a time is on the GPU) or group (a layer at a time).",
+        MACHINE,
+    )
+    quantize: str = declared(
+        "none", "Store weights in 8 bits: none, int8 (linear layers) or fp8 (convolutions too).", MACHINE
+    )
 
     def __post_init__(self) -> None:
         if not self.portraits:
@@ -106,6 +116,8 @@ class AnimateOptions(AnimationConfig):
             checked_rate(self.fps)
         check_choice("--device", self.device, DEVICES)
         check_choice("--dtype", self.dtype, DTYPES)
+        check_choice("--offload", self.offload, OFFLOADS)
+        check_choice("--quantize", self.quantize, QUANTIZATIONS)
         if self.fast and self.steps is not None and self.steps > FAST_STEPS_LIMIT:
             raise InputError(f"--steps is {self.steps}, but --fast takes at most {FAST_STEPS_LIMIT}")
         if self.face == "all":

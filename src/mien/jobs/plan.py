@@ -24,9 +24,13 @@ def describe_plan(report: AnimateReport) -> str:
     if options.guidance is not None:
         lines["sampling"] = f"{options.steps} steps, guidance {options.guidance:g}, {windows}, seed {options.seed}"
     if report.cost is not None:
-        flops, gigabytes = report.cost.flops, report.cost.bytes / 2**30
-        lines["work"] = f"{_scaled(flops, 'FLOP')}, {_scaled(flops / report.frames, 'FLOP')} a frame"
-        lines["memory"] = f"about {gigabytes:.1f} GiB for the model and its windows, whatever the length"
+        cost = report.cost
+        lines["work"] = f"{_scaled(cost.flops, 'FLOP')}, {_scaled(cost.flops / report.frames, 'FLOP')} a frame"
+        made_of = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in cost.parts.items())
+        lines["memory"] = f"about {cost.bytes / 2**30:.1f} GiB ({made_of})"
+        lines["memory"] += ", whatever the length" if cost.any_length else ""
+        if cost.waiting:
+            lines["memory"] += f", and {cost.waiting / 2**30:.1f} GiB of main memory for frames under way"
     return "\n".join(f"{name:9} {text}" for name, text in lines.items())
 
 

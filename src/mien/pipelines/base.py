@@ -20,8 +20,10 @@ from mien.models.sd_backbone.temporal import TemporalModules
 from mien.motion.keypoint_motion import FaceBasis
 from mien.motion.motion_limits import MotionLimits
 from mien.pipelines import loading
+from mien.pipelines.cost import decoder_bytes
 from mien.pipelines.finishing import Checkpoint, Decoder
 from mien.pipelines.pictures import Picture, as_output, to_pixels
+from mien.pipelines.placement import free_bytes
 from mien.pipelines.reenactment import Start, decoded_from_starts
 from mien.pipelines.sampling import FrameDenoiser
 from mien.weights import bundled
@@ -32,6 +34,8 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "GatedDDIMScheduler": GatedDDIMScheduler,
     "LCMScheduler": LCMScheduler,
 }
+_DECODER_FRAMES = 8  # decoded at a time at most
+_DECODER_ROOM = 2**30  # bytes for decoding on devices that do not tell what is free
 Pipeline = TypeVar("Pipeline", bound="PortraitPipeline")
 
 
@@ -48,6 +52,7 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     Attributes:
         networks_of: the parts that are networks, by name; where there are several kinds, config.json says which.
         exact_parts: those that stay in single precision.
+        large_parts: those that are offloaded by layers, and quantised.
         own_options: the keys of model_index.json that the constructor takes beside the parts.
         own_defaults: sampling options of models that name none.
         bundled_name: of the weights that come with the package, see `mien.weights`.
@@ -55,9 +60,12 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     networks_of: ClassVar[dict[str, type[ModelMixin] | tuple[type[ModelMixin], ...]]]
     exact_parts: ClassVar[tuple[str, ...]] = ()
+    large_parts: ClassVar[tuple[str, ...]] = ()
     own_options: ClassVar[tuple[str, ...]] = ("image_size", "defaults", "crop_scale", "motion_limits")
     own_defaults: ClassVar[dict[str, Any]]
     bundled_name: ClassVar[str]
+
+    _decoder_bytes: int | None = None
 
     scheduler: SchedulerMixin
     vae: AutoencoderKL
@@ -82,6 +90,7 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         *,
         torch_dtype: torch.dtype | None = None,
         revision: str | None = None,
+        empty: bool = False,
         **parts: Any,
     ) -> Pipeline:
         """Load a bundled model ("nano"), a folder or a hub id, strictly.
@@ -90,6 +99,7 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             name: which model.
             torch_dtype: precision of the networks; None: single.
             revision: of a hub id.
+            empty: on the meta device, without weights, to count what a run needs; `exact_parts` are loaded.
             parts: networks that replace those of the folder.
 
         Raises:
@@ -107,7 +117,10 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
                 parts[part] = None
             else:
                 home = bundled("nano") if part in shared else folder
-                parts[part] = loading.load_part(kind, home / part, None if part in cls.exact_parts else torch_dtype)
+                exact = part in cls.exact_parts
+                parts[part] = loading.load_part(
+                    kind, home / part, None if exact else torch_dtype, empty=empty and not exact
+                )
         if "scheduler" not in parts:
             parts["scheduler"] = loading.load_scheduler(SCHEDULERS, folder / "scheduler")
         return cls(**{key: index[key] for key in cls.own_options if key in index}, **parts)
@@ -194,7 +207,7 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         denoiser: FrameDenoiser,
         frames: Iterable[Any],
         generator: torch.Generator | None,
-        chunk_size: int,
+        chunk_size: int | None,
         checkpoint: Checkpoint | None,
         note: Callable[[str], None] | None,
     ) -> Iterator[NDArray[Any]]:
@@ -204,7 +217,7 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             denoiser: the denoise_fn.
             frames: what it reads of every frame that has not come out yet.
             generator: of the noise.
-            chunk_size: frames decoded at a time.
+            chunk_size: frames decoded at a time; None: as many as there is memory for.
             checkpoint: keeps what is finished.
             note: gets sentences for the user.
         """
@@ -213,7 +226,27 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         sampler = StreamingSampler(
             init_latents, self.scheduler, denoiser.plan, denoiser, generator, state, denoiser.device
         )
-        return _decoded(sampler, denoiser, Decoder(self._finish, note), chunk_size, checkpoint)
+        decoder = Decoder(self._finish, note, self._decode_in_tiles)
+        return _decoded(sampler, denoiser, decoder, lambda: chunk_size or self._decoder_chunk(), checkpoint)
+
+    def _decoder_chunk(self) -> int:
+        """How many frames to decode at a time by what is free now."""
+        if self._decoder_bytes is None:
+            self._decoder_bytes = decoder_bytes(self.vae, self.image_size)
+        free = free_bytes(self._execution_device)
+        # half of it: what is free lies in pieces
+        room = _DECODER_ROOM if free is None else free // 2
+        return max(1, min(_DECODER_FRAMES, room // max(1, self._decoder_bytes)))
+
+    def _decode_in_tiles(self) -> bool:
+        """Have pictures decoded in tiles of half their side from now on; False: they are already, or cannot be."""
+        vae = self.vae
+        if not hasattr(vae, "enable_tiling") or vae.use_tiling:
+            return False
+        vae.enable_tiling()
+        pixels, side = vae.tile_sample_min_size // vae.tile_latent_min_size, self.image_size // 2
+        vae.tile_sample_min_size, vae.tile_latent_min_size = side, max(1, side // pixels)
+        return True
 
     @torch.no_grad()
     def animate(
@@ -235,9 +268,13 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
 
 def _decoded(
-    sampler: StreamingSampler, denoiser: FrameDenoiser, decoder: Decoder, size: int, checkpoint: Checkpoint | None
+    sampler: StreamingSampler,
+    denoiser: FrameDenoiser,
+    decoder: Decoder,
+    size: Callable[[], int],
+    checkpoint: Checkpoint | None,
 ) -> Iterator[NDArray[Any]]:
-    while latents := list(islice(sampler, size)):
+    while latents := list(islice(sampler, size())):
         first = sampler.emitted - len(latents)
         frames = decoder([(one, denoiser.release(index)) for index, one in enumerate(latents, first)])
         if checkpoint is not None:

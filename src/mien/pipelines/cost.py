@@ -3,85 +3,192 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from mien.diffusion import WindowPlan
 from mien.models.x_portrait import XPortraitNetworks
+from mien.pipelines.placement import stored_bytes
+from mien.pipelines.work import Work, measure
+
+# what kernels need besides their tensors: the counted peak of a decoder is 0.75 of the real one on a CPU
+_BESIDES = 4 / 3
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`flops` of the whole run (a multiply-add is 2); `bytes` is an estimate of the peak memory on the device."""
+    """What a run needs.
+
+    Attributes:
+        flops: of the whole run (a multiply-add is 2).
+        bytes: the least peak of memory on the device.
+        parts: what it is made of: weights; kept, keys and values of the portrait, and of the driving frames those at
+            work; work, the largest of a window, a decoded frame and the reading of the portrait.
+        waiting: bytes in main memory for the frames that are under way: on the device too where it has room. On a CPU
+            they are part of `bytes`.
+        any_length: whether a longer clip needs no more.
+    """
 
     flops: float
     bytes: int
+    parts: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    any_length: bool = True
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Needs:
+    """Bytes on the device: `bank` of a timestep, `hints` of a frame, `work` of a window or whatever needs more."""
+
+    bank: int
+    hints: int
+    work: int
+
+
 def count_flops(work: Callable[[], Any]) -> int:
-    """FLOPs of `work`, attention included: fused attention is taken apart, for its kernels are not all counted."""
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        work()
-    return int(counter.get_total_flops())
+    """FLOPs of `work`, attention included."""
+    return measure(work).flops
 
 
-def on_meta(networks: XPortraitNetworks) -> XPortraitNetworks:
-    """The same networks without storage."""
+def on_meta(networks: XPortraitNetworks, dtype: torch.dtype | None = None) -> XPortraitNetworks:
+    """The same networks without storage; dtype: of all, None: single precision."""
     made: dict[str, Any] = {}
     for name, part in vars(networks).items():
         if part is None:
             made[name] = None
             continue
         with torch.device("meta"):
-            made[name] = type(part).from_config(part.config)
+            made[name] = nn.Module.to(type(part).from_config(part.config), dtype or torch.float32)
     return replace(networks, **made)
 
 
-def estimate(pipe: Any, plan: WindowPlan, guidance_scale: float, frames: int, decode_chunk_size: int) -> Cost:
-    """Cost of animating `frames` frames with the pipeline's scheduler at the steps that are set."""
-    nets, size, steps = on_meta(pipe.networks), pipe.image_size, len(pipe.scheduler.timesteps)
-    channels = pipe.unet.config.out_channels
-    side = size // 2 ** (len(pipe.vae.config.block_out_channels) - 1)
-    references = max(1, len(pipe._sources))
-    length = min(plan.length, frames)
+def decoder_bytes(vae: Any, image_size: int) -> int:
+    """Bytes that decoding a frame of `image_size` takes."""
     with torch.device("meta"):
-        noisy, source = torch.empty(length, channels, side, side), torch.empty(1, channels, side, side)
-        pixels, timestep = torch.empty(1, 3, size, size), torch.empty((), dtype=torch.long)
-    bank = nets.read_appearance([source] * references, timestep)
-    hints = nets.read_motion(pixels.expand(length, -1, -1, -1), pixels.expand(length, -1, -1, -1))
-    reference = count_flops(lambda: nets.read_appearance([source] * references, timestep))
-    hint = count_flops(lambda: nets.read_motion(pixels, pixels))
-    window = count_flops(lambda: nets.predict(noisy, timestep, length, bank, hints, source))
-    if guidance_scale != 1:
-        window += count_flops(lambda: nets.predict(noisy, timestep, length))
-    decode = count_flops(lambda: nets.vae.decode(source))
-    encode = count_flops(lambda: nets.vae.encode(pixels))
-    denoised = plan.cost(steps, frames)
-    flops = steps * reference + frames * (hint + decode) + references * encode + denoised * window / length
-    return Cost(
-        float(flops), _memory(pipe, plan, bank.tokens, hints.motion[0].numel(), steps, frames, decode_chunk_size)
+        twin = nn.Module.to(type(vae).from_config(vae.config), vae.dtype)
+        pixels = torch.empty(1, 3, image_size, image_size, dtype=vae.dtype)
+    with torch.no_grad():
+        latents = twin.encode(pixels).latent_dist.mode()
+    return int(_BESIDES * measure(lambda: twin.decode(latents)).peak)
+
+
+class _Counted:
+    """The networks of a pipeline on the meta device, and what a window of `length` frames takes there."""
+
+    @torch.no_grad()
+    def __init__(self, pipe: Any, length: int, guided: bool, references: int) -> None:
+        dtype, size = pipe.unet.dtype, pipe.image_size
+        nets = self.nets = on_meta(pipe.networks, dtype)
+        with torch.device("meta"):
+            pixels = torch.empty(1, 3, size, size, dtype=dtype)
+            patch = torch.empty(1, 3, pipe.local_size, pipe.local_size, dtype=dtype)
+            timestep = torch.empty((), dtype=torch.long)
+        source = nets.vae.encode(pixels).latent_dist.mode()
+        noisy = source.expand(length, -1, -1, -1).contiguous()
+        bank = nets.read_appearance([source] * references, timestep)
+        hint = nets.read_motion(pixels, patch)
+        hints = hint.select(torch.zeros(length, dtype=torch.long, device="meta"))
+        self.reference = measure(lambda: nets.read_appearance([source] * references, timestep))
+        self.hint = measure(lambda: nets.read_motion(pixels, patch))
+        self.encode = measure(lambda: nets.vae.encode(pixels))
+        self.decode = measure(lambda: nets.vae.decode(source))
+        self.guided = measure(lambda: nets.predict(noisy, timestep, length, bank, hints, source))
+        # models of face windows are not guided
+        guided = guided and nets.window_head is None
+        self.bare = measure(lambda: nets.predict(noisy, timestep, length)) if guided else Work(0, 0)
+        a_frame = sum(one.numel() for one in (hint.motion, hint.local, hint.driver) if one is not None)
+        works = (self.reference, self.hint, self.encode, self.decode, self.guided, self.bare)
+        self.needs = Needs(
+            bank=2 * dtype.itemsize * sum(tokens.numel() for tokens in bank.tokens.values()),
+            hints=dtype.itemsize * a_frame,
+            work=int(_BESIDES * max(work.peak for work in works)),
+        )
+
+
+def needs(pipe: Any, length: int, guided: bool, references: int) -> Needs:
+    """What windows of `length` frames need beside the weights."""
+    return _Counted(pipe, length, guided, references).needs
+
+
+def in_flight(plan: WindowPlan, steps: int, frames: int | None) -> tuple[int, int]:
+    """The most timesteps and frames that are under way at once; frames: of the clip, None: without end."""
+    flying = (steps + 2) * plan.stride + plan.length
+    if frames is None:
+        return steps, flying
+    # a clip of one window has done with a timestep before the next one begins
+    busy = 1 if frames <= plan.length else min(steps, ceil(frames / plan.stride))
+    return busy, min(frames, flying)
+
+
+def estimate(
+    pipe: Any,
+    plan: WindowPlan,
+    guidance_scale: float,
+    frames: int,
+    *,
+    references: int = 1,
+    offload: str = "none",
+    quantize: str = "none",
+    on_cpu: bool = True,
+) -> Cost:
+    """Cost of animating a clip with the pipeline's scheduler at the steps that are set.
+
+    Args:
+        pipe: may stand on the meta device.
+        plan: the windows.
+        guidance_scale: 1: no guidance.
+        frames: of the clip.
+        references: pictures of the portrait.
+        offload: see `placement.place`.
+        quantize: the same.
+        on_cpu: whether the device is the CPU, whose memory holds what waits as well.
+    """
+    steps, length = len(pipe.scheduler.timesteps), min(plan.length, frames)
+    counted = _Counted(pipe, length, guidance_scale != 1, references)
+    window = counted.guided.flops + counted.bare.flops
+    flops = (
+        steps * counted.reference.flops
+        + frames * (counted.hint.flops + counted.decode.flops)
+        + references * counted.encode.flops
+        + plan.cost(steps, frames) * window / length
     )
+    need, (busy, flying) = counted.needs, in_flight(plan, steps, frames)
+    waiting = busy * need.bank + flying * need.hints
+    kept = waiting if on_cpu else need.bank + length * need.hints
+    parts = {"weights": resident_bytes(pipe, offload, quantize), "kept": kept, "work": need.work}
+    whole = not on_cpu or in_flight(plan, steps, None) == (busy, flying)
+    return Cost(float(flops), sum(parts.values()), parts, 0 if on_cpu else waiting, any_length=whole)
 
 
-def _memory(pipe: Any, plan: WindowPlan, tokens: dict[str, Any], hint: int, steps: int, frames: int, chunk: int) -> int:
-    """Weights, what is kept (reference tokens with keys and values of every step, hints of the frames in flight),
-    and the larger of a window's activations and a decoder chunk's."""
-    width = pipe.unet.dtype.itemsize
-    weights = sum(_weight_bytes(part) for part in vars(pipe.networks).values() if part is not None)
-    kept = 3 * width * steps * sum(t.numel() for t in tokens.values())
-    flying = min(frames, (steps + 2) * plan.stride + plan.length)
-    kept += 2 * width * hint * flying
-    # skips, and about three tensors of the widest level alive at once
-    skips = sum(t.numel() for t in tokens.values()) * min(plan.length, frames)
-    decoder = 4 * pipe.image_size**2 * pipe.vae.config.block_out_channels[0] * 2 * min(chunk, frames)
-    return int(weights + kept + width * max(3 * skips, decoder))
+def resident_bytes(pipe: Any, offload: str = "none", quantize: str = "none") -> int:
+    """Bytes of the weights that are on the device at once."""
+    sizes: dict[str, int] = {}
+    for name, part in pipe.components.items():
+        if isinstance(part, nn.Module):
+            large = name in pipe.large_parts
+            sizes[name] = stored_bytes(part, _dtype_of(part), quantize if large else "none")
+    if offload == "none":
+        return sum(sizes.values())
+    if offload == "group":
+        largest = [
+            max(stored_bytes(leaf, _dtype_of(leaf)) for leaf in getattr(pipe, name).modules() if not [*leaf.children()])
+            for name in pipe.large_parts
+            if name in sizes
+        ]
+        return sum(size for name, size in sizes.items() if name not in pipe.large_parts) + max(largest)
+    moved = pipe.model_cpu_offload_seq.split("->")
+    stay = sum(size for name, size in sizes.items() if name not in moved)
+    # diffusers sends a network away as the next of the sequence comes: the first of it meets the last
+    return stay + sizes[moved[-1]] + max(sizes.get(name, 0) for name in moved[:-1])
 
 
-def _weight_bytes(part: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in part.parameters())
+def _dtype_of(part: nn.Module) -> torch.dtype:
+    """Of a network; a layer's is that of its first weight."""
+    kind = getattr(part, "dtype", None)
+    if isinstance(kind, torch.dtype):
+        return kind
+    return next((weight.dtype for weight in part.parameters()), torch.float32)

@@ -81,6 +81,7 @@ class DeXPortraitPipeline(PortraitPipeline):
     own_options = (*PortraitPipeline.own_options, "ray_maps", "warping")
     own_defaults = {"num_inference_steps": 35, "guidance_scale": 2.5, "window": 24, "overlap": 4}
     bundled_name = "dex-nano"
+    large_parts = ("appearance_reference", "unet", "temporal")
     model_cpu_offload_seq = "pose_encoder->expression_encoder->vae->appearance_reference->unet"
     # they run between the U-Net's layers, or are one small tensor
     _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt", *START_PARTS]
@@ -255,7 +256,7 @@ class DeXPortraitPipeline(PortraitPipeline):
         window: int | None = None,
         overlap: int | None = None,
         generator: torch.Generator | None = None,
-        decode_chunk_size: int = 8,
+        decode_chunk_size: int | None = None,
         callback_on_step_end: StepCallback | None = None,
         progress: Callable[[float], None] | None = None,
         checkpoint: Checkpoint | None = None,
@@ -274,7 +275,7 @@ class DeXPortraitPipeline(PortraitPipeline):
             null_expression: what stands for no expression: "learned", "zeros" or the portrait's own, "source".
             window: frames denoised together; overlap: frames that windows share.
             generator: of the noise.
-            decode_chunk_size: frames decoded at a time.
+            decode_chunk_size: frames decoded at a time; None: as many as there is memory for.
             callback_on_step_end: as in diffusers.
             progress: called with a fraction from 0 to 1.
             checkpoint: keeps what is finished; only the rest is yielded.

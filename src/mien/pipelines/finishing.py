@@ -37,16 +37,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Decoder:
-    """Latents to frames; where memory runs out, in halves from then on."""
+    """Latents to frames; where memory runs out, in halves from then on, and single frames in tiles."""
 
-    def __init__(self, decode: Callable[[Sequence[Any]], Tensor], note: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        decode: Callable[[Sequence[Any]], Tensor],
+        note: Callable[[str], None] | None,
+        use_tiles: Callable[[], bool] | None = None,
+    ) -> None:
         """Set up.
 
         Args:
             decode: some items to pixels [n, 3, h, w] in [-1, 1].
             note: told in a sentence when memory ran out.
+            use_tiles: has pictures decoded in tiles from then on; False: nothing is gained by that.
         """
-        self._decode, self._note, self._size = decode, note, 0
+        self._decode, self._note, self._use_tiles, self._size = decode, note, use_tiles, 0
 
     def __call__(self, chunk: Sequence[Any]) -> list[NDArray[Any]]:
         """Frames uint8 [h, w, 3]; what a single frame needs must be there. Raises NotFinite."""
@@ -56,9 +62,15 @@ class Decoder:
             try:
                 pixels = self._decode(part)
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or len(part) == 1:
+                if not is_out_of_memory(error):
                     raise
-                self._size = len(part) // 2
+                if len(part) > 1:
+                    self._size = len(part) // 2
+                    said = f"pictures are decoded {self._size} at a time, more slowly"
+                elif self._use_tiles is not None and self._use_tiles():
+                    said = "pictures are decoded in tiles, whose seams are blended, more slowly"
+                else:
+                    raise
             else:
                 if not torch.isfinite(pixels).all():
                     raise NotFinite
@@ -66,7 +78,7 @@ class Decoder:
                 continue
             release_memory()  # here, where the error no longer holds what it was raised over
             if self._note is not None:
-                self._note(f"memory ran out, so pictures are decoded {self._size} at a time, more slowly")
+                self._note(f"memory ran out, so {said}")
         return frames
 
 

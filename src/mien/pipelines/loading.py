@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import torch
 from diffusers import ModelMixin, SchedulerMixin
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from mien.errors import WeightsError
 from mien.media.files import utf8_path
@@ -58,32 +58,58 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def load_part(
-    kinds: type[ModelMixin] | tuple[type[ModelMixin], ...], folder: Path, dtype: torch.dtype | None = None
+    kinds: type[ModelMixin] | tuple[type[ModelMixin], ...],
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    empty: bool = False,
 ) -> ModelMixin:
     """Build one network from its config.json and fill it strictly from its safetensors file; returned in eval mode.
 
-    kinds: the network's class, or several, the first of which is taken unless config.json names another.
+    It is built without storage and takes over the file's tensors one by one, so that nothing is held twice.
+
+    Args:
+        kinds: the network's class, or several, the first of which is taken unless config.json names another.
+        folder: holds both files.
+        dtype: of the weights; None: single precision.
+        empty: leave it without storage, on the meta device; the file is checked by its header alone.
+
+    Raises:
+        WeightsError: names the file and the keys.
     """
+    dtype, path = dtype or torch.float32, folder / WEIGHTS
     config = read_json(folder / "config.json")
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
     kind = next((one for one in kinds if one.__name__ == config.get("_class_name")), kinds[0])
     settings = {k: v for k, v in config.items() if not k.startswith("_")}
     try:
-        network: ModelMixin = kind.from_config(settings)
+        with torch.device("meta"):
+            network: ModelMixin = kind.from_config(settings)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{folder / 'config.json'} does not describe a {kind.__name__} ({error}).") from error
-    tensors = _read_tensors(folder / WEIGHTS)
-    wanted = network.state_dict()
-    check_keys(folder / WEIGHTS, set(wanted), set(tensors))
-    wrong = [k for k, v in tensors.items() if v.shape != wanted[k].shape]
-    if wrong:
-        raise WeightsError(
-            f"{folder / WEIGHTS}: {wrong[0]} has shape {list(tensors[wrong[0]].shape)}, the configuration wants "
-            f"{list(wanted[wrong[0]].shape)} ({len(wrong)} such keys)."
-        )
-    network.load_state_dict(tensors, strict=True)
+    wanted = {key: value.shape for key, value in network.state_dict().items()}
+    with _opened(path) as file:
+        found = {key: torch.Size(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no dict
+        check_keys(path, set(wanted), set(found))
+        wrong = [key for key, shape in found.items() if shape != wanted[key]]
+        if wrong:
+            raise WeightsError(
+                f"{path}: {wrong[0]} has shape {list(found[wrong[0]])}, the configuration wants "
+                f"{list(wanted[wrong[0]])} ({len(wrong)} such keys)."
+            )
+        if empty:
+            return torch.nn.Module.to(network, dtype).eval()
+        tensors = {key: _own(file.get_tensor(key), dtype) for key in found}
+    network.load_state_dict(tensors, strict=True, assign=True)
+    if any(buffer.is_meta for buffer in network.buffers()):  # those that are no part of the file are computed
+        network = kind.from_config(settings)
+        network.load_state_dict(tensors, strict=True)
     # Module.to, for diffusers' own warns of an empty list at every cast
-    return torch.nn.Module.to(network, dtype or torch.float32).eval()
+    return torch.nn.Module.to(network, dtype).eval()
+
+
+def _own(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A copy in `dtype`: what safetensors gives is the file itself, which may be written anew while it is in use."""
+    return tensor.to(dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
 
 
 def check_keys(path: Path, wanted: set[str], given: set[str]) -> None:
@@ -94,10 +120,11 @@ def check_keys(path: Path, wanted: set[str], given: set[str]) -> None:
             raise WeightsError(f"{path}: {len(keys)} {problem} keys: {shown}.")
 
 
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
-        with utf8_path(path) as found:
-            return load_file(found)
+        with utf8_path(path) as found, safe_open(found, "pt") as file:
+            yield file
     except FileNotFoundError as error:
         raise WeightsError(f"{path} is missing; the model folder is incomplete, fetch or convert it again.") from error
     except (SafetensorError, OSError, ValueError) as error:

@@ -64,6 +64,7 @@ class XPortraitPipeline(PortraitPipeline):
     exact_parts = ("keypoint_basis",)
     own_defaults = {"num_inference_steps": 30, "guidance_scale": 5.0, "window": 16, "overlap": 4}
     bundled_name = "nano"
+    large_parts = ("appearance_reference", "motion_control", "local_control", "unet", "temporal")
     model_cpu_offload_seq = "vae->appearance_reference->motion_control->local_control->unet"
     # temporal modules run between the U-Net's layers, prompt and reenactor are small: they stay where the U-Net is
     _exclude_from_cpu_offload = ["temporal", "empty_prompt", "window_head", "reenactor", "keypoint_basis"]
@@ -179,7 +180,7 @@ class XPortraitPipeline(PortraitPipeline):
         start_frames: Iterable[Picture | Reenacted] | None = None,
         driven: Iterable[Floats] | None = None,
         count: int | None = None,
-        decode_chunk_size: int = 8,
+        decode_chunk_size: int | None = None,
         callback_on_step_end: StepCallback | None = None,
         progress: Callable[[float], None] | None = None,
         checkpoint: Checkpoint | None = None,
@@ -204,7 +205,7 @@ class XPortraitPipeline(PortraitPipeline):
                 moved portrait, which must be given.
             driven: keypoints [70, 2] of every frame, for models with a reenactor; None: read from `frames`.
             count: how many frames there will be, only for `progress`.
-            decode_chunk_size: frames decoded at a time.
+            decode_chunk_size: frames decoded at a time; None: as many as there is memory for.
             callback_on_step_end: as in diffusers.
             progress: called with a fraction from 0 to 1.
             checkpoint: keeps what is finished; only the rest is yielded.
@@ -263,11 +264,14 @@ class XPortraitPipeline(PortraitPipeline):
         guidance_scale: float | None = None,
         window: int | None = None,
         overlap: int | None = None,
-        decode_chunk_size: int = 8,
+        **placed: Any,
     ) -> Cost:
-        """FLOPs and peak memory to expect for a clip of `frames` frames with these options; runs nothing."""
+        """FLOPs and peak memory to expect for a clip of `frames` frames with these options; runs nothing.
+
+        placed: where the weights will be, see `cost.estimate`.
+        """
         plan, scale = self._plan(num_inference_steps, guidance_scale, window, overlap)
-        return estimate(self, plan, scale, frames, decode_chunk_size)
+        return estimate(self, plan, scale, frames, **{"references": max(1, len(self._sources)), **placed})
 
     @torch.no_grad()
     def __call__(

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mien.diffusion import SamplerState, classifier_free
+from mien.diffusion import SamplerState, WindowPlan, classifier_free
 from mien.geometry.face_window import PaintedWindow
+from mien.models.sd_backbone.backbone import FirstLayers
 from mien.models.x_portrait import ControlFeatures, ReferenceFeatures, WindowChange
+from mien.pipelines.cost import Needs, in_flight, needs, resident_bytes
 from mien.pipelines.pictures import Picture, to_pixels, to_uint8
+from mien.pipelines.placement import free_bytes, offloading
 from mien.pipelines.reenactment import Reenacted, Start
 from mien.pipelines.sampling import FrameDenoiser
 
@@ -56,6 +59,19 @@ def packed_windows(starts: Sequence[Start | None]) -> Tensor:
     return torch.stack(made).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+def split_room(
+    free: int, need: Needs, plan: WindowPlan, steps: int, frames: int | None, device: torch.device
+) -> tuple[int, torch.device]:
+    """How many banks to keep on a device with so many bytes free, at least one, and where frames under way wait: there,
+    or in main memory, from which a window's are brought in a few milliseconds. A bank that is not kept is made again
+    for every window, by a pass of R over one picture."""
+    busy, flying = in_flight(plan, steps, frames)
+    room = free - need.work - need.bank - plan.length * need.hints
+    banks = max(1, min(busy, 1 + room // need.bank))
+    room -= (banks - 1) * need.bank
+    return banks, device if room >= flying * need.hints else torch.device("cpu")
+
+
 class XPortraitDenoiser(FrameDenoiser):
     """guidance_mode: "control" drops reference and control in the unconditional branch, "balance" blanks the control
     pictures only."""
@@ -68,6 +84,17 @@ class XPortraitDenoiser(FrameDenoiser):
         self.hints: dict[int, ControlFeatures] = {}
         self.banks: dict[int, ReferenceFeatures] = {}
         self.changes: dict[int, list[Tensor]] = {}  # of frames that the last step has seen, one a window; face windows
+        self._most_banks, self._waiting = self._room()
+
+    def _room(self) -> tuple[int, torch.device]:
+        """How many banks to keep, and where frames under way wait: on a GPU as its memory allows, else all and here."""
+        steps, free = len(self.timesteps), free_bytes(self.device)
+        if free is None:
+            return steps, self.device
+        need = needs(self.pipe, self.plan.length, self.guidance_scale != 1, len(self.sources))
+        moved = offloading(self.pipe)
+        resident = resident_bytes(self.pipe, moved) if moved != "none" else 0
+        return split_room(free - resident, need, self.plan, steps, self._count, self.device)
 
     @torch.no_grad()
     def read(self, index: int, frame: DrivingFrame) -> Tensor:
@@ -80,7 +107,8 @@ class XPortraitDenoiser(FrameDenoiser):
         shown = start.picture if isinstance(start, Reenacted) else frame.picture
         pixels = to_pixels([shown], size).to(self.device, dtype)
         local = None if frame.patch is None else to_pixels([frame.patch], self.pipe.local_size).to(self.device, dtype)
-        self.hints[index] = self.networks.read_motion(pixels, local)
+        hints = self.networks.read_motion(pixels, local)
+        self.hints[index] = hints.to(self._waiting)
         if start is None:
             if self.networks.window_head is not None:
                 raise ValueError("this model paints over moved portraits: pass start_frames")
@@ -120,12 +148,15 @@ class XPortraitDenoiser(FrameDenoiser):
         noisy = self.pipe.scheduler.scale_model_input(latents, timestep)
         if nets.window_head is not None:
             return self._windows(step, rows, noisy, (bank, hints, source_latents))
-        prediction: Tensor = nets.predict(noisy, timestep, count, bank, hints, source_latents)
-        if self.guidance_scale != 1:
-            bare = (bank, self._blank(latents), source_latents) if self.guidance_mode == "balance" else ()
-            unconditional = nets.predict(noisy, timestep, count, *bare)
+        guided, balanced = self.guidance_scale != 1, self.guidance_mode == "balance"
+        # a U-Net that reads the source has it in one branch alone, unless both are told all
+        shared = FirstLayers() if guided and (balanced or not nets.unet.reads_source) else None
+        prediction = nets.predict(noisy, timestep, count, bank, hints, source_latents, shared)
+        if guided:
+            bare = (bank, self._blank(latents), source_latents) if balanced else (None, None, None)
+            unconditional = nets.predict(noisy, timestep, count, *bare, shared)
             prediction = classifier_free(unconditional, prediction, self.guidance_scale)
-        self.report(step, latents)
+        self._finish_window(step, rows, latents)
         return prediction
 
     def _windows(self, step: int, rows: Sequence[int], noisy: Tensor, given: tuple[Any, Any, Tensor]) -> Tensor:
@@ -134,29 +165,39 @@ class XPortraitDenoiser(FrameDenoiser):
         if step == len(self.timesteps) - 1:
             for row, one in zip(rows, torch.cat([change.flow, change.share, change.paint], 1), strict=True):
                 self.changes.setdefault(row, []).append(one)
-        self.report(step, noisy)
+        self._finish_window(step, rows, noisy)
         latents: Tensor = self.pipe.vae.encode(change.picture(moved).to(noisy)).latent_dist.mode()
         return latents
+
+    def _finish_window(self, step: int, rows: Sequence[int], latents: Tensor) -> None:
+        if self._count is not None and rows[-1] == self._count - 1:
+            self.banks.pop(step, None)  # the step has seen the whole clip
+        self.report(step, latents)
 
     def _bank(self, step: int, rows: Sequence[int]) -> ReferenceFeatures:
         """Reference tokens and their keys and values: they depend on the portrait and the timestep alone.
 
-        Sources with latents per frame, which only the published script has, give each frame its own tokens.
+        Sources with latents per frame, which only the published script has, give each frame its own tokens. Steps come
+        round in turn, so where not all can be kept, the same ones are: the last that came in goes.
         """
+        per_frame = len(self.sources[0]) > 1
         if step not in self.banks:
-            self.banks[step] = self.networks.read_appearance(self.sources, self.timesteps[step])
-        bank, per_frame = self.banks[step], len(self.sources[0]) > 1
+            if len(self.banks) >= self._most_banks:
+                self.banks.popitem()
+            self.banks[step] = self.networks.read_appearance(self.sources, self.timesteps[step], per_frame)
+        bank = self.banks[step]
         return bank.select(torch.as_tensor(rows, device=self.device)) if per_frame else bank
 
     def _gather(self, rows: Sequence[int]) -> ControlFeatures:
         chosen = [self.hints[row] for row in rows]
         locals_ = [hint.local for hint in chosen if hint.local is not None]
         drivers = [hint.driver for hint in chosen if hint.driver is not None]
-        return ControlFeatures(
+        gathered = ControlFeatures(
             torch.cat([hint.motion for hint in chosen]),
             torch.cat(locals_) if locals_ else None,
             torch.cat(drivers) if drivers else None,
         )
+        return gathered.to(self.device)
 
     def _blank(self, latents: Tensor) -> ControlFeatures:
         """Control features of grey pictures (0 in [-1, 1]), as the published script's "balance" mode uses."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mien.errors import InputError
 from mien.faces.backends import check_reader_name
-from mien.jobs.options import DEVICES, DTYPES
+from mien.jobs.options import DEVICES, DTYPES, OFFLOADS, QUANTIZATIONS
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class ServeOptions:
     host, port: where it listens; 127.0.0.1: this machine alone; port 0: any that is free. root_path: the path under
     which a proxy shows it, such as /mien. share: also reachable for three days under a public address that gradio
     lends. browser: open it. folder: where uploads and results lie while the web UI runs, None: the system's place for
-    temporary files. model, dex_model, device, dtype, reader: as for `mien animate`; dex_model None: the bundled one.
-    file_mb: largest file. clip_seconds: longest driver. pairs: of portraits and drivers in a batch. queued: jobs that
-    may wait. job_seconds: longest run of a job. keep_minutes: age at which files are deleted.
+    temporary files. model, dex_model, device, dtype, offload, quantize, reader: as for `mien animate`; dex_model None:
+    the bundled one. file_mb: largest file. clip_seconds: longest driver. pairs: of portraits and drivers in a batch.
+    queued: jobs that may wait. job_seconds: longest run of a job. keep_minutes: age at which files are deleted.
     Raises InputError for values that make no sense.
     """
 
@@ -34,6 +34,8 @@ class ServeOptions:
     dex_model: str | None = None
     device: str = "auto"
     dtype: str = "auto"
+    offload: str = "none"
+    quantize: str = "none"
     reader: str = "auto"
     file_mb: int = 200
     clip_seconds: int = 60
@@ -56,7 +58,12 @@ class ServeOptions:
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 shown = f"--{name.replace('_', '-')} is {value}"
                 raise InputError(f"{shown}, but it must be a whole number from {least} to {most}")
-        for name, choices in (("device", DEVICES), ("dtype", DTYPES)):
+        for name, choices in (
+            ("device", DEVICES),
+            ("dtype", DTYPES),
+            ("offload", OFFLOADS),
+            ("quantize", QUANTIZATIONS),
+        ):
             if getattr(self, name) not in choices:
                 raise InputError(f"--{name} is {getattr(self, name)!r}, but it must be one of {', '.join(choices)}")
         check_reader_name(self.reader)

@@ -166,7 +166,8 @@ class Studio:
             if model not in self._pipes:
                 if watch is not None:
                     watch.stage("Loading the model", None)
-                self._pipes[model] = load_pipeline(model, device=self.options.device, dtype=self.options.dtype)
+                placed = {name: getattr(self.options, name) for name in ("device", "dtype", "offload", "quantize")}
+                self._pipes[model] = load_pipeline(model, **placed)
             return self._pipes[model]
 
     def _reader(self, use: str) -> FaceReader:

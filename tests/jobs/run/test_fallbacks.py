@@ -108,6 +108,38 @@ def test_memory_that_runs_out_makes_the_windows_smaller(
     assert open_clip(report.output).count() == 9
 
 
+def test_memory_that_runs_out_on_a_gpu_sends_weights_to_main_memory_first(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, asked = job_pipeline(), list[str]()
+    pipe.save_pretrained(tmp_path / "model")
+    plain = run(inputs, tmp_path / "plain.mp4", model=str(tmp_path / "model"), paste_back=False)
+    real = XPortraitPipeline.from_pretrained.__func__
+
+    def loaded(kind: Any, *args: Any, **more: Any) -> XPortraitPipeline:
+        made: XPortraitPipeline = real(kind, *args, **more)
+        forward = type(made.unet).forward
+
+        def fits_last(unet: Any, *given: Any, **named: Any) -> Any:
+            if len(asked) < 2:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return forward(unet, *given, **named)
+
+        made.unet.forward = fits_last.__get__(made.unet)
+        return made
+
+    monkeypatch.setattr(XPortraitPipeline, "from_pretrained", classmethod(loaded))
+    monkeypatch.setattr("mien.jobs.run.fallbacks.check_placement", lambda *_: None)
+    monkeypatch.setattr("mien.jobs.run.fallbacks.place", lambda made, device, offload: asked.append(offload))
+    report = run(inputs, tmp_path / "out.mp4", model=str(tmp_path / "model"), paste_back=False)
+    assert asked == ["model", "group"] and report.options.offload == "group"
+    assert report.options.window == plain.options.window
+    assert [warning.partition(" (")[2][:15] for warning in report.warnings] == ["--offload model", "--offload group"]
+    assert all("the same frames" in warning for warning in report.warnings)
+    first, second = (np.stack(list(open_clip(r.output))).astype(int) for r in (plain, report))
+    assert np.abs(first - second).max() == 0
+
+
 def test_memory_for_not_even_one_frame(inputs: Path, tmp_path: Path) -> None:
     pipe = job_pipeline()
     Small(pipe, 0, torch.cuda.OutOfMemoryError("CUDA out of memory"))

@@ -1,4 +1,5 @@
-"""What a run does where the machine does not hold it: single precision in place of half, smaller windows."""
+"""What a run does where the machine does not hold it: single precision in place of half, weights in main memory,
+smaller windows."""
 
 from __future__ import annotations
 
@@ -10,11 +11,14 @@ from typing import TypeVar
 import torch
 
 from mien.animation.animator import Animator, animator_of
+from mien.animation.loading import choose_device
 from mien.errors import InputError, WeightsError
-from mien.jobs.options import AnimateOptions
+from mien.jobs.options import OFFLOADS, AnimateOptions
 from mien.pipelines.finishing import NotFinite, is_out_of_memory
+from mien.pipelines.placement import check_placement, place
 
 Options = TypeVar("Options", bound=AnimateOptions)
+OFFLOADED = "memory ran out, so weights are kept in main memory (--offload {offload}): the same frames, more slowly"
 
 
 def next_attempt(
@@ -24,8 +28,8 @@ def next_attempt(
     load: Callable[[Options], Animator] | None,
     note: Callable[[str], None],
 ) -> tuple[Options, Animator]:
-    """What to try after an error: float32 where half precision gave no numbers, windows half as long where memory ran
-    out.
+    """What to try after an error: float32 where half precision gave no numbers; where memory ran out on a GPU, weights
+    in main memory, network by network, then layer by layer; then windows half as long.
 
     Args:
         error: what the last attempt raised.
@@ -43,9 +47,27 @@ def next_attempt(
         return attempt
     if not is_out_of_memory(error):
         raise error
+    offload = None if load is None else next_offload(options)
+    if offload is not None:
+        pipe, device = animator.pipe, animator.pipe._execution_device
+        pipe.remove_all_hooks()
+        place(pipe.to("cpu"), device, offload)
+        note(OFFLOADED.format(offload=offload))
+        return replace(options, offload=offload), animator
     smaller = _with_smaller_window(options)
     note(f"memory ran out, so {smaller.window} frames at a time were denoised in place of {options.window}")
     return smaller, animator
+
+
+def next_offload(options: AnimateOptions) -> str | None:
+    """The next kind of `--offload` that needs less memory on the device; None: there is none here."""
+    for kind in OFFLOADS[OFFLOADS.index(options.offload) + 1 :]:
+        try:
+            check_placement(choose_device(options.device.partition(":")[0]), kind, "none")
+        except InputError:
+            continue
+        return kind
+    return None
 
 
 def _in_single_precision(

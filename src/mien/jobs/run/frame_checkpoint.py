@@ -37,7 +37,7 @@ def run_key(request: str, options: AnimateOptions, part: str = "") -> str:
 
     part: which of several results of the run.
     """
-    found = {name: str(value) for name, value in asdict(options).items()}
+    found = {name: str(value) for name, value in asdict(options).items() if name != "offload"}
     machine = [torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()]
     content = json.dumps([request, found, machine, part], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:24]

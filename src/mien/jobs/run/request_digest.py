@@ -14,7 +14,8 @@ from mien.jobs.run.record import package_versions, record_path
 from mien.media.files import file_digest
 from mien.version import __version__
 
-_NOT_ASKED = frozenset({"output", "preview", "dry_run"})  # where it goes and what lies beside it
+# where it goes, what lies beside it, and where weights wait meanwhile
+_NOT_ASKED = frozenset({"output", "preview", "dry_run", "offload"})
 
 
 def request_digest(options: AnimateOptions) -> str:

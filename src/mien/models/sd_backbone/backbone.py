@@ -26,9 +26,13 @@ class Residuals:
     skips: list[Tensor]
     middle: Tensor
 
-    def __add__(self, other: Residuals) -> Residuals:
-        """Both controls together (the official model adds them)."""
-        return Residuals([a + b for a, b in zip(self.skips, other.skips, strict=True)], self.middle + other.middle)
+    def taking_up(self, other: Residuals) -> Residuals:
+        """Both controls together (the official model adds them). Without gradients these tensors become the sums."""
+        if torch.is_grad_enabled():
+            return Residuals([a + b for a, b in zip(self.skips, other.skips, strict=True)], self.middle + other.middle)
+        for own, more in zip([*self.skips, self.middle], [*other.skips, other.middle], strict=True):
+            own += more
+        return self
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,27 @@ class UNetContext:
         return hidden if self.temporal is None else self.temporal(hidden, self.num_frames, path, index)
 
 
+@dataclass
+class FirstLayers:
+    """The first convolution and residual block of a U-Net, which both branches of the guidance share: nothing but the
+    noisy latents and the timestep has come in there. Empty until the first branch has passed."""
+
+    convolved: Tensor | None = None
+    features: Tensor | None = None
+
+    def convolve(self, convolution: torch.nn.Module, sample: Tensor) -> Tensor:
+        """The first convolution of the sample."""
+        convolved: Tensor = convolution(sample) if self.convolved is None else self.convolved
+        self.convolved = convolved
+        return convolved
+
+    def pass_block(self, resnet: torch.nn.Module, hidden: Tensor, time: Tensor) -> Tensor:
+        """The first residual block behind it."""
+        features: Tensor = resnet(hidden, time) if self.features is None else self.features
+        self.features = features
+        return features
+
+
 def source_latents_like(noisy: Tensor, source: Tensor | None) -> Tensor:
     """Source latents [r, c, h, w] for every noisy one [b, c, h, w]; zeros where there are none."""
     return torch.zeros_like(noisy) if source is None else source.repeat_interleave(len(noisy) // len(source), 0)
@@ -68,13 +93,21 @@ def embed_time(network: Backbone, timestep: Tensor, like: Tensor) -> Tensor:
     return embedding
 
 
-def down(network: Backbone, hidden: Tensor, given: UNetContext) -> tuple[Tensor, list[Tensor]]:
-    """The contracting path after the first convolution: the last features and all skip connections, `hidden` first."""
+def down(
+    network: Backbone, hidden: Tensor, given: UNetContext, shared: FirstLayers | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """The contracting path after the first convolution: the last features and all skip connections, `hidden` first.
+
+    shared: filled, or read where it is filled already.
+    """
     skips, place = [hidden], 0
     for block in network.down_blocks:
         attentions = getattr(block, "attentions", [None] * len(block.resnets))
         for resnet, attention in zip(block.resnets, attentions, strict=True):
-            hidden = resnet(hidden, given.time)
+            if shared is not None and place == 0:
+                hidden = shared.pass_block(resnet, hidden, given.time)
+            else:
+                hidden = resnet(hidden, given.time)
             hidden = hidden if attention is None else given.attend(attention, hidden)
             hidden = given.along_time(hidden, "down", place)
             skips.append(hidden)
@@ -83,6 +116,15 @@ def down(network: Backbone, hidden: Tensor, given: UNetContext) -> tuple[Tensor,
             hidden = downsample(hidden)
             skips.append(hidden)
     return hidden, skips
+
+
+def feed_forward_by_frame(network: Backbone) -> None:
+    """Have the feed-forward of the finest level, which holds the most memory, take the frames one after the other."""
+    finest = [network.down_blocks[0], *list(getattr(network, "up_blocks", ()))[-1:]]
+    for block in finest:
+        for transformer in getattr(block, "attentions", None) or ():
+            for layer in transformer.transformer_blocks:
+                layer.set_chunk_feed_forward(1, 0)
 
 
 def middle(network: Backbone, hidden: Tensor, given: UNetContext) -> Tensor:

@@ -21,7 +21,9 @@ class ReferenceFeatures:
     that lives for one timestep pays for them once, however many frames and windows read it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_tokens: bool = True) -> None:
+        """keep_tokens: else those of a layer go as soon as its keys and values are there, which saves a third."""
+        self.keep_tokens = keep_tokens
         self.tokens: dict[str, Tensor] = {}
         self._projected: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -35,7 +37,7 @@ class ReferenceFeatures:
         rows.
         """
         if layer not in self._projected:
-            tokens = self.tokens[layer]
+            tokens = self.tokens[layer] if self.keep_tokens else self.tokens.pop(layer)
             self._projected[layer] = (attention.to_k(tokens), attention.to_v(tokens))
         key, value = self._projected[layer]
         return _spread(key, batch), _spread(value, batch)
@@ -65,9 +67,9 @@ class ReferenceRecorder(ReferenceFeatures):
         tokens = self.tokens[layer]
         self.tokens[layer] = tokens + 0 * features.mean().to(tokens.dtype)
 
-    def features(self) -> ReferenceFeatures:
-        """What was recorded, to be read."""
-        read = ReferenceFeatures()
+    def features(self, keep_tokens: bool = True) -> ReferenceFeatures:
+        """What was recorded, to be read. keep_tokens: see `ReferenceFeatures`."""
+        read = ReferenceFeatures(keep_tokens)
         read.tokens = self.tokens
         return read
 

@@ -7,10 +7,15 @@ X-Portrait
 
 from __future__ import annotations
 
+import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
+
+# values of [places, frames, channels] that are worked on at a time: places do not see each other, and the feed-forward
+# holds about twenty times as many
+_AT_ONCE = 2**22
 
 
 class TemporalTransformer(nn.Module):
@@ -41,7 +46,9 @@ class TemporalTransformer(nn.Module):
         # contiguous: torch's GroupNorm crashes on the CPU in backward where a channels_last input needs no gradient
         x = self.norm(hidden.contiguous()).unflatten(0, (clips, num_frames))  # [b, f, c, h, w]
         x = x.permute(0, 3, 4, 1, 2).reshape(clips * height * width, num_frames, channels)  # [b h w, f, c]
-        x = self.proj_out(self.block(self.proj_in(x)))
+        pieces = x.split(max(1, _AT_ONCE // (num_frames * channels)))
+        # contiguous: of one clip x is a view with frames far apart, on which the linear layer is slow
+        x = torch.cat([self.proj_out(self.block(self.proj_in(piece.contiguous()))) for piece in pieces])
         x = x.reshape(clips, height, width, num_frames, channels).permute(0, 3, 4, 1, 2)  # [b, f, c, h, w]
         return hidden + x.reshape(rows, channels, height, width)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
 from mien.models.sd_backbone import backbone
@@ -22,6 +23,7 @@ class DenoisingUNet(UNet2DConditionModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         install(self)
+        backbone.feed_forward_by_frame(self)
 
     @property
     def reads_source(self) -> bool:
@@ -38,11 +40,14 @@ class DenoisingUNet(UNet2DConditionModel):
         temporal: TemporalModules | None = None,
         num_frames: int = 1,
         source: Tensor | None = None,
+        shared: backbone.FirstLayers | None = None,
     ) -> Tensor:
         """Noisy latents [b * num_frames, c, h, w] to the prediction of the same shape; see `predict_with_features`."""
-        given = (noisy, timestep, context, reference, residuals, temporal, num_frames, source)
+        given = (noisy, timestep, context, reference, residuals, temporal, num_frames, source, shared)
         return self.predict_with_features(*given)[0]
 
+    # so that model offloading brings the weights for this call too
+    @apply_forward_hook
     def predict_with_features(
         self,
         noisy: Tensor,
@@ -53,22 +58,26 @@ class DenoisingUNet(UNet2DConditionModel):
         temporal: TemporalModules | None = None,
         num_frames: int = 1,
         source: Tensor | None = None,
+        shared: backbone.FirstLayers | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Noisy latents [b * num_frames, c, h, w] to the prediction and the features that it is read from, which have
         the first level's channels.
 
         Where `reads_source` holds, the network reads the source latents `source` [r, c, h, w] beside the noisy ones and
-        predicts what must be added to them to get x_0; absent, zeros stand in for them.
+        predicts what must be added to them to get x_0; absent, zeros stand in for them. `shared`: by calls with the
+        same noisy latents, timestep and source.
         """
         source_latents = backbone.source_latents_like(noisy, source) if self.reads_source else None
         time = backbone.embed_time(self, timestep, noisy)
         given = backbone.UNetContext(time, context, reference, temporal, num_frames)
         shown = noisy if source_latents is None else torch.cat([noisy, source_latents], dim=1)
-        hidden, skips = backbone.down(self, self.conv_in(shown), given)
+        hidden = self.conv_in(shown) if shared is None else shared.convolve(self.conv_in, shown)
+        hidden, skips = backbone.down(self, hidden, given, shared)
         hidden = backbone.middle(self, hidden, given)
         if residuals is not None:
             hidden = hidden + residuals.middle
-            skips = [skip + more for skip, more in zip(skips, residuals.skips, strict=True)]
+            for index, more in enumerate(residuals.skips):  # one by one, so that each skip goes as its sum comes
+                skips[index] = skips[index] + more
         hidden = backbone.up(self, hidden, skips, given)
         features: Tensor = self.conv_act(self.conv_norm_out(hidden))
         result: Tensor = self.conv_out(features)

@@ -24,6 +24,7 @@ class MotionControl(ControlNetModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         install(self)
+        backbone.feed_forward_by_frame(self)
 
     @property
     def zoom(self) -> int:

@@ -37,6 +37,11 @@ class ControlFeatures:
         local, driver = (None if one is None else one[rows] for one in (self.local, self.driver))
         return ControlFeatures(self.motion[rows], local, driver)
 
+    def to(self, device: torch.device) -> ControlFeatures:
+        """The same on a device."""
+        local, driver = (None if one is None else one.to(device) for one in (self.local, self.driver))
+        return ControlFeatures(self.motion.to(device), local, driver)
+
 
 @dataclass(frozen=True)
 class XPortraitNetworks:
@@ -52,12 +57,17 @@ class XPortraitNetworks:
     temporal: TemporalModules | None
     window_head: WindowHead | None = None
 
-    def read_appearance(self, sources: Sequence[Tensor], timestep: Tensor) -> ReferenceFeatures:
-        """Run R over each portrait's clean latents [r, c, h, w]; tokens of further portraits follow the first one's."""
+    def read_appearance(
+        self, sources: Sequence[Tensor], timestep: Tensor, keep_tokens: bool = True
+    ) -> ReferenceFeatures:
+        """Run R over each portrait's clean latents [r, c, h, w]; tokens of further portraits follow the first one's.
+
+        keep_tokens: see `ReferenceFeatures`.
+        """
         recorder = ReferenceRecorder()
         for source in sources:
             self.appearance_reference(source, timestep, self.empty_prompt(), recorder)
-        return recorder.features()
+        return recorder.features(keep_tokens)
 
     def read_motion(self, frames: Tensor, patches: Tensor | None) -> ControlFeatures:
         """Encode driving frames and local patch images [f, 3, H, W] in [-1, 1], once for all timesteps."""
@@ -75,20 +85,20 @@ class XPortraitNetworks:
         bank: ReferenceFeatures | None = None,
         hints: ControlFeatures | None = None,
         source: Tensor | None = None,
+        shared: backbone.FirstLayers | None = None,
     ) -> Tensor:
         """What the model predicts (eps or v) for noisy latents [b * num_frames, c, h, w].
 
         Without `bank` and `hints` this is the unconditional branch: plain Stable Diffusion with temporal modules.
-        `source` are the source latents [r, c, h, w], only for models that read them on the first convolution.
+        `source` are the source latents [r, c, h, w], only for models that read them on the first convolution. `shared`:
+        by both branches, if they have noisy latents, timestep and source in common.
         """
         if self.window_head is not None:
             change, moved = self.change(noisy, timestep, num_frames, bank, hints, source)
             finished: Tensor = self.vae.encode(change.picture(moved).to(noisy)).latent_dist.mode()
             return finished
         residuals = None if hints is None else self.control(noisy, timestep, hints)
-        context = self.empty_prompt().to(noisy.dtype)
-        result: Tensor = self.unet(noisy, timestep, context, bank, residuals, self.temporal, num_frames, source)
-        return result
+        return self.denoise(noisy, timestep, num_frames, bank, residuals, source, shared)
 
     def change(
         self,
@@ -122,10 +132,11 @@ class XPortraitNetworks:
         bank: ReferenceFeatures | None = None,
         residuals: backbone.Residuals | None = None,
         source: Tensor | None = None,
+        shared: backbone.FirstLayers | None = None,
     ) -> Tensor:
         """`predict` with the controls' residuals at hand."""
         context = self.empty_prompt().to(noisy.dtype)
-        result: Tensor = self.unet(noisy, timestep, context, bank, residuals, self.temporal, num_frames, source)
+        result: Tensor = self.unet(noisy, timestep, context, bank, residuals, self.temporal, num_frames, source, shared)
         return result
 
     def control(self, noisy: Tensor, timestep: Tensor, hints: ControlFeatures) -> backbone.Residuals:
@@ -133,7 +144,8 @@ class XPortraitNetworks:
         context = self.empty_prompt().to(noisy.dtype)
         residuals: backbone.Residuals = self.motion_control(noisy, timestep, context, hints.motion)
         if self.local_control is not None and hints.local is not None:
-            residuals = residuals + self.local_control(noisy, timestep, context, hints.local)
+            more = self.local_control(noisy, timestep, context, hints.local)
+            residuals = residuals.taking_up(more)
         return residuals
 
 
