@@ -211,6 +211,16 @@ class Animator(ABC):
             InputError: if no frame shows a face, or if the options name a frame that is none.
         """
 
+    def read_list(self, listed: Any) -> DrivingMotion:
+        """Take a list of expressions (`mien.animation.expression_list`) in place of a driver.
+
+        Raises:
+            InputError: if the model cannot be driven so, or if a picture that the list names shows no face.
+        """
+        raise InputError(
+            "--expressions needs a model that moves by read landmarks, such as nano: choose another --model"
+        )
+
     # -- the frames ------------------------------------------------------------------------------------------------
 
     def frames(
@@ -323,6 +333,7 @@ ANIMATORS = {
     "x": ("mien.animation.x_portrait", "XPortraitAnimator"),
     "x-window": ("mien.animation.window_animator", "WindowAnimator"),
     "dex": ("mien.animation.dex_portrait", "DeXPortraitAnimator"),
+    "dex-window": ("mien.animation.dex_window", "DeXWindowAnimator"),
     "face-vid2vid": ("mien.animation.face_vid2vid", "FaceVid2VidAnimator"),
 }
 _PIPELINES = {"XPortraitPipeline": "x", "DeXPortraitPipeline": "dex", "FaceVid2VidPipeline": "face-vid2vid"}
@@ -338,8 +349,8 @@ def animator_kind(system: str) -> type[Animator]:
 def animator_of(pipe: Any, reader: FaceReader) -> Animator:
     """An animator around a pipeline and a reader that are loaded already."""
     system = _PIPELINES[type(pipe).__name__]
-    if system == "x" and pipe.face_window is not None:
-        system = "x-window"
+    if f"{system}-window" in ANIMATORS and pipe.face_window is not None:
+        system = f"{system}-window"
     return animator_kind(system)(pipe, reader)
 
 
