@@ -112,9 +112,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
             protocols = frozenset(pair.protocol for pair in pairs)
         folder = options.out / spec.folder
         found.append((spec, folder, system.describe(), protocols))
-        tasks += [
-            (f"{spec.folder}/{pair.id}", (_Task(spec, pair, side, folder, scoring),)) for pair in pairs
-        ]
+        tasks += [(f"{spec.folder}/{pair.id}", (_Task(spec, pair, side, folder, scoring),)) for pair in pairs]
         system.close()
     with ExitStack() as stack:
         for _, folder, _, _ in found:
