@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from mien.animation.config import declarations
+from mien.options import declarations, help_of, option, parser
 
 Result = TypeVar("Result")
 
@@ -30,7 +30,9 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
 
     def run(**given: Any) -> Result:
-        built = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        built = {
+            n: group(**{f.name: _value(f, given.pop(f.name)) for f in fields(group)}) for n, group in groups.items()
+        }
         return command(**given, **built)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -42,29 +44,41 @@ def _options(group: Any) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
-            field.name,
+            one.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
+            default={MISSING: inspect.Parameter.empty, (): None}.get(one.default, one.default),
+            annotation=hints[one.name],
         )
-        for field in fields(group)
+        for one in fields(group)
     ]
 
 
+def _value(one: Field[Any], value: Any) -> Any:
+    """A field's value from what was typed; typer gives lists, and None for an empty one."""
+    return tuple(value or ()) if one.default == () or isinstance(value, list) else value
+
+
 def flags_of(options: type, *names: str) -> Any:
-    """A group for `grouped` from fields that declare an option (see `mien.animation.config.declared`).
+    """A group for `grouped` from fields that declare an option (see `mien.options.declared`).
 
     names: which; none: all that do.
     """
     hints, made = get_type_hints(options), []
     for name, one in declarations(options).items():
         if not names or name in names:
-            made.append((name, _flag(hints[name], one.metadata), one))
+            made.append((name, _typed(one, hints[name]), field(default=one.default, metadata=one.metadata)))
     return make_dataclass(f"{options.__name__}Flags", made, frozen=True)
 
 
-def _flag(kind: Any, about: Any) -> Any:
-    parse = about["parse"]
-    more = {} if parse is None else {"parser": parse, "metavar": "TEXT"}
-    option = typer.Option(*about["flags"], help=about["help"], rich_help_panel=about["group"], **more)
-    return Annotated[kind if parse is None else str, option]
+def _typed(one: Field[Any], kind: Any) -> Any:
+    """An option's type with what typer needs to know of it; tuples are typed item by item."""
+    about, parse = one.metadata, parser(one)
+    more: dict[str, Any] = {} if parse is None else {"parser": parse, "metavar": "TEXT"}
+    if get_origin(kind) is tuple:
+        kind = list[str if parse else get_args(kind)[0]] | None  # type: ignore[misc]
+    elif parse is not None:
+        kind = str
+    if about["argument"]:
+        return Annotated[kind, typer.Argument(help=help_of(one), **more)]
+    flags = about["flags"] or ([option(one.name)] if one.default is False else [])
+    return Annotated[kind, typer.Option(*flags, help=help_of(one), rich_help_panel=about["group"] or None, **more)]

@@ -22,7 +22,7 @@ def motion(
 ) -> None:
     """Keep the head pose and the expression of a clip as a template that drives portraits (DeX-Portrait)."""
     from mien.jobs.motion import MotionOptions, extract_motion
-    from mien.jobs.options import parse_rate
+    from mien.options import parse_rate
 
     rate = None if fps is None else parse_rate(fps)
     with TerminalProgress() as progress:

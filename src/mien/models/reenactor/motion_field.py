@@ -58,7 +58,7 @@ class MotionField(nn.Module):
             self.read.bias[-1] = 2.0  # type: ignore[index]
 
     def forward(self, quarter: Tensor, source: Tensor, driven: Tensor, grid: Tensor) -> Motion:
-        """quarter: the source's features [b, c, H, W]; landmarks source and driven [b, 70, 2]; grid [b or 1, h, w, 2]."""
+        """quarter: source features [b, c, H, W]; landmarks source and driven [b, 70, 2]; grid [b or 1, h, w, 2]."""
         with single_precision(grid):
             candidates = (flow(driven, source, grid) for flow in (background_flow, global_flow, local_flow))
             flows = torch.stack(tuple(candidates), 1)  # [b, 3, h, w, 2]
