@@ -13,7 +13,8 @@ from evaluation_samples import SIDE, make_benchmark
 from mien.errors import InputError
 from mien.evaluation.benchmark import Benchmark, Medium, Pair, read_benchmark, self_pair, write_benchmark
 from mien.evaluation.build_heads import build_heads
-from mien.evaluation.build_real import BuildOptions, build_real
+from mien.evaluation.build_options import BuildOptions
+from mien.evaluation.build_real import build_real
 from mien.evaluation.footage import load_footage, load_frames
 from mien.media import write_image, write_video
 

@@ -14,10 +14,8 @@ from mien.cli.progress import TerminalProgress
 from mien.jobs.edit_options import EditOptions, edit_options
 
 if TYPE_CHECKING:
-    ChangeFlags: TypeAlias = Any  # a dataclass with a field for each, as the next
-    SharedFlags: TypeAlias = Any
+    SharedFlags: TypeAlias = Any  # a dataclass with a field for each
 else:
-    ChangeFlags = flags_of(FaceChange)
     SharedFlags = flags_of(
         EditOptions,
         *("expression_from", "expression_gain", "model", "steps", "guidance", "seed", "face", "reader"),
@@ -28,7 +26,7 @@ else:
 @grouped
 def edit(
     portrait: Annotated[Path, typer.Option("-s", "--source", help="The portrait.")],
-    change: ChangeFlags,
+    change: FaceChange,
     shared: SharedFlags,
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write, or a folder.")] = Path("."),
     system: OldSystem = None,
@@ -36,8 +34,7 @@ def edit(
     """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
     from mien.jobs.edit import edit as run
 
-    changed = FaceChange(**vars(change))
-    options = edit_options(portrait=portrait, output=output, change=changed, system=system, **vars(shared))
+    options = edit_options(portrait=portrait, output=output, change=change, system=system, **vars(shared))
     with TerminalProgress() as progress:
         report = run(options, progress)
         for warning in report.warnings:

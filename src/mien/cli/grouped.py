@@ -17,23 +17,25 @@ Result = TypeVar("Result")
 def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
     """The command with every parameter whose type is a dataclass replaced by that dataclass's fields.
 
-    typer reads options off a function's signature, and long commands have too many of them for one. The fields' types
-    are Annotated[..., typer.Option(...)]; their names must differ across groups.
+    typer reads options off a function's signature, and long commands have too many of them for one. Options are the
+    fields that declare one (see `mien.options.declared`), or whose type is Annotated[..., typer.Option(...)]; others
+    keep their defaults. Names must differ across groups.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if name != "return" and is_dataclass(hint)}
+    typed = {name: _options(group) for name, group in groups.items()}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
-            parameters += _options(groups[name])
+            parameters += typed[name]
         else:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
 
     def run(**given: Any) -> Result:
-        built = {
-            n: group(**{f.name: _value(f, given.pop(f.name)) for f in fields(group)}) for n, group in groups.items()
-        }
-        return command(**given, **built)
+        for name, group in groups.items():
+            defaults = {one.name: one.default for one in fields(group)}
+            given[name] = group(**{one.name: _value(defaults[one.name], given.pop(one.name)) for one in typed[name]})
+        return command(**given)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -41,33 +43,26 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def _options(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default={MISSING: inspect.Parameter.empty, (): None}.get(one.default, one.default),
-            annotation=hints[one.name],
-        )
-        for one in fields(group)
-    ]
-
-
-def _value(one: Field[Any], value: Any) -> Any:
-    """A field's value from what was typed; typer gives lists, and None for an empty one."""
-    return tuple(value or ()) if one.default == () or isinstance(value, list) else value
+    hints, found = get_type_hints(group, include_extras=True), []
+    for one in fields(group):
+        hint = _typed(one, hints[one.name]) if "help" in one.metadata else hints[one.name]
+        if get_origin(hint) is Annotated:
+            default = {MISSING: inspect.Parameter.empty, (): None}.get(one.default, one.default)
+            found.append(inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
+    return found
 
 
 def flags_of(options: type, *names: str) -> Any:
-    """A group for `grouped` from fields that declare an option (see `mien.options.declared`).
-
-    names: which; none: all that do.
-    """
-    hints, made = get_type_hints(options), []
-    for name, one in declarations(options).items():
-        if not names or name in names:
-            made.append((name, _typed(one, hints[name]), field(default=one.default, metadata=one.metadata)))
+    """A group for `grouped` of some options of a class; names: which; none: all that it declares."""
+    hints = get_type_hints(options)
+    chosen = {name: one for name, one in declarations(options).items() if not names or name in names}
+    made = [(name, hints[name], field(default=one.default, metadata=one.metadata)) for name, one in chosen.items()]
     return make_dataclass(f"{options.__name__}Flags", made, frozen=True)
+
+
+def _value(default: Any, value: Any) -> Any:
+    """A field's value from what was typed; typer gives lists, and None for an empty one."""
+    return tuple(value or ()) if default == () or isinstance(value, list) else value
 
 
 def _typed(one: Field[Any], kind: Any) -> Any:

@@ -26,7 +26,7 @@ from mien.evaluation.benchmark import (
     read_benchmark,
     write_benchmark,
 )
-from mien.evaluation.build_real import BuildOptions
+from mien.evaluation.build_options import BuildOptions
 from mien.evaluation.scoring import ScoreOptions, Scorer, unavailable
 from mien.jobs.evaluation_systems import SystemSpec, load_system
 from mien.jobs.run.progress import Progress

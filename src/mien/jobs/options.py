@@ -9,7 +9,16 @@ from typing import Any
 
 from mien.animation.config import APART, MACHINE, MODEL, MOTION, RESULT, AnimationConfig
 from mien.errors import InputError
-from mien.options import check_choice, check_whole_number, checked_rate, declared, parse_rate
+from mien.options import (
+    REQUIRED,
+    again,
+    check_choice,
+    check_declared,
+    check_whole_number,
+    checked_rate,
+    declared,
+    parse_rate,
+)
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -121,6 +130,41 @@ class AnimateOptions(AnimationConfig):
             raise InputError("--pose-only keeps the portrait's expression: leave --expression-from out")
         if self.expression_only and self.pose_from is not None:
             raise InputError("--expression-only keeps the portrait's pose: leave --pose-from out")
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """Of `mien motion`; see `AnimateOptions`."""
+
+    clip: Path = declared(REQUIRED, "A video, an image, or a folder of images.", argument=True)
+    output: Path = declared(REQUIRED, "The template to write (.safetensors), or a folder.", flags=("-o", "--output"))
+    model: str = declared(
+        "dex-nano", "dex-nano (bundled), a DeX-Portrait folder or hub id: its encoders read the clip."
+    )
+    reader: str = again(AnimateOptions, "reader", group="")
+    reader_model: Path | None = None
+    fps: Fraction | None = declared(None, "Rate of images, such as 25 or 30000/1001.", parse=parse_rate)
+    device: str = again(AnimateOptions, "device", group="")
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_declared(self)
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Of `mien convert x-portrait`."""
+
+    checkpoint: Path = declared(REQUIRED, "The published checkpoint (.th, .pt, .ckpt or .safetensors).", argument=True)
+    output: Path = declared(REQUIRED, "The model folder to make.", argument=True)
+    context: Path | None = declared(
+        None, "The empty prompt's context (.safetensors), if the checkpoint has no text encoder."
+    )
+    dtype: str = declared("float32", "float32, float16 or bfloat16.", choices=DTYPES[1:])
+    allow_unknown: bool = declared(False, "Leave out keys that belong to no known part; they are reported.")
+
+    def __post_init__(self) -> None:
+        check_declared(self)
 
 
 def animate_options(
