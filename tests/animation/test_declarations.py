@@ -19,10 +19,12 @@ from mien.animation.config import GAINS
 from mien.animation.face_edit import FaceChange
 from mien.cli.app import app
 from mien.errors import InputError
+from mien.evaluation.build_options import BuildOptions, HeadBuildOptions
+from mien.jobs.data.options import CastOptions, DriverOptions, GroupOptions, PrepareOptions, ReportOptions
 from mien.jobs.edit_options import EditOptions
-from mien.jobs.options import AnimateOptions
+from mien.jobs.options import AnimateOptions, ConvertOptions, MotionOptions
 from mien.jobs.run.job_table import column_names
-from mien.options import declarations, help_of
+from mien.options import REQUIRED, declarations, help_of
 from mien.web.options import ServeOptions
 
 PACK = Path(__file__).resolve().parents[2] / "integrations" / "comfyui"
@@ -46,20 +48,26 @@ def limits(one: Field[Any]) -> tuple[Any, Any]:
     return one.metadata["least"], one.metadata["most"]
 
 
-def shown(command: str) -> dict[str, Any]:
-    """The options of a command, by name."""
-    found = get_command(app).commands[command].params  # type: ignore[attr-defined]
-    return {option.name: option for option in found if option.name not in BY_HAND}
+def check(words: str, declared: dict[str, Field[Any]], by_hand: set[str] | None = None) -> None:
+    """A command has these options and no other, each with its default and its words.
 
-
-def check(command: str, declared: dict[str, Field[Any]]) -> None:
-    """A command has these options and no other, each with its default and its words."""
-    typed = shown(command)
+    by_hand: what it has beside them.
+    """
+    command: Any = get_command(app)
+    for word in words.split():
+        command = command.commands[word]
+    typed = {
+        one.name: one for one in command.params if one.name not in (BY_HAND if by_hand is None else {*by_hand, "help"})
+    }
     assert set(typed) == set(declared), "an option of the command is declared nowhere, or the other way round"
     for name, one in declared.items():
-        default = None if one.default == () else one.default
-        assert (typed[name].default, typed[name].help) == (default, help_of(one)), name
-        assert typed[name].rich_help_panel == one.metadata["group"], name
+        assert typed[name].help == help_of(one), name
+        if one.default is not REQUIRED:
+            assert typed[name].default == (None if one.default == () else one.default), name
+        if one.metadata["argument"]:
+            assert typed[name].param_type_name == "argument", name
+            continue
+        assert typed[name].rich_help_panel == (one.metadata["group"] or None), name
         if one.metadata["flags"]:
             assert "/".join([*typed[name].opts, *typed[name].secondary_opts]) in "/".join(one.metadata["flags"]), name
 
@@ -91,6 +99,33 @@ def test_serve_s_command_has_every_option_of_the_page() -> None:
     for name in ("model", "reader", "device", "dtype"):
         assert serve[name].default == DECLARED[name].default
         assert serve[name].metadata["choices"] == DECLARED[name].metadata["choices"]
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "by_hand"),
+    [
+        ("motion", MotionOptions, set()),
+        ("convert x-portrait", ConvertOptions, set()),
+        ("data avatar", CastOptions, set()),
+        ("data avatars", GroupOptions, set()),
+        ("data driver", DriverOptions, set()),
+        ("data prepare", PrepareOptions, {"ray", "ray_address"}),
+        ("data look", ReportOptions, {"folder", "output"}),
+        ("evaluate build real", BuildOptions, {"data", "out"}),
+        ("evaluate build heads", HeadBuildOptions, {"data", "out"}),
+    ],
+)
+def test_other_commands_have_the_options_that_their_jobs_declare(words: str, options: type, by_hand: set[str]) -> None:
+    check(words, declarations(options), by_hand)
+
+
+def test_a_value_outside_of_the_limits_is_told_by_the_option_s_name() -> None:
+    with pytest.raises(InputError, match="--people is 0, but it must be a whole number from 1 up"):
+        GroupOptions(Path("out"), 0)
+    with pytest.raises(InputError, match="--styled is 2, but it must be a number from 0 to 1"):
+        GroupOptions(Path("out"), 1, styled=2)
+    with pytest.raises(InputError, match="--dtype is 'int4', but it must be one of float32, float16, bfloat16"):
+        ConvertOptions(Path("x.th"), Path("out"), dtype="int4")
 
 
 def test_the_nodes_have_the_same_defaults_limits_and_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

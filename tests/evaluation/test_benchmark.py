@@ -178,5 +178,5 @@ def test_a_folder_without_an_index(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="index.json"):
         build_real(tmp_path, BuildOptions())
     write_video(tmp_path / "unused.mp4", [np.zeros((16, 16, 3), np.uint8)] * 2, 25)
-    with pytest.raises(InputError, match="--frames from 2"):
+    with pytest.raises(InputError, match="--frames is 1, but it must be a whole number from 2 up"):
         BuildOptions(frames=1)

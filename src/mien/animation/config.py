@@ -10,7 +10,7 @@ from mien.options import check_declared, declared, option
 GAINS = ("eyes_gain", "mouth_gain", "brows_gain", "head_gain")
 MOST_GAIN = 4.0
 # headings of options
-MODEL, MOTION, CONTROL, RESULT, MACHINE = "Model", "Driver and portrait", "Control", "Result", "Machine"
+MODEL, MOTION, CONTROL, RESULT, MACHINE = "Model", "Driving video and portrait", "Control", "Result", "Machine"
 APART = "Pose and expression apart (DeX-Portrait, such as dex-nano)"
 
 
@@ -26,7 +26,7 @@ class AnimationConfig:
     steps: int | None = declared(None, "Denoising steps.  [default: the model's]", MODEL, least=1, most=1000)
     guidance: float | None = declared(
         None,
-        "How strongly portrait and driver pull; 1: no guidance.  [default: the model's]",
+        "How strongly portrait and driving video pull; 1: no guidance.  [default: the model's]",
         MODEL,
         least=0,
         most=100,
@@ -37,16 +37,16 @@ class AnimationConfig:
     overlap: int | None = declared(None, "Frames that windows share.  [default: the model's]", MODEL, least=0, most=999)
     best_frame: int | str = declared(
         "auto",
-        "The driver's frame most like the portrait, counted from 0.",
+        "The driving video's frame most like the portrait, counted from 0.",
         MOTION,
         least=0,
         word="auto",
         typed="0 is the frame at --start; auto: found by itself.",
     )
-    align: bool = declared(True, "Lay the driver's face over the portrait's.", MOTION)
+    align: bool = declared(True, "Lay the driving face over the portrait's.", MOTION)
     eyes_gain: float = declared(
         1.0,
-        "Lids and gaze: 0 the portrait's own, 1 the driver's, up to 4.",
+        "Lids and gaze: 0 the portrait's own, 1 the driving video's, up to 4.",
         CONTROL,
         least=0,
         most=MOST_GAIN,
@@ -57,7 +57,7 @@ class AnimationConfig:
     head_gain: float = declared(1.0, "Turn, place and size, 0 to 4.", CONTROL, least=0, most=MOST_GAIN, step=0.05)
     relative: bool = declared(
         False,
-        "Move from the portrait's own pose on, or take the driver's.",
+        "Move from the portrait's own pose on, or take the driving video's.",
         CONTROL,
         flags=("--relative/--absolute",),
     )

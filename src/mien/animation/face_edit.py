@@ -111,7 +111,7 @@ class FaceChange(HeadMove):
     gaze_y: float = _slider("Look down, or up")
     scores: tuple[tuple[str, float], ...] = declared(
         (),
-        "Set one of the 52 ARKit scores, such as jawOpen=0.5. Repeat it.",
+        "Set one of the 52 ARKit blendshapes, such as jawOpen=0.5. Repeat it.",
         EXPRESSION,
         flags=("--score",),
         parse=parse_score,

@@ -48,8 +48,8 @@ class AnimateOptions(AnimationConfig):
     fast: bool = declared(False, "Few steps, by the LCM sampler.", MODEL)
     lora: Path | None = declared(None, "LCM weights (.safetensors) for --fast on full-size models.", MODEL)
     start_from: Path | None = declared(None, "Another reenactment's video to start the denoising from.", MODEL)
-    start: float | None = declared(None, "Second of the driver to begin at.", MOTION, least=0)
-    end: float | None = declared(None, "Second of the driver to end at.", MOTION, least=0)
+    start: float | None = declared(None, "Second of the driving video to begin at.", MOTION, least=0)
+    end: float | None = declared(None, "Second of the driving video to end at.", MOTION, least=0)
     face: int | str | None = declared(
         None,
         "Which face of the portrait; 0 is the largest.",
@@ -61,18 +61,18 @@ class AnimateOptions(AnimationConfig):
     )
     reader: str = declared("auto", "What reads the faces: auto or mesh.", MOTION)
     reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
-    pose_from: Path | None = declared(None, "The driver of the head pose alone.", APART)
-    expression_from: Path | None = declared(None, "The driver of the expression alone.", APART)
+    pose_from: Path | None = declared(None, "The driving video of the head pose alone.", APART)
+    expression_from: Path | None = declared(None, "The driving video of the expression alone.", APART)
     pose_only: bool = declared(False, "Keep the portrait's expression.", APART)
     expression_only: bool = declared(False, "Keep the portrait's head pose.", APART)
     fps: Fraction | None = declared(
         None,
-        "Rate of the result, such as 25 or 30000/1001.  [default: the driver's]",
+        "Rate of the result, such as 25 or 30000/1001.  [default: the driving video's]",
         RESULT,
         parse=parse_rate,
     )
     watermark: bool = declared(True, "Mark every frame invisibly as synthetic.", RESULT)
-    preview: bool = declared(False, "Also write driver, portrait and result side by side.", RESULT)
+    preview: bool = declared(False, "Also write driving video, portrait and result side by side.", RESULT)
     dry_run: bool = declared(False, "Say what would run and what it costs; write nothing.", RESULT)
     device: str = declared("auto", "auto, cpu, cuda or mps.", MACHINE, choices=DEVICES)
     dtype: str = declared("auto", "auto, float32, float16 or bfloat16.", MACHINE, choices=DTYPES)
