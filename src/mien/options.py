@@ -58,16 +58,8 @@ def declared(
         argument: on the command line it stands without a flag.
     """
     help, mark, own = help.partition("  [default:")
-    about = {
-        "help": help,
-        "typed": f"{typed}{mark}{own}",
-        "group": group,
-        "least": least,
-        "most": most,
-        "step": step,
-        "word": word,
-    }
-    about |= {"choices": choices, "flags": flags, "parse": parse, "argument": argument}
+    about: dict[str, Any] = dict(help=help, typed=f"{typed}{mark}{own}", group=group, flags=flags, argument=argument)
+    about.update(least=least, most=most, step=step, word=word, choices=choices, parse=parse)
     return field(default=default, metadata=about)
 
 
