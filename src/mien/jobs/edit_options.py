@@ -32,7 +32,7 @@ class EditOptions(AnimateOptions):
     change: FaceChange = field(default_factory=FaceChange)
 
     def __post_init__(self) -> None:
-        if self.face == "all":
+        if str(self.face) == "all":  # one that the type does not allow
             raise InputError("--face all is for mien animate: name one face by its number, 0 is the largest")
         super().__post_init__()
 
