@@ -8,10 +8,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from mien.faces.backends import READER_NAMES
-from mien.jobs.options import DTYPES
 
 from . import host
-from .inputs import GONE_READER, MODEL, PORTRAIT, face_input, number, watermark_input
+from .inputs import GONE_READER, MODEL, PORTRAIT, declared, face_input, number, watermark_input
 from .words import node_messages
 
 if TYPE_CHECKING:
@@ -30,22 +29,14 @@ class MienLoadModel(io.ComfyNode):  # type: ignore[misc]
             description="Loads a bundled model (nano, dex-nano), or a folder from ComfyUI/models/mien (X-Portrait or"
             " DeX-Portrait).",
             inputs=[
-                io.Combo.Input(
+                declared(
                     "model",
                     options=host.model_names(),
-                    default="nano",
                     tooltip="nano moves by read landmarks; dex-nano parts head pose and expression; both are bundled."
                     " Others: folders in ComfyUI/models/mien",
                 ),
-                io.Combo.Input(
-                    "precision",
-                    options=list(DTYPES),
-                    default="auto",
-                    tooltip="Of the weights; auto: what suits the device",
-                ),
-                io.Combo.Input(
-                    "reader", options=list(READER_NAMES), default="auto", tooltip="What reads faces; auto is mesh"
-                ),
+                declared("dtype", "precision"),
+                declared("reader", options=list(READER_NAMES)),
                 io.Boolean.Input(
                     "offload", default=False, tooltip="Less GPU memory, slower; for full-size models, needs accelerate"
                 ),

@@ -65,9 +65,7 @@ class FaceFrame:
         zoom = side / self.side
         pupils, neutral = (None if points is None else points * zoom for points in (self.pupils, self.neutral))
         landmarks = self.landmarks * zoom
-        return replace(
-            self, picture=resize(self.picture, side), landmarks=landmarks, pupils=pupils, neutral=neutral
-        )
+        return replace(self, picture=resize(self.picture, side), landmarks=landmarks, pupils=pupils, neutral=neutral)
 
     def mirrored(self) -> FaceFrame:
         """The face in a mirror: left and right of points and angles change places."""
