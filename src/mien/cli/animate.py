@@ -13,6 +13,9 @@ from mien.cli.progress import TerminalProgress
 from mien.jobs.options import AnimateOptions, animate_options
 
 OLD_SYSTEM = "--system is read from the model and will go with the next release: give --model {model} alone"
+OldSystem = Annotated[
+    str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=MODEL)
+]
 
 if TYPE_CHECKING:
     AnimateFlags: TypeAlias = Any  # a dataclass with a field for every option
@@ -41,9 +44,7 @@ def animate(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The video to write (.mp4 .mov .mkv .webm .gif), or a folder.")
     ] = Path("."),
-    system: Annotated[
-        str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=MODEL)
-    ] = None,
+    system: OldSystem = None,
 ) -> None:
     """Make a portrait move as the face in a video does."""
     options = animate_options(system=system, driver=driver, portraits=tuple(source), output=output, **vars(flags))

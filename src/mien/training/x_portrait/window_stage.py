@@ -75,18 +75,14 @@ class FaceWindowStage(SampleStage):
         self.without = (() if options.local else ("local_control",)) + (() if self.temporal else ("temporal",))
         self._reading: FaceReadingLoss | None = None
         parts = ("temporal",) if self.temporal else tuple(part for part in SPATIAL if part not in self.without)
-        self.optimizer_steps = (
-            OptimizerStep("face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3),
-        )
+        self.optimizer_steps = (OptimizerStep("face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3),)
         if self.temporal:
             self.steps, self.batch_size = 1500, 1
 
     def spec(self, sources: int) -> WindowSpec:
         """What a batch of so many sources is to be."""
         given = self.options
-        return WindowSpec(
-            sources, given.frames, self.side, self.temporal, given.self_driven, scaling=given.scaling
-        )
+        return WindowSpec(sources, given.frames, self.side, self.temporal, given.self_driven, scaling=given.scaling)
 
     # -- networks ----------------------------------------------------------------------------------------------------
 
