@@ -13,6 +13,7 @@ from mien.animation.face_edit import EXPRESSION, FaceChange, parse_scores
 from mien.cli.animate import OLD_SYSTEM
 from mien.cli.grouped import flags_of, grouped
 from mien.cli.progress import TerminalProgress
+from mien.cli.quick_start import import_diffusers
 from mien.jobs.options import AnimateOptions
 
 
@@ -81,10 +82,11 @@ def edit(
     shared: SharedFlags,
 ) -> None:
     """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
+    changed = FaceChange(**asdict(change), scores=parse_scores(scored.scores or []))
+    import_diffusers()
     from mien.jobs.edit import edit as run
     from mien.jobs.edit import edit_options
 
-    changed = FaceChange(**asdict(change), scores=parse_scores(scored.scores or []))
     groups = (files, other, chosen, shared)
     given = {name: value for group in groups for name, value in asdict(group).items()}
     options = edit_options(change=changed, **given)

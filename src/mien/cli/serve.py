@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.grouped import grouped
+from mien.cli.quick_start import import_diffusers
 
 _PAGE, _LIMITS, _MODEL = "Page", "Limits", "Model"
 
@@ -65,9 +66,12 @@ class ModelFlags:
 def serve(where: PageFlags, limits: LimitFlags, models: ModelFlags) -> None:
     """Open a page in the browser: animate, edit stills, batches."""
     from mien.web.options import ServeOptions
+
+    options = ServeOptions(**asdict(where), **asdict(limits), **asdict(models))
+    import_diffusers()
     from mien.web.serve import open_page
 
-    page = open_page(ServeOptions(**asdict(where), **asdict(limits), **asdict(models)))
+    page = open_page(options)
     try:
         typer.echo(page.url)
         if page.public_url is not None:

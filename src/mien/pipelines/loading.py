@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def load_part(
     kind = next((one for one in kinds if one.__name__ == config.get("_class_name")), kinds[0])
     settings = {k: v for k, v in config.items() if not k.startswith("_")}
     try:
-        network: ModelMixin = kind.from_config(settings)
+        with _no_init():  # every value is in the file
+            network: ModelMixin = kind.from_config(settings)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{folder / 'config.json'} does not describe a {kind.__name__} ({error}).") from error
     tensors = _read_tensors(folder / WEIGHTS)
@@ -81,9 +83,18 @@ def load_part(
             f"{folder / WEIGHTS}: {wrong[0]} has shape {list(tensors[wrong[0]].shape)}, the configuration wants "
             f"{list(wanted[wrong[0]].shape)} ({len(wrong)} such keys)."
         )
-    network.load_state_dict(tensors, strict=True)
+    # the file's own memory, mapped, in place of a copy
+    network.load_state_dict(tensors, strict=True, assign=True)
     # Module.to, for diffusers' own warns of an empty list at every cast
     return torch.nn.Module.to(network, dtype or torch.float32).eval()
+
+
+def _no_init() -> AbstractContextManager[None]:
+    """Inside, networks are built without drawing their weights, where diffusers knows how."""
+    from diffusers.models import modeling_utils
+
+    skipped: AbstractContextManager[None] = getattr(modeling_utils, "no_init_weights", nullcontext)()
+    return skipped
 
 
 def check_keys(path: Path, wanted: set[str], given: set[str]) -> None:
