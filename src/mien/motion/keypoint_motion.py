@@ -90,7 +90,11 @@ class KeypointMotion:
         return own
 
     def driven(self, driver: FaceMotion, reference: FaceMotion | None = None) -> NDArray[np.float32]:
-        """The source's keypoints [70, 2], half sides, in the driver's pose and expression.
+        """The source's keypoints [70, 2], half sides, in the driver's pose and expression; see `pose_of`."""
+        return self.posed(self.pose_of(driver, reference), driver.scores, driver.extra)
+
+    def pose_of(self, driver: FaceMotion, reference: FaceMotion | None = None) -> HeadPose:
+        """The pose that the source takes on by a driver.
 
         reference: the driver's face in the frame that was laid over the source: place and size then count from there,
         because two heads that overlay each other need not have one origin. None: the driver's own place and size.
@@ -100,7 +104,7 @@ class KeypointMotion:
             zoom = self.source.pose.scale / reference.pose.scale
             place = self.source.pose.translation + (place - reference.pose.translation) * zoom
             scale = scale * zoom
-        return self.posed(HeadPose(driver.pose.rotation, place, scale), driver.scores, driver.extra)
+        return HeadPose(driver.pose.rotation, place, scale)
 
     def posed(self, pose: HeadPose, scores: Floats, extra: Floats | None = None) -> NDArray[np.float32]:
         """The source's keypoints [70, 2], half sides, in a pose, with scores [52] and an extra displacement [70, 3].
