@@ -65,8 +65,9 @@ class LiveAnimator:
         self._reference: LiveFrame | None = None
         self._hint: FaceReading | None = None
         self._wanted = False  # that the next face is the reference
-        self._before: float | None = None  # when a frame was processed last
-        self._seen: float | None = None  # when a face was
+        self._before: float | None = None  # when the last frame came
+        self._seen = 0.0  # when the last one with a face did
+        self._without = 0.0
         self._picture: NDArray[np.uint8] | None = None
 
     def set_portrait(self, image: NDArray[np.uint8], *, name: Path = Path("the portrait")) -> None:
@@ -110,7 +111,7 @@ class LiveAnimator:
     @property
     def seconds_without_face(self) -> float:
         """How long the last frames have shown no face; 0: the last one did."""
-        return 0.0 if self._seen is None or self._before is None else max(0.0, self._before - self._seen)
+        return self._without
 
     def process(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The portrait, doing what the face in a frame does.
@@ -127,14 +128,16 @@ class LiveAnimator:
         with self._lock:
             if self._stepper is None:
                 raise InputError("no portrait is set: call set_portrait first")
-            seconds = self._passed()
+            now = self._clock()
+            seconds = self._passed(now)
             image = np.ascontiguousarray(frame[:, ::-1]) if self.mirror else frame
             reading = self._animator.reader.read(image, self._hint)
             if reading is None:
-                if self.seconds_without_face > _FORGET:
+                self._without = now - self._seen
+                if self._without > _FORGET:
                     self._hint = None
                 return self.picture
-            self._hint, self._seen = reading, self._before
+            self._hint, self._seen, self._without = reading, now, 0.0
             seen = LiveFrame(image, reading, seconds)
             if self._wanted or self._reference is None:
                 self._wanted, self._reference = False, seen
@@ -142,13 +145,14 @@ class LiveAnimator:
             self._picture = self._finished(self._stepper.step(seen, self.control))
             return self._picture
 
-    def _passed(self) -> float:
+    def _passed(self, now: float) -> float:
         """Seconds since the frame before, as far as filters should know."""
-        now = self._clock()
-        passed = 1 / 25 if self._before is None else now - self._before
-        self._before = now
-        if self._seen is None:
+        passed = 1 / 25
+        if self._before is None:
             self._seen = now  # from here on a face is missed
+        else:
+            passed = now - self._before
+        self._before = now
         return min(max(passed, _SHORTEST_STEP), _LONGEST_STEP)
 
     def _finished(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

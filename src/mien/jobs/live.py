@@ -124,7 +124,9 @@ class LiveSession:
     def next(self, after: int, timeout: float) -> LivePicture | None:
         """The newest picture of a later frame than `after`, as soon as there is one; None: not within `timeout`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._shut or (self._newest is not None and self._newest.number > after), timeout)
+            self._changed.wait_for(
+                lambda: self._shut or (self._newest is not None and self._newest.number > after), timeout
+            )
             newest = self._newest
             return newest if newest is not None and newest.number > after and not self._shut else None
 
@@ -140,7 +142,9 @@ class LiveSession:
             without = self.live.seconds_without_face
             sentence = self._trouble
             if now - last > _NO_CAMERA:
-                sentence = "No picture comes from the camera: is it plugged in, and free? This goes on as soon as one does."
+                sentence = (
+                    "No picture comes from the camera: is it plugged in, and free? This goes on as soon as one does."
+                )
             elif not sentence and without > _MISSED:
                 sentence = f"No face has been seen for {without:.0f} seconds: look into the camera."
             return LiveState(len(made) / span, len(came) / span, latency, self._dropped, without == 0, sentence)

@@ -45,7 +45,9 @@ class LiveOptions:
         flags=("--relative/--absolute",),
     )
     mirror: bool = declared(True, "Mirror the camera, as people know themselves.", MOTION)
-    size: int = declared(640, "Longest side of the picture, pixels; larger portraits are scaled down.", RESULT, least=64, most=4096)
+    size: int = declared(
+        640, "Longest side of the picture, pixels; larger portraits are scaled down.", RESULT, least=64, most=4096
+    )
     record: Path | None = declared(None, "A video to record what is shown to (.mp4 .mov .mkv .webm).", RESULT)
     virtual_camera: bool = declared(
         False, "Also show it as a camera for calls; needs mien[camera].", RESULT, flags=("--virtual-camera",)

@@ -110,9 +110,7 @@ class LiveHub:
         with ExitStack() as stack:
             animator = animator_of(pipe, faces.load_face_reader(options.reader))
             stack.callback(animator.close)
-            live = LiveAnimator(
-                animator, longest_side=options.size, mirror=options.mirror, watermark=options.watermark
-            )
+            live = LiveAnimator(animator, longest_side=options.size, mirror=options.mirror, watermark=options.watermark)
             live.control = LiveControl(options.config, options.change)
             sinks: list[PictureSink] = []
             if options.portrait is not None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -43,7 +43,7 @@ def add_live_page(app: Any, hub: LiveHub, desk: Desk, workspace: Workspace, opti
     """Serve the live page under /live/ of gradio's application."""
     stream = LiveStream(hub, desk, workspace, options)
     routes = [
-        Route("/live", stream.page),
+        Route("/live", _to_folder),
         Route("/live/", stream.page),
         Route("/live/{name}", stream.page),
         Route("/live/example/{name}", stream.example),
@@ -175,6 +175,11 @@ class LiveStream:
             session.live.calibrate()
         elif asked["type"] == "control":
             self._hub.control(asked["values"], bool(asked["mirror"]))
+
+
+async def _to_folder(request: Request) -> Response:
+    """Files of the page are named beside it."""
+    return RedirectResponse("live/", 307)
 
 
 async def _shown(socket: WebSocket, session: LiveSession, base: int) -> None:

@@ -1,0 +1,26 @@
+"""The options of `mien benchmark`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mien.animation.config import check_choice, check_limits, declarations, declared
+from mien.jobs.options import DEVICES, DTYPES
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What is measured; what each option means says its declaration. Raises InputError for what makes no sense."""
+
+    model: str = "nano"
+    device: str = "auto"
+    dtype: str = "auto"
+    frames: int = declared(60, "Frames of the demo's driving video.", "Measuring", least=2, most=60)
+    repeats: int = declared(3, "Measurements of each, whose median counts.", "Measuring", least=1, most=100)
+    start: bool = declared(True, "Also how long a command for one picture takes, in processes of its own.", "Measuring")
+
+    def __post_init__(self) -> None:
+        for one in declarations(BenchmarkOptions).values():
+            check_limits(one, getattr(self, one.name))
+        check_choice("--device", self.device, DEVICES)
+        check_choice("--dtype", self.dtype, DTYPES)
