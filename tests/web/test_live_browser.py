@@ -173,7 +173,7 @@ def test_another_portrait_without_a_stop_and_a_bad_one_in_a_sentence(page: Any, 
     assert abs(picture[:8].mean((0, 1)) - wanted[:16].mean((0, 1))).max() < 12  # its background
     blank = write_image(tmp_path / "blank.png", np.full((300, 300, 3), 128, np.uint8))
     page.set_input_files("#live-portrait", str(blank))
-    assert status(page, "no face").startswith("No face was found in blank.png")
+    assert status(page, "No face was found").startswith("No face was found in blank.png")
     pictures(page)
     page.set_input_files("#live-portrait", str(PORTRAIT))
     status(page, "The portrait was changed|Live:")

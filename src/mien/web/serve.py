@@ -76,6 +76,7 @@ def _open(options: ServeOptions, workspace: Workspace, warm: bool, live: LiveOpt
         raise InputError("mien serve needs the package gradio: pip install 'mien[web]'") from error
     from mien.web.live_hub import LiveHub
     from mien.web.live_stream import add_live_page
+    from mien.web.live_tab import NO_STREAM, can_stream
     from mien.web.page import build_page, theme
     from mien.web.studio import Studio
     from mien.web.style import CSS, POLICY
@@ -86,6 +87,8 @@ def _open(options: ServeOptions, workspace: Workspace, warm: bool, live: LiveOpt
     same = {name: getattr(options, name) for name in ("model", "reader", "device", "dtype")}
     hub = LiveHub(live or LiveOptions(**same))
     if live is not None:
+        if not can_stream():
+            raise InputError(NO_STREAM)
         hub.session()
     elif warm:
         studio.warm()
