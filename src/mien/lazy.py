@@ -26,4 +26,7 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
         setattr(sys.modules[package], name, value)
         return value
 
-    return find, lambda: sorted(homes)
+    def names() -> list[str]:
+        return sorted({*homes, *getattr(sys.modules[package], "__all__", ())})
+
+    return find, names

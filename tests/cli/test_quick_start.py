@@ -13,7 +13,7 @@ from mien.jobs.demo import FOLDER
 # half of the start and more, where they are installed: none of them animates anything
 EXTRAS = (
     *("transformers", "peft", "accelerate", "scipy", "torch._dynamo", "sympy", "gradio"),
-    *("mien.training", "mien.avatars"),
+    *("mien.training.engine.trainer", "mien.training.data", "mien.avatars"),
 )
 _RUN = """
 import sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ from samples import DrawnFaceReader, draw_face
 __all__ = ["workspace"]  # a fixture
 
 HERE = "http://127.0.0.1:7861"
+STREAM = "ws://127.0.0.1:7861/live/stream"  # whole, for the client has a host of its own else
 
 
 @pytest.fixture
@@ -59,17 +61,16 @@ def answered(socket: Any, kind: str) -> Any:
     """The next message of a kind, "picture" or the type of a text."""
     for _ in range(60):
         message = socket.receive()
+        assert message["type"] == "websocket.send", message
         if message.get("bytes") is not None and kind == "picture":
             return struct.unpack(">I", message["bytes"][:4])[0], decoded_frame(message["bytes"][4:])
         if message.get("text") and f'"type":"{kind}"' in message["text"].replace(" ", ""):
-            import json
-
             return json.loads(message["text"])
     raise AssertionError(f"no {kind}")
 
 
 def test_a_frame_goes_in_and_a_picture_of_the_portrait_comes_out(hub: LiveHub, workspace: Workspace) -> None:
-    with client(hub, workspace).websocket_connect("/live/stream", headers={"origin": HERE}) as socket:
+    with client(hub, workspace).websocket_connect(STREAM, headers={"origin": HERE}) as socket:
         hello = answered(socket, "hello")
         assert hello["portrait"] == "me.png" and not hello["mirror"]
         names = [slider["name"] for group in hello["sliders"] for slider in group["sliders"]]
@@ -86,12 +87,12 @@ def test_a_frame_goes_in_and_a_picture_of_the_portrait_comes_out(hub: LiveHub, w
 def test_a_window_counts_its_frames_from_one_and_only_one_has_the_session(hub: LiveHub, workspace: Workspace) -> None:
     page = client(hub, workspace)
     for _ in range(2):
-        with page.websocket_connect("/live/stream") as socket:
+        with page.websocket_connect(STREAM) as socket:
             answered(socket, "hello")
             answered(socket, "picture")
             socket.send_bytes(frame(1, draw_face(96, 80)))
             assert answered(socket, "picture")[0] == 1
-            with page.websocket_connect("/live/stream") as other:
+            with page.websocket_connect(STREAM) as other:
                 assert answered(other, "sentence")["sentence"].startswith("Live is open in another window")
                 with pytest.raises(WebSocketDisconnect) as closed:
                     other.receive_json()
@@ -103,7 +104,7 @@ def test_pages_of_others_are_refused(hub: LiveHub, workspace: Workspace, headers
     page = client(hub, workspace)
     with (
         pytest.raises(WebSocketDisconnect) as closed,
-        page.websocket_connect("/live/stream", headers=headers) as socket,
+        page.websocket_connect(STREAM, headers=headers) as socket,
     ):
         socket.receive_json()
     assert closed.value.code == REFUSED
@@ -112,12 +113,12 @@ def test_pages_of_others_are_refused(hub: LiveHub, workspace: Workspace, headers
 
 def test_behind_a_server_with_a_name_of_its_own_it_is_reached(hub: LiveHub, workspace: Workspace) -> None:
     there = {"host": "example.org", "origin": "https://example.org"}
-    with client(hub, workspace, root_path="/mien").websocket_connect("/live/stream", headers=there) as socket:
+    with client(hub, workspace, root_path="/mien").websocket_connect(STREAM, headers=there) as socket:
         assert answered(socket, "hello")
 
 
 def test_control_and_calibration_are_obeyed_and_nonsense_is_told(hub: LiveHub, workspace: Workspace) -> None:
-    with client(hub, workspace).websocket_connect("/live/stream") as socket:
+    with client(hub, workspace).websocket_connect(STREAM) as socket:
         answered(socket, "hello")
         values = {"smile": 0.5, "eyes_gain": 2, "smooth": 0.3, "unknown": 9}
         socket.send_json({"type": "control", "values": values, "mirror": True})
@@ -134,7 +135,7 @@ def test_control_and_calibration_are_obeyed_and_nonsense_is_told(hub: LiveHub, w
 
 
 def test_what_is_no_picture_is_told_and_the_next_frame_counts(hub: LiveHub, workspace: Workspace) -> None:
-    with client(hub, workspace).websocket_connect("/live/stream") as socket:
+    with client(hub, workspace).websocket_connect(STREAM) as socket:
         answered(socket, "hello")
         answered(socket, "picture")
         socket.send_bytes(struct.pack(">BI", FRAME, 1) + b"no picture")
@@ -182,7 +183,7 @@ def test_a_model_that_cannot_follow_is_told_in_the_window(
         return pipe
 
     monkeypatch.setattr("mien.web.live_hub.load_pipeline", windows)
-    with client(hub, workspace).websocket_connect("/live/stream") as socket:
+    with client(hub, workspace).websocket_connect(STREAM) as socket:
         assert "cannot follow a camera" in answered(socket, "sentence")["sentence"]
 
 
