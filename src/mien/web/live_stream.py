@@ -7,14 +7,15 @@ way, `hello`, `state` and `sentence` the other. Pictures never wait in a queue: 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import struct
+from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
@@ -140,18 +141,19 @@ class LiveStream:
         base = session.latest  # a window counts its frames from 1
         if self._hub.portrait:
             await socket.send_bytes(_NUMBER.pack(0) + encoded_picture(session.live.picture))
-        tasks = [
-            asyncio.create_task(work)
-            for work in (self._heard(socket, session, base), _shown(socket, session, base), _told(socket, session))
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with anyio.create_task_group() as group:  # the first to end ends the others
+
+            async def until_the_end(work: Awaitable[None]) -> None:
+                try:
+                    await work
+                except WebSocketDisconnect:
+                    pass
+                finally:
+                    group.cancel_scope.cancel()
+
+            group.start_soon(until_the_end, self._heard(socket, session, base))
+            group.start_soon(until_the_end, _shown(socket, session, base))
+            group.start_soon(until_the_end, _told(socket, session))
 
     async def _heard(self, socket: WebSocket, session: LiveSession, base: int) -> None:
         """What the browser sends."""
@@ -198,7 +200,7 @@ async def _shown(socket: WebSocket, session: LiveSession, base: int) -> None:
 async def _told(socket: WebSocket, session: LiveSession) -> None:
     """Send how it goes."""
     while True:
-        await asyncio.sleep(_BEAT)
+        await anyio.sleep(_BEAT)
         state = session.state()
         await socket.send_json(
             {

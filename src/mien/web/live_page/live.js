@@ -6,7 +6,7 @@ const at = (id) => document.getElementById(`live-${id}`);
 const result = at("result"), camera = at("camera"), canvas = document.createElement("canvas");
 const state = {
   wanted: false, socket: null, stream: null, opening: false, number: 0, busy: false, sent: new Map(), lastSent: 0,
-  rate: 0, latencies: [], dropped: 0, cameraTrouble: "", linkTrouble: "", serverTrouble: "", said: "", saidUntil: 0,
+  rate: 0, latencies: [], dropped: 0, cameraTrouble: "", linkTrouble: "", serverTrouble: "", said: "", saidKind: "", saidUntil: 0,
   greeted: false,
 };
 
@@ -14,11 +14,12 @@ const state = {
 
 function show() {
   const now = performance.now();
-  const trouble = state.linkTrouble || state.cameraTrouble || (now < state.saidUntil && state.said) || state.serverTrouble;
+  const said = now < state.saidUntil ? state.said : "";
+  const trouble = state.linkTrouble || state.cameraTrouble || (!said && state.serverTrouble);
   const line = at("status");
-  if (trouble) {
-    line.textContent = trouble;
-    line.className = "error";
+  if (trouble || said) {
+    line.textContent = trouble || said;
+    line.className = trouble || state.saidKind === "error" ? "error" : "busy";
   } else if (state.wanted) {
     line.textContent = state.latencies.length ? "Live: the portrait follows you." : "Starting…";
     line.className = "busy";
@@ -39,8 +40,9 @@ function mean(values) {
   return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : 0;
 }
 
-function say(sentence, seconds = 6) {
+function say(sentence, seconds, kind = "error") {
   state.said = sentence;
+  state.saidKind = kind;
   state.saidUntil = performance.now() + seconds * 1000;
   show();
 }
@@ -76,7 +78,7 @@ function hear(message) {
     state.dropped = message.dropped;
     state.serverTrouble = state.wanted ? message.sentence : "";
   } else if (message.type === "sentence") {
-    if (state.greeted) say(message.sentence);
+    if (state.greeted) say(message.sentence, 6);
     else state.linkTrouble = message.sentence;
   }
   show();
@@ -229,14 +231,14 @@ function control() {
 }
 
 async function choose(address, body, image) {
-  say("Reading the portrait…", 60);
+  say("Reading the portrait…", 60, "busy");
   try {
     const answer = await (await fetch(address, { method: "POST", body })).json();
-    say(answer.sentence || "The portrait was changed.", answer.sentence ? 8 : 1);
-    if (answer.sentence) return;
+    if (answer.sentence) return say(answer.sentence, 8);
+    say("The portrait was changed.", 1.5, "busy");
     for (const one of at("portraits").querySelectorAll("img")) one.className = one === image ? "chosen" : "";
   } catch (error) {
-    say(`The portrait could not be sent (${error.message}).`);
+    say(`The portrait could not be sent (${error.message}).`, 8);
   }
 }
 
@@ -255,7 +257,7 @@ at("start").onclick = () => {
 };
 at("calibrate").onclick = () => {
   tell({ type: "calibrate" });
-  say("Calibrated: motion counts from how you looked just now.", 3);
+  say("Calibrated: motion counts from how you looked just now.", 3, "busy");
 };
 at("portrait").onchange = () => {
   const file = at("portrait").files[0];
