@@ -31,8 +31,8 @@ function show() {
   at("calibrate").disabled = !state.latencies.length;
   const latency = mean(state.latencies);
   at("rate").textContent = state.wanted ? state.rate.toFixed(1) : "–";
-  at("latency").textContent = state.wanted && latency
-    ? `${Math.round(latency)} ms (${(latency / 1000 * state.rate).toFixed(1)} pictures)` : "–";
+  const behind = state.rate > 0 ? ` (${(latency / 1000 * state.rate).toFixed(1)} pictures)` : "";
+  at("latency").textContent = state.wanted && latency ? `${Math.round(latency)} ms${behind}` : "–";
   at("dropped").textContent = state.dropped;
 }
 
