@@ -61,7 +61,7 @@ def _without_extras() -> Iterator[None]:
     hidden = [name for name in _LEFT_OUT if name not in sys.modules]
     packages_of, disable = importlib.metadata.packages_distributions, torch.compiler.disable
     for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment] - what the import system takes for "there is none"
+        sys.modules[name] = None  # type: ignore[assignment]  # the import system's "there is none"
     # which distribution a package came from: diffusers would look at every file that is installed
     importlib.metadata.packages_distributions = lambda: {}
     if "torch._dynamo" in hidden:
