@@ -92,6 +92,8 @@ def test_frames_that_come_while_it_works_take_each_others_place(session: LiveSes
     assert newest is not None and newest.number == 6 and newest.picture[0, 0, 0] == 6
     assert session.state().dropped == 4
     assert session.latest == 6 and sink.written == [1, 6]
+    # the second was waiting while the first was made; older than two pictures none can be
+    assert newest.behind == session.state().behind == 2
 
 
 def test_offering_never_waits_and_frames_that_are_left_out_are_not_even_read(session: LiveSession, live: Live) -> None:
@@ -129,7 +131,7 @@ def test_rates_and_latency_are_of_the_last_seconds() -> None:
         assert session.next(number - 1, PATIENCE) is not None
     state = session.state()
     assert (state.rate, state.camera_rate) == (pytest.approx(2), pytest.approx(2))
-    assert (state.latency, state.sentence, state.face) == (0, "", True)
+    assert (state.latency, state.behind, state.sentence, state.face) == (0, 1, "", True)
     clock.now += 10
     state = session.state()
     assert (state.rate, state.camera_rate) == (0, 0)
@@ -174,6 +176,7 @@ def test_a_sink_that_fails_is_left_out_and_told(session: LiveSession, live: Live
     assert session.state().sentence == "The disk is full." and sink.closed == 1
     session.offer(2, frame(2))
     assert session.next(1, PATIENCE) is not None
+    assert session.state().sentence == "The disk is full."  # for a while, so that it can be read
 
 
 def test_closing_ends_the_thread_the_sinks_and_the_animator(live: Live, sink: Sink) -> None:

@@ -139,12 +139,13 @@ def test_frames_come_back_changed_with_rate_and_latency(page: Any) -> None:
 
 
 def test_pictures_never_come_later_than_two_of_them(page: Any, server: Any) -> None:
-    """A slow machine leaves frames out. By the server's clock, for the browser shares its processors."""
+    """A slow machine leaves frames out."""
     started(page)
-    pictures(page, 8)
-    state = server.live.session().state()
-    assert state.rate > 0 and state.latency * state.rate < 2
-    assert state.latency < 2 / state.rate
+    session = server.live.session()
+    for _ in range(4):
+        pictures(page)
+        assert session.state().behind in (1, 2)
+    assert session.state().rate > 0
 
 
 def test_sliders_mirror_and_calibration_work_while_it_runs(page: Any, server: Any) -> None:

@@ -24,6 +24,7 @@ from mien.errors import MienError
 _SPAN = 3.0  # seconds over which rates are measured
 _MISSED = 2.0  # seconds without a face after which it is told
 _NO_CAMERA = 3.0  # seconds without a frame
+_READ = 10.0  # seconds for which it is told that a file or a camera failed
 
 _log = logging.getLogger("mien.live")
 
@@ -40,11 +41,19 @@ class PictureSink(Protocol):
 
 @dataclass(frozen=True)
 class LivePicture:
-    """number: of the frame that it was made of, as the camera's side counts. seconds: from the frame's coming to it."""
+    """A picture and what it was made of.
+
+    Attributes:
+        number: of the frame, as the camera's side counts.
+        picture: uint8 [h, w, 3].
+        seconds: from the frame's coming to the picture.
+        behind: pictures that have come out since the frame came, this one among them: 1 or 2.
+    """
 
     number: int
     picture: NDArray[np.uint8]
     seconds: float
+    behind: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class LiveState:
         rate: pictures a second.
         camera_rate: frames a second that came.
         latency: seconds from a frame's coming to its picture, the mean.
+        behind: the same in pictures, the most, see `LivePicture`.
         dropped: frames that came and were not worked on, so far.
         face: whether the last frame showed one.
         sentence: what the user should know; "" for nothing.
@@ -63,6 +73,7 @@ class LiveState:
     rate: float
     camera_rate: float
     latency: float
+    behind: int
     dropped: int
     face: bool
     sentence: str
@@ -82,13 +93,14 @@ class LiveSession:
         self.live = live
         self._sinks, self._clock = list(sinks), clock
         self._changed = threading.Condition()
-        self._waiting: tuple[int, Callable[[], NDArray[np.uint8]], float] | None = None
+        self._waiting: tuple[int, Callable[[], NDArray[np.uint8]], float, int] | None = None
         self._newest: LivePicture | None = None
         self._shut, self._latest = False, 0
         self._dropped = 0
         self._came: deque[float] = deque(maxlen=1000)
-        self._made: deque[tuple[float, float]] = deque(maxlen=1000)  # when, and its latency
-        self._trouble = ""
+        self._made: deque[tuple[float, float, int]] = deque(maxlen=1000)  # when, its latency, pictures behind
+        self._count = 0  # of pictures
+        self._trouble, self._lost, self._lost_at = "", "", 0.0
         self._begun = clock()
         self._thread = threading.Thread(target=self._work, name="mien-live", daemon=True)
 
@@ -118,7 +130,7 @@ class LiveSession:
         with self._changed:
             self._came.append(now)
             self._dropped += self._waiting is not None
-            self._waiting, self._latest = (number, read, now), max(self._latest, number)
+            self._waiting, self._latest = (number, read, now, self._count), max(self._latest, number)
             self._changed.notify_all()
 
     def next(self, after: int, timeout: float) -> LivePicture | None:
@@ -134,20 +146,22 @@ class LiveSession:
         """How it goes just now."""
         now = self._clock()
         with self._changed:
-            made = [one for one in self._made if now - one[0] <= _SPAN]
+            made = [one for one in self._made if now - one[0] <= _SPAN] or list(self._made)[-1:]
             came = [one for one in self._came if now - one <= _SPAN]
             last = self._came[-1] if self._came else self._begun
             span = max(min(_SPAN, now - self._begun), 1e-3)
-            latency = float(np.mean([seconds for _, seconds in made])) if made else 0.0
+            latency = float(np.mean([seconds for _, seconds, _ in made])) if made else 0.0
+            behind = max((pictures for _, _, pictures in made), default=0)
             without = self.live.seconds_without_face
-            sentence = self._trouble
+            sentence = self._trouble or (self._lost if now - self._lost_at < _READ else "")
             if now - last > _NO_CAMERA:
                 sentence = (
                     "No picture comes from the camera: is it plugged in, and free? This goes on as soon as one does."
                 )
             elif not sentence and without > _MISSED:
                 sentence = f"No face has been seen for {without:.0f} seconds: look into the camera."
-            return LiveState(len(made) / span, len(came) / span, latency, self._dropped, without == 0, sentence)
+            rate = _rate([when for when, _, _ in self._made], now)
+            return LiveState(rate, len(came) / span, latency, behind, self._dropped, without == 0, sentence)
 
     def close(self) -> None:
         """End the thread and the sinks."""
@@ -168,13 +182,14 @@ class LiveSession:
                 self._changed.wait_for(lambda: self._shut or self._waiting is not None)
                 if self._shut or self._waiting is None:
                     return
-                (number, read, came), self._waiting = self._waiting, None
+                (number, read, came, count), self._waiting = self._waiting, None
             picture = self._made_of(read)
             now = self._clock()
             with self._changed:
                 if picture is not None:
-                    self._newest = LivePicture(number, picture, now - came)
-                    self._made.append((now, now - came))
+                    self._count += 1
+                    self._newest = LivePicture(number, picture, now - came, self._count - count)
+                    self._made.append((now, now - came, self._newest.behind))
                 self._changed.notify_all()
 
     def _made_of(self, read: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
@@ -183,7 +198,7 @@ class LiveSession:
             picture = self.live.process(read())
             self._trouble = ""
         except MienError as error:
-            self._trouble = f"{str(error)[:1].upper()}{str(error)[1:]}."
+            self._trouble = _sentence(error)
             return None
         except Exception as error:  # told once a frame, so that the user sees it pass
             _log.error("a fault of the program", exc_info=error)
@@ -194,9 +209,26 @@ class LiveSession:
                 sink.write(picture, self._clock() - self._begun)
             except MienError as error:  # the window goes on without it
                 self._sinks.remove(sink)
-                self._trouble = f"{str(error)[:1].upper()}{str(error)[1:]}."
+                self._lost, self._lost_at = _sentence(error), self._clock()
                 _closed(sink)
         return picture
+
+
+def _rate(moments: Sequence[float], now: float) -> float:
+    """How many a second: those of the last seconds, or the last three where they are rare; 0 after a long pause."""
+    last = [moment for moment in moments if now - moment <= _SPAN]
+    last = list(moments[-3:]) if len(last) < 3 else last
+    if len(last) < 2:
+        return 0.0
+    pause = (last[-1] - last[0]) / (len(last) - 1)
+    if now - last[-1] > max(3 * pause, _SPAN):
+        return 0.0
+    return 1 / max(pause, 1e-6)
+
+
+def _sentence(error: MienError) -> str:
+    text = str(error).rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _closed(sink: PictureSink) -> None:

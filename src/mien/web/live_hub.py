@@ -82,14 +82,15 @@ class LiveHub:
             for name in names:
                 about = declared[name].metadata
                 label, least, most = HEAD.get(name, (FACE.get(name), about["least"], about["most"]))
+                value = getattr(config if hasattr(config, name) else change, name)
                 rows.append(
                     {
                         "name": name,
                         "label": label or name.removesuffix("_gain").capitalize(),
-                        "least": least,
-                        "most": min(most, _MOST_GAIN) if name in GAINS else most,
+                        "least": min(least, value),
+                        "most": max(min(most, _MOST_GAIN) if name in GAINS else most, value),
                         "step": about["step"],
-                        "value": getattr(config if hasattr(config, name) else change, name),
+                        "value": value,
                         "rest": declared[name].default,
                     }
                 )

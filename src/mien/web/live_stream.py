@@ -208,6 +208,7 @@ async def _told(socket: WebSocket, session: LiveSession) -> None:
                 "rate": round(state.rate, 2),
                 "camera_rate": round(state.camera_rate, 2),
                 "latency": round(state.latency, 4),
+                "behind": state.behind,
                 "dropped": state.dropped,
                 "face": state.face,
                 "sentence": state.sentence,
