@@ -80,6 +80,8 @@ def test_a_frame_goes_in_and_a_picture_of_the_portrait_comes_out(hub: LiveHub, w
         socket.send_bytes(frame(1, draw_face(96, 80)))
         number, picture = answered(socket, "picture")
         assert (number, picture.shape) == (1, (100, 120, 3))
+        socket.send_bytes(frame(2, draw_face(96, 80)))
+        assert answered(socket, "picture")[0] == 2
         state = answered(socket, "state")
         assert state["rate"] > 0 and state["face"] and state["sentence"] == ""
 
