@@ -25,6 +25,7 @@ import torch
 from mien import faces
 from mien.animation.compositing import pasted
 from mien.animation.config import AnimationConfig, check_overlap
+from mien.animation.frame_stepper import FrameStepper
 from mien.animation.loading import SYSTEMS, load_pipeline
 from mien.animation.motion_template import MotionTemplate
 from mien.animation.multi_face import composed, shared_updates
@@ -266,6 +267,15 @@ class Animator(ABC):
         note: Callable[[str], None] | None,
     ) -> Iterator[np.ndarray]:
         """One person's squares, uint8 [s, s, 3]; all that depends on the portrait is done as it is called."""
+
+    # -- a camera ------------------------------------------------------------------------------------------------
+
+    def live(self) -> FrameStepper:
+        """What follows a camera, frame by frame, for the first person of the source that is set now.
+
+        It keeps what it needs of the source: another may be set meanwhile. Raises InputError for models that cannot.
+        """
+        raise InputError("this model makes its frames from windows of a clip and cannot follow a camera: use nano")
 
     # -- about -----------------------------------------------------------------------------------------------------
 

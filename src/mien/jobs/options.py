@@ -9,6 +9,7 @@ from typing import Any
 
 from mien.animation.config import APART, MACHINE, MODEL, MOTION, RESULT, AnimationConfig
 from mien.errors import InputError
+from mien.faces.backends import check_reader_name
 from mien.options import (
     REQUIRED,
     again,
@@ -181,7 +182,7 @@ class ConvertOptions:
         check_declared(self)
 
 
-def animate_options(
+def unloaded_options(
     *,
     driver: Path | None,
     pose_from: Path | None = None,
@@ -192,7 +193,7 @@ def animate_options(
     model: str = "nano",
     **more: Any,
 ) -> AnimateOptions:
-    """Options from what a command line says.
+    """Options from what a command line says, as far as they can be checked in no time, without torch.
 
     Args:
         driver: what has no driver of its own; None: the portrait keeps it, or there are both.
@@ -218,10 +219,13 @@ def animate_options(
         apart = {"pose_only": expression_from is None, "expression_only": pose_from is None}
     given: dict[str, Any] = {"pose_from": pose_from, "expression_from": expression_from}
     options = AnimateOptions(driver=main, model=model_of(system, model), **given, **apart, **more)
-    if options.reader != "auto":  # not checked by the class: a reader that is passed to `animate` has its own name
-        from mien.faces.backends import check_reader_name  # brings torch in
+    check_reader_name(options.reader)  # not checked by the class: a reader that is passed to `animate` has its own name
+    return options
 
-        check_reader_name(options.reader)
+
+def animate_options(*, driver: Path | None, **given: Any) -> AnimateOptions:
+    """`unloaded_options`, checked against the model's system as well. Raises InputError."""
+    options = unloaded_options(driver=driver, **given)
     check_system(options)
     return options
 

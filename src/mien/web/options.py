@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import InputError
+from mien.faces.backends import check_reader_name
 from mien.jobs.options import AnimateOptions
 from mien.options import again, check_declared, declared
 
@@ -45,8 +46,6 @@ class ServeOptions:
     quantize: str = again(AnimateOptions, "quantize", group=_MODEL)
 
     def __post_init__(self) -> None:
-        from mien.faces.backends import check_reader_name  # brings torch in
-
         check_declared(self)
         check_reader_name(self.reader)
         if self.root_path and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path):
