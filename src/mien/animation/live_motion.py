@@ -74,8 +74,10 @@ class LiveMotion:
         Raises InputError before anything was calibrated.
         """
         pose, blendshapes, extra = self._followed(frame, control)
-        posed = self.keypoints.posed(pose, blendshapes, extra), self.keypoints.posed(pose, np.zeros_like(blendshapes))
-        return DrivenFace(*(out_of(self._portrait.crop, one) for one in posed), self._driving(frame))
+        driven = self.keypoints.posed(pose, blendshapes, extra)
+        calm = self.keypoints.posed(pose, np.zeros_like(blendshapes))
+        crop = self._portrait.crop
+        return DrivenFace(out_of(crop, driven), out_of(crop, calm), self._driving(frame))
 
     def _driving(self, frame: LiveFrame) -> Floats:
         """The frame's own face in its pose without expression, pixels; its shape is the mean since `calibrate`."""

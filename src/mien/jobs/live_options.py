@@ -54,7 +54,7 @@ class LiveOptions:
         False, "Also show it as a camera for calls; needs mien[camera].", RESULT, flags=("--virtual-camera",)
     )
     host: str = declared("127.0.0.1", "Address to listen on; as it is, this machine alone.", PAGE)
-    port: int = declared(7861, "0: any that is free.", PAGE, least=0, most=65535, flags=("--port", "-p"))
+    port: int = declared(7861, "0: any that is free.", PAGE, least=0, most=65535, flags=("-p", "--port"))
     browser: bool = declared(True, "Open the page in the browser.", PAGE)
 
     def __post_init__(self) -> None:
