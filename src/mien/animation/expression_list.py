@@ -25,7 +25,6 @@ import yaml
 from numpy.typing import NDArray
 
 from mien.animation.animator import DrivingMotion
-from mien.animation.config import check_number, checked_rate
 from mien.animation.driven_face import DrivenFace, FaceMover, out_of
 from mien.animation.face_edit import FaceChange, HeadMove
 from mien.animation.motion_transfer import own_face
@@ -35,6 +34,7 @@ from mien.faces import FaceReader
 from mien.geometry.smooth import smooth_step
 from mien.media import ClipInfo
 from mien.media.files import readable_file
+from mien.options import check_number, checked_rate
 
 Scores = NDArray[np.floating]
 

@@ -10,8 +10,10 @@ from mien.animation.compositing import start_pictures
 from mien.animation.config import AnimationConfig
 from mien.animation.driven_face import driven_faces
 from mien.animation.expression_list import ListedMotion, listed_faces
+from mien.animation.frame_stepper import FrameStepper
 from mien.animation.layered import LayeredAnimator, Part
 from mien.animation.layers import HeadLayer
+from mien.animation.live_nano import WindowStepper
 from mien.animation.motion_transfer import MotionControl
 from mien.animation.source import Portrait
 from mien.animation.window_engine import Picture, WindowCheckpoint, window_drivers
@@ -52,6 +54,11 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
             return Part(faces, first, again)
         layer = self.layer(person, note)
         return Part(faces, repeat(layer), repeat(layer))
+
+    def live(self) -> FrameStepper:
+        """See `Animator.live`."""
+        person = self.source.portraits[0]
+        return WindowStepper(self.pipe, person, self.layer(person))
 
     def _windows(
         self,

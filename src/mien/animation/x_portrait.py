@@ -13,7 +13,9 @@ from mien.animation.compositing import start_frames
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
 from mien.animation.expression_list import ListedMotion
+from mien.animation.frame_stepper import FrameStepper
 from mien.animation.image_edit import reenacted_list
+from mien.animation.live_nano import ReenactorStepper
 from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_keypoints
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
@@ -145,6 +147,12 @@ class XPortraitAnimator(Animator):
             note=note,
         )
         return stream
+
+    def live(self) -> FrameStepper:
+        """See `Animator.live`; for models with a reenactor."""
+        if self.pipe.reenactor is None:
+            return super().live()
+        return ReenactorStepper(self.pipe, self.source.portraits[0])
 
     def _composited(self, squares: Iterator[np.ndarray], motion: XPortraitMotion) -> Iterator[np.ndarray]:
         video = getattr(motion, "video", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, LCMScheduler, ModelMixin, SchedulerMixin
+from diffusers.pipelines import pipeline_loading_utils
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from torch import Tensor
@@ -73,6 +75,19 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     # -- loading ---------------------------------------------------------------------------------------------------
+
+    def register_modules(self, **parts: Any) -> None:
+        """As in diffusers, which asks of every part whether torch.compile made it.
+
+        None was where the compiler was never imported; asking would import it, a second or two for nothing.
+        """
+        asked = pipeline_loading_utils.is_compiled_module
+        if "torch._dynamo" not in sys.modules:
+            pipeline_loading_utils.is_compiled_module = lambda module: False
+        try:
+            super().register_modules(**parts)
+        finally:
+            pipeline_loading_utils.is_compiled_module = asked
 
     @classmethod
     def find(cls, name: str | Path, revision: str | None = None) -> Path:
