@@ -94,6 +94,20 @@ def system_of(model: str) -> str | None:
     return next((name for name, system in SYSTEMS.items() if system.class_name == kind), None)
 
 
+def on_windows(model: str) -> bool:
+    """Whether a model works on face windows, by the index of its folder; False where it is not known here."""
+    system = _BUNDLED.get(model)
+    folder = Path(model)
+    if system is not None:
+        folder = resolve_name(SYSTEMS[system].pipeline).find(model)
+    try:
+        index = folder / "model_index.json"
+        part = read_json(index).get("window_head") if index.is_file() else None
+    except OSError:  # a name that is too long to be looked up
+        part = None
+    return part not in (None, [None, None])
+
+
 def load_pipeline(
     model: str,
     *,

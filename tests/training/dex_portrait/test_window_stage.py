@@ -86,8 +86,7 @@ def test_a_batch_shows_the_expression_in_the_crop_alone() -> None:
     torch.testing.assert_close(made.pose, made.source_pose.expand(2, -1), atol=1e-3, rtol=0)
     # both targets' windows show the same face but for where it looks: the moved portrait does not tell
     assert float((made.moved[0] - made.moved[1]).abs().mean()) < 0.03
-    eyes = slice(20, 36)
-    assert float((made.target[0] - made.target[1])[:, eyes].abs().amax()) > 0.5
+    assert float((made.target[0] - made.target[1]).abs().amax()) > 0.5
     assert float((made.driver[0] - made.driver[1]).abs().amax()) > 0.5
 
 
