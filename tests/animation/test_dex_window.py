@@ -173,3 +173,13 @@ def test_stills_change_by_sliders_and_by_the_expression_of_others(animator: DeXW
     ]
     assert all(one.shape == image.shape and (one != image).any() for one in made)
     assert len({one.tobytes() for one in made}) == len(made)
+
+
+def test_codes_from_anywhere_give_squares(animator: DeXWindowAnimator) -> None:
+    animator._encode(animator.source.portraits[0])
+    driving = posed(animator, FaceChange(x=0.1))
+    config = animator.resolved(AnimationConfig())
+    squares = list(animator.squares_by_codes(driving, None, 2, config))
+    side = round(animator.source.portraits[0].crop.size)
+    assert [one.shape for one in squares] == [(side, side, 3)] * 2
+    assert np.abs(squares[1].astype(int) - squares[0]).max() > 60

@@ -24,7 +24,7 @@ from mien.animation.layered import LayeredAnimator, Part
 from mien.animation.layers import HeadLayer
 from mien.animation.motion_transfer import own_face
 from mien.animation.source import Portrait
-from mien.animation.window_engine import Picture, WindowCheckpoint
+from mien.animation.window_engine import Picture, WindowCheckpoint, together
 from mien.geometry import HeadPose, SquareCrop
 from mien.geometry.face_window import FaceWindow, PaintedWindow
 from mien.geometry.pose import rotation_matrix, rotation_vector
@@ -63,13 +63,37 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         layer = self.layer(person, note)
         if isinstance(motion, ListedMotion):
             return self._listed(person, motion, layer)
+        pose = self.placed_pose(person, motion, config)
+        return self._driven(person, layer, pose, motion.expression, motion.frames, config)
+
+    def _driven(
+        self,
+        person: Portrait,
+        layer: HeadLayer,
+        pose: Motion | None,
+        expression: Motion | None,
+        frames: int,
+        config: AnimationConfig,
+    ) -> CodedPart:
         gains = Gains(config.pose_gain, config.expression_gain, config.relative)
-        driven = self.pipe.drive(self.placed_pose(person, motion, config), motion.expression, gains, motion.frames)
+        driven = self.pipe.drive(pose, expression, gains, frames)
         head = RigidHead(self.mover(person).shape)
-        still = motion.pose is None or gains.pose == 0  # then the pose is the portrait's own to the last digit
-        poses = [head.own if still else carried(head.own, driven, index) for index in range(motion.frames)]
-        faces = [self._face(person, head, pose) for pose in poses]
+        still = pose is None or gains.pose == 0  # then the pose is the portrait's own to the last digit
+        poses = [head.own if still else carried(head.own, driven, index) for index in range(frames)]
+        faces = [self._face(person, head, one) for one in poses]
         return self._coded(person, layer, faces, poses, driven.expression)
+
+    def squares_by_codes(
+        self, pose: Motion | None, expression: Motion | None, frames: int, config: AnimationConfig, **more: Any
+    ) -> Iterator[Picture]:
+        """See `DeXPortraitAnimator.squares_by_codes`; squares are as large as in the portrait."""
+        person = self.source.portraits[0]
+        note, progress = more.pop("note", None), more.pop("progress", lambda _: None)
+        if more:
+            raise TypeError(f"models of face windows have no {', '.join(more)}")
+        part = self._driven(person, self.layer(person, note), pose, expression, frames, config)
+        windows = self._windows(part, None, config, progress, None, note)
+        return self._cut(together([(part.faces, part.layers, windows)]), None)
 
     def _face(self, person: Portrait, head: RigidHead, pose: HeadPose) -> DrivenFace:
         return DrivenFace(*(out_of(person.crop, points) for points in (head.keypoints(pose), head.neutral(pose))))

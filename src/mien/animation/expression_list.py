@@ -113,10 +113,9 @@ class ListedMotion(DrivingMotion):
         if first != second:
             share = (time - moments[first].at) / (moments[second].at - moments[first].at)
             share = float(smooth_step(share)) if self.listed.ease else share
-        moves = [np.array([getattr(moments[place].change, name) for name in _MOVES]) for place in (first, second)]
-        moves = [np.where(np.array(_MOVES) == "zoom", np.log(one), one) for one in moves]
-        mixed = dict(zip(_MOVES, (moves[0] + share * (moves[1] - moves[0])).tolist(), strict=True))
-        mixed["zoom"] = float(np.exp(mixed["zoom"]))
+        before, then = moments[first].change, moments[second].change
+        mixed = {name: (1 - share) * getattr(before, name) + share * getattr(then, name) for name in _MOVES}
+        mixed["zoom"] = before.zoom ** (1 - share) * then.zoom**share
         start, end = (self._scores(place, own) for place in (first, second))
         return HeadMove(**mixed), start + share * (end - start)
 
