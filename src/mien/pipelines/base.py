@@ -37,6 +37,7 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "LCMScheduler": LCMScheduler,
 }
 _DECODER_FRAMES = 8  # decoded at a time at most
+_SMALL = 256  # pixels a side; counting takes longer than decoding there
 _DECODER_ROOM = 2**30  # bytes for decoding on devices that do not tell what is free
 Pipeline = TypeVar("Pipeline", bound="PortraitPipeline")
 
@@ -245,7 +246,9 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         return _decoded(sampler, denoiser, decoder, lambda: chunk_size or self._decoder_chunk(), checkpoint)
 
     def _decoder_chunk(self) -> int:
-        """How many frames to decode at a time by what is free now."""
+        """How many frames to decode at a time by what is free now; small pictures fit anywhere."""
+        if self.image_size <= _SMALL:
+            return _DECODER_FRAMES
         if self._decoder_bytes is None:
             self._decoder_bytes = decoder_bytes(self.vae, self.image_size)
         free = free_bytes(self._execution_device)
