@@ -11,6 +11,7 @@ from mien.weights import HERE
 
 _TEXTS = Path(__file__).resolve().parent / "texts"  # where the built package has them
 _DOCS = Path(__file__).resolve().parents[3] / "docs"  # where the repository has them
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\s*", re.DOTALL)  # what hubs read of a card
 
 
 def about_sections(options: ServeOptions) -> dict[str, str]:
@@ -48,7 +49,7 @@ def _document(name: str) -> str:
 def _cards() -> dict[str, str]:
     cards = {}
     for path in sorted(HERE.glob("*/README.md")):
-        text = path.read_text(encoding="utf-8")
+        text = _FRONT_MATTER.sub("", path.read_text(encoding="utf-8"))
         title = text.partition("\n")[0].lstrip("# ")
         cards[title] = _plain(text)
     return cards
