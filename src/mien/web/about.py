@@ -16,7 +16,8 @@ _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\s*", re.DOTALL)  # what hubs read o
 
 def about_sections(options: ServeOptions) -> dict[str, str]:
     """Title and Markdown of each section, in the order they are shown."""
-    responsible, _, limits = _document("responsible-use.md").partition("\n## Limits\n")
+    responsible, _, rest = _document("responsible-use.md").partition("\n## Limits\n")
+    limits = rest.partition("\n## Where a result comes from\n")[0]
     return {
         "This page": _this_page(options),
         "Responsible use": responsible,

@@ -26,7 +26,7 @@ _MARKED = "initiative-sh/artflow-portraits"  # the repository whose pictures car
 
 @dataclass(frozen=True)
 class CastOptions:
-    """photos: a picture, or a folder (with an index.json, docs/formats.md, only what it allows to be trained
+    """photos: a picture, or a folder (with an index.json, docs/train.md, only what it allows to be trained
     on). head: its file, None: the installed one. mark: that the pictures carry artflow.ai's mark,
     where no index says so. limit: take so many pictures at most."""
 
