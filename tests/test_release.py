@@ -33,6 +33,18 @@ def test_both_papers_are_cited() -> None:
     assert all(person.keys() == {"family-names", "given-names"} for p in told["references"] for person in p["authors"])
 
 
+def test_every_cell_of_the_comparison_has_its_columns_source() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Beside others")[2].partition("\n## ")[0]
+    table, _, sources = page.partition("Sources:")
+    listed = set(re.findall(r"(?:^- |; )([mxlp]\d) ", sources.replace("\n  ", " "), re.MULTILINE))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    assert [name.split()[0][0].lower() for name in rows[0][1:]] == ["m", "x", "l", "p"] and len(rows) > 6
+    marks = [[re.search(r"\(([mxlp]\d)\)$", cell) for cell in row[1:]] for row in rows[2:]]
+    for row in marks:
+        assert [mark and mark[1][0] for mark in row] == ["m", "x", "l", "p"]
+    assert {mark[1] for row in marks for mark in row if mark} == listed
+
+
 def instructions() -> list[tuple[str, str]]:
     """Of the Dockerfile: the word and what follows it."""
     text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
