@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from mien.animation.config import declarations
+from mien.typing import field_types
 
 Result = TypeVar("Result")
 
@@ -56,7 +57,7 @@ def flags_of(options: type, *names: str) -> Any:
 
     names: which; none: all that do.
     """
-    hints, made = get_type_hints(options), []
+    hints, made = field_types(options), []
     for name, one in declarations(options).items():
         if not names or name in names:
             made.append((name, _flag(hints[name], one.metadata), one))
