@@ -103,7 +103,7 @@ class Timing:
         return [at for _, at in steady(ticks, 1 / self.rate)]
 
 
-# What becomes of tags that are no UTF-8. From PyAV 19 on it is not the caller's choice: they are escaped, never refused.
+# What becomes of tags that are no UTF-8. From PyAV 19 on nobody is asked: they are escaped, never refused.
 _BAD_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
