@@ -1,6 +1,6 @@
 # make demo   animate the bundled portrait with the bundled driver; ends with the path of a video
 # make test   lint, then the whole test suite, several tests at a time (TESTS="-m 'not slow'" for a part of it)
-# make lint   ruff, mypy, and the floors of docs/architecture.md (import-linter)
+# make lint   ruff (rules and format), mypy, and the floors of docs/architecture.md (import-linter)
 # make parity our arithmetic against golden arrays of the published X-Portrait code
 # make lock   constraints.txt anew: keeps its versions and adds what pyproject.toml asks for (needs uv)
 # make docs   the site of docs/ into site/, strictly; open site/index.html
@@ -24,6 +24,7 @@ test: lint
 
 lint: types
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/lint-imports
 
 types: $(VENV)/.installed

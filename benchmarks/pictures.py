@@ -156,6 +156,45 @@ def page(folder: Path, output: Path) -> None:
     Image.open(folder / "page.png").convert("RGB").save(output, quality=_QUALITY, optimize=True)
 
 
+def live(folder: Path, output: Path) -> None:
+    """`mien live`: the page at work, the demo's driving video as its camera. Needs what `page` needs."""
+    import av
+    from playwright.sync_api import sync_playwright
+
+    from mien.jobs.live_options import LiveOptions
+    from mien.media import open_clip
+    from mien.web.options import ServeOptions
+    from mien.web.serve import open_page
+
+    with av.open(str(folder / "camera.mjpeg"), "w", format="mjpeg") as file:
+        stream = file.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 480, 480, "yuvj420p"
+        for frame in open_clip(DEMO / "driver.mp4"):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            file.mux(stream.encode(picture.reformat(480, 480, "yuvj420p")))
+        file.mux(stream.encode(None))
+    camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    camera.append(f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}")
+    options = LiveOptions(portrait=DEMO / "portrait_2.png", device="cpu")
+    served = open_page(ServeOptions(port=0, device="cpu", folder=folder), live=options)
+    try:
+        with sync_playwright() as tool:
+            flags = ["--no-sandbox", "--disable-gpu", *camera]
+            browser = tool.chromium.launch(executable_path=chromium(output), args=flags)
+            tab = browser.new_page(viewport={"width": 1280, "height": 860})
+            tab.set_default_timeout(600_000)
+            tab.goto(f"{served.url}live/", wait_until="domcontentloaded")
+            tab.wait_for_selector("#live-sliders fieldset")
+            tab.click("#live-start")
+            tab.locator("#live-status", has_text="follows you").wait_for()
+            tab.wait_for_timeout(5000)
+            tab.screenshot(path=folder / "live.png")
+            browser.close()
+    finally:
+        served.close()
+    Image.open(folder / "live.png").convert("RGB").save(output, quality=_QUALITY, optimize=True)
+
+
 def train(folder: Path, output: Path) -> None:
     """`mien train vae`, twenty steps: what the run shows of itself."""
     from mien.media import read_image
@@ -209,6 +248,7 @@ PICTURES: dict[str, Callable[[Path, Path], None]] = {
     "control": control,
     "all_faces": all_faces,
     "page": page,
+    "live": live,
     "train": train,
     "evaluate": evaluate,
 }

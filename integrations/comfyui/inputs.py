@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from mien.animation.config import declarations, told
 from mien.animation.face_edit import EXPRESSION, FaceChange
 from mien.jobs.options import AnimateOptions
+from mien.options import declarations
 
 if TYPE_CHECKING:
     from .motion import Sampling
@@ -42,30 +41,22 @@ def declared(option: str, name: str = "", note: str = "", **more: Any) -> Any:
             number below all others, or 0.
     """
     one = _OPTIONS[option]
-    given = {"default": one.default, "tooltip": told(one).rstrip(".") + note, **more}
+    about, name = one.metadata, name or option
+    given = {"default": one.default, "tooltip": about["help"].rstrip(".") + note, **more}
     if isinstance(given["default"], bool):
-        return io.Boolean.Input(name or option, **given)
-    given = {"min": one.metadata["least"], "max": one.metadata["most"], **given}
+        return io.Boolean.Input(name, **given)
+    if isinstance(given["default"], str):
+        return io.Combo.Input(name, **{"options": list(about["choices"]), **given})
+    given = {"min": about["least"], "max": 2**31 - 1 if about["most"] is None else about["most"], **given}
     if isinstance(given["default"], int):
-        return io.Int.Input(name or option, **given)
-    return io.Float.Input(name or option, step=one.metadata["step"], round=0.001, **given)
-
-
-def choice(option: str, values: Sequence[str], note: str = "", **more: Any) -> Any:
-    """The input of an option that is one of some words; see `declared`."""
-    one = _OPTIONS[option]
-    return io.Combo.Input(
-        option, options=list(values), default=one.default, tooltip=told(one).rstrip(".") + note, **more
-    )
+        return io.Int.Input(name, **given)
+    return io.Float.Input(name, step=about["step"], round=0.001, **given)
 
 
 def face_inputs() -> list[Any]:
     """Where the head goes, and the sliders of the expression."""
-    changes = declarations(FaceChange)
-    return [
-        declared(name, note=". For nano" if one.metadata["group"] == EXPRESSION else "")
-        for name, one in changes.items()
-    ]
+    sliders = [one for one in declarations(FaceChange).values() if one.metadata["step"] is not None]
+    return [declared(one.name, note=". For nano" if one.metadata["group"] == EXPRESSION else "") for one in sliders]
 
 
 def sampling_inputs(note: str = "") -> list[Any]:
@@ -86,13 +77,12 @@ def sampling(seed: int, steps: int, guidance: float) -> Sampling:
 
 def best_frame_input() -> Any:
     """The frame that is laid over the portrait; -1: found by itself."""
-    tip = "The driving video's frame that is most like the portrait, from 0; -1: found by itself"
-    return whole_number("best_frame", -1, -1, 2**31 - 1, tip)
+    return declared("best_frame", note="; -1: found by itself", default=-1, min=-1)
 
 
 def face_input() -> Any:
     """Which face of a picture or video; 0 is the largest."""
-    return whole_number("face", 0, 0, 1000, "Which face of the picture or video; 0 is the largest")
+    return declared("face", default=0)
 
 
 def watermark_input() -> Any:

@@ -8,10 +8,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from mien.faces.backends import READER_NAMES
-from mien.jobs.options import DTYPES, OFFLOADS, QUANTIZATIONS
+from mien.jobs.options import OFFLOADS
 
 from . import host
-from .inputs import GONE_READER, MODEL, PORTRAIT, choice, face_input, number, watermark_input
+from .inputs import GONE_READER, MODEL, PORTRAIT, declared, face_input, number, watermark_input
 from .words import node_messages
 
 if TYPE_CHECKING:
@@ -30,22 +30,14 @@ class MienLoadModel(io.ComfyNode):  # type: ignore[misc]
             description="Loads a bundled model (nano, dex-nano), or a folder from ComfyUI/models/mien (X-Portrait or"
             " DeX-Portrait).",
             inputs=[
-                io.Combo.Input(
+                declared(
                     "model",
                     options=host.model_names(),
-                    default="nano",
                     tooltip="nano moves by read landmarks; dex-nano parts head pose and expression; both are bundled."
                     " Others: folders in ComfyUI/models/mien",
                 ),
-                io.Combo.Input(
-                    "precision",
-                    options=list(DTYPES),
-                    default="auto",
-                    tooltip="Of the weights; auto: what suits the device",
-                ),
-                io.Combo.Input(
-                    "reader", options=list(READER_NAMES), default="auto", tooltip="What reads faces; auto is mesh"
-                ),
+                declared("dtype", "precision"),
+                declared("reader", options=list(READER_NAMES)),
                 io.Boolean.Input(
                     "offload", default=False, tooltip="Less GPU memory, slower; for full-size models, needs accelerate"
                 ),
@@ -56,7 +48,7 @@ class MienLoadModel(io.ComfyNode):  # type: ignore[misc]
                     optional=True,
                     tooltip="With offload, what is on the GPU at a time: model, a network; group, a layer",
                 ),
-                choice("quantize", QUANTIZATIONS, "; for full-size models", optional=True),
+                declared("quantize", note="; for full-size models", optional=True),
             ],
             outputs=[MODEL.Output(display_name="model", tooltip="For Set Portrait and Animate a Video")],
         )

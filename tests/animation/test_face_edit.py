@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from mien.animation.face_edit import SLIDERS, FaceChange, parse_scores
+from mien.animation.face_edit import SLIDERS, FaceChange, parse_score
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
@@ -57,7 +57,7 @@ def test_left_and_right_are_the_subjects_own() -> None:
 
 
 def test_named_scores_are_set_as_they_are() -> None:
-    change = FaceChange(smile=1.0, scores=parse_scores(["mouthSmileLeft=0.3", "jawOpen = 1"]))
+    change = FaceChange(smile=1.0, scores=(parse_score("mouthSmileLeft=0.3"), parse_score("jawOpen = 1")))
     got = change.expressed(OWN)
     assert (score(got, "mouthSmileLeft"), score(got, "mouthSmileRight"), score(got, "jawOpen")) == (0.3, 1, 1)
 
@@ -85,4 +85,4 @@ def test_what_makes_no_sense_is_told(wish: dict[str, float], sentence: str) -> N
 
 def test_a_score_must_be_a_name_and_a_number() -> None:
     with pytest.raises(InputError, match="jawOpen=0.5"):
-        parse_scores(["jawOpen"])
+        parse_score("jawOpen")

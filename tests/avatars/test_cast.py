@@ -12,9 +12,9 @@ from mien.avatars.cast import load_member, member_from, member_tensors, remove_m
 from mien.avatars.head_model import HeadModel
 from mien.avatars.pack import load_pack
 from mien.errors import InputError
-from mien.jobs.data.avatars import CastOptions, install_head_model, make_cast, pack_cast
-from mien.jobs.data.cast_report import ReportOptions
+from mien.jobs.data.avatars import install_head_model, make_cast, pack_cast
 from mien.jobs.data.look import look
+from mien.jobs.data.options import CastOptions, ReportOptions
 from mien.jobs.demo import FOLDER
 from mien.jobs.run.progress import Silent
 from mien.media import read_image, write_image

@@ -16,8 +16,9 @@ from mien.avatars.performances import Performance, make_performance
 from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.geometry import HeadPose
-from mien.jobs.data.avatars import DriverOptions, GroupOptions, render_dataset, render_driver
+from mien.jobs.data.avatars import render_dataset, render_driver
 from mien.jobs.data.look import look
+from mien.jobs.data.options import DriverOptions, GroupOptions
 from mien.jobs.run.progress import Silent
 from mien.media import open_clip
 from mien.motion.keypoint_motion import closed_lips
@@ -83,7 +84,7 @@ def test_who_is_to_be_held_out_and_is_not_there_is_named(tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def dataset(model: HeadModel, pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("set")
-    options = GroupOptions(folder, people=3, head=pack, per_group=2, styled=1.0, seed=11)
+    options = GroupOptions(folder, people=3, head=pack, per_group=2, styled=1.0, seed=11, workers=1)
     outcome = render_dataset(options, Silent())
     assert outcome.done == ["group_000", "group_001"] and not outcome.failed
     return folder

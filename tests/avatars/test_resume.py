@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.jobs.data.avatars import GroupOptions, render_dataset
+from mien.jobs.data.avatars import render_dataset
+from mien.jobs.data.options import GroupOptions
 from mien.jobs.run.progress import Silent
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ def command(out: Path, pack: Path, workers: int) -> list[str]:
 @pytest.fixture(scope="module")
 def whole(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole")
-    outcome = render_dataset(GroupOptions(folder, PEOPLE, head=pack, per_group=1, seed=SEED), Silent())
+    outcome = render_dataset(GroupOptions(folder, PEOPLE, head=pack, per_group=1, seed=SEED, workers=1), Silent())
     assert outcome.done == ["group_000", "group_001", "group_002"]
     return files(folder)
 

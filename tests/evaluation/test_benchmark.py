@@ -13,7 +13,8 @@ from evaluation_samples import SIDE, make_benchmark
 from mien.errors import InputError
 from mien.evaluation.benchmark import Benchmark, Medium, Pair, read_benchmark, self_pair, write_benchmark
 from mien.evaluation.build_heads import build_heads
-from mien.evaluation.build_real import BuildOptions, build_real
+from mien.evaluation.build_options import BuildOptions
+from mien.evaluation.build_real import build_real
 from mien.evaluation.footage import load_footage, load_frames
 from mien.media import write_image, write_video
 
@@ -194,5 +195,5 @@ def test_a_folder_without_an_index(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="index.json"):
         build_real(tmp_path, BuildOptions())
     write_video(tmp_path / "unused.mp4", [np.zeros((16, 16, 3), np.uint8)] * 2, 25)
-    with pytest.raises(InputError, match="--frames from 2"):
+    with pytest.raises(InputError, match="--frames is 1, but it must be a whole number from 2 up"):
         BuildOptions(frames=1)

@@ -19,7 +19,8 @@ from mien.interop.checkpoint import read_checkpoint
 from mien.interop.keys import key_map
 from mien.interop.text_context import empty_prompt_context
 from mien.interop.x_portrait import assemble, convert
-from mien.jobs.convert import REPORT, ConvertOptions, convert_x_portrait
+from mien.jobs.convert import REPORT, convert_x_portrait
+from mien.jobs.options import ConvertOptions
 from mien.pipelines.x_portrait import XPortraitPipeline
 from parity.official_model import HINT, OFFICIAL, official_state
 

@@ -12,8 +12,8 @@ import pytest
 
 from mien.errors import InputError, WeightsError
 from mien.jobs.animate import animate
-from mien.jobs.motion import MotionOptions, extract_motion
-from mien.jobs.options import animate_options
+from mien.jobs.motion import extract_motion
+from mien.jobs.options import MotionOptions, animate_options
 from mien.jobs.report import AnimateReport
 from mien.media import open_clip, read_image, write_image, write_video
 from samples import RATE, DrawnFaceReader, draw_face, talking_frames

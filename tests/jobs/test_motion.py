@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from mien.animation.motion_template import FORMAT, MotionTemplate, is_template, load_template, save_template
 from mien.errors import InputError, OutputError
-from mien.jobs.motion import MotionOptions, extract_motion
+from mien.jobs.motion import extract_motion
+from mien.jobs.options import MotionOptions
 from mien.models.dex_portrait import Motion
 from samples import RATE, DrawnFaceReader
 from tiny_dex import tiny_dex_pipeline

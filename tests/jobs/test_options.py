@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mien.errors import InputError
-from mien.jobs.options import AnimateOptions, parse_best_frame, parse_rate
+from mien.jobs.options import AnimateOptions
+from mien.options import number_or, parse_rate
 
 
 def options(**changes: Any) -> AnimateOptions:
@@ -92,6 +93,7 @@ def test_rates_that_are_none(text: str) -> None:
 
 
 def test_best_frame() -> None:
+    parse_best_frame = number_or("auto", "--best-frame")
     assert parse_best_frame("auto") == "auto"
     assert parse_best_frame("12") == 12
     with pytest.raises(InputError, match="--best-frame"):

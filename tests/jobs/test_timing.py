@@ -13,8 +13,8 @@ import pytest
 from media_samples import make_video
 from mien.animation.motion_template import load_template
 from mien.jobs.animate import animate
-from mien.jobs.motion import MotionOptions, extract_motion
-from mien.jobs.options import AnimateOptions, animate_options
+from mien.jobs.motion import extract_motion
+from mien.jobs.options import AnimateOptions, MotionOptions, animate_options
 from mien.jobs.report import AnimateReport
 from mien.media import open_clip, write_video
 from samples import DrawnFaceReader, job_pipeline, talking_frames

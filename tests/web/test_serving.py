@@ -251,7 +251,7 @@ def test_the_page_tells_licence_limits_and_responsible_use() -> None:
 
 
 def test_the_page_ends_when_the_system_asks(workspace: Workspace) -> None:
-    page = Page("http://127.0.0.1:1/", None, workspace, None, None, None)
+    page = Page("http://127.0.0.1:1/", None, workspace, None, None, None, None)
     before = signal.getsignal(signal.SIGTERM)  # Ray, where it ran in this process, leaves its own
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
     page.wait()

@@ -14,9 +14,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, Union
 
 import numpy as np
@@ -25,7 +25,8 @@ import torch
 from mien import faces
 from mien.animation.compositing import pasted
 from mien.animation.config import AnimationConfig, check_overlap
-from mien.animation.loading import load_pipeline
+from mien.animation.frame_stepper import FrameStepper
+from mien.animation.loading import SYSTEMS, load_pipeline
 from mien.animation.motion_template import MotionTemplate
 from mien.animation.multi_face import composed, shared_updates
 from mien.animation.progress import SILENT, Progress
@@ -267,6 +268,15 @@ class Animator(ABC):
     ) -> Iterator[np.ndarray]:
         """One person's squares, uint8 [s, s, 3]; all that depends on the portrait is done as it is called."""
 
+    # -- a camera ------------------------------------------------------------------------------------------------
+
+    def live(self) -> FrameStepper:
+        """What follows a camera, frame by frame, for the first person of the source that is set now.
+
+        It keeps what it needs of the source: another may be set meanwhile. Raises InputError for models that cannot.
+        """
+        raise InputError("this model makes its frames from windows of a clip and cannot follow a camera: use nano")
+
     # -- about -----------------------------------------------------------------------------------------------------
 
     def size(self, config: AnimationConfig) -> tuple[int, int]:
@@ -318,29 +328,19 @@ class Animator(ABC):
         self.reader.close()
 
 
-# the animator of each system, imported when it is needed
-ANIMATORS = {
-    "x": ("mien.animation.x_portrait", "XPortraitAnimator"),
-    "x-window": ("mien.animation.window_animator", "WindowAnimator"),
-    "dex": ("mien.animation.dex_portrait", "DeXPortraitAnimator"),
-    "face-vid2vid": ("mien.animation.face_vid2vid", "FaceVid2VidAnimator"),
-}
-_PIPELINES = {"XPortraitPipeline": "x", "DeXPortraitPipeline": "dex", "FaceVid2VidPipeline": "face-vid2vid"}
-
-
 def animator_kind(system: str) -> type[Animator]:
-    """The class of a system's animators."""
-    module, name = ANIMATORS[system]
-    kind: type[Animator] = getattr(import_module(module), name)
+    """The class of a system's animators, see `SYSTEMS`."""
+    kind: type[Animator] = resolve_name(SYSTEMS[system].animator)
     return kind
 
 
 def animator_of(pipe: Any, reader: FaceReader) -> Animator:
     """An animator around a pipeline and a reader that are loaded already."""
-    system = _PIPELINES[type(pipe).__name__]
-    if system == "x" and pipe.face_window is not None:
-        system = "x-window"
-    return animator_kind(system)(pipe, reader)
+    loaded = type(pipe).__name__
+    system = next(one for one in SYSTEMS.values() if one.class_name == loaded)
+    windowed = system.window_animator and pipe.face_window is not None
+    made: Animator = resolve_name(system.window_animator if windowed else system.animator)(pipe, reader)
+    return made
 
 
 def load_animator(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.animation.config import check_limits, check_number, declared
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
+from mien.options import check_declared, check_number, declared
 
 # headings of options
 HEAD, EXPRESSION = "Head", "Expression"
@@ -50,6 +50,15 @@ def _slider(help: str) -> float:
     return value
 
 
+def parse_score(text: str) -> tuple[str, float]:
+    """ "jawOpen=0.5" and the like as name and value; InputError for what is not."""
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError as error:
+        raise InputError(f"--score is {text!r}, but it must be a name and a number such as jawOpen=0.5") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeadMove:
     """Where a head goes; yaw, pitch and roll are added to the portrait's own (see `HeadPose`).
@@ -67,8 +76,7 @@ class HeadMove:
     )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            check_limits(one, getattr(self, one.name))
+        check_declared(self)
 
     @property
     def moves(self) -> bool:
@@ -101,7 +109,13 @@ class FaceChange(HeadMove):
     brows: float = _slider("Brows up, or down")
     gaze_x: float = _slider("Look to the picture's right, or left")
     gaze_y: float = _slider("Look down, or up")
-    scores: tuple[tuple[str, float], ...] = ()
+    scores: tuple[tuple[str, float], ...] = declared(
+        (),
+        "Set one of the 52 ARKit blendshapes, such as jawOpen=0.5. Repeat it.",
+        EXPRESSION,
+        flags=("--score",),
+        parse=parse_score,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,15 +147,3 @@ class FaceChange(HeadMove):
         for name, value in self.scores:
             scores[_INDEX[name]] = value
         return scores.clip(0, 1)
-
-
-def parse_scores(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    """ "jawOpen=0.5" and the like as names and values; InputError for what is not."""
-    scores = []
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            scores.append((name.strip(), float(value)))
-        except ValueError as error:
-            raise InputError(f"--score is {text!r}, but it must be a name and a number such as jawOpen=0.5") from error
-    return tuple(scores)

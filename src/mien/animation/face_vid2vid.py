@@ -9,6 +9,7 @@ import numpy as np
 
 from mien.animation.animator import Animator, Config
 from mien.animation.config import GAINS, AnimationConfig
+from mien.animation.frame_stepper import FrameStepper
 from mien.animation.source import Portrait
 from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
 from mien.errors import InputError
@@ -51,6 +52,10 @@ class FaceVid2VidAnimator(XPortraitAnimator):
         squares = self.pipe.stream(whole, **relative)
         state = None if kept is None else kept.state()
         return _told(squares, 0 if state is None else state.emitted, motion.frames, progress)
+
+    def live(self) -> FrameStepper:
+        """See `Animator.live`: this one cannot."""
+        return Animator.live(self)
 
     def resolved(self, config: Config, *, fast: bool = False) -> Config:
         """See `Animator.resolved`: there is nothing to fill in."""

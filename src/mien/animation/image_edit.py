@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from copy import copy
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mien.animation.compositing import pasted
@@ -15,9 +13,8 @@ from mien.animation.driven_face import DrivenFace, FaceMover, out_of
 from mien.animation.face_edit import FaceChange
 from mien.animation.motion_transfer import own_face, portrait_motion
 from mien.animation.source import Portrait
-from mien.animation.window_engine import shown_window, window_driver
+from mien.animation.window_engine import FramePainter
 from mien.errors import InputError
-from mien.geometry.face_window import FaceWindow, PaintedWindow
 from mien.motion.keypoint_motion import FaceBasis, KeypointMotion
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment
@@ -86,16 +83,11 @@ class WindowEditor(StillEditor):
 
     def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> None:
         """pipe: a model for face windows. seed: of the noise."""
-        basis, side = pipe.face_basis, pipe.face_window
-        assert basis is not None and side is not None  # as `still_editor` has it
+        basis = pipe.face_basis
+        assert basis is not None  # as `still_editor` has it
         super().__init__(portrait, basis)
-        self._seed, self._sides = seed, (side, pipe.local_size)
         self._layer = PersonCutter().cut(portrait.image, self._mover.keypoints)
-        # the networks are shared, the portrait that is set is not: others may set theirs meanwhile
-        self._pipe = copy(pipe)
-        self._pipe.scheduler = copy(pipe.scheduler)
-        own = FaceWindow.around(self._mover.neutral)
-        self._pipe.set_portrait([shown_window(portrait.image, own, side)])
+        self._painter = FramePainter(pipe, portrait.image, self._mover.neutral, self._layer, seed)
 
     @property
     def layered(self) -> bool:
@@ -112,14 +104,7 @@ class WindowEditor(StillEditor):
         calm = self._shape.posed(change.moved(self._own.pose), scores)
         driven = self._keypoints(change, expression)
         face = DrivenFace(*(out_of(self.portrait.crop, points) for points in (driven, calm)))
-        shown = window_driver(face, self._layer, None, self._sides)
-        stream = self._pipe.stream(
-            [shown.whole],
-            [shown.parts],
-            start_frames=[shown.moved],
-            generator=torch.Generator("cpu").manual_seed(self._seed),
-        )
-        return self._layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(next(stream)))
+        return self._painter.picture(face, None)
 
 
 def still_editor(pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> StillEditor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -13,13 +14,49 @@ from mien.errors import InputError, MienError, WeightsError
 from mien.pipelines.loading import find_folder, read_json
 from mien.pipelines.placement import check_placement, place
 
-# the pipeline of each system, imported when it is needed
+
+@dataclass(frozen=True)
+class System:
+    """A kind of model: what loads it and what animates with it, imported when they are needed.
+
+    A model folder is of the system whose pipeline's class its model_index.json names as `_class_name`.
+
+    Attributes:
+        pipeline: module and class, such as "mien.pipelines.x_portrait:XPortraitPipeline".
+        animator: the same of its `Animator`.
+        bundled: the name of the model that comes with the package; empty: none does.
+        window_animator: the same for models that paint face windows; empty: there are none.
+    """
+
+    pipeline: str
+    animator: str
+    bundled: str = ""
+    window_animator: str = ""
+
+    @property
+    def class_name(self) -> str:
+        """The pipeline's class, as model_index.json says it."""
+        return self.pipeline.partition(":")[2]
+
+
+# every system by its short name, which records keep; to add a model, add it here
 SYSTEMS = {
-    "x": ("mien.pipelines.x_portrait", "XPortraitPipeline"),
-    "dex": ("mien.pipelines.dex_portrait", "DeXPortraitPipeline"),
-    "face-vid2vid": ("mien.pipelines.face_vid2vid", "FaceVid2VidPipeline"),
+    "x": System(
+        "mien.pipelines.x_portrait:XPortraitPipeline",
+        "mien.animation.x_portrait:XPortraitAnimator",
+        bundled="nano",
+        window_animator="mien.animation.window_animator:WindowAnimator",
+    ),
+    "dex": System(
+        "mien.pipelines.dex_portrait:DeXPortraitPipeline",
+        "mien.animation.dex_portrait:DeXPortraitAnimator",
+        bundled="dex-nano",
+    ),
+    "face-vid2vid": System(
+        "mien.pipelines.face_vid2vid:FaceVid2VidPipeline", "mien.animation.face_vid2vid:FaceVid2VidAnimator"
+    ),
 }
-_BUNDLED = {"nano": "x", "dex-nano": "dex"}
+_BUNDLED = {system.bundled: name for name, system in SYSTEMS.items() if system.bundled}
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -53,7 +90,7 @@ def system_of(model: str) -> str | None:
         kind = read_json(index).get("_class_name") if index.is_file() else None
     except OSError:  # a name that is too long to be looked up
         kind = None
-    return next((system for system, (_, name) in SYSTEMS.items() if name == kind), None)
+    return next((name for name, system in SYSTEMS.items() if system.class_name == kind), None)
 
 
 def load_pipeline(
@@ -93,8 +130,7 @@ def load_pipeline(
         check_weight_file(lora)
     if model not in _BUNDLED and not Path(model).is_dir():
         model = str(find_folder(model))
-    module, name = SYSTEMS[system_of(model) or "x"]
-    kind = getattr(import_module(module), name)
+    kind = resolve_name(SYSTEMS[system_of(model) or "x"].pipeline)
     try:
         pipe = kind.from_pretrained(model, torch_dtype=choose_dtype(dtype, chosen), empty=empty)
     except MienError:
@@ -127,7 +163,7 @@ def _check_model_name(name: str) -> None:
         )
     if not _HUB_ID.fullmatch(name):
         raise InputError(
-            f"there is no model {name}: give nano, dex-nano, an existing folder, or a hub id such as owner/name"
+            f"there is no model {name}: give {', '.join(_BUNDLED)}, an existing folder, or a hub id such as owner/name"
         )
 
 

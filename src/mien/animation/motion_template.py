@@ -14,12 +14,12 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mien.animation.config import checked_rate, parse_rate
 from mien.errors import InputError
 from mien.media import ClipInfo
 from mien.media.files import readable_file, readable_name, utf8_path, whole_file
 from mien.models.dex_portrait import Motion
 from mien.models.dex_portrait.pose import CODE
+from mien.options import checked_rate, parse_rate
 from mien.version import __version__
 
 FORMAT = "mien.dex-motion"

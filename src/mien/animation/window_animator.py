@@ -14,7 +14,9 @@ from mien.animation.compositing import start_pictures
 from mien.animation.config import AnimationConfig
 from mien.animation.cutting import NO_PERSON, PersonCutter
 from mien.animation.driven_face import DrivenFace, FaceMover, driven_faces
+from mien.animation.frame_stepper import FrameStepper
 from mien.animation.layers import HeadLayer
+from mien.animation.live_nano import WindowStepper
 from mien.animation.motion_transfer import MotionControl, portrait_motion
 from mien.animation.multi_face import shared_updates
 from mien.animation.progress import SILENT, Progress
@@ -122,6 +124,11 @@ class WindowAnimator(XPortraitAnimator):
         if not layer.layered and note is not None:
             note(NO_PERSON.format(name=person.path))
         return layer
+
+    def live(self) -> FrameStepper:
+        """See `Animator.live`."""
+        person = self.source.portraits[0]
+        return WindowStepper(self.pipe, person, self.layer(person))
 
     def _windows(
         self,

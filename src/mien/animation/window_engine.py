@@ -7,11 +7,13 @@ The model works in an upright window around the face (`mien.geometry.face_window
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mien.animation.driven_face import DrivenFace
@@ -24,6 +26,7 @@ from mien.geometry.face_window import (
     rectified_driver,
     sample_smoothly,
 )
+from mien.motion.keypoint_motion import Floats
 from mien.pipelines.finishing import Checkpoint
 
 Picture = NDArray[np.uint8]
@@ -99,6 +102,35 @@ def together(
             made = layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(painted), made)
         assert made is not None  # somebody is in the picture
         yield made
+
+
+class FramePainter:
+    """One portrait, encoded once, whose pictures are painted one at a time, each a window of its own."""
+
+    def __init__(self, pipe: Any, image: Picture, neutral: Floats, layer: HeadLayer, seed: int = 0) -> None:
+        """Take a portrait.
+
+        Args:
+            pipe: an `XPortraitPipeline` for face windows; others may set their portraits in it meanwhile.
+            image: the portrait's picture [h, w, 3].
+            neutral: its keypoints without expression [70, 2], pixels.
+            layer: the portrait, cut out.
+            seed: of the noise, the same for every picture.
+        """
+        side = pipe.face_window
+        self._layer, self._seed, self._sides = layer, seed, (side, pipe.local_size)
+        # the networks are shared, the portrait that is set is not
+        self._pipe = copy(pipe)
+        self._pipe.scheduler = copy(pipe.scheduler)
+        self._pipe.set_portrait([shown_window(image, FaceWindow.around(neutral), side)])
+
+    def picture(self, face: DrivenFace, frame: Picture | None) -> Picture:
+        """The whole portrait, uint8 [h, w, 3] at its own size; see `window_driver`."""
+        shown = window_driver(face, self._layer, frame, self._sides)
+        generator = torch.Generator("cpu").manual_seed(self._seed)
+        given = {"start_frames": [shown.moved], "generator": generator}
+        painted = next(self._pipe.stream([shown.whole], [shown.parts], **given))
+        return self._layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(painted))
 
 
 class WindowCheckpoint:

@@ -12,6 +12,8 @@ from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion
 from mien.animation.compositing import start_frames
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
+from mien.animation.frame_stepper import FrameStepper
+from mien.animation.live_nano import ReenactorStepper
 from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_keypoints
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
@@ -135,6 +137,12 @@ class XPortraitAnimator(Animator):
             note=note,
         )
         return stream
+
+    def live(self) -> FrameStepper:
+        """See `Animator.live`; for models with a reenactor."""
+        if self.pipe.reenactor is None:
+            return super().live()
+        return ReenactorStepper(self.pipe, self.source.portraits[0])
 
     def _composited(self, squares: Iterator[np.ndarray], motion: XPortraitMotion) -> Iterator[np.ndarray]:
         return super()._composited(squares, motion) if motion.video is None else motion.video.finished(squares, True)

@@ -15,16 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from mien.avatars.camera import HeadMotion, Placement
 from mien.avatars.detector import Detector, Face
+from mien.avatars.files import open_tensors, write_tensors
 from mien.avatars.fitting import Fit, fit_face
 from mien.avatars.head_model import HeadModel
 from mien.avatars.photo import PhotoAvatar
 from mien.errors import InputError
-from mien.media.files import utf8_path, whole_file
 
 FORMAT = "mien avatar 1"
 SUFFIX = ".safetensors"
@@ -294,11 +292,8 @@ def member_from(identity: str, tensors: Mapping[str, NDArray[Any]], details: Map
 
 def save_member(folder: Path, member: Member) -> Path:
     """Write a person as FOLDER/ID.safetensors."""
-    path = folder / f"{member.id}{SUFFIX}"
     metadata = {"format": FORMAT, "details": json.dumps(dict(member.details))}
-    with whole_file(path) as temporary:
-        temporary.write_bytes(save(member_tensors(member), metadata))
-    return path
+    return write_tensors(folder / f"{member.id}{SUFFIX}", member_tensors(member), metadata)
 
 
 def load_member(path: Path) -> Member:
@@ -324,16 +319,8 @@ def load_details(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    if not path.is_file():
-        raise InputError(f"the avatar {path} does not exist: make it with `mien data avatar`")
-    try:
-        with utf8_path(path) as found, safe_open(found, "np") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(f"{path} is no avatar: make one with `mien data avatar`")
-            yield file, json.loads(metadata["details"])
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"the avatar {path} cannot be read ({error}): make it anew") from error
+    with open_tensors(path, FORMAT, "avatar", "mien data avatar") as (file, metadata):
+        yield file, json.loads(metadata["details"])
 
 
 def cast_files(folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -33,11 +33,11 @@ from numpy.typing import NDArray
 
 from mien.avatars.camera import Floats, HeadMotion, head_pose, project
 from mien.avatars.cast import load_member
-from mien.avatars.head_model import HeadModel, HeadShape
+from mien.avatars.head_model import HeadModel
 from mien.avatars.motion import Track
 from mien.avatars.people import RandomPerson
 from mien.avatars.performances import CLIPS, Performance, make_performance
-from mien.avatars.photo import View, make_view
+from mien.avatars.photo import PhotoAvatar, View, make_view
 from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.media.files import whole_file
@@ -45,21 +45,7 @@ from mien.media.files import whole_file
 SIDE = 256
 _ATLAS = 1024
 
-
-class Actor(Protocol):
-    """Whoever can be rendered: `PhotoAvatar` and `RandomPerson`. shape: the person without expression."""
-
-    shape: HeadShape
-
-    def render(
-        self,
-        expression: Floats,
-        motion: HeadMotion,
-        size: int = 256,
-        supersample: int = 2,
-        gaze: NDArray[np.floating] | None = None,
-    ) -> View:
-        """See `PhotoAvatar.render`."""
+Actor: TypeAlias = PhotoAvatar | RandomPerson  # whoever can be rendered
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from mien.avatars.camera import Floats, HeadMotion
 from mien.avatars.expressions import NAMED, random_angles, random_place, talking, through
+from mien.avatars.files import open_tensors, write_tensors
 from mien.avatars.head_model import HeadModel
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceTracker
 from mien.media import evened, open_clip
-from mien.media.files import utf8_path, whole_file
 
 FORMAT = "mien motion 1"
 _LIVELY = 6  # tries to find a stretch of a track in which something happens
@@ -217,9 +215,7 @@ def save_tracks(path: Path, tracks: list[Track], names: tuple[str, ...]) -> Path
         for part in ("angles", "place", "expression", "seen"):
             tensors[f"{track.name}.{part}"] = np.ascontiguousarray(getattr(track, part))
     metadata = {"format": FORMAT, "rates": json.dumps(rates), "shapes": json.dumps(names)}
-    with whole_file(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
-    return path
+    return write_tensors(path, tensors, metadata)
 
 
 def load_tracks(path: Path) -> list[Track]:
@@ -228,18 +224,9 @@ def load_tracks(path: Path) -> list[Track]:
     Raises:
         InputError: if it is missing, damaged or something else.
     """
-    if not path.is_file():
-        raise InputError(f"the motion library {path} does not exist: make one with `mien data motion`")
-    try:
-        with utf8_path(path) as found, safe_open(found, "np") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(f"{path} is no motion library: make one with `mien data motion`")
-            rates = json.loads(metadata["rates"])
-            parts = ("angles", "place", "expression", "seen")
-            return [
-                Track(name, rate, *(file.get_tensor(f"{name}.{part}") for part in parts))
-                for name, rate in sorted(rates.items())
-            ]
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"the motion library {path} cannot be read ({error}): make it anew") from error
+    parts = ("angles", "place", "expression", "seen")
+    with open_tensors(path, FORMAT, "motion library", "mien data motion") as (file, metadata):
+        return [
+            Track(name, rate, *(file.get_tensor(f"{name}.{part}") for part in parts))
+            for name, rate in sorted(json.loads(metadata["rates"]).items())
+        ]

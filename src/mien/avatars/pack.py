@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from mien.avatars.cast import Member, load_member, member_from, member_tensors
+from mien.avatars.files import open_tensors, write_tensors
 from mien.avatars.head_model import HeadModel, assemble, pack_arrays
 from mien.avatars.motion import Track
-from mien.errors import InputError
-from mien.media.files import utf8_path, whole_file
 
 FORMAT = "mien cast 1"
 _IDENTITIES = 60  # what fits and random people use
@@ -74,9 +71,7 @@ def write_pack(
         "people": json.dumps(details),
         "rates": json.dumps({track.name: track.rate for track in tracks}),
     }
-    with whole_file(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
-    return path
+    return write_tensors(path, tensors, metadata)
 
 
 def load_pack(path: Path) -> PackedCast:
@@ -85,22 +80,14 @@ def load_pack(path: Path) -> PackedCast:
     Raises:
         InputError: if it is missing, damaged or something else.
     """
-    if not path.is_file():
-        raise InputError(f"the cast {path} does not exist: make it with `mien data pack`")
-    try:
-        with utf8_path(path) as found, safe_open(found, "np") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(f"{path} is no packed cast: make one with `mien data pack`")
-            grouped: dict[str, dict[str, NDArray[Any]]] = {}
-            for key in file.keys():  # noqa: SIM118
-                owner, _, name = key.rpartition(".")
-                grouped.setdefault(owner, {})[name] = file.get_tensor(key)
+    with open_tensors(path, FORMAT, "packed cast", "mien data pack") as (file, metadata):
+        grouped: dict[str, dict[str, NDArray[Any]]] = {}
+        for key in file.keys():  # noqa: SIM118
+            owner, _, name = key.rpartition(".")
+            grouped.setdefault(owner, {})[name] = file.get_tensor(key)
         model = assemble({**grouped["head"], "expression_names": np.array(json.loads(metadata["shapes"]))})
         people = json.loads(metadata["people"])
         members = tuple(member_from(name, grouped[f"people.{name}"], people[name]) for name in sorted(people))
         rates = json.loads(metadata["rates"])
         tracks = [Track(n, rate, *(grouped[f"motion.{n}"][p] for p in _PARTS)) for n, rate in sorted(rates.items())]
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"the cast {path} cannot be read ({error}): make it anew") from error
     return PackedCast(model, members, tuple(tracks))

@@ -10,9 +10,13 @@ import typer
 from mien.animation.config import MODEL
 from mien.cli.grouped import flags_of, grouped
 from mien.cli.progress import TerminalProgress
-from mien.jobs.options import AnimateOptions, animate_options
+from mien.cli.quick_start import import_diffusers, placed
+from mien.jobs.options import AnimateOptions, check_system, unloaded_options
 
 OLD_SYSTEM = "--system is read from the model and will go with the next release: give --model {model} alone"
+OldSystem = Annotated[
+    str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=MODEL)
+]
 
 if TYPE_CHECKING:
     AnimateFlags: TypeAlias = Any  # a dataclass with a field for every option
@@ -41,17 +45,18 @@ def animate(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The video to write (.mp4 .mov .mkv .webm .gif), or a folder.")
     ] = Path("."),
-    system: Annotated[
-        str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=MODEL)
-    ] = None,
+    system: OldSystem = None,
 ) -> None:
     """Make a portrait move as the face in a video does."""
-    options = animate_options(system=system, driver=driver, portraits=tuple(source), output=output, **vars(flags))
+    options = unloaded_options(system=system, driver=driver, portraits=tuple(source), output=output, **vars(flags))
+    import_diffusers(whole=options.lora is not None or placed(options))
+    check_system(options)
     run_animation(options, *([] if system is None else [OLD_SYSTEM.format(model=options.model)]))
 
 
 def run_animation(options: AnimateOptions, *notes: str) -> None:
     """Run the job with progress on the terminal; prints the paths that were written, or the plan."""
+    import_diffusers(whole=options.lora is not None or placed(options))
     from mien.jobs.animate import animate as run
     from mien.jobs.plan import describe_plan
 

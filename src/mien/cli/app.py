@@ -22,12 +22,14 @@ from typer.core import TyperGroup
 
 from mien.cli.animate import animate
 from mien.cli.batch import batch
+from mien.cli.benchmark import benchmark
 from mien.cli.convert import convert
 from mien.cli.data import data
 from mien.cli.demo import demo
 from mien.cli.doctor import doctor
 from mien.cli.edit import edit
 from mien.cli.evaluate import evaluate
+from mien.cli.live import live
 from mien.cli.motion import motion
 from mien.cli.provenance import provenance
 from mien.cli.serve import serve
@@ -131,7 +133,7 @@ def options(
     """Animate a portrait photo with the head motion and the expressions of a driving video."""
 
 
-for command in (animate, batch, edit, motion, demo, serve, doctor, provenance):
+for command in (animate, batch, edit, live, motion, demo, serve, doctor, benchmark, provenance):
     app.command()(command)
 app.add_typer(data)
 app.add_typer(evaluate)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.grouped import grouped
+from mien.jobs.data.options import CastOptions, DriverOptions, GroupOptions, PrepareOptions, ReportOptions
+
 if TYPE_CHECKING:
     from mien.jobs.run.workers import Outcome
 
-_CORES = os.cpu_count() or 1
 data = typer.Typer(name="data", no_args_is_help=True, help="Make training data: people who can be animated.")
 
 Head = Annotated[Path | None, typer.Option("--head-model", help="The head model's pack; else the installed one.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes.")]
 
 
 @data.command("head-model")
@@ -30,22 +32,15 @@ def head_model(
 
 
 @data.command("avatar")
-def avatar(
-    photos: Annotated[Path, typer.Argument(help="A photograph or a painting of one face, or a folder of them.")],
-    out: Annotated[Path, typer.Argument(help="The folder for the avatars.")],
-    head: Head = None,
-    mark: Annotated[bool, typer.Option("--artflow-mark", help="Paint over artflow.ai's mark.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Take so many pictures at most.", min=1)] = None,
-    workers: Workers = 1,
-) -> None:
+@grouped
+def avatar(options: CastOptions) -> None:
     """Make people who can be animated from photographs; those that do not work are reported and left out."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.data.avatars import CastOptions, make_cast
+    from mien.jobs.data.avatars import make_cast
 
-    options = CastOptions(photos, out, head, mark, limit, workers)
-    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
+    with TerminalProgress(f"what was finished is in {options.out}; the same command goes on") as progress:
         outcome = make_cast(options, progress)
-    _tell(outcome, "avatars", out)
+    _tell(outcome, "avatars", options.out)
 
 
 @data.command("motion")
@@ -66,56 +61,26 @@ def motion(
 
 
 @data.command("driver")
-def driver(
-    track: Annotated[str, typer.Argument(help="A track of the library; without one: expressions or talking.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The video to write.")],
-    motions: Annotated[Path | None, typer.Option(help="A library made by `mien data motion`.")] = None,
-    head: Head = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of made-up talking.")] = 4.0,
-    person: Annotated[int, typer.Option(help="Which random person performs it.")] = 7018,
-    seed: Annotated[int, typer.Option(help="Of made-up talking.")] = 0,
-) -> None:
+@grouped
+def driver(options: DriverOptions) -> None:
     """Render a person who does not exist in a known motion: a driving video whose ground truth is exact."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.data.avatars import DriverOptions, render_driver
+    from mien.jobs.data.avatars import render_driver
 
-    with TerminalProgress(f"{output} was not written") as progress:
-        typer.echo(render_driver(DriverOptions(track, output, motions, head, seconds, person, seed), progress))
+    with TerminalProgress(f"{options.output} was not written") as progress:
+        typer.echo(render_driver(options, progress))
 
 
 @data.command("avatars")
-def avatars(
-    people: Annotated[int, typer.Option("--people", min=1, help="How many people.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder for the dataset.")],
-    cast: Annotated[Path | None, typer.Option(help="Avatars made by `mien data avatar`; else random people.")] = None,
-    motions: Annotated[Path | None, typer.Option(help="A library made by `mien data motion`.")] = None,
-    head: Head = None,
-    per_group: Annotated[int, typer.Option(min=1, help="People who share their motions.")] = 25,
-    validation_groups: Annotated[int, typer.Option(min=0, help="Groups kept out of training.")] = 1,
-    styled: Annotated[float, typer.Option(min=0, max=1, help="Share of random people drawn, painted or carved.")] = 0.0,
-    paired: Annotated[bool, typer.Option("--paired", help="Repeat some expressions, and some poses.")] = False,
-    distinct: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of motions with winks, averted eyes, one brow, teeth, tongue ...")
-    ] = 0.0,
-    side: Annotated[int, typer.Option(min=64, max=1024, help="Side of the pictures, pixels.")] = 256,
-    held_out: Annotated[
-        list[str] | None, typer.Option("--hold-out", help="Somebody of the cast who must not be trained on.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same dataset.")] = 20240607,
-    workers: Workers = _CORES,
-) -> None:
+@grouped
+def avatars(options: GroupOptions) -> None:
     """Render people in shared motions, with landmarks, pose and expression that are exact; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.data.avatars import GroupOptions, render_dataset
+    from mien.jobs.data.avatars import render_dataset
 
-    options = GroupOptions(
-        out, people, cast, motions, head, per_group, validation_groups,
-        styled=styled, seed=seed, workers=workers, paired=paired, distinct=distinct, side=side,
-        held_out=tuple(held_out or ()),
-    )  # fmt: skip
-    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
+    with TerminalProgress(f"what was finished is in {options.out}; the same command goes on") as progress:
         outcome = render_dataset(options, progress)
-    _tell(outcome, "groups", out)
+    _tell(outcome, "groups", options.out)
 
 
 @data.command("pack")
@@ -134,19 +99,9 @@ def pack(
 
 
 @data.command("prepare")
+@grouped
 def prepare(
-    videos: Annotated[
-        Path, typer.Argument(help="A video, or a folder of videos or of folders of frames, of people who talk.")
-    ],
-    out: Annotated[Path, typer.Argument(help="The folder for the clips.")],
-    side: Annotated[int, typer.Option(min=64, max=1024, help="Pixels a side of the clips.")] = 512,
-    scale: Annotated[float, typer.Option(min=1.2, help="Side of the square, in extents of the face.")] = 2.2,
-    fps: Annotated[str | None, typer.Option(help="Rate of folders of frames, such as 25 or 30000/1001.")] = None,
-    reader: Annotated[str, typer.Option(help="Who reads the faces: auto or mesh.")] = "auto",
-    leave_out: Annotated[
-        list[str] | None, typer.Option(help="A video, by its name without suffix, that is not prepared.")
-    ] = None,
-    workers: Workers = _CORES,
+    options: PrepareOptions,
     ray: Annotated[
         bool, typer.Option("--ray", help="Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")
     ] = False,
@@ -156,35 +111,29 @@ def prepare(
 ) -> None:
     """Cut real videos into clips of one person each, with landmarks, pose and expression; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.data.prepare import PrepareOptions, prepare_videos
-    from mien.jobs.options import parse_rate
+    from mien.jobs.data.prepare import prepare_videos
     from mien.jobs.run.workers import LOCAL_RAY
 
     if ray and ray_address is None:
         ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
-    rate = None if fps is None else parse_rate(fps)
-    options = PrepareOptions(
-        videos, out, side, reader, workers, scale, fps=rate, ray=ray_address, leave_out=tuple(leave_out or ())
-    )
-    with TerminalProgress(f"what was finished is in {out}; the same command goes on") as progress:
-        outcome = prepare_videos(options, progress)
-    _tell(outcome, "videos", out)
+    with TerminalProgress(f"what was finished is in {options.out}; the same command goes on") as progress:
+        outcome = prepare_videos(replace(options, ray=ray_address), progress)
+    _tell(outcome, "videos", options.out)
 
 
 @data.command("look")
+@grouped
 def look(
     folder: Annotated[Path, typer.Argument(help="A dataset of `mien data avatars`, or a folder of avatars.")],
+    options: ReportOptions,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; else FOLDER/look.")] = None,
-    responses: Annotated[int, typer.Option(min=0, help="Avatars that are rendered and read again; 0: none.")] = 40,
-    head: Head = None,
 ) -> None:
     """Draw contact sheets and write a page of statistics."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.data.cast_report import ReportOptions
     from mien.jobs.data.look import look as make_sheets
 
     with TerminalProgress("the sheets are not all written; the data are as they were") as progress:
-        written = make_sheets(folder, output, ReportOptions(responses, head), progress)
+        written = make_sheets(folder, output, options, progress)
     for path in written:
         typer.echo(path)
 

@@ -2,96 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from mien.animation.config import MODEL
-from mien.animation.face_edit import EXPRESSION, FaceChange, parse_scores
-from mien.cli.animate import OLD_SYSTEM
+from mien.animation.face_edit import FaceChange
+from mien.cli.animate import OLD_SYSTEM, OldSystem
 from mien.cli.grouped import flags_of, grouped
 from mien.cli.progress import TerminalProgress
-from mien.jobs.options import AnimateOptions
-
-
-@dataclass(frozen=True)
-class FileFlags:
-    """What is read and written."""
-
-    portrait: Annotated[Path, typer.Option("-s", "--source", help="The portrait.")]
-    output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write, or a folder.")] = Path(".")
-
-
-@dataclass(frozen=True)
-class ScoreFlags:
-    """Scores of the expression that are set as they are."""
-
-    scores: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--score",
-            help="Set one of the 52 ARKit blendshapes, such as jawOpen=0.5. Repeat it.",
-            rich_help_panel=EXPRESSION,
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class OtherFaceFlags:
-    """Another face whose expression is taken over first."""
-
-    expression_from: Annotated[
-        Path | None, typer.Option(help="A picture of a face whose expression to take.", rich_help_panel=EXPRESSION)
-    ] = None
-    expression_gain: Annotated[
-        float, typer.Option(help="0: the portrait's own, 1: the other face's.", rich_help_panel=EXPRESSION)
-    ] = 1.0
-
-
-@dataclass(frozen=True)
-class FaceFlags:
-    """Which face is read, and the old way to choose a system."""
-
-    face: Annotated[int | None, typer.Option(help="Which face of the portrait: 0 is the largest.")] = None
-    system: Annotated[
-        str | None, typer.Option(help="Read from the model now; x or dex is still understood.", rich_help_panel=MODEL)
-    ] = None
-
+from mien.cli.quick_start import import_diffusers
+from mien.jobs.edit_options import EditOptions, edit_options
 
 if TYPE_CHECKING:
-    ChangeFlags: TypeAlias = Any  # a dataclass with a field for each, as the next
-    SharedFlags: TypeAlias = Any
+    SharedFlags: TypeAlias = Any  # a dataclass with a field for each
 else:
-    ChangeFlags = flags_of(FaceChange)
     SharedFlags = flags_of(
-        AnimateOptions,
-        *("model", "steps", "guidance", "seed", "reader", "paste_back", "watermark", "device", "dtype"),
+        EditOptions,
+        *("expression_from", "expression_gain", "model", "steps", "guidance", "seed", "face", "reader"),
+        *("paste_back", "watermark", "device", "dtype"),
     )
 
 
 @grouped
 def edit(
-    files: FileFlags,
-    change: ChangeFlags,
-    scored: ScoreFlags,
-    other: OtherFaceFlags,
-    chosen: FaceFlags,
+    portrait: Annotated[Path, typer.Option("-s", "--source", help="The portrait.")],
+    change: FaceChange,
     shared: SharedFlags,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write, or a folder.")] = Path("."),
+    system: OldSystem = None,
 ) -> None:
     """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
+    import_diffusers()
     from mien.jobs.edit import edit as run
-    from mien.jobs.edit import edit_options
 
-    changed = FaceChange(**asdict(change), scores=parse_scores(scored.scores or []))
-    groups = (files, other, chosen, shared)
-    given = {name: value for group in groups for name, value in asdict(group).items()}
-    options = edit_options(change=changed, **given)
+    options = edit_options(portrait=portrait, output=output, change=change, system=system, **vars(shared))
     with TerminalProgress("nothing was written, and nothing is left behind") as progress:
         report = run(options, progress)
         for warning in report.warnings:
             progress.note(warning)
-        if chosen.system is not None:
+        if system is not None:
             progress.note(OLD_SYSTEM.format(model=options.model))
     typer.echo(report.output)

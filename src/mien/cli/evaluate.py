@@ -2,85 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mien.cli.grouped import grouped
+from mien.evaluation.build_options import BuildOptions, HeadBuildOptions
+
 evaluate = typer.Typer(name="evaluate", no_args_is_help=True, help="Score systems by the papers' protocols.")
 build = typer.Typer(name="build", no_args_is_help=True, help="Make a benchmark file: who drives whom.")
 evaluate.add_typer(build)
 
-Pairs = Annotated[int, typer.Option(min=1, help="Pairs of each protocol.")]
-Frames = Annotated[int, typer.Option(min=2, help="Frames a clip.")]
-Step = Annotated[int, typer.Option(min=1, help="Take every so-many-th frame.")]
-Side = Annotated[int, typer.Option(help="Pixels a side: 256 as in the paper, or 512.")]
-Seed = Annotated[int, typer.Option(help="Who drives whom is drawn by it.")]
-Protocols = Annotated[list[str] | None, typer.Option("--protocol", help="self, cross, disentangled; all for none.")]
 Out = Annotated[Path, typer.Argument(help="The benchmark file to write, .json.")]
 Weights = Annotated[list[Path] | None, typer.Option("--weights", help="A folder with networks that metrics need.")]
 Checksum = Annotated[
     list[str] | None,
     typer.Option("--checksum", help="NAME=SHA256: use this file of a network in place of the published one."),
 ]
-Runs = Annotated[list[Path], typer.Argument(help="Folders that `mien evaluate run` wrote.")]
-MaybeRuns = Annotated[list[Path] | None, typer.Argument(help="Folders that `mien evaluate run` wrote.")]
 Predictions = Annotated[
     list[str] | None, typer.Option("--predictions", help="NAME=FOLDER with a video ID.mp4 for each pair.")
 ]
-TableBenchmark = Annotated[Path | None, typer.Option("--benchmark", help="For --predictions: the benchmark file.")]
-TableOut = Annotated[Path | None, typer.Option("-o", "--output", help="A folder for the table as .md and .json.")]
 
 
 @build.command("real")
+@grouped
 def build_real(
     data: Annotated[Path, typer.Argument(help="A folder with real/index.json: portraits and driving videos.")],
     out: Out,
-    pairs: Pairs = 8,
-    frames: Frames = 48,
-    step: Step = 1,
-    side: Side = 256,
-    seed: Seed = 0,
-    protocols: Protocols = None,
+    options: BuildOptions,
 ) -> None:
     """From real portraits and driving videos that no weights were trained on."""
-    _build("real", data, out, pairs, frames, step, side, seed, protocols, False)
+    from mien.jobs.evaluate import build as write
+
+    typer.echo(write("real", data, out, options))
 
 
 @build.command("heads")
+@grouped
 def build_heads(
     data: Annotated[Path, typer.Argument(help="A dataset of `mien data avatars`.")],
     out: Out,
-    pairs: Pairs = 8,
-    frames: Frames = 16,
-    step: Step = 1,
-    side: Side = 256,
-    seed: Seed = 0,
-    protocols: Protocols = None,
-    every_group: Annotated[bool, typer.Option(help="Take also groups that were trained on.")] = False,
+    options: HeadBuildOptions,
 ) -> None:
     """From rendered people, where there is an exact ground truth in cross reenactment too."""
-    _build("heads", data, out, pairs, frames, step, side, seed, protocols, every_group)
-
-
-def _build(
-    kind: str,
-    data: Path,
-    out: Path,
-    pairs: int,
-    frames: int,
-    step: int,
-    side: int,
-    seed: int,
-    protocols: list[str] | None,
-    every_group: bool,
-) -> None:
-    from mien.evaluation.benchmark import PROTOCOLS
-    from mien.evaluation.build_real import BuildOptions
     from mien.jobs.evaluate import build as write
 
-    options = BuildOptions(pairs, frames, step, side, seed, tuple(protocols or PROTOCOLS))
-    typer.echo(write(kind, data, out, options, every_group))
+    typer.echo(write("heads", data, out, options, options.every_group))
 
 
 @evaluate.command("run")
@@ -141,7 +110,8 @@ def run(
 
 @evaluate.command("report")
 def report(
-    runs: Runs, output: Annotated[Path, typer.Option("-o", "--output", help="The folder for tables and the report.")]
+    runs: Annotated[list[Path], typer.Argument(help="Folders that `mien evaluate run` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for tables and the report.")],
 ) -> None:
     """Put finished runs into one report: tables as .md and .json, and report.html."""
     from mien.jobs.evaluate import report as write
@@ -150,78 +120,46 @@ def report(
         typer.echo(path)
 
 
-@evaluate.command("table1")
-def table1(
-    runs: MaybeRuns = None,
-    output: TableOut = None,
-    benchmark: TableBenchmark = None,
-    predictions: Predictions = None,
-    weights: Weights = None,
-) -> None:
-    """X-Portrait, Table 1: self and cross reenactment, published and measured here."""
-    _table("table1", runs, output, benchmark, predictions, weights)
+def _table_command(name: str) -> Callable[..., None]:
+    """The command that writes one of the papers' tables."""
+
+    def table(
+        runs: Annotated[list[Path] | None, typer.Argument(help="Folders that `mien evaluate run` wrote.")] = None,
+        output: Annotated[
+            Path | None, typer.Option("-o", "--output", help="A folder for the table, .md and .json.")
+        ] = None,
+        benchmark: Annotated[Path | None, typer.Option(help="For --predictions: the benchmark file.")] = None,
+        predictions: Predictions = None,
+        weights: Weights = None,
+    ) -> None:
+        from mien.cli.progress import TerminalProgress
+        from mien.errors import InputError
+        from mien.jobs.evaluate import EvaluateOptions
+        from mien.jobs.evaluate import table as write
+        from mien.jobs.evaluation_systems import parse_predictions
+
+        scored = None
+        if predictions:
+            if benchmark is None or output is None:
+                raise InputError("--predictions are scored first: give --benchmark FILE and --output FOLDER as well")
+            specs = tuple(parse_predictions(text) for text in predictions)
+            scored = EvaluateOptions(benchmark, output, specs, weights=tuple(weights or ()))
+        with TerminalProgress() as progress:
+            text, written = write(name, runs or [], output, scored, progress)
+        typer.echo(text.rstrip())
+        for path in written:
+            typer.echo(path)
+
+    return table
 
 
-@evaluate.command("table2")
-def table2(
-    runs: MaybeRuns = None,
-    output: TableOut = None,
-    benchmark: TableBenchmark = None,
-    predictions: Predictions = None,
-    weights: Weights = None,
-) -> None:
-    """X-Portrait, Table 2: ablations in cross reenactment."""
-    _table("table2", runs, output, benchmark, predictions, weights)
-
-
-@evaluate.command("dex-table1")
-def dex_table1(
-    runs: MaybeRuns = None,
-    output: TableOut = None,
-    benchmark: TableBenchmark = None,
-    predictions: Predictions = None,
-    weights: Weights = None,
-) -> None:
-    """DeX-Portrait, Table 1: self, cross and disentangled."""
-    _table("dex-table1", runs, output, benchmark, predictions, weights)
-
-
-@evaluate.command("dex-table2")
-def dex_table2(
-    runs: MaybeRuns = None,
-    output: TableOut = None,
-    benchmark: TableBenchmark = None,
-    predictions: Predictions = None,
-    weights: Weights = None,
-) -> None:
-    """DeX-Portrait, Table 2: ablations, cross and disentangled."""
-    _table("dex-table2", runs, output, benchmark, predictions, weights)
-
-
-def _table(
-    name: str,
-    runs: list[Path] | None,
-    output: Path | None,
-    benchmark: Path | None,
-    predictions: list[str] | None,
-    weights: list[Path] | None,
-) -> None:
-    from mien.cli.progress import TerminalProgress
-    from mien.errors import InputError
-    from mien.jobs.evaluate import EvaluateOptions, table
-    from mien.jobs.evaluation_systems import parse_predictions
-
-    scored = None
-    if predictions:
-        if benchmark is None or output is None:
-            raise InputError("--predictions are scored first: give --benchmark FILE and --output FOLDER as well")
-        specs = tuple(parse_predictions(text) for text in predictions)
-        scored = EvaluateOptions(benchmark, output, specs, weights=tuple(weights or ()))
-    with TerminalProgress() as progress:
-        text, written = table(name, runs or [], output, scored, progress)
-    typer.echo(text.rstrip())
-    for path in written:
-        typer.echo(path)
+for _name, _what in {
+    "table1": "X-Portrait, Table 1: self and cross reenactment, published and measured here.",
+    "table2": "X-Portrait, Table 2: ablations in cross reenactment.",
+    "dex-table1": "DeX-Portrait, Table 1: self, cross and disentangled.",
+    "dex-table2": "DeX-Portrait, Table 2: ablations, cross and disentangled.",
+}.items():
+    evaluate.command(_name, help=_what)(_table_command(_name))
 
 
 @evaluate.command("metrics")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from mien.animation.config import declarations
+from mien.options import declarations, help_of, option, parser
 from mien.typing import field_types
 
 Result = TypeVar("Result")
@@ -18,21 +18,25 @@ Result = TypeVar("Result")
 def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
     """The command with every parameter whose type is a dataclass replaced by that dataclass's fields.
 
-    typer reads options off a function's signature, and long commands have too many of them for one. The fields' types
-    are Annotated[..., typer.Option(...)]; their names must differ across groups.
+    typer reads options off a function's signature, and long commands have too many of them for one. Options are the
+    fields that declare one (see `mien.options.declared`), or whose type is Annotated[..., typer.Option(...)]; others
+    keep their defaults. Names must differ across groups.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if name != "return" and is_dataclass(hint)}
+    typed = {name: _options(group) for name, group in groups.items()}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
-            parameters += _options(groups[name])
+            parameters += typed[name]
         else:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
 
     def run(**given: Any) -> Result:
-        built = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
-        return command(**given, **built)
+        for name, group in groups.items():
+            defaults = {one.name: one.default for one in fields(group)}
+            given[name] = group(**{one.name: _value(defaults[one.name], given.pop(one.name)) for one in typed[name]})
+        return command(**given)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -40,32 +44,37 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def _options(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(group)
-    ]
+    hints, found = get_type_hints(group, include_extras=True), []
+    for one in fields(group):
+        hint = _typed(one, hints[one.name]) if "help" in one.metadata else hints[one.name]
+        if get_origin(hint) is Annotated:
+            default = {MISSING: inspect.Parameter.empty, (): None}.get(one.default, one.default)
+            found.append(inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
+    return found
 
 
 def flags_of(options: type, *names: str) -> Any:
-    """A group for `grouped` from fields that declare an option (see `mien.animation.config.declared`).
-
-    names: which; none: all that do.
-    """
-    hints, made = field_types(options), []
-    for name, one in declarations(options).items():
-        if not names or name in names:
-            made.append((name, _flag(hints[name], one.metadata), one))
+    """A group for `grouped` of some options of a class; names: which; none: all that it declares."""
+    hints = field_types(options)
+    chosen = {name: one for name, one in declarations(options).items() if not names or name in names}
+    made = [(name, hints[name], field(default=one.default, metadata=one.metadata)) for name, one in chosen.items()]
     return make_dataclass(f"{options.__name__}Flags", made, frozen=True)
 
 
-def _flag(kind: Any, about: Any) -> Any:
-    parse = about["parse"]
-    more = {} if parse is None else {"parser": parse, "metavar": "TEXT"}
-    option = typer.Option(*about["flags"], help=about["help"], rich_help_panel=about["group"], **more)
-    return Annotated[kind if parse is None else str, option]
+def _value(default: Any, value: Any) -> Any:
+    """A field's value from what was typed; typer gives lists, and None for an empty one."""
+    return tuple(value or ()) if default == () or isinstance(value, list) else value
+
+
+def _typed(one: Field[Any], kind: Any) -> Any:
+    """An option's type with what typer needs to know of it; tuples are typed item by item."""
+    about, parse = one.metadata, parser(one)
+    more: dict[str, Any] = {} if parse is None else {"parser": parse, "metavar": "TEXT"}
+    if get_origin(kind) is tuple:
+        kind = list[str if parse else get_args(kind)[0]] | None  # type: ignore[misc]
+    elif parse is not None:
+        kind = str
+    if about["argument"]:
+        return Annotated[kind, typer.Argument(help=help_of(one), **more)]
+    flags = about["flags"] or ([option(one.name)] if one.default is False else [])
+    return Annotated[kind, typer.Option(*flags, help=help_of(one), rich_help_panel=about["group"] or None, **more)]

@@ -10,7 +10,8 @@ import numpy as np
 from mien.avatars.group_files import GroupFolder, RenderedGroup
 from mien.errors import InputError
 from mien.evaluation.benchmark import Benchmark, Medium, Pair, self_pair
-from mien.evaluation.build_real import BuildOptions, in_order
+from mien.evaluation.build_options import BuildOptions
+from mien.evaluation.build_real import in_order
 
 _RATE = Fraction(25)
 

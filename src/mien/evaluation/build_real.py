@@ -12,36 +12,10 @@ import numpy as np
 
 from mien.errors import InputError
 from mien.evaluation.benchmark import PROTOCOLS, Benchmark, Medium, Pair, self_pair
+from mien.evaluation.build_options import BuildOptions
 
 # The same person in both, where the index says nothing of it: no cross-identity pair.
 _SAME_PERSON = {("p14_photo_man_open_mouth", "d08_man_grey_hoodie")}
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """What a benchmark is to hold; frames come from the middle of the clips.
-
-    Attributes:
-        pairs: of each protocol (real people's "self": at most one a clip).
-        frames: of each clip.
-        step: from one frame to the next.
-        side: of the squares, pixels.
-        seed: of who drives whom.
-        protocols: which.
-    """
-
-    pairs: int = 8
-    frames: int = 48
-    step: int = 1
-    side: int = 256
-    seed: int = 0
-    protocols: tuple[str, ...] = ("self", "cross", "disentangled")
-
-    def __post_init__(self) -> None:
-        if self.pairs < 1 or self.frames < 2 or self.step < 1:
-            raise InputError("a benchmark needs --pairs from 1, --frames from 2 and --step from 1 up")
-        if not self.protocols:
-            raise InputError("a benchmark needs a protocol: give --protocol self, cross or disentangled")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from mien.faces.backends import READER_NAMES, load_face_reader
-from mien.faces.reading import EXPRESSION_NAMES, FaceReader, FaceReading, read_portrait
-from mien.faces.tracking import FaceTracker, TrackedFace, TrackReport, fill_start
+from typing import TYPE_CHECKING
+
+from mien.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mien.faces.backends import READER_NAMES, load_face_reader
+    from mien.faces.reading import EXPRESSION_NAMES, FaceReader, FaceReading, read_portrait
+    from mien.faces.tracking import FaceTracker, TrackedFace, TrackReport, fill_start
+
+_HOMES = {
+    "EXPRESSION_NAMES": "mien.faces.reading",
+    "FaceReader": "mien.faces.reading",
+    "FaceReading": "mien.faces.reading",
+    "FaceTracker": "mien.faces.tracking",
+    "READER_NAMES": "mien.faces.backends",
+    "TrackReport": "mien.faces.tracking",
+    "TrackedFace": "mien.faces.tracking",
+    "fill_start": "mien.faces.tracking",
+    "load_face_reader": "mien.faces.backends",
+    "read_portrait": "mien.faces.reading",
+}
 
 __all__ = [
     "EXPRESSION_NAMES",
@@ -18,3 +36,5 @@ __all__ = [
     "load_face_reader",
     "read_portrait",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -8,7 +8,6 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,12 +15,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mien.diffusion import XPortraitDDIMScheduler
-from mien.errors import InputError, OutputError
+from mien.errors import OutputError
 from mien.interop.checkpoint import read_checkpoint
 from mien.interop.official_config import config_from_shapes
 from mien.interop.text_context import empty_prompt_context, read_context
 from mien.interop.x_portrait import ConversionReport, assemble, convert
 from mien.jobs.model_folder import write_sums
+from mien.jobs.options import ConvertOptions
 from mien.jobs.run.progress import Progress, Silent
 from mien.media.files import unwritable
 from mien.models.x_portrait import XPortraitNetworks
@@ -29,22 +29,6 @@ from mien.pipelines.x_portrait import XPortraitPipeline
 
 REPORT = "conversion_report.json"
 _TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """What to convert and where to. `context`: a .safetensors file with the empty prompt's context, for checkpoints
-    without a text encoder. `allow_unknown`: report keys of no known part instead of refusing them."""
-
-    checkpoint: Path
-    output: Path
-    context: Path | None = None
-    dtype: str = "float32"
-    allow_unknown: bool = False
-
-    def __post_init__(self) -> None:
-        if self.dtype not in _TYPES:
-            raise InputError(f"--dtype must be one of {', '.join(_TYPES)}, not {self.dtype}.")
 
 
 def convert_x_portrait(options: ConvertOptions, progress: Progress | None = None) -> ConversionReport:

@@ -75,7 +75,8 @@ def _weights() -> list[Finding]:
 
 
 def _extras() -> list[Finding]:
-    wanted = {"web": "gradio", "train": "accelerate", "wandb": "wandb", "eval": "onnxruntime", "scale": "peft"}
+    wanted = {"web": "gradio", "camera": "pyvirtualcam", "train": "accelerate", "wandb": "wandb"}
+    wanted |= {"eval": "onnxruntime", "scale": "peft"}
     found = []
     for extra, module in wanted.items():
         if importlib.util.find_spec(module) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,17 @@ import torch
 from mien import faces
 from mien.animation.animator import Animator, animator_of
 from mien.animation.compositing import pasted
-from mien.animation.config import check_number
 from mien.animation.cutting import NO_PERSON
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import WindowEditor, still_editor
-from mien.animation.loading import load_pipeline, system_of
+from mien.animation.loading import load_pipeline
 from mien.animation.motion_template import is_template, load_template
 from mien.animation.progress import Progress, Silent
 from mien.animation.source import find_portrait, picture_info, portrait_notes, read_portrait_image
-from mien.errors import InputError
 from mien.faces import FaceReader
 from mien.jobs.animate import resolve_options
-from mien.jobs.options import AnimateOptions, model_of
+from mien.jobs.edit_options import EditOptions, check_edit, edit_options
 from mien.jobs.report import AnimateReport
 from mien.jobs.run.outputs import resolve_output
 from mien.jobs.run.progress import TimedProgress
@@ -36,59 +34,7 @@ from mien.media import open_clip
 from mien.models.dex_portrait import Motion, Pose
 from mien.models.dex_portrait.pose import code_of_head_pose
 
-
-@dataclass(frozen=True)
-class EditOptions(AnimateOptions):
-    """`AnimateOptions` for a still, and what changes in it. Make them with `edit_options`.
-
-    Attributes:
-        change: what becomes of the head and of the expression.
-        expression_from: a picture (for DeX-Portrait also a clip or a template) whose expression is taken over first.
-        expression_gain: how much of it; up to 1 with nano.
-    """
-
-    change: FaceChange = field(default_factory=FaceChange)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.face == "all":
-            raise InputError("--face all is for mien animate: name one face by its number, 0 is the largest")
-
-
-def edit_options(
-    *,
-    portrait: Path,
-    output: Path,
-    change: FaceChange,
-    expression_from: Path | None = None,
-    system: str | None = None,
-    model: str = "nano",
-    **more: Any,
-) -> EditOptions:
-    """Options of an edit; `system` as in `model_of`. Raises InputError if nothing is to change."""
-    if expression_from is None and change.is_nothing:
-        raise InputError("nothing is to change: give --yaw, --smile or another of the sliders (see mien edit --help)")
-    options = EditOptions(
-        portraits=(portrait,),
-        driver=expression_from or portrait,
-        output=output,
-        model=model_of(system, model),
-        change=change,
-        expression_from=expression_from,
-        **more,
-    )
-    _check(options, system_of(options.model))
-    return options
-
-
-def _check(options: EditOptions, system: str | None) -> None:
-    """Raise InputError for what a system does not know."""
-    if system == "dex" and options.change.expresses:
-        raise InputError(
-            f"--smile and the other sliders of the expression are for nano: give --expression-from with {options.model}"
-        )
-    if system == "x":
-        check_number("--expression-gain", options.expression_gain, 0, 1)
+__all__ = ["EditOptions", "edit", "edit_options", "turned_pose"]
 
 
 def edit(
@@ -116,7 +62,7 @@ def edit(
         if pipe is None:
             pipe = load_pipeline(options.model, device=options.device, dtype=options.dtype)
         animator = animator_of(pipe, reader)
-        _check(options, animator.system)
+        check_edit(options, animator.system)
         animator.set_source([image], face=options.face_number, names=options.portraits)
         options = resolve_options(options, animator)
         frame, notes = _edited(animator, options, timed)

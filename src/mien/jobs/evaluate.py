@@ -12,7 +12,6 @@ import platform
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,12 @@ from mien.evaluation.benchmark import (
     read_benchmark,
     write_benchmark,
 )
-from mien.evaluation.build_real import BuildOptions
+from mien.evaluation.build_options import BuildOptions
 from mien.evaluation.scoring import ScoreOptions, Scorer, unavailable
 from mien.evaluation.weights import Checksums
 from mien.jobs.evaluation_systems import SystemSpec, load_system
 from mien.jobs.run.progress import Progress
+from mien.jobs.run.record import package_versions
 from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.version import __version__
 
@@ -258,10 +258,4 @@ def fetch_weights(folder: Path, needs: Sequence[str], progress: Progress) -> lis
 
 def versions() -> dict[str, Any]:
     """What the numbers were made with."""
-    found: dict[str, Any] = {"mien": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+    return {"mien": __version__, "python": platform.python_version(), **package_versions(PACKAGES)}

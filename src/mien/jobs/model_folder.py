@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -58,12 +58,12 @@ def examine_model(folder: Path, progress: Progress | None = None) -> ModelFolder
     except MienError as error:
         raise InputError(str(error)) from error
     name = str(index.get("_class_name"))
-    module = next((module for module, kind in SYSTEMS.values() if kind == name), None)
-    if module is None:
-        known = ", ".join(kind for _, kind in SYSTEMS.values())
+    system = next((one for one in SYSTEMS.values() if one.class_name == name), None)
+    if system is None:
+        known = ", ".join(one.class_name for one in SYSTEMS.values())
         raise InputError(f"{folder} holds a {name}, which is none of {known}: give another folder.")
     found = ModelFolder(folder, name)
-    pipeline = getattr(import_module(module), name)
+    pipeline = resolve_name(system.pipeline)
     shared, optional = index.get("shared_components", ()), getattr(pipeline, "_optional_components", ())
     for part, kind in pipeline.networks_of.items():
         if part in optional and index.get(part) in (None, [None, None]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from mien import faces as face_readers
@@ -14,23 +13,10 @@ from mien.animation.motion_template import SUFFIX, MotionTemplate, save_template
 from mien.animation.progress import Progress, Silent
 from mien.errors import InputError, OutputError
 from mien.faces import FaceReader, TrackReport
+from mien.jobs.options import MotionOptions
 from mien.jobs.run.outputs import checked_place
 from mien.media import evened, open_clip
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
-
-
-@dataclass(frozen=True)
-class MotionOptions:
-    """What `mien motion` reads and writes. model, reader and device as in `AnimateOptions`; fps: of images."""
-
-    clip: Path
-    output: Path
-    model: str = "dex-nano"
-    reader: str = "auto"
-    reader_model: Path | None = None
-    fps: Fraction | None = None
-    device: str = "auto"
-    dtype: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mien.animation.config import (
-    APART,
-    MACHINE,
-    MODEL,
-    MOTION,
-    RESULT,
-    AnimationConfig,
+from mien.animation.config import APART, MACHINE, MODEL, MOTION, RESULT, AnimationConfig
+from mien.errors import InputError
+from mien.faces.backends import check_reader_name
+from mien.options import (
+    REQUIRED,
+    again,
     check_choice,
+    check_declared,
     check_whole_number,
     checked_rate,
     declared,
-    parse_best_frame,
     parse_rate,
 )
-from mien.errors import InputError
-
-__all__ = ["AnimateOptions", "animate_options", "model_of", "parse_best_frame", "parse_rate"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -31,16 +27,6 @@ OFFLOADS = ("none", "model", "group")
 QUANTIZATIONS = ("none", "int8", "fp8")
 _SEEDS = 2**63
 FAST_STEPS_LIMIT = 50  # what LCM weights are distilled from
-
-
-def parse_face(text: str) -> int | str:
-    """ "all" or the number of a face."""
-    if text == "all":
-        return text
-    try:
-        return int(text)
-    except ValueError as error:
-        raise InputError(f'--face is {text!r}, but it must be a number from 0 up or "all"') from error
 
 
 @dataclass(frozen=True)
@@ -62,23 +48,26 @@ class AnimateOptions(AnimationConfig):
     output: Path
     model: str = declared("nano", "nano or dex-nano (bundled), a model folder, or a hub id.", MODEL)
     _: KW_ONLY
-    fast: bool = declared(False, "Few steps, by the LCM sampler.", MODEL, flags=("--fast",))
+    fast: bool = declared(False, "Few steps, by the LCM sampler.", MODEL)
     lora: Path | None = declared(None, "LCM weights (.safetensors) for --fast on full-size models.", MODEL)
     start_from: Path | None = declared(None, "Another reenactment's video to start the denoising from.", MODEL)
     start: float | None = declared(None, "Second of the driving video to begin at.", MOTION, least=0)
     end: float | None = declared(None, "Second of the driving video to end at.", MOTION, least=0)
     face: int | str | None = declared(
         None,
-        "Which face of the portrait: 0 is the largest; all: every one.  [default: the clearest]",
+        "Which face of the portrait; 0 is the largest.",
         MOTION,
-        parse=parse_face,
+        least=0,
+        most=1000,
+        word="all",
+        typed="all: every one.  [default: the clearest]",
     )
     reader: str = declared("auto", "What reads the faces: auto or mesh.", MOTION)
     reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
     pose_from: Path | None = declared(None, "The driving video of the head pose alone.", APART)
     expression_from: Path | None = declared(None, "The driving video of the expression alone.", APART)
-    pose_only: bool = declared(False, "Keep the portrait's expression.", APART, flags=("--pose-only",))
-    expression_only: bool = declared(False, "Keep the portrait's head pose.", APART, flags=("--expression-only",))
+    pose_only: bool = declared(False, "Keep the portrait's expression.", APART)
+    expression_only: bool = declared(False, "Keep the portrait's head pose.", APART)
     fps: Fraction | None = declared(
         None,
         "Rate of the result, such as 25 or 30000/1001.  [default: the driving video's]",
@@ -86,21 +75,21 @@ class AnimateOptions(AnimationConfig):
         parse=parse_rate,
     )
     watermark: bool = declared(True, "Mark every frame invisibly as synthetic.", RESULT)
-    preview: bool = declared(
-        False, "Also write driving video, portrait and result side by side.", RESULT, flags=("--preview",)
-    )
-    dry_run: bool = declared(
-        False, "Say what would run and what it costs; write nothing.", RESULT, flags=("--dry-run",)
-    )
-    device: str = declared("auto", "auto, cpu, cuda or mps.", MACHINE)
-    dtype: str = declared("auto", "auto, float32, float16 or bfloat16.", MACHINE)
+    preview: bool = declared(False, "Also write driving video, portrait and result side by side.", RESULT)
+    dry_run: bool = declared(False, "Say what would run and what it costs; write nothing.", RESULT)
+    device: str = declared("auto", "auto, cpu, cuda or mps.", MACHINE, choices=DEVICES)
+    dtype: str = declared("auto", "auto, float32, float16 or bfloat16.", MACHINE, choices=DTYPES)
     offload: str = declared(
         "none",
         "Keep weights in main memory: none, model (a network at a time is on the GPU) or group (a layer at a time).",
         MACHINE,
+        choices=OFFLOADS,
     )
     quantize: str = declared(
-        "none", "Store weights in 8 bits: none, int8 (linear layers) or fp8 (convolutions too).", MACHINE
+        "none",
+        "Store weights in 8 bits: none, int8 (linear layers) or fp8 (convolutions too).",
+        MACHINE,
+        choices=QUANTIZATIONS,
     )
 
     def __post_init__(self) -> None:
@@ -108,16 +97,10 @@ class AnimateOptions(AnimationConfig):
             raise InputError("no portrait was given: name one with -s PICTURE")
         super().__post_init__()
         check_whole_number("--seed", self.seed, 0, _SEEDS - 1)
-        if self.face != "all":
-            check_whole_number("--face", self.face, 0, 1000, ' or "all"')
         if self.end is not None and self.end <= (self.start or 0):
             raise InputError(f"--end is {self.end:g}, but it must be later than {self.start or 0:g} seconds")
         if self.fps is not None:
             checked_rate(self.fps)
-        check_choice("--device", self.device, DEVICES)
-        check_choice("--dtype", self.dtype, DTYPES)
-        check_choice("--offload", self.offload, OFFLOADS)
-        check_choice("--quantize", self.quantize, QUANTIZATIONS)
         if self.fast and self.steps is not None and self.steps > FAST_STEPS_LIMIT:
             raise InputError(f"--steps is {self.steps}, but --fast takes at most {FAST_STEPS_LIMIT}")
         if self.face == "all":
@@ -164,7 +147,42 @@ class AnimateOptions(AnimationConfig):
             raise InputError("--expression-only keeps the portrait's pose: leave --pose-from out")
 
 
-def animate_options(
+@dataclass(frozen=True)
+class MotionOptions:
+    """Of `mien motion`; see `AnimateOptions`."""
+
+    clip: Path = declared(REQUIRED, "A video, an image, or a folder of images.", argument=True)
+    output: Path = declared(REQUIRED, "The template to write (.safetensors), or a folder.", flags=("-o", "--output"))
+    model: str = declared(
+        "dex-nano", "dex-nano (bundled), a DeX-Portrait folder or hub id: its encoders read the clip."
+    )
+    reader: str = again(AnimateOptions, "reader", group="")
+    reader_model: Path | None = None
+    fps: Fraction | None = declared(None, "Rate of images, such as 25 or 30000/1001.", parse=parse_rate)
+    device: str = again(AnimateOptions, "device", group="")
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_declared(self)
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Of `mien convert x-portrait`."""
+
+    checkpoint: Path = declared(REQUIRED, "The published checkpoint (.th, .pt, .ckpt or .safetensors).", argument=True)
+    output: Path = declared(REQUIRED, "The model folder to make.", argument=True)
+    context: Path | None = declared(
+        None, "The empty prompt's context (.safetensors), if the checkpoint has no text encoder."
+    )
+    dtype: str = declared("float32", "float32, float16 or bfloat16.", choices=DTYPES[1:])
+    allow_unknown: bool = declared(False, "Leave out keys that belong to no known part; they are reported.")
+
+    def __post_init__(self) -> None:
+        check_declared(self)
+
+
+def unloaded_options(
     *,
     driver: Path | None,
     pose_from: Path | None = None,
@@ -175,7 +193,7 @@ def animate_options(
     model: str = "nano",
     **more: Any,
 ) -> AnimateOptions:
-    """Options from what a command line says.
+    """Options from what a command line says, as far as they can be checked in no time, without torch.
 
     Args:
         driver: what has no driver of its own; None: the portrait keeps it, or there are both.
@@ -201,10 +219,13 @@ def animate_options(
         apart = {"pose_only": expression_from is None, "expression_only": pose_from is None}
     given: dict[str, Any] = {"pose_from": pose_from, "expression_from": expression_from}
     options = AnimateOptions(driver=main, model=model_of(system, model), **given, **apart, **more)
-    if options.reader != "auto":  # not checked by the class: a reader that is passed to `animate` has its own name
-        from mien.faces.backends import check_reader_name  # brings torch in
+    check_reader_name(options.reader)  # not checked by the class: a reader that is passed to `animate` has its own name
+    return options
 
-        check_reader_name(options.reader)
+
+def animate_options(*, driver: Path | None, **given: Any) -> AnimateOptions:
+    """`unloaded_options`, checked against the model's system as well. Raises InputError."""
+    options = unloaded_options(driver=driver, **given)
     check_system(options)
     return options
 

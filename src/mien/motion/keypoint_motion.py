@@ -125,7 +125,11 @@ class KeypointMotion:
         return own
 
     def driven(self, driver: FaceMotion, reference: FaceMotion | None = None) -> NDArray[np.float32]:
-        """The source's keypoints in the driver's pose and expression.
+        """The source's keypoints [70, 2], half sides, in the driver's pose and expression; see `pose_of`."""
+        return self.posed(self.pose_of(driver, reference), driver.blendshapes, driver.extra)
+
+    def pose_of(self, driver: FaceMotion, reference: FaceMotion | None = None) -> HeadPose:
+        """The pose that the source takes on by a driver.
 
         Args:
             driver: the driver's face.
@@ -141,7 +145,7 @@ class KeypointMotion:
             zoom = self.source.pose.scale / reference.pose.scale
             place = self.source.pose.translation + (place - reference.pose.translation) * zoom
             scale = scale * zoom
-        return self.posed(HeadPose(driver.pose.rotation, place, scale), driver.blendshapes, driver.extra)
+        return HeadPose(driver.pose.rotation, place, scale)
 
     def posed(self, pose: HeadPose, blendshapes: Floats, extra: Floats | None = None) -> NDArray[np.float32]:
         """The source's keypoints in a pose and expression.

@@ -22,48 +22,80 @@ _SPEED_CUTOFF = 1.0  # Hz, for the speed itself, as in the paper
 _TURN, _PLACE, _SIZE, _BLENDSHAPE, _SHAPE = 3.0, 6.0, 6.0, 4.0, 8.0
 
 
+class OneEuro:
+    """Filters rows [d] as they come, each column for itself. The first one is kept."""
+
+    def __init__(self, cutoff: float, slope: float) -> None:
+        """cutoff: Hz at rest; slope: Hz for each unit a second."""
+        self._cutoff, self._slope = cutoff, slope
+        self._seen: NDArray[np.float64] | None = None
+
+    def __call__(self, value: Floats, rate: float) -> NDArray[np.float64]:
+        """The value filtered; rate: how many come a second, as long as this one took."""
+        row = np.asarray(value, np.float64)
+        if self._seen is None:
+            self._out, self._speed = row, np.zeros_like(row)
+        else:
+            self._speed = self._speed + _share(_SPEED_CUTOFF, rate) * ((row - self._seen) * rate - self._speed)
+            share = _share(self._cutoff + self._slope * np.abs(self._speed), rate)
+            self._out = self._out + share * (row - self._out)
+        self._seen = row
+        return self._out
+
+
+class OneEuroTurns:
+    """The same for rotations as axis-angle vectors [3]: the way from one to the next is taken about one axis."""
+
+    def __init__(self, cutoff: float, slope: float) -> None:
+        """See `OneEuro`."""
+        self._cutoff, self._slope = cutoff, slope
+        self._seen: NDArray[np.float64] | None = None
+
+    def __call__(self, turn: Floats, rate: float) -> NDArray[np.float64]:
+        """See `OneEuro`."""
+        row = np.asarray(turn, np.float64)
+        now = rotation_matrix(row)
+        if self._seen is None:
+            self._out, self._speed = row, np.zeros(3)
+        else:
+            way = rotation_vector(now @ self._seen.T) * rate
+            self._speed = self._speed + _share(_SPEED_CUTOFF, rate) * (way - self._speed)
+            before = rotation_matrix(self._out)
+            share = _share(self._cutoff + self._slope * float(np.linalg.norm(self._speed)), rate)
+            self._out = rotation_vector(rotation_matrix(share * rotation_vector(now @ before.T)) @ before)
+        self._seen = now
+        return self._out
+
+
+class MotionFilter:
+    """Filters the motion of a face as it comes: rotation, place, size, blendshapes and extra displacement."""
+
+    def __init__(self, strength: float) -> None:
+        """strength: above 0 to 1; the cut-off at rest is 0.5 Hz / strength."""
+        cutoff = _REST / strength
+        self._turn = OneEuroTurns(cutoff, _TURN)
+        self._place, self._size = OneEuro(cutoff, _PLACE), OneEuro(cutoff, _SIZE)
+        self._blendshapes, self._shape = OneEuro(cutoff, _BLENDSHAPE), OneEuro(cutoff, _SHAPE)
+
+    def __call__(self, motion: FaceMotion, rate: float) -> FaceMotion:
+        """The motion filtered; its landmarks stay as they were read. rate: frames a second."""
+        pose = motion.pose
+        size = float(np.exp(self._size(np.array([np.log(pose.scale)]), rate))[0])
+        turned = HeadPose(self._turn(pose.rotation, rate), self._place(pose.translation, rate), size)
+        extra = None if motion.extra is None else self._shape(motion.extra, rate)
+        return replace(motion, pose=turned, blendshapes=self._blendshapes(motion.blendshapes, rate), extra=extra)
+
+
 def one_euro(values: Floats, rate: float, cutoff: float, slope: float) -> NDArray[np.float64]:
-    """The filter over a series of numbers, each column for itself; the first row is kept.
-
-    Args:
-        values: [n] or [n, d].
-        rate: rows a second.
-        cutoff: of what does not move, Hz.
-        slope: by how much the cut-off rises, Hz for each unit a second.
-
-    Returns:
-        The same shape, float64.
-    """
-    rows = np.asarray(values, np.float64)
-    out, speed = rows.copy(), np.zeros_like(rows[0])
-    for index in range(1, len(rows)):
-        speed = speed + _share(_SPEED_CUTOFF, rate) * ((rows[index] - rows[index - 1]) * rate - speed)
-        out[index] = out[index - 1] + _share(cutoff + slope * np.abs(speed), rate) * (rows[index] - out[index - 1])
-    return out
+    """Values [n] or [n, d], `rate` rows a second; see `OneEuro`."""
+    only = OneEuro(cutoff, slope)
+    return np.stack([only(row, rate) for row in np.asarray(values, np.float64)])
 
 
 def one_euro_turns(turns: Floats, rate: float, cutoff: float, slope: float) -> NDArray[np.float64]:
-    """The filter over rotations: the way from one to the next is taken about one axis.
-
-    Args:
-        turns: axis-angle vectors [n, 3], radians.
-        rate: rotations a second.
-        cutoff: of a head that does not turn, Hz.
-        slope: by how much the cut-off rises, Hz for each radian a second.
-
-    Returns:
-        [n, 3].
-    """
-    rows = np.asarray(turns, np.float64)
-    out, speed = rows.copy(), np.zeros(3)
-    for index in range(1, len(rows)):
-        now = rotation_matrix(rows[index])
-        way = rotation_vector(now @ rotation_matrix(rows[index - 1]).T) * rate
-        speed = speed + _share(_SPEED_CUTOFF, rate) * (way - speed)
-        before = rotation_matrix(out[index - 1])
-        share = _share(cutoff + slope * float(np.linalg.norm(speed)), rate)
-        out[index] = rotation_vector(rotation_matrix(share * rotation_vector(now @ before.T)) @ before)
-    return out
+    """The same for rotations [n, 3]; see `OneEuroTurns`."""
+    only = OneEuroTurns(cutoff, slope)
+    return np.stack([only(row, rate) for row in np.asarray(turns, np.float64)])
 
 
 def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength: float) -> list[FaceMotion]:
@@ -72,30 +104,16 @@ def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength
     Args:
         motions: one a frame.
         rate: frames a second.
-        strength: 0 (the motions as they are) to 1: the cut-off at rest is 0.5 Hz / strength.
+        strength: 0 (the motions as they are) to 1, see `MotionFilter`.
     """
     if strength <= 0 or len(motions) < 2:
         return motions
-    hertz, cutoff = float(rate), _REST / strength
-    turns = one_euro_turns(np.stack([motion.pose.rotation for motion in motions]), hertz, cutoff, _TURN)
-    places = one_euro(np.stack([motion.pose.translation for motion in motions]), hertz, cutoff, _PLACE)
-    sizes = np.exp(one_euro(np.log([motion.pose.scale for motion in motions]), hertz, cutoff, _SIZE))
-    blendshapes = one_euro(np.stack([motion.blendshapes for motion in motions]), hertz, cutoff, _BLENDSHAPE)
-    extras = _extras(motions, hertz, cutoff)
-    return [
-        replace(
-            motion, pose=HeadPose(turns[i], places[i], float(sizes[i])), blendshapes=blendshapes[i], extra=extras[i]
-        )
-        for i, motion in enumerate(motions)
-    ]
-
-
-def _extras(motions: list[FaceMotion], rate: float, cutoff: float) -> list[Floats | None]:
     known = next((motion.extra for motion in motions if motion.extra is not None), None)
-    if known is None:
-        return [None] * len(motions)
-    rows = np.stack([np.zeros_like(known) if motion.extra is None else motion.extra for motion in motions])
-    return list(one_euro(rows.reshape(len(rows), -1), rate, cutoff, _SHAPE).reshape(rows.shape))
+    if known is not None:
+        none = np.zeros_like(known)
+        motions = [replace(motion, extra=none) if motion.extra is None else motion for motion in motions]
+    only = MotionFilter(strength)
+    return [only(motion, float(rate)) for motion in motions]
 
 
 def _share(cutoff: Floats | float, rate: float) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, LCMScheduler, ModelMixin, SchedulerMixin
+from diffusers.pipelines import pipeline_loading_utils
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from torch import Tensor
@@ -35,6 +37,7 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "LCMScheduler": LCMScheduler,
 }
 _DECODER_FRAMES = 8  # decoded at a time at most
+_SMALL = 256  # pixels a side; counting takes longer than decoding there
 _DECODER_ROOM = 2**30  # bytes for decoding on devices that do not tell what is free
 Pipeline = TypeVar("Pipeline", bound="PortraitPipeline")
 
@@ -73,6 +76,19 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     # -- loading ---------------------------------------------------------------------------------------------------
+
+    def register_modules(self, **parts: Any) -> None:
+        """As in diffusers, which asks of every part whether torch.compile made it.
+
+        None was where the compiler was never imported; asking would import it, a second or two for nothing.
+        """
+        asked = pipeline_loading_utils.is_compiled_module
+        if "torch._dynamo" not in sys.modules:
+            pipeline_loading_utils.is_compiled_module = lambda module: False
+        try:
+            super().register_modules(**parts)
+        finally:
+            pipeline_loading_utils.is_compiled_module = asked
 
     @classmethod
     def find(cls, name: str | Path, revision: str | None = None) -> Path:
@@ -230,7 +246,9 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         return _decoded(sampler, denoiser, decoder, lambda: chunk_size or self._decoder_chunk(), checkpoint)
 
     def _decoder_chunk(self) -> int:
-        """How many frames to decode at a time by what is free now."""
+        """How many frames to decode at a time by what is free now; small pictures fit anywhere."""
+        if self.image_size <= _SMALL:
+            return _DECODER_FRAMES
         if self._decoder_bytes is None:
             self._decoder_bytes = decoder_bytes(self.vae, self.image_size)
         free = free_bytes(self._execution_device)

@@ -61,9 +61,17 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, torch_dtype: torch.dtype | None = None, revision: str | None = None, **parts: Any
+        cls,
+        name: str | Path,
+        *,
+        torch_dtype: torch.dtype | None = None,
+        revision: str | None = None,
+        empty: bool = False,
+        **parts: Any,
     ) -> FaceVid2VidPipeline:
         """Load a folder or a hub id, strictly; single precision unless told otherwise, keypoints always.
+
+        empty: on the meta device, without weights, to count what a run needs.
 
         Raises WeightsError that names the file and the keys when anything is missing, unexpected or damaged.
         """
@@ -71,7 +79,9 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         index = loading.read_json(folder / "model_index.json")
         if index.get("_class_name") != cls.__name__:
             raise WeightsError(f"{folder} holds a {index.get('_class_name')}, not a {cls.__name__}: name another.")
-        network = parts.pop(_PART, None) or loading.load_part(FaceVid2Vid, folder / _PART, torch_dtype)
+        network = parts.pop(_PART, None) or loading.load_part(
+            FaceVid2Vid, folder / _PART, torch_dtype, empty=empty
+        )
         assert isinstance(network, FaceVid2Vid)
         for exact in (network.keypoint_detector, network.head_pose):  # in half precision a pose would tremble
             exact.float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def load_part(
     kind = kind_of(kinds, config)
     settings = {k: v for k, v in config.items() if not k.startswith("_")}
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _no_init():
             network: ModelMixin = kind.from_config(settings)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{folder / 'config.json'} does not describe a {kind.__name__} ({error}).") from error
@@ -106,7 +106,8 @@ def load_part(
         tensors = {key: _own(file.get_tensor(key), dtype) for key in found}
     network.load_state_dict(tensors, strict=True, assign=True)
     if any(buffer.is_meta for buffer in network.buffers()):  # those that are no part of the file are computed
-        network = kind.from_config(settings)
+        with _no_init():
+            network = kind.from_config(settings)
         network.load_state_dict(tensors, strict=True)
     # Module.to, for diffusers' own warns of an empty list at every cast
     return torch.nn.Module.to(network, dtype).eval()
@@ -115,6 +116,14 @@ def load_part(
 def _own(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A copy in `dtype`: what safetensors gives is the file itself, which may be written anew while it is in use."""
     return tensor.to(dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
+
+
+def _no_init() -> AbstractContextManager[None]:
+    """Inside, networks are built without drawing their weights, where diffusers knows how."""
+    from diffusers.models import modeling_utils
+
+    skipped: AbstractContextManager[None] = getattr(modeling_utils, "no_init_weights", nullcontext)()
+    return skipped
 
 
 def check_keys(path: Path, wanted: set[str], given: set[str]) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from mien.animation.config import GAINS, declarations
+from mien.animation.config import GAINS
 from mien.jobs.demo import FOLDER
 from mien.jobs.options import AnimateOptions, animate_options
 from mien.jobs.report import AnimateReport
+from mien.options import declarations
 from mien.web import style
 from mien.web.running import Watch
 from mien.web.studio import NO_DEX, Studio

@@ -8,19 +8,19 @@ from typing import Any
 
 import gradio as gr
 
-from mien.animation.config import declarations
 from mien.animation.face_edit import FaceChange
 from mien.errors import MienError
 from mien.jobs.demo import FOLDER
 from mien.jobs.edit import EditOptions, edit_options
 from mien.jobs.report import AnimateReport
-from mien.web import animate_tab, style
+from mien.options import declarations, sliders
+from mien.web import style
 from mien.web.animate_tab import MODELS
 from mien.web.running import Watch
 from mien.web.studio import NO_DEX, Studio
 from mien.web.widgets import Desk, Values, named, needed, optional, picture, slider
 
-OPTIONS = declarations(FaceChange)
+OPTIONS = sliders(FaceChange)
 # name of a slider: its label, and how far it goes here: a picture's head looks right only so far from its own place
 HEAD = {
     "yaw": ("Turn", -25.0, 25.0),
@@ -45,8 +45,8 @@ _BEGIN = "Choose a portrait, or click an example; then move the sliders."
 
 def change_from(inputs: dict[str, Any]) -> FaceChange:
     """What the sliders say. Raises InputError."""
-    sliders: dict[str, Any] = {name: float(inputs[name]) for name in OPTIONS if name in inputs}
-    return FaceChange(**sliders)
+    moved: dict[str, Any] = {name: float(inputs[name]) for name in OPTIONS if name in inputs}
+    return FaceChange(**moved)
 
 
 def options_from(inputs: dict[str, Any], folder: Path) -> EditOptions:
@@ -161,9 +161,8 @@ def _inputs(studio: Studio) -> tuple[dict[str, Any], dict[str, Any], gr.Button, 
         reset = gr.Button("Reset", size="lg", scale=1, min_width=80, elem_id="edit-reset")
     with gr.Accordion("Expression of another face", open=False):
         fields["expression_from"] = picture("Take over the expression of this face", height=200)
-        fields["expression_gain"] = slider(
-            animate_tab.OPTIONS["expression_gain"], "How much of it", maximum=1, info=None
-        )
+        gain = declarations(EditOptions)["expression_gain"]
+        fields["expression_gain"] = slider(gain, "How much of it", maximum=1)
     with gr.Accordion("System", open=False):
         fields["system"] = gr.Radio(list(MODELS), value="X-Portrait", show_label=False, container=False)
         if not studio.has_dex:

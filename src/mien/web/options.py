@@ -8,64 +8,45 @@ from pathlib import Path
 
 from mien.errors import InputError
 from mien.faces.backends import check_reader_name
-from mien.jobs.options import DEVICES, DTYPES, OFFLOADS, QUANTIZATIONS
+from mien.jobs.options import AnimateOptions
+from mien.options import again, check_declared, declared
+
+# headings of options
+_PAGE, _LIMITS, _MODEL = "Page", "Limits", "Model"
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where the web UI is served, with which models, and how much it lets people ask for.
+    """Where the web UI is served, with which models, and how much it lets people ask for; see the declarations.
 
-    host, port: where it listens; 127.0.0.1: this machine alone; port 0: any that is free. root_path: the path under
-    which a proxy shows it, such as /mien. share: also reachable for three days under a public address that gradio
-    lends. browser: open it. folder: where uploads and results lie while the web UI runs, None: the system's place for
-    temporary files. model, dex_model, device, dtype, offload, quantize, reader: as for `mien animate`; dex_model None:
-    the bundled one. file_mb: largest file. clip_seconds: longest driver. pairs: of portraits and drivers in a batch.
-    queued: jobs that may wait. job_seconds: longest run of a job. keep_minutes: age at which files are deleted.
-    Raises InputError for values that make no sense.
+    Raises:
+        InputError: for values that make no sense.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 7860
-    root_path: str = ""
-    share: bool = False
-    browser: bool = False
-    folder: Path | None = None
-    model: str = "nano"
-    dex_model: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    offload: str = "none"
-    quantize: str = "none"
-    reader: str = "auto"
-    file_mb: int = 200
-    clip_seconds: int = 60
-    pairs: int = 20
-    queued: int = 8
-    job_seconds: int = 1800
-    keep_minutes: int = 60
+    host: str = declared("127.0.0.1", "Address to listen on; 0.0.0.0: all of this machine's.", _PAGE)
+    port: int = declared(7860, "0: any that is free.", _PAGE, least=0, most=65535, flags=("-p", "--port"))
+    root_path: str = declared("", "The path under which a proxy shows the web UI, such as /mien.", _PAGE)
+    share: bool = declared(False, "Also lend a public address from gradio, for three days.", _PAGE)
+    browser: bool = declared(False, "Open it in the browser.", _PAGE)
+    folder: Path | None = declared(
+        None, "Where uploads and results lie while it runs.  [default: among temporary files]", _PAGE
+    )
+    file_mb: int = declared(200, "Largest file, megabytes.", _LIMITS, least=1, most=10**5)
+    clip_seconds: int = declared(60, "Longest driving video, seconds.", _LIMITS, least=1, most=10**5)
+    pairs: int = declared(20, "Pairs in a batch.", _LIMITS, least=1, most=10**4)
+    queued: int = declared(8, "Jobs that may wait.", _LIMITS, least=1, most=10**4)
+    job_seconds: int = declared(1800, "Longest run of a job.", _LIMITS, least=1, most=10**6)
+    keep_minutes: int = declared(60, "Age at which files are deleted.", _LIMITS, least=1, most=10**5)
+    model: str = again(AnimateOptions, "model", help="nano (bundled), a folder or a hub id.", group=_MODEL)
+    dex_model: str | None = declared(None, "DeX-Portrait's.  [default: the bundled one]", _MODEL)
+    reader: str = again(AnimateOptions, "reader", group=_MODEL)
+    device: str = again(AnimateOptions, "device", group=_MODEL)
+    dtype: str = again(AnimateOptions, "dtype", group=_MODEL)
+    offload: str = again(AnimateOptions, "offload", group=_MODEL)
+    quantize: str = again(AnimateOptions, "quantize", group=_MODEL)
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("port", 0, 65535),
-            ("file_mb", 1, 10**5),
-            ("clip_seconds", 1, 10**5),
-            ("pairs", 1, 10**4),
-            ("queued", 1, 10**4),
-            ("job_seconds", 1, 10**6),
-            ("keep_minutes", 1, 10**5),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                shown = f"--{name.replace('_', '-')} is {value}"
-                raise InputError(f"{shown}, but it must be a whole number from {least} to {most}")
-        for name, choices in (
-            ("device", DEVICES),
-            ("dtype", DTYPES),
-            ("offload", OFFLOADS),
-            ("quantize", QUANTIZATIONS),
-        ):
-            if getattr(self, name) not in choices:
-                raise InputError(f"--{name} is {getattr(self, name)!r}, but it must be one of {', '.join(choices)}")
+        check_declared(self)
         check_reader_name(self.reader)
         if self.root_path and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path):
             raise InputError(f"--root-path is {self.root_path!r}, but it must be a path such as /mien")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from mien.web import animate_tab, batch_tab, edit_tab, reading, style
+from mien.web import animate_tab, batch_tab, edit_tab, live_tab, reading, style
 from mien.web.about import about_sections
 from mien.web.studio import Studio
 from mien.web.widgets import Desk
@@ -20,6 +20,8 @@ def build_page(studio: Studio, desk: Desk) -> gr.Blocks:
                 animate_tab.build(studio, desk)
             with gr.Tab("Edit"):
                 edit_tab.build(studio, desk)
+            with gr.Tab("Live"):
+                live_tab.build(studio)
             with gr.Tab("Batch"):
                 batch_tab.build(studio, desk)
             with gr.Tab("About"):

@@ -6,10 +6,12 @@ import os
 import signal
 import socket
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from mien.errors import InputError
+from mien.jobs.live_options import LiveOptions
 from mien.web.options import ServeOptions
 from mien.web.workspace import Workspace
 
@@ -24,6 +26,7 @@ class Page:
     blocks: Any
     desk: Any
     studio: Any
+    live: Any
 
     def wait(self) -> None:
         """Until somebody presses Ctrl-C, or the system asks the program to end (in the main thread)."""
@@ -40,13 +43,18 @@ class Page:
     def close(self) -> None:
         """Stop all jobs, shut the web UI, and remove its folder."""
         self.desk.stop_all()
-        self.blocks.close(verbose=False)
-        self.studio.close()
-        self.workspace.close()
+        with ExitStack() as stack:  # whatever fails, the rest is shut
+            stack.callback(self.workspace.close)
+            stack.callback(self.studio.close)
+            stack.callback(self.blocks.close, verbose=False)
+            self.live.close()
 
 
-def open_page(options: ServeOptions, *, warm: bool = True) -> Page:
-    """Start serving in threads of this process; warm: load the model first, so that a wrong one is told now.
+def open_page(options: ServeOptions, *, warm: bool = True, live: LiveOptions | None = None) -> Page:
+    """Start serving in threads of this process.
+
+    warm: load the model first, so that a wrong one is told now. live: what the live page begins with, whose model is
+    then the one that is loaded; None: it is loaded when somebody opens it.
 
     Raises InputError without gradio or if the port is taken, WeightsError or OutputError.
     """
@@ -55,17 +63,20 @@ def open_page(options: ServeOptions, *, warm: bool = True) -> Page:
         # gradio reads these when it is imported, and whenever a component is made
         os.environ["GRADIO_TEMP_DIR"] = str(workspace.root)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        return _open(options, workspace, warm)
+        return _open(options, workspace, warm, live)
     except BaseException:
         workspace.close()
         raise
 
 
-def _open(options: ServeOptions, workspace: Workspace, warm: bool) -> Page:
+def _open(options: ServeOptions, workspace: Workspace, warm: bool, live: LiveOptions | None) -> Page:
     try:
         import gradio  # noqa: F401 - whether it is there
     except ImportError as error:
         raise InputError("mien serve needs the package gradio: pip install 'mien[web]'") from error
+    from mien.web.live_hub import LiveHub
+    from mien.web.live_stream import add_live_page
+    from mien.web.live_tab import NO_STREAM, can_stream
     from mien.web.page import build_page, theme
     from mien.web.studio import Studio
     from mien.web.style import CSS, POLICY
@@ -73,15 +84,21 @@ def _open(options: ServeOptions, workspace: Workspace, warm: bool) -> Page:
 
     studio, desk = Studio(options, workspace), Desk(workspace, options.job_seconds)
     port = _free_port(options)
-    if warm:
+    same = {name: getattr(options, name) for name in ("model", "reader", "device", "dtype", "offload", "quantize")}
+    hub = LiveHub(live or LiveOptions(**same))
+    if live is not None:
+        if not can_stream():
+            raise InputError(NO_STREAM)
+        hub.session()
+    elif warm:
         studio.warm()
     blocks = build_page(studio, desk)
-    _, url, public_url = blocks.launch(
+    application, url, public_url = blocks.launch(
         server_name=options.host,
         server_port=port,
         root_path=options.root_path or None,
         share=options.share,
-        inbrowser=options.browser,
+        inbrowser=options.browser and live is None,
         prevent_thread_lock=True,
         quiet=True,
         show_error=False,
@@ -93,7 +110,8 @@ def _open(options: ServeOptions, workspace: Workspace, warm: bool) -> Page:
         css=CSS,
         head=POLICY,
     )
-    return Page(url, public_url, workspace, blocks, desk, studio)
+    add_live_page(application, hub, desk, workspace, options)
+    return Page(url, public_url, workspace, blocks, desk, studio, hub)
 
 
 def _free_port(options: ServeOptions) -> int:

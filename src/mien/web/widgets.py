@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from mien.animation.config import told
 from mien.errors import InputError, MienError
 from mien.media.files import readable_name
 from mien.web import style
@@ -52,13 +51,13 @@ def video(label: str, **more: Any) -> gr.Video:
 def slider(option: Field[Any], label: str, **more: Any) -> gr.Slider:
     """A slider for a declared option. more: what it has otherwise than the option, or beside it."""
     about = option.metadata
-    given = {"minimum": about["least"], "maximum": about["most"], "step": about["step"], "info": told(option)}
+    given = {"minimum": about["least"], "maximum": about["most"], "step": about["step"], "info": about["help"]}
     return gr.Slider(**{**given, "value": option.default, "label": label, **more})
 
 
 def number(option: Field[Any], label: str, note: str = "", **more: Any) -> gr.Number:
     """A field for a declared option, 0 where its default is None. note: what that 0 means."""
-    info = f"{told(option)} {note}".strip()
+    info = f"{option.metadata['help']} {note}".strip()
     return gr.Number(option.default or 0, label=label, info=info, minimum=0, min_width=140, **more)
 
 

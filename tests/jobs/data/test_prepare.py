@@ -11,7 +11,8 @@ import pytest
 
 from mien.errors import InputError
 from mien.jobs.data import prepare
-from mien.jobs.data.prepare import PrepareOptions, find_shots, prepare_videos
+from mien.jobs.data.options import PrepareOptions
+from mien.jobs.data.prepare import find_shots, prepare_videos
 from mien.jobs.run.progress import Silent
 from mien.media import open_clip, write_video
 from samples import DrawnFaceReader, draw_face
@@ -36,7 +37,8 @@ def write(folder: Path, name: str, frames: list[np.ndarray]) -> Path:
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrepareOptions:
     monkeypatch.setattr(prepare, "load_face_reader", lambda name: DrawnFaceReader())
     (tmp_path / "in").mkdir()
-    return PrepareOptions(tmp_path / "in", tmp_path / "out", side=64, frames=(8, 40), face=30, scale=1.8, sharp=1.0)
+    given = {"side": 64, "workers": 1, "frames": (8, 40), "face": 30, "scale": 1.8, "sharp": 1.0}
+    return PrepareOptions(tmp_path / "in", tmp_path / "out", **given)
 
 
 def test_a_clip_is_cropped_by_one_square(options: PrepareOptions) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from benchmarks.dex_encoder_scores import Variation, score_encoders
 
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.training.data.samples import FaceFrame
-from mien.training.dex_portrait.scores import Variation, score_encoders
 from samples import _TEMPLATE, draw_face
 
 

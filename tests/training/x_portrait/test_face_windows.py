@@ -18,6 +18,7 @@ from mien.training.x_portrait.face_windows import (
     draw_batch,
     misread,
     of_other_proportions,
+    partly_read,
     relight,
 )
 from plain_face import plain_keypoints
@@ -149,3 +150,30 @@ def test_videos_of_one_person_drive_themselves() -> None:
         for sample, own in ((alone, False), (a_sample(), True))
     )
     assert torch.equal(one.driver, other.driver) and one.local.shape == (2, 3, 64, 64)
+
+
+def test_parts_that_nobody_has_read_are_without_expression() -> None:
+    neutral = neutral_face()
+    moved = neutral + 6
+    read = np.stack([partly_read(moved, neutral, np.random.default_rng(seed)) for seed in range(80)]) - neutral
+    eyes, mouths = read[:, 36:42].mean((1, 2)), read[:, 48:68].mean((1, 2))
+    for part in (eyes, mouths):
+        unread = part < 3
+        assert 0.4 < unread.mean() < 0.8
+        assert part[unread].mean() == pytest.approx(0, abs=0.5) and part[~unread].mean() == pytest.approx(6, abs=0.5)
+    assert ((eyes < 3) != (mouths < 3)).mean() > 0.2
+
+
+def test_the_draw_that_changes_more_is_taken() -> None:
+    class Two(OneSample):
+        drawn = 0
+
+        def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
+            self.drawn += 1
+            still = [frame(0, (200, 150, 120))] * 2
+            return a_sample() if self.drawn % 2 else replace(a_sample(), targets=still, drivers=still)
+
+    batch = draw_batch(Two(), np.random.default_rng(0), WindowSpec(3, 2, 96, errors=False))
+    assert all(
+        abs(pupil(picture, neutral)) > 0.01 for picture, neutral in zip(batch.target, batch.neutral, strict=True)
+    )

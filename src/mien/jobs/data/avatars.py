@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError
+from mien.jobs.data.options import CastOptions, DriverOptions, GroupOptions
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.media.files import missing, whole_file
@@ -22,45 +22,6 @@ from mien.media.kind import Kind, files_of_kind
 
 _REASON = ".reason.json"
 _MARKED = "initiative-sh/artflow-portraits"  # the repository whose pictures carry artflow.ai's mark
-
-
-@dataclass(frozen=True)
-class CastOptions:
-    """photos: a picture, or a folder (with an index.json, docs/train.md, only what it allows to be trained
-    on). head: its file, None: the installed one. mark: that the pictures carry artflow.ai's mark,
-    where no index says so. limit: take so many pictures at most."""
-
-    photos: Path
-    out: Path
-    head: Path | None = None
-    mark: bool = False
-    limit: int | None = None
-    workers: int = 1
-
-
-@dataclass(frozen=True)
-class GroupOptions:
-    """people: how many, of the cast first, random ones after; random_share: of random people, at least, where there is
-    a cast. motions: a motion library, None: made-up motions only. styled: share of random people in another style.
-    paired: let half of the single poses repeat the other half's expressions. distinct: the share of single motions that
-    show what landmarks tell badly, see `random_distinct_expression`. side: of the pictures, pixels. held_out: people of
-    the cast who are in validation groups, if anywhere."""
-
-    out: Path
-    people: int
-    cast: Path | None = None
-    motions: Path | None = None
-    head: Path | None = None
-    per_group: int = 25
-    validation_groups: int = 1
-    random_share: float = 0.12
-    styled: float = 0.0
-    seed: int = 20240607
-    workers: int = 1
-    paired: bool = False
-    distinct: float = 0.0
-    side: int = 256
-    held_out: tuple[str, ...] = ()
 
 
 def install_head_model(source: Path, out: Path | None = None) -> Path:
@@ -187,24 +148,6 @@ def measure_motion(
     return outcome
 
 
-@dataclass(frozen=True)
-class DriverOptions:
-    """A track of a motion library, or "expressions" or "talking", on a random person: a driver of `mien animate`.
-
-    seconds: of a made-up track. person, seed: who performs, and what is made up. widest: degrees of yaw, made up.
-    """
-
-    track: str
-    output: Path
-    motions: Path | None = None
-    head: Path | None = None
-    seconds: float = 4.0
-    person: int = 7018
-    seed: int = 0
-    widest: float = 45.0
-    size: int = 256
-
-
 def render_driver(options: DriverOptions, progress: Progress) -> Path:
     """Write a video of somebody who performs a track. Returns its path."""
     from fractions import Fraction
@@ -249,8 +192,6 @@ def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
     from mien.avatars.head_model import load_head_model
     from mien.avatars.motion import load_tracks
 
-    if options.people < 1 or options.per_group < 1:
-        raise InputError("at least one person is needed: give --people and --per-group above 0")
     _check_held_out(options, progress)
     load_head_model(options.head)
     if options.motions is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import InputError
+from mien.jobs.data.options import ReportOptions
 from mien.jobs.run.progress import Progress
 
 if TYPE_CHECKING:
@@ -25,15 +26,6 @@ ERROR_MEANING = (
     " a place for) in the photograph and the same points of the fitted head model, % of the distance between the"
     " middles of the eyes; then the median over people"
 )
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """responses: so many members, drawn by a fixed seed, are rendered and read again; 0: none. head: its file,
-    None: the installed one; where there is none, nothing is measured."""
-
-    responses: int = 40
-    head: Path | None = None
 
 
 @dataclass

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mien.avatars.group_files import RenderedGroup, group_names, is_complete
 from mien.errors import InputError
-from mien.jobs.data.cast_report import ReportOptions, report_cast
+from mien.jobs.data.cast_report import report_cast
+from mien.jobs.data.options import ReportOptions
 from mien.jobs.run.progress import Progress, Silent
 from mien.media import write_image
 from mien.media.files import readable_name, whole_file

@@ -18,7 +18,6 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from mien.faces.backends import check_reader_name
 from mien.faces.reading import box_overlap
 from mien.geometry import HeadPose, SquareCrop
 from mien.jobs.data.neutral_keypoints import middles_of_eyes, neutral_keypoints
+from mien.jobs.data.options import PrepareOptions
 from mien.jobs.data.video_layout import find_videos
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
@@ -41,35 +41,6 @@ from mien.media.files import unreadable, whole_file
 _THUMBNAIL = 48  # pixels a side of the pictures that are compared
 _SHARP_SIDE = 128  # pixels a side of the face whose sharpness is measured
 _LOOKED_AT = 8  # frames of a clip that are looked at for its background and for other faces
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """What a clip must be. scale: the square over the face's extent. frames: least and most of a clip. face: least
-    height of the face in the video, pixels. overlap: least of a face's box with the clip's first one, else the clip
-    ends. cut: difference of successive frames, 0 to 255, that is a cut. sharp: least variance of the Laplacian. still:
-    least movement of the landmarks, parts of the face's height. background: most change outside the person, 0 to 255.
-    seen: least share of frames in which the face was read. fps: rate of videos that are folders of frames; None: 25.
-    ray: a Ray cluster to run on, see `spread`. leave_out: names of videos, without suffix, that are not prepared; nor
-    are those of which index.json says `train_ok: false`."""
-
-    videos: Path
-    out: Path
-    side: int = 512
-    reader: str = "auto"
-    workers: int = 1
-    scale: float = 2.2
-    frames: tuple[int, int] = (24, 250)
-    face: float = 96.0
-    overlap: float = 0.45
-    cut: float = 40.0
-    sharp: float = 12.0
-    still: float = 0.004
-    background: float = 28.0
-    seen: float = 0.8
-    fps: Fraction | None = None
-    ray: str | None = None
-    leave_out: tuple[str, ...] = ()
 
 
 @dataclass

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
-from mien.animation.config import declarations
 from mien.animation.driving import motion_of
 from mien.errors import InputError
-from mien.jobs.options import AnimateOptions, animate_options, parse_rate
+from mien.jobs.options import AnimateOptions, animate_options
 from mien.jobs.run.outputs import pair_name
 from mien.media.files import readable_file, unreadable
 from mien.media.kind import kind_of
+from mien.options import declarations, parse_rate
 from mien.typing import field_types
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -68,10 +69,10 @@ def write_record(report: AnimateReport, driver: ClipInfo, request: str | None = 
     return path
 
 
-def package_versions() -> dict[str, str | None]:
-    """Versions of the packages that shape a result; None for those that are not installed."""
+def package_versions(names: Iterable[str] = PACKAGES) -> dict[str, str | None]:
+    """Versions of packages, by default of those that shape a result; None for those that are not installed."""
     found: dict[str, str | None] = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -86,9 +86,10 @@ def spread(
 
     In this process, in several, or with `ray` (an address; "local": one of `workers` processes, here) on a cluster,
     whose machines must see the same files and have mien installed. Where there are several GPUs each process sees one
-    of them, in turn; on a cluster with GPUs each task has one. Raises MienError if the work cannot go on.
+    of them, in turn; on a cluster with GPUs each task has one. `workers` 0: one for each core. Raises MienError if the
+    work cannot go on.
     """
-    pieces = list(todo)
+    pieces, workers = list(todo), workers or os.cpu_count() or 1
     progress.stage(title, len(pieces))
     if ray is not None:
         through = _on_ray(work, pieces, ray, workers)

@@ -41,10 +41,12 @@ class Down2d(nn.Sequential):
 class Res2d(nn.Module):
     """Residual block with the norms first."""
 
+    convolution: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList([norm(channels), norm(channels)])
-        self.convs = nn.ModuleList([nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)])
+        self.convs = nn.ModuleList([self.convolution(channels, channels, 3, padding=1) for _ in range(2)])
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, c, h, w] to the same shape."""
@@ -54,20 +56,10 @@ class Res2d(nn.Module):
         return x + y
 
 
-class Res3d(nn.Module):
-    """Residual block over a volume, with the norms first."""
+class Res3d(Res2d):
+    """The same over a volume, [b, c, d, h, w] to the same shape."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList([norm(channels), norm(channels)])
-        self.convs = nn.ModuleList([nn.Conv3d(channels, channels, 3, padding=1) for _ in range(2)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[b, c, d, h, w] to the same shape."""
-        y = x
-        for normed, conv in zip(self.norms, self.convs, strict=True):
-            y = conv(functional.relu(normed(y)))
-        return x + y
+    convolution = nn.Conv3d
 
 
 class Conv3d(nn.Module):

@@ -34,7 +34,9 @@ _REGIONS = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48,
 # In half extents of the face: shift of all points, noise of each; errors of a person's proportions, and how much larger
 # they are where the driver is the target itself, whose proportions would otherwise give the answer away.
 _SHIFT, _NOISE, _PROPORTIONS, _OWN_PROPORTIONS = 0.004, 0.006, 0.012, 0.03
-_READ_WELL = 0.4  # of the targets
+_READ = (0.25, 0.35, 0.4)  # of the targets: read well, misread, parts not read at all
+_UNREAD = 0.6  # of the parts then, the pupils' both together half of the time
+_EXPRESSIVE = slice(17, 70)
 _FRAMING, _ZOOM = 0.03, (0.93, 1.08)  # of the window
 _SCALING = 0.05  # of the driver
 
@@ -94,9 +96,21 @@ class WindowBatch:
 
 
 def draw_batch(data: SampleSource, rng: np.random.Generator, spec: WindowSpec) -> WindowBatch:
-    """A batch of samples from the data."""
+    """A batch of samples from the data: of two draws each the one whose targets differ more from the source."""
     wanted = SampleSpec(spec.frames, spec.clip, drivers=not spec.self_driven)
-    return collate(draw_samples(data, rng, spec.sources, wanted), rng, spec)
+    pairs = [draw_samples(data, rng, 2, wanted) for _ in range(spec.sources)]
+    return collate([max(pair, key=_changes) for pair in pairs], rng, spec)
+
+
+def _changes(sample: SourceDrivingSample) -> float:
+    """How far brows, eyes, pupils and lips of the targets are from where the source's expression has them."""
+
+    def expression(frame: FaceFrame) -> Points:
+        neutral = _neutral(frame)
+        return (frame.keypoints() - neutral)[_EXPRESSIVE] / _half_extent(neutral)
+
+    own = expression(sample.source)
+    return float(sum(np.abs(expression(target) - own).mean() for target in sample.targets))
 
 
 def collate(samples: Sequence[SourceDrivingSample], rng: np.random.Generator, spec: WindowSpec) -> WindowBatch:
@@ -153,7 +167,8 @@ def _frame(
         window = replace(
             window, centre=window.centre + rng.normal(size=2) * _FRAMING * half, half=window.half * rng.uniform(*_ZOOM)
         )
-        driven = misread(driven, neutral, rng) if rng.random() > _READ_WELL else nearly_read(driven, neutral, rng)
+        reader = _READERS[int(rng.choice(len(_READERS), p=_READ))]
+        driven = reader(driven, neutral, rng)
         amount = _OWN_PROPORTIONS if spec.self_driven else _PROPORTIONS
         driving = of_other_proportions(driving, rng, amount, _SCALING if spec.scaling else 0.0)
     moved = warp_into(window, source.picture, source.keypoints(), driven, spec.side)
@@ -221,6 +236,21 @@ def nearly_read(keypoints: Points, neutral: Points, rng: np.random.Generator) ->
     return np.asarray(keypoints + away, np.float32)
 
 
+def partly_read(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Keypoints [70, 2] whose expression nobody has read in some parts of the face: there the driver's pixels are all
+    that tells it. Args as `misread`'s."""
+    read = np.array(keypoints, np.float64)
+    for part in ([*_RIGHT_EYE, 68], [*_LEFT_EYE, 69], [*_BROWS[0], *_BROWS[1]], _MOUTH):
+        if rng.random() < _UNREAD:
+            read[part] = neutral[part]
+    if rng.random() < 0.5:
+        read[_PUPILS] = neutral[_PUPILS]
+    return nearly_read(read, neutral, rng)
+
+
+_READERS = (nearly_read, misread, partly_read)
+
+
 def of_other_proportions(
     neutral: Points, rng: np.random.Generator, amount: float, scaling: float = _SCALING
 ) -> NDArray[np.float32]:
@@ -248,7 +278,7 @@ def relight(picture: Picture, rng: np.random.Generator, strongly: bool = False) 
     if rng.random() < (0.45 if strongly else 0.25):
         seen = cv2.cvtColor(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     elif rng.random() < 0.6:
-        seen = _other_hue(seen, rng, 90 if strongly else 18)
+        seen = _other_hue(seen, rng, 90 if strongly else 8)
     seen = _other_contrast(seen, rng)
     if rng.random() < 0.4:
         seen = _lit_from_a_side(seen, rng)
@@ -279,7 +309,8 @@ def _other_contrast(picture: Picture, rng: np.random.Generator) -> Picture:
     levels = np.arange(256, dtype=np.float64)[:, None]
     if rng.random() < 0.3:
         levels = 255 * (levels / 255) ** rng.uniform(0.6, 1.6)
-    levels = (levels - mean) * rng.uniform(0.6, 1.35) + mean * rng.uniform(0.6, 1.35) + rng.uniform(-28, 28, 3)
+    shift = rng.uniform(-20, 20) + rng.uniform(-9, 9, 3)  # all colours, and each
+    levels = (levels - mean) * rng.uniform(0.7, 1.3) + mean * rng.uniform(0.7, 1.3) + shift
     return np.asarray(cv2.LUT(picture, np.clip(levels, 0, 255).astype(np.uint8).reshape(256, 1, 3)), np.uint8)
 
 

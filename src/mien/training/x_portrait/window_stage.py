@@ -75,18 +75,14 @@ class FaceWindowStage(SampleStage):
         self.without = (() if options.local else ("local_control",)) + (() if self.temporal else ("temporal",))
         self._reading: FaceReadingLoss | None = None
         parts = ("temporal",) if self.temporal else tuple(part for part in SPATIAL if part not in self.without)
-        self.optimizer_steps = (
-            OptimizerStep("face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3),
-        )
+        self.optimizer_steps = (OptimizerStep("face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3),)
         if self.temporal:
             self.steps, self.batch_size = 1500, 1
 
     def spec(self, sources: int) -> WindowSpec:
         """What a batch of so many sources is to be."""
         given = self.options
-        return WindowSpec(
-            sources, given.frames, self.side, self.temporal, given.self_driven, scaling=given.scaling
-        )
+        return WindowSpec(sources, given.frames, self.side, self.temporal, given.self_driven, scaling=given.scaling)
 
     # -- networks ----------------------------------------------------------------------------------------------------
 
@@ -126,7 +122,8 @@ class FaceWindowStage(SampleStage):
         if self.options.reading_weight:
             if self._reading is None:
                 self._reading = FaceReadingLoss(made.device)
-            seen = slice(int(torch.randint(2, (1,), generator=generator)), None, 2)  # half of them, for time
+            seen = slice(int(torch.randint(3, (1,), generator=generator)), None, 3)  # a third of them, for time
+            seen = seen if len(made) > 2 else slice(None)
             points, shapes = self._reading(made[seen], given.target[seen])
             losses["points"] = 2 * self.options.reading_weight * points
             losses["blendshapes"] = 0.3 * self.options.reading_weight * shapes

@@ -1,0 +1,123 @@
+"""Where a portrait's keypoints go by the face of a camera's frame: `motion_transfer` for one frame after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from mien.animation.driven_face import DrivenFace, FaceMover, out_of
+from mien.animation.driving import DriverTrack
+from mien.animation.frame_stepper import LiveControl, LiveFrame
+from mien.animation.motion_transfer import MotionControl, driver_motions, own_face, portrait_motion
+from mien.animation.source import Portrait
+from mien.errors import InputError
+from mien.faces import EXPRESSION_NAMES, FaceReading, TrackedFace, TrackReport
+from mien.geometry import HeadPose, driver_alignment, driver_crop
+from mien.motion.gains import apply_gains
+from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion
+from mien.motion.landmark_residual import MeasuredFace
+from mien.motion.motion_limits import MotionLimits, limited_turns
+from mien.motion.one_euro import MotionFilter
+
+_SHAPES = 200  # frames over which a driver's own shape is averaged, the latest ones counting most
+
+
+class LiveMotion:
+    """A portrait whose keypoints follow the faces that are read of a camera.
+
+    What a clip gives from all of its frames is learned here from those so far: the driver's own neutral face, which
+    `calibrate` begins anew.
+    """
+
+    def __init__(self, portrait: Portrait, basis: FaceBasis, scale: float, limits: MotionLimits | None) -> None:
+        """Take a portrait.
+
+        Args:
+            portrait: with its square.
+            basis: the model's.
+            scale: how large the driver's square is around its face (see `driver_crop`).
+            limits: how far the head may wander.
+        """
+        self._mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
+        self.keypoints = self._mover.shape
+        self._own = own_face(self.keypoints)
+        self._portrait, self._scale, self._limits = portrait, scale, limits
+        self._track: DriverTrack | None = None
+        self._filter: MotionFilter | None = None
+        self._strength = 0.0
+
+    def calibrate(self, frame: LiveFrame) -> None:
+        """See `FrameStepper.calibrate`."""
+        height, width = frame.image.shape[:2]
+        crop = driver_crop([frame.reading.landmarks], width, height, self._scale)
+        laid = driver_alignment(self._portrait.landmarks, crop.points_in(frame.reading.landmarks, 1))
+        # the frame is of a report of its own: nothing is counted here
+        self._track = DriverTrack([], TrackReport(), 0, crop, laid, self._portrait.landmarks, self._limits)
+        self._reference = self._read(frame.reading)
+        self._measured = MeasuredFace(self.keypoints.basis)
+        self._measured.learn([self._reference])
+        self._filter = None
+        self._shape, self._shapes = np.zeros_like(self.keypoints.canonical), 0
+
+    def driven(self, frame: LiveFrame, control: LiveControl) -> Floats:
+        """The portrait's keypoints [70, 2], half sides of its square, for a frame.
+
+        Raises InputError before anything was calibrated.
+        """
+        return self.keypoints.posed(*self._followed(frame, control))
+
+    def face(self, frame: LiveFrame, control: LiveControl) -> DrivenFace:
+        """Where the portrait's face goes for a frame, and where the frame's own is.
+
+        Raises InputError before anything was calibrated.
+        """
+        pose, blendshapes, extra = self._followed(frame, control)
+        driven = self.keypoints.posed(pose, blendshapes, extra)
+        calm = self.keypoints.posed(pose, np.zeros_like(blendshapes))
+        crop = self._portrait.crop
+        return DrivenFace(out_of(crop, driven), out_of(crop, calm), self._driving(frame))
+
+    def _driving(self, frame: LiveFrame) -> Floats:
+        """The frame's own face in its pose without expression, pixels; its shape is the mean since `calibrate`."""
+        track = self._seen(frame.reading)
+        motion = driver_motions(self._portrait, replace(track, matrix=None))[0]
+        self._shapes = min(self._shapes + 1, _SHAPES)
+        self._shape = (
+            self._shape + (KeypointMotion(self.keypoints.basis, motion).canonical - self._shape) / self._shapes
+        )
+        pose = motion.pose
+        return out_of(track.crop, pose.scale * (self._shape @ pose.matrix().T)[:, :2] + pose.translation)
+
+    def _followed(self, frame: LiveFrame, control: LiveControl) -> tuple[HeadPose, Floats, Floats | None]:
+        """Pose, blendshapes [52] and extra displacement [70, 3] that the portrait takes on."""
+        config, change = control.config, control.change
+        motion = self._read(frame.reading)
+        self._measured.learn([motion])
+        motion, reference = self._measured.of(motion), self._measured.of(self._reference)
+        motion = self._smoothed(motion, config.smooth, frame.seconds)
+        gains = MotionControl.of(config, Fraction(25)).gains
+        if self._limits is not None and not gains.relative:
+            motion = limited_turns([motion], self._own, reference, self._limits.turn)[0]
+        motion = apply_gains([motion], self._own, reference, gains, EXPRESSION_NAMES)[0]
+        pose = change.moved(self.keypoints.pose_of(motion, reference))
+        blendshapes = change.expressed(motion.blendshapes) if change.expresses else motion.blendshapes
+        return pose, blendshapes, motion.extra
+
+    def _read(self, reading: FaceReading) -> FaceMotion:
+        return driver_motions(self._portrait, self._seen(reading))[0]
+
+    def _seen(self, reading: FaceReading) -> DriverTrack:
+        """A driver of this one frame, laid over the portrait."""
+        if self._track is None:
+            raise InputError("no face of the camera was laid over the portrait's: call calibrate first")
+        return replace(self._track, faces=[TrackedFace(0, reading, "found")])
+
+    def _smoothed(self, motion: FaceMotion, strength: float, seconds: float) -> FaceMotion:
+        if strength <= 0:
+            self._filter = None
+            return motion
+        if self._filter is None or strength != self._strength:
+            self._filter, self._strength = MotionFilter(strength), strength
+        return self._filter(motion, 1 / seconds)

@@ -1,0 +1,64 @@
+"""Models behind a camera: one pass a frame, as the sliders of `mien edit` have it.
+
+Where diffusion sees windows of frames of a clip, which a camera does not have yet, every frame is a window of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.animation.compositing import pasted
+from mien.animation.driven_face import FaceMover
+from mien.animation.frame_stepper import LiveControl, LiveFrame
+from mien.animation.layers import HeadLayer
+from mien.animation.live_motion import LiveMotion
+from mien.animation.motion_transfer import portrait_motion
+from mien.animation.source import Portrait
+from mien.animation.window_engine import FramePainter
+from mien.pipelines.pictures import to_pixels, to_uint8
+from mien.pipelines.reenactment import Reenactment
+from mien.pipelines.x_portrait import XPortraitPipeline
+
+
+class ReenactorStepper:
+    """See `FrameStepper`; by the one-pass reenactor."""
+
+    def __init__(self, pipe: XPortraitPipeline, portrait: Portrait) -> None:
+        """Encode a portrait. pipe: with a reenactor."""
+        reenactor, side = pipe.reenactor, pipe.image_size
+        self._portrait = portrait
+        self._motion = LiveMotion(portrait, reenactor.basis(), pipe.crop_scale, pipe.motion_limits)
+        source = to_pixels([portrait.square(side)], side)
+        self._reenactment = Reenactment(reenactor, source, self._motion.keypoints.keypoints)
+
+    def calibrate(self, frame: LiveFrame) -> None:
+        """See `FrameStepper.calibrate`."""
+        self._motion.calibrate(frame)
+
+    def step(self, frame: LiveFrame, control: LiveControl) -> NDArray[np.uint8]:
+        """See `FrameStepper.step`."""
+        picture = self._reenactment.picture(self._motion.driven(frame, control))
+        return next(pasted([to_uint8(picture[None])[0]], self._portrait))
+
+
+class WindowStepper:
+    """See `FrameStepper`; by layers, and by a model for face windows."""
+
+    def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, layer: HeadLayer) -> None:
+        """Encode a portrait. pipe: a model for face windows. layer: the portrait, cut out."""
+        basis = pipe.face_basis
+        assert basis is not None  # as models for face windows have it
+        self._motion = LiveMotion(portrait, basis, pipe.crop_scale, pipe.motion_limits)
+        mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
+        self._painter = FramePainter(pipe, portrait.image, mover.neutral, layer)
+
+    def calibrate(self, frame: LiveFrame) -> None:
+        """See `FrameStepper.calibrate`."""
+        self._motion.calibrate(frame)
+
+    def step(self, frame: LiveFrame, control: LiveControl) -> NDArray[np.uint8]:
+        """See `FrameStepper.step`."""
+        face = self._motion.face(frame, control)
+        # sliders of the expression are moved in the portrait; the camera's face knows nothing of them
+        return self._painter.picture(face, None if control.change.expresses else frame.image)
