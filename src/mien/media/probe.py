@@ -103,10 +103,6 @@ class Timing:
         return [at for _, at in steady(ticks, 1 / self.rate)]
 
 
-# What becomes of tags that are no UTF-8. From PyAV 19 on nobody is asked: they are escaped, never refused.
-_BAD_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """Open a media file for reading; anything that keeps it from being opened becomes InputError."""
@@ -117,7 +113,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
             str(path.absolute()),
             format=stream_format(path),
             container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
-            **_BAD_TAGS,
+            metadata_errors="replace",
         )
     except PermissionError as error:
         raise unreadable(path, error) from error
