@@ -30,7 +30,10 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
         if name in groups:
             parameters += typed[name]
         else:
-            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+            # Python 3.10 lays Optional[...] around the type of a parameter whose default is None
+            inner = [one for one in get_args(hints[name]) if get_origin(one) is Annotated]
+            hint = inner[0] if inner and get_origin(hints[name]) is not Annotated else hints[name]
+            parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
 
     def run(**given: Any) -> Result:
         for name, group in groups.items():
