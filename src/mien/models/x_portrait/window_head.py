@@ -66,7 +66,7 @@ class WindowHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """
 
     @register_to_config
-    def __init__(self, features: int = 32, patch: int = 2, width: int = 16) -> None:
+    def __init__(self, features: int = 32, patch: int = 4, width: int = 16) -> None:
         super().__init__()
         self.patch = patch
         kept = width // 2
