@@ -156,8 +156,10 @@ class XPortraitPipeline(PortraitPipeline):
 
     @property
     def local_size(self) -> int:
-        """Side of the pictures of eyes and mouth that the local control reads, pixels: twice the others' for every level
-        that its encoder has more."""
+        """Side of the pictures of eyes and mouth that the local control reads, pixels.
+
+        Twice the others' for every level that its encoder has more.
+        """
         if self.local_control is None:
             return self.image_size
         local, other = (

@@ -63,7 +63,8 @@ class XPortraitConfig:
     off at full size (the published model finds everything by reference attention), on at nano size, where 16 x 16
     tokens alone would have to carry the background's pixels and a small training could not even learn to copy.
     `reference_tail`: see `AppearanceReference`. `local_hint_channels`: of the local control, whose pictures have
-    twice the side of the other control's for every level more. `face_window`: the model works on face windows (nano), whose pictures `WindowHead` finishes.
+    twice the side of the other control's for every level more. `face_window`: the model works on face windows (nano),
+    whose pictures `WindowHead` finishes.
     """
 
     name: str = "sd15"
