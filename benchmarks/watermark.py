@@ -1,4 +1,4 @@
-"""How clear the invisible mark stays: the figures of docs/formats.md.
+"""How clear the invisible mark stays: the figures of docs/responsible-use.md.
 
 python benchmarks/watermark.py [FOLDER OF PHOTOGRAPHS]
 """

@@ -1,4 +1,4 @@
-"""What PyPI's invisible watermarks do on our frames: the last table of docs/formats.md.
+"""What PyPI's invisible watermarks do on our frames: the last table of docs/responsible-use.md.
 
 pip install --no-deps --target FOLDER clawid invisible-watermark blind-watermark PyWavelets
 PYTHONPATH=FOLDER python benchmarks/watermark_others.py

@@ -118,13 +118,15 @@ def check_other(words: list[str]) -> None:
         _check_accelerate(rest)
     elif program == "torchrun":
         _check_torchrun(rest)
+    elif program == "python" and rest[:2] == ["-m", "venv"]:
+        pass  # Python's own
     elif program == "python" and rest[0] == "-m":
         if not (ROOT / "src" / rest[1].replace(".", "/")).with_suffix(".py").is_file():
             raise ValueError(f"there is no module {rest[1]}")
     elif program in ("python", "sh"):
         if not (ROOT / rest[0]).is_file():
             raise ValueError(f"there is no script {rest[0]}")
-    elif program not in ("cd", "cp", "git", "curl", "docker", "ray", "export"):
+    elif program not in ("cd", "cp", "git", "curl", "docker", "ray", "export", "."):
         raise ValueError(f"nobody knows the program {program}")
 
 

@@ -63,7 +63,8 @@ TINY_WINDOW = replace(
     attention_levels=(False, False),
     heads=(2, 2),
     context_dim=8,
-    hint_channels=(4, 8),
+    hint_channels=(4, 8, 8),
+    local_hint_channels=(4, 4, 8, 8),
     temporal_heads=2,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from mien.cli.grouped import grouped
+from mien.jobs.options import AnimateOptions
+from mien.typing import field_types
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,10 @@ def test_what_has_no_default_must_be_given_and_help_knows_all() -> None:
     assert run("box")[0] == 2
     help_text = run("--help")[1]
     assert "Draw it." in help_text and "How wide." in help_text and "--square" in help_text
+
+
+def test_marks_between_fields_are_no_types() -> None:
+    """Python 3.10 alone refuses `_: KW_ONLY` where it reads types."""
+    hints = field_types(AnimateOptions)
+    assert "_" not in hints and hints["output"] is Path and hints["seed"] is int
+    assert set(hints) >= {one.name for one in dataclasses.fields(AnimateOptions)}

@@ -46,7 +46,7 @@ def test_every_input_moves_the_result() -> None:
     nets = tiny_networks(TINY_WINDOW)
     torch.manual_seed(1)
     time = torch.tensor(999)
-    latents, moved, source = torch.randn(2, 12, 16, 16), torch.randn(2, 12, 16, 16), torch.randn(1, 12, 16, 16)
+    latents, moved, source = torch.randn(2, 48, 8, 8), torch.randn(2, 48, 8, 8), torch.randn(1, 48, 8, 8)
     drive, local = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 64, 64)
 
     def run(latents=latents, moved=moved, source=source, drive=drive, local=local) -> torch.Tensor:  # type: ignore[no-untyped-def]
@@ -66,5 +66,5 @@ def test_nano_is_small() -> None:
         nets = build(FACE_WINDOW)
     parts = [nets.appearance_reference, nets.motion_control, nets.local_control, nets.unet, nets.window_head]
     weights = sum(p.numel() for part in parts if part is not None for p in part.parameters())
-    assert weights < 10e6
-    assert nets.window_head is not None and nets.local_control is not None and nets.local_control.zoom == 2
+    assert weights < 14e6
+    assert nets.window_head is not None and nets.local_control is not None

@@ -205,6 +205,38 @@ def test_on_a_phone_the_picture_stays_in_view_beside_the_sliders(phone: Any) -> 
     assert place["y"] >= 0 and place["y"] + place["height"] < 844
 
 
+# what a screen reader says of whatever can be clicked or shows something, where that is nothing at all
+NAMELESS = """() => {
+  const named = (e) => (e.getAttribute('aria-label') || e.innerText || e.alt || e.title || e.placeholder
+    || (e.labels && e.labels.length && e.labels[0].innerText) || '').trim();
+  return [...document.querySelectorAll('button, input, select, textarea, a, img, video, td[tabindex]')]
+    .filter((e) => e.offsetParent !== null && !named(e)).map((e) => e.outerHTML.slice(0, 200));
+}"""
+
+
+def test_everything_on_the_page_has_a_name(page: Any) -> None:
+    for tab in ("Animate", "Edit", "Batch", "About"):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.wait_for_timeout(1500)
+        assert page.evaluate(NAMELESS) == [], tab
+    page.get_by_role("tab", name="Animate", exact=True).click()
+    for words in ("Choose: Portrait", "Choose: Driving video", "Example 2"):
+        assert page.locator(f"[aria-label='{words}']").first.is_visible(), words
+    assert page.locator("#animate-status").get_attribute("aria-live") == "polite"
+
+
+def test_the_keyboard_comes_by_everything_in_the_order_of_the_page(page: Any) -> None:
+    seen = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate("() => document.activeElement.getAttribute('aria-label') || document.activeElement.innerText")
+        )
+    wanted = ["Choose: Portrait", "Choose: Driving video", "Animate", "Stop", "Example 1", "Motion"]
+    places = [next(i for i, words in enumerate(seen) if i > 3 and words.startswith(start)) for start in wanted]
+    assert places == sorted(places), seen
+
+
 def test_files_beside_the_pages_own_are_not_served(page: Any, page_server: Any) -> None:
     for path in ("/etc/passwd", str(Path(__file__)), str(page_server.workspace.root.parent)):
         for route in ("gradio_api/file=", "file="):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,7 +28,7 @@ from mien.web.options import ServeOptions
 from mien.web.running import Running, Status, StoppedError, Watch, Watches
 from mien.web.serve import Page, open_page
 from mien.web.studio import Studio, pairs
-from mien.web.style import note, progress
+from mien.web.style import CSS, note, progress
 from mien.web.workspace import Workspace
 from page_parts import studio, workspace
 from samples import inputs
@@ -331,3 +332,17 @@ class TestWidgets:
             options_from(self.inputs(portrait=None), tmp_path)
         with pytest.raises(InputError, match="The driving video is missing"):
             options_from(self.inputs(driver=None), tmp_path)
+
+
+def test_grey_words_can_be_read_on_both_backgrounds() -> None:
+    """Contrast of at least 4.5 to 1 (WCAG 2.2, 1.4.3) on the theme's backgrounds, light and dark."""
+
+    def brightness(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in parts]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    light, dark = re.findall(r"--body-text-color-subdued: (#\w{6})", CSS)
+    for words, paper in ((light, "#f9fafb"), (light, "#ffffff"), (dark, "#0b0f19"), (dark, "#1f2937")):
+        low, high = sorted((brightness(words), brightness(paper)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (words, paper)

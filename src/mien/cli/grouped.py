@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 
 from mien.options import declarations, help_of, option, parser
+from mien.typing import field_types
 
 Result = TypeVar("Result")
 
@@ -29,7 +30,10 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
         if name in groups:
             parameters += typed[name]
         else:
-            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+            # Python 3.10 lays Optional[...] around the type of a parameter whose default is None
+            inner = [one for one in get_args(hints[name]) if get_origin(one) is Annotated]
+            hint = inner[0] if inner and get_origin(hints[name]) is not Annotated else hints[name]
+            parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
 
     def run(**given: Any) -> Result:
         for name, group in groups.items():
@@ -54,7 +58,7 @@ def _options(group: Any) -> list[inspect.Parameter]:
 
 def flags_of(options: type, *names: str) -> Any:
     """A group for `grouped` of some options of a class; names: which; none: all that it declares."""
-    hints = get_type_hints(options)
+    hints = field_types(options)
     chosen = {name: one for name, one in declarations(options).items() if not names or name in names}
     made = [(name, hints[name], field(default=one.default, metadata=one.metadata)) for name, one in chosen.items()]
     return make_dataclass(f"{options.__name__}Flags", made, frozen=True)

@@ -83,11 +83,14 @@ def card(
     parts: Annotated[
         list[Path] | None, typer.Option("--add", help="Markdown to put at its end, such as scores.")
     ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Of the weights, by the hub's name, such as apache-2.0.")
+    ] = None,
 ) -> None:
     """Write a model card: what went into a recipe, by which commands, and at what cost."""
     from mien.jobs.recipe.card import write_card
 
-    typer.echo(write_card(runs, output, parts or []))
+    typer.echo(write_card(runs, output, parts or [], licence))
 
 
 def _named(texts: list[str] | None, flag: str) -> dict[str, Path]:

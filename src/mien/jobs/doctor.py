@@ -69,7 +69,7 @@ def _weights() -> list[Finding]:
             found.append(Finding(f"bundled {name}", f"{folder} ({_megabytes(folder):.1f} MB)"))
         except MienError as error:
             found.append(Finding(f"bundled {name}", "missing", str(error)))
-    fix = "mien convert x-portrait CHECKPOINT.th FOLDER makes it of the published checkpoint; see docs/formats.md"
+    fix = "mien convert x-portrait CHECKPOINT.th FOLDER makes it of the published checkpoint; see docs/results.md"
     found.append(Finding("full-size model", "given by --model FOLDER or --model OWNER/NAME", fix))
     return found
 

@@ -85,15 +85,18 @@ def write_sums(folder: Path, progress: Progress | None = None) -> Path:
     return folder / SUMS
 
 
-def _look_at_part(found: ModelFolder, part: str, kind: Any, place: Path) -> None:
+def _look_at_part(found: ModelFolder, part: str, kinds: Any, place: Path) -> None:
     try:
-        settings = {k: v for k, v in loading.read_json(place / "config.json").items() if not k.startswith("_")}
-        with torch.device("meta"):
-            wanted = kind.from_config(settings).state_dict()
+        config = loading.read_json(place / "config.json")
     except MienError as error:
         found.parts[part] = "unusable"
         found.faults.append(str(error))
         return
+    kind = loading.kind_of(kinds, config)
+    settings = {k: v for k, v in config.items() if not k.startswith("_")}
+    try:
+        with torch.device("meta"):
+            wanted = kind.from_config(settings).state_dict()
     except Exception as error:  # a configuration can go wrong in any way a network's constructor can
         found.parts[part] = "unusable"
         why = " ".join(str(error).split()) or type(error).__name__

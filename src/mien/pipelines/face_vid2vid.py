@@ -79,9 +79,7 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         index = loading.read_json(folder / "model_index.json")
         if index.get("_class_name") != cls.__name__:
             raise WeightsError(f"{folder} holds a {index.get('_class_name')}, not a {cls.__name__}: name another.")
-        network = parts.pop(_PART, None) or loading.load_part(
-            FaceVid2Vid, folder / _PART, torch_dtype, empty=empty
-        )
+        network = parts.pop(_PART, None) or loading.load_part(FaceVid2Vid, folder / _PART, torch_dtype, empty=empty)
         assert isinstance(network, FaceVid2Vid)
         for exact in (network.keypoint_detector, network.head_pose):  # in half precision a pose would tremble
             exact.float()

@@ -57,6 +57,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def kind_of(kinds: type[ModelMixin] | tuple[type[ModelMixin], ...], config: dict[str, Any]) -> type[ModelMixin]:
+    """The class of a network: of several, the one that its config.json names, else the first."""
+    several = kinds if isinstance(kinds, tuple) else (kinds,)
+    return next((one for one in several if one.__name__ == config.get("_class_name")), several[0])
+
+
 def load_part(
     kinds: type[ModelMixin] | tuple[type[ModelMixin], ...],
     folder: Path,
@@ -78,8 +84,7 @@ def load_part(
     """
     dtype, path = dtype or torch.float32, folder / WEIGHTS
     config = read_json(folder / "config.json")
-    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-    kind = next((one for one in kinds if one.__name__ == config.get("_class_name")), kinds[0])
+    kind = kind_of(kinds, config)
     settings = {k: v for k, v in config.items() if not k.startswith("_")}
     try:
         with torch.device("meta"), _no_init():

@@ -157,8 +157,17 @@ class XPortraitPipeline(PortraitPipeline):
 
     @property
     def local_size(self) -> int:
-        """Side of the pictures of eyes and mouth that the local control reads, pixels."""
-        return self.image_size * (1 if self.local_control is None else self.local_control.zoom)
+        """Side of the pictures of eyes and mouth that the local control reads, pixels.
+
+        Twice the others' for every level that its encoder has more.
+        """
+        if self.local_control is None:
+            return self.image_size
+        local, other = (
+            len(control.config.conditioning_embedding_out_channels)
+            for control in (self.local_control, self.motion_control)
+        )
+        return int(self.image_size * 2 ** (local - other))
 
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
         if self.window_head is not None:

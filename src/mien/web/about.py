@@ -11,11 +11,13 @@ from mien.weights import HERE
 
 _TEXTS = Path(__file__).resolve().parent / "texts"  # where the built package has them
 _DOCS = Path(__file__).resolve().parents[3] / "docs"  # where the repository has them
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\s*", re.DOTALL)  # what hubs read of a card
 
 
 def about_sections(options: ServeOptions) -> dict[str, str]:
     """Title and Markdown of each section, in the order they are shown."""
-    responsible, _, limits = _document("responsible-use.md").partition("\n## Limits\n")
+    responsible, _, rest = _document("responsible-use.md").partition("\n## Limits\n")
+    limits = rest.partition("\n## Where a result comes from\n")[0]
     return {
         "This page": _this_page(options),
         "Responsible use": responsible,
@@ -48,7 +50,7 @@ def _document(name: str) -> str:
 def _cards() -> dict[str, str]:
     cards = {}
     for path in sorted(HERE.glob("*/README.md")):
-        text = path.read_text(encoding="utf-8")
+        text = _FRONT_MATTER.sub("", path.read_text(encoding="utf-8"))
         title = text.partition("\n")[0].lstrip("# ")
         cards[title] = _plain(text)
     return cards

@@ -62,11 +62,11 @@ def build(studio: Studio, desk: Desk) -> None:
             fields, go, stop, status, examples = _inputs()
         with gr.Column(scale=1, min_width=320):
             outputs = [status, *_outputs()]
-    with gr.Accordion("Motion", open=False):
+    with gr.Accordion("Motion: how much of it, smoothing, a part of the video", open=False):
         fields |= _motion()
-    with gr.Accordion("Pose and expression apart (DeX-Portrait)", open=False):
+    with gr.Accordion("Head pose and expression from different videos (DeX-Portrait)", open=False):
         fields |= _apart(studio)
-    with gr.Accordion("Picture", open=False):
+    with gr.Accordion("Result: whole portrait or face, which face, steps, seed", open=False):
         fields |= _picture()
 
     def run(values: Values, request: gr.Request) -> Iterator[tuple[Any, ...]]:
@@ -101,7 +101,10 @@ def _inputs() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.HTML, gr.Example
     with gr.Row():
         go = gr.Button("Animate", variant="primary", size="lg", scale=3, min_width=160, elem_id="animate-go")
         stop = gr.Button("Stop", size="lg", scale=1, min_width=80, elem_id="animate-stop")
-    hint = style.note("Choose a portrait and a driving video, or click an example.")
+    hint = style.note(
+        "Choose a portrait and a driving video, then press Animate; or click an example, which starts at once."
+        " The result appears under Result, with its files to download."
+    )
     status = gr.HTML(hint, elem_id="animate-status")
     examples = gr.Examples(
         [[str(FOLDER / f"portrait_{number}.png"), str(FOLDER / "driver.mp4")] for number in (1, 2)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from mien.web import animate_tab, batch_tab, edit_tab, live_tab, style
+from mien.web import animate_tab, batch_tab, edit_tab, live_tab, reading, style
 from mien.web.about import about_sections
 from mien.web.studio import Studio
 from mien.web.widgets import Desk
@@ -33,6 +33,7 @@ def build_page(studio: Studio, desk: Desk) -> gr.Blocks:
             desk.leave(request)
 
         page.unload(leave)
+        page.load(None, js=reading.SCRIPT, queue=False, api_visibility="private")
     page.queue(max_size=studio.options.queued)
     return page
 

@@ -13,7 +13,14 @@ CSS = f"""
 .gradio-container {{ max-width: {WIDE} !important; width: 100% !important;
   margin: 0 auto !important; }}
 .mien-head h1 {{ margin: 0; font-size: 1.5rem; }}
-.mien-head p {{ margin: .2rem 0 0; color: var(--body-text-color-subdued); }}
+.mien-head p {{ margin: .2rem 0 0; max-width: 75ch; }}
+/* gradio's grey is too pale to read: 2.5 to 1 on white, where 4.5 is the least */
+.gradio-container {{ --body-text-color-subdued: #5b6472; }}
+.dark .gradio-container, .gradio-container.dark {{ --body-text-color-subdued: #a9b1bf; }}
+:focus-visible {{ outline: 3px solid var(--color-accent) !important; outline-offset: 2px; }}
+@media (prefers-reduced-motion: reduce) {{
+  .mien-bar.unknown > div {{ animation: none; width: 100%; opacity: .5; }}
+}}
 .mien-note {{ padding: .6rem .9rem; border-radius: 8px; background: var(--background-fill-secondary);
   border-left: 4px solid var(--border-color-primary); overflow-wrap: anywhere; }}
 .mien-note.error {{ border-left-color: #d64545; }}
@@ -30,6 +37,7 @@ div:has(.mien-follows) {{ overflow: visible !important; }}  /* else nothing in t
 @media (max-width: 767px) {{
   .mien-follows {{ order: -1; background: var(--body-background-fill); }}
   .mien-follows #edit-result {{ height: 36vh !important; min-height: 0 !important; }}
+  #animate-result {{ height: 60vh !important; }}
   .tab-container button {{ padding-left: .6rem; padding-right: .6rem; }}
 }}
 button[aria-label^="Trim"] {{ display: none !important; }}  /* needs a program from elsewhere; start and end do it */
@@ -44,8 +52,8 @@ POLICY = (
 )
 
 HEAD = (
-    '<div class="mien-head"><h1>Mien</h1><p>A still face moves as the face in a video does.'
-    " Animate yourself, people who agreed, or people who do not exist.</p></div>"
+    '<div class="mien-head"><h1>Mien</h1><p>Give a portrait and a driving video: the portrait'
+    " moves as the face in the video does. Animate yourself, people who agreed, or people who do not exist.</p></div>"
 )
 
 

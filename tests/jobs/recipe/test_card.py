@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from safetensors.numpy import save_file
 
 from mien.errors import InputError, WeightsError
@@ -81,6 +82,10 @@ def test_a_card_tells_what_went_in_by_which_commands_and_at_what_cost(run: Path,
         "| PSNR | 30.1 |",
     ):
         assert part in card
+    assert card.startswith("---\nlibrary_name: mien\n") and "license" not in card
+    licensed = write_card(project.out, tmp_path / "README.md", licence="apache-2.0")
+    said = ModelCard.load(licensed).data
+    assert (said.license, said.library_name, said.pipeline_tag) == ("apache-2.0", "mien", "image-to-video")
     assert str(tmp_path) not in card and "train export" not in card
     lines = {
         line.split()[0]: line.split()

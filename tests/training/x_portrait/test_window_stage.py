@@ -24,7 +24,7 @@ def stage(name: str = "face-window", **options) -> FaceWindowStage:  # type: ign
 
 
 def test_losses_fall_and_the_result_is_a_pipeline(tmp_path: Path) -> None:
-    options = {"out": str(tmp_path / "run"), "steps": 30, "batch_size": 2, "show_every": 0, "log_every": 30}
+    options = {"out": str(tmp_path / "run"), "steps": 80, "batch_size": 2, "show_every": 0, "log_every": 80}
     made = stage(**options, precision="fp32", learning_rate=5e-3)
     model = made.build()
     batch = made.batch(np.random.default_rng(0), 2)

@@ -36,7 +36,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class CastOptions(Checked):
-    """Of `mien data avatar`. A folder with an index.json (docs/formats.md) gives only what that allows to be trained
+    """Of `mien data avatar`. A folder with an index.json (docs/train.md) gives only what that allows to be trained
     on, and says itself which pictures are marked."""
 
     photos: Path = declared(REQUIRED, "A photograph or a painting of one face, or a folder of them.", argument=True)

@@ -19,6 +19,8 @@ from mien.jobs.recipe.report import ledger_table
 from mien.jobs.train import EXPORT
 from mien.media.files import unwritable, whole_file
 
+# The hub reads these of a card's front matter; see https://huggingface.co/docs/hub/model-cards.
+_LIBRARY, _TASK, _TAGS = "mien", "image-to-video", ("portrait-animation", "face-reenactment")
 _NO_DATA = {".md", ".json", ".txt", ".yaml"}  # what lies beside pictures and clips
 
 
@@ -71,20 +73,35 @@ def _check(path: Path) -> None:
         raise WeightsError(f"{path} is damaged ({error}): train the last steps again.") from error
 
 
-def write_card(runs: Path, out: Path, parts: Sequence[Path] = ()) -> Path:
+def front_matter(licence: str | None = None) -> list[str]:
+    """The lines of YAML between two `---` by which a hub files a model; ends with an empty line.
+
+    Args:
+        licence: the hub's name of it, such as apache-2.0; None: not said.
+    """
+    told = [] if licence is None else [f"license: {json.dumps(licence)}"]
+    return ["---", *told, f"library_name: {_LIBRARY}", f"pipeline_tag: {_TASK}", "tags:"] + [
+        *(f"- {tag}" for tag in _TAGS),
+        "---",
+        "",
+    ]
+
+
+def write_card(runs: Path, out: Path, parts: Sequence[Path] = (), licence: str | None = None) -> Path:
     """Write a model card: what the model is, what it was made of, by which commands, and at what cost.
 
     Args:
         runs: the folder of `mien train recipe`.
         out: the Markdown file.
         parts: Markdown files that are put at its end, such as tables of scores.
+        licence: of the weights, by the hub's name of it; None: the card says none.
 
     Returns:
         `out`.
     """
     project = opened(runs)
     made = [step for step in project.recipe.steps if step.seed is not None or step.core_hours is not None]
-    lines = [f"# {project.recipe.name}", "", project.recipe.about, "", "## Made of", ""]
+    lines = [*front_matter(licence), f"# {project.recipe.name}", "", project.recipe.about, "", "## Made of", ""]
     lines += [f"- {name}: {words}{_counted(project.inputs.get(name))}" for name, words in project.recipe.inputs.items()]
     lines += ["", "## Recipe", "", f"`mien train recipe {project.recipe.name} --out RUNS`, whose steps are:", ""]
     for number, step in enumerate(made, 1):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from mien.animation.driving import motion_of
 from mien.errors import InputError
@@ -19,6 +19,7 @@ from mien.jobs.run.outputs import pair_name
 from mien.media.files import readable_file, unreadable
 from mien.media.kind import kind_of
 from mien.options import declarations, parse_rate
+from mien.typing import field_types
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 _LARGEST = 64 << 20  # bytes of a table
@@ -42,7 +43,7 @@ class Job:
 
 def _option_types() -> dict[str, Any]:
     """Every option of `mien animate` that a row may set, with its type."""
-    hints = get_type_hints(AnimateOptions)
+    hints = field_types(AnimateOptions)
     return {name: hints[name] for name in declarations(AnimateOptions) if name != "dry_run"}
 
 

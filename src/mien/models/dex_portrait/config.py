@@ -202,8 +202,8 @@ FACE_WINDOW = replace(
     backbone=replace(
         X_FACE_WINDOW,
         name="dex-face-window",
-        block_out_channels=(32, 64, 96, 120),
-        attention_levels=(False, False, True, True),
+        block_out_channels=(64, 96, 120),
+        attention_levels=(False, True, True),
     ),
     tokens=16,
     token_dim=16,

@@ -41,7 +41,7 @@ class VaeConfig:
 class PatchConfig:
     """In the VAE's place: `patch` x `patch` pixels are the channels of a latent, see `PatchAutoencoder`."""
 
-    patch: int = 2
+    patch: int = 4
 
     @property
     def latent_channels(self) -> int:
@@ -62,8 +62,9 @@ class XPortraitConfig:
     ones on the U-Net's first convolution and adds them to its result, so that it predicts the difference to them:
     off at full size (the published model finds everything by reference attention), on at nano size, where 16 x 16
     tokens alone would have to carry the background's pixels and a small training could not even learn to copy.
-    `reference_tail`: see `AppearanceReference`. `local_zoom`: the local control's pictures have so many times the side
-    of the other control's. `face_window`: the model works on face windows (nano), whose pictures `WindowHead` finishes.
+    `reference_tail`: see `AppearanceReference`. `local_hint_channels`: of the local control, whose pictures have
+    twice the side of the other control's for every level more. `face_window`: the model works on face windows (nano),
+    whose pictures `WindowHead` finishes.
     """
 
     name: str = "sd15"
@@ -76,7 +77,7 @@ class XPortraitConfig:
     context_dim: int = 768
     context_tokens: int = 77
     hint_channels: tuple[int, ...] = (16, 32, 96, 256)
-    local_zoom: int = 1
+    local_hint_channels: tuple[int, ...] | None = None
     temporal_heads: int = 8
     temporal_positions: int = 24
     source_in_sample: bool = False
@@ -125,7 +126,8 @@ class XPortraitConfig:
 
     def local_control(self) -> dict[str, Any]:
         """Keyword arguments of the local control C_l."""
-        return {**self.motion_control(), "conditioning_channels": 3 * self.local_zoom**2}
+        own = self.local_hint_channels or self.hint_channels
+        return {**self.motion_control(), "conditioning_embedding_out_channels": own}
 
     def window_head(self) -> dict[str, Any]:
         """Keyword arguments of the window head."""
@@ -190,21 +192,22 @@ NANO = XPortraitConfig(
 FACE_WINDOW = XPortraitConfig(
     name="face-window",
     image_size=192,
-    block_out_channels=(32, 64, 96, 128),
-    # attention in the middle block alone, over 12 x 12 places: more is half of a training step on a processor
-    attention_levels=(False, False, False, False),
-    heads=(1, 2, 3, 4),
+    # wide and coarse: four times fewer places than patches of 2 x 2, which learned half as much in the same time
+    block_out_channels=(64, 96, 128),
+    # attention over 12 x 12 places alone: over 24 x 24 it is half of a training step on a processor
+    attention_levels=(False, False, True),
+    heads=(2, 3, 4),
     layers_per_block=1,
     norm_num_groups=8,
     context_dim=32,
     context_tokens=1,
-    hint_channels=(16, 32),
-    local_zoom=2,
+    hint_channels=(16, 32, 64),
+    local_hint_channels=(8, 16, 32, 64),
     temporal_heads=4,
     source_in_sample=True,
     reference_tail=False,
     prediction_type="sample",
-    vae=PatchConfig(2),
+    vae=PatchConfig(4),
     face_window=True,
 )
 

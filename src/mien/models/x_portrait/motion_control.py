@@ -8,7 +8,6 @@ from typing import Any
 from diffusers import ControlNetModel
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
-from torch.nn import functional
 
 from mien.models.sd_backbone import backbone
 from mien.models.sd_backbone.reference_attention import install
@@ -26,19 +25,11 @@ class MotionControl(ControlNetModel):
         install(self)
         backbone.feed_forward_by_frame(self)
 
-    @property
-    def zoom(self) -> int:
-        """How many times larger its frames are, a side, than the resolution that its encoder works at."""
-        return int(round((self.config.conditioning_channels / 3) ** 0.5))
-
     # so that model offloading brings the weights for this call too
     @apply_forward_hook
     def encode_hint(self, images: Tensor) -> Tensor:
-        """Driving frames [b, 3, H, W] in [-1, 1] to features [b, c, h, w]: once per frame, whatever the timesteps.
-
-        A control with more than 3 conditioning channels (nano's C_l) reads larger frames, as squares of pixels.
-        """
-        features: Tensor = self.controlnet_cond_embedding(functional.pixel_unshuffle(images, self.zoom))
+        """Driving frames [b, 3, H, W] in [-1, 1] to features [b, c, h, w]: once per frame, whatever the timesteps."""
+        features: Tensor = self.controlnet_cond_embedding(images)
         return features
 
     def forward(self, sample: Tensor, timestep: Tensor, context: Tensor, hint: Tensor) -> backbone.Residuals:

@@ -68,7 +68,7 @@ class WindowHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """
 
     @register_to_config
-    def __init__(self, features: int = 32, patch: int = 2, width: int = 16, driver: bool = True) -> None:
+    def __init__(self, features: int = 32, patch: int = 4, width: int = 16, driver: bool = True) -> None:
         super().__init__()
         self.patch, self.driver = patch, driver
         kept = width // 2
