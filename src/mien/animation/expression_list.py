@@ -112,7 +112,7 @@ class ListedMotion(DrivingMotion):
         share = 0.0
         if first != second:
             share = (time - moments[first].at) / (moments[second].at - moments[first].at)
-            share = float(smooth_step(share)) if self.listed.ease else share
+            share = float(smooth_step(np.asarray(share))) if self.listed.ease else share
         before, then = moments[first].change, moments[second].change
         mixed = {name: (1 - share) * getattr(before, name) + share * getattr(then, name) for name in _MOVES}
         mixed["zoom"] = before.zoom ** (1 - share) * then.zoom**share

@@ -205,7 +205,7 @@ class DeXPortraitPipeline(PortraitPipeline):
         """
         if self.window_head is not None and windows is None:
             raise ValueError("this model works on face windows: pass those of the portrait")
-        pictures = list(images) if isinstance(images, list | tuple) else [images]
+        pictures: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         self._encode_sources(pictures if windows is None else list(windows), generator)
         first = pictures[0]
         self._own = self.read_motion([(first, landmarks)])

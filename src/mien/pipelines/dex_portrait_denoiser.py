@@ -124,11 +124,14 @@ class DeXPortraitDenoiser(WindowDenoiser):
             start = given.latents if windows else None
             nothing = predicted(Conditions(tokens=nets.injection.no_expression(count), latents=start))
         else:  # guided by 1, the unconditional prediction has no weight
-            nothing = torch.zeros_like(without if whole is None else whole)
+            one = without if whole is None else whole
+            assert one is not None  # the weight is below 1 or above 0
+            nothing = torch.zeros_like(one)
         got = progressive_hybrid(nothing, without, whole, scale, weight)
         self.report(step, latents)
         if not windows:
             return got
+        assert given.latents is not None  # a face window starts from the moved portrait
         moved = nets.vae.decode(given.latents.to(noisy)).sample
         return self.finished_windows(step, rows, got, moved, noisy)
 

@@ -136,8 +136,9 @@ class EncoderData:
         twins [k, 3, sides[0], ...]: of some samples, `twin_of` [k], the same person in the same pose with another
         expression, changed as that sample's picture is.
         """
-        masked, poses, crops, again, moved, twins, twin_of = [], [], [], [], [], [], []
-        moved_again, scores = [], []
+        masked, poses, crops, again, twins, twin_of, scores = [], [], [], [], [], [], []
+        moved: list[NDArray[np.float32]] = []
+        moved_again: list[NDArray[np.float32]] = []
         for row in range(batch_size):
             group = self.groups[int(rng.choice(len(self.groups), p=self._odds))]
             person, motion = int(rng.integers(len(group.frames))), int(rng.integers(len(group.other)))
