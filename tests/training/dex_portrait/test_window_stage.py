@@ -91,7 +91,7 @@ def test_a_batch_shows_the_expression_in_the_crop_alone() -> None:
 
 
 def test_losses_fall_and_the_result_is_a_pipeline(tmp_path: Path) -> None:
-    options = {"out": str(tmp_path / "run"), "steps": 25, "batch_size": 2, "show_every": 0, "log_every": 25}
+    options = {"out": str(tmp_path / "run"), "steps": 80, "batch_size": 2, "show_every": 0, "log_every": 80}
     made = stage(**options, precision="fp32", learning_rate=5e-3)
     model = made.build()
     batch = made.batch(np.random.default_rng(0), 2)
