@@ -212,6 +212,16 @@ class Animator(ABC):
             InputError: if no frame shows a face, or if the options name a frame that is none.
         """
 
+    def read_list(self, listed: Any) -> DrivingMotion:
+        """Take a list of expressions (`mien.animation.expression_list`) in place of a driver.
+
+        Raises:
+            InputError: if the model cannot be driven so, or if a picture that the list names shows no face.
+        """
+        raise InputError(
+            "--expressions needs a model that moves by read landmarks, such as nano: choose another --model"
+        )
+
     # -- the frames ------------------------------------------------------------------------------------------------
 
     def frames(

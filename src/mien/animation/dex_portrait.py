@@ -48,8 +48,13 @@ class DeXPortraitAnimator(Animator):
         " --pose-gain for the head and --expression-gain, one code for the whole expression"
     )
 
+    @property
+    def portrait_side(self) -> int:
+        """Side of the portrait's square, pixels."""
+        return max(int(self.pipe.image_size), _LEAST_SIDE)
+
     def _set_portrait(self, portraits: Sequence[Portrait]) -> None:
-        squares = [portrait.square(max(self.pipe.image_size, _LEAST_SIDE)) for portrait in portraits]
+        squares = [portrait.square(self.portrait_side) for portrait in portraits]
         self.pipe.set_portrait(squares, portraits[0].landmarks)
 
     def read_driving(
@@ -110,14 +115,19 @@ class DeXPortraitAnimator(Animator):
         kept: Checkpoint | None,
         note: Callable[[str], None] | None,
     ) -> Iterator[np.ndarray]:
+        pose = self.placed_pose(person, motion, config)
+        return self.squares_by_codes(
+            pose, motion.expression, motion.frames, config, progress=progress, checkpoint=kept, note=note
+        )
+
+    def placed_pose(self, person: Portrait, motion: DeXPortraitMotion, config: AnimationConfig) -> Motion | None:
+        """The driver's poses as a person's head is to take them over, within the model's limits."""
         pose, limits = motion.pose, self.pipe.motion_limits
         if pose is not None and person is not self.source.portraits[0] and config.best_frame == "auto":
             pose = replace(pose, reference=self._start_frame(pose, config, None))
         if pose is not None and limits is not None and not config.relative:  # the pipeline limits relative motion
             pose = limited_motion(Pose.from_code(self.pipe.portrait.pose), pose, limits)
-        return self.squares_by_codes(
-            pose, motion.expression, motion.frames, config, progress=progress, checkpoint=kept, note=note
-        )
+        return pose
 
     def squares_by_codes(
         self, pose: Motion | None, expression: Motion | None, frames: int, config: AnimationConfig, **more: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from mien.animation.compositing import pasted
 from mien.animation.cutting import PersonCutter
 from mien.animation.driven_face import DrivenFace, FaceMover, out_of
+from mien.animation.expression_list import ListedMotion, listed_faces
 from mien.animation.face_edit import FaceChange
 from mien.animation.motion_transfer import own_face, portrait_motion
 from mien.animation.source import Portrait
@@ -76,6 +78,17 @@ class ReenactorEditor(StillEditor):
 
     def _changed(self, change: FaceChange, expression: NDArray[np.floating] | None) -> Picture:
         return next(pasted([self.square(change, expression)], self.portrait))
+
+
+def reenacted_list(pipe: XPortraitPipeline, portrait: Portrait, motion: ListedMotion) -> Iterator[Picture]:
+    """The portrait's square in every frame of a list of expressions, by the one-pass reenactor, uint8 [s, s, 3]."""
+    mover = FaceMover(pipe.reenactor.basis(), portrait_motion(portrait), portrait.crop)
+    moving = Reenactment(
+        pipe.reenactor, to_pixels([portrait.square(pipe.image_size)], pipe.image_size), mover.shape.keypoints
+    )
+    for face in listed_faces(mover, motion):
+        points = np.asarray(portrait.crop.points_in(face.keypoints, 1) * 2 - 1, np.float32)
+        yield to_uint8(moving.picture(points)[None])[0]
 
 
 class WindowEditor(StillEditor):

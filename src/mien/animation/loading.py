@@ -51,6 +51,7 @@ SYSTEMS = {
         "mien.pipelines.dex_portrait:DeXPortraitPipeline",
         "mien.animation.dex_portrait:DeXPortraitAnimator",
         bundled="dex-nano",
+        window_animator="mien.animation.dex_window:DeXWindowAnimator",
     ),
     "face-vid2vid": System(
         "mien.pipelines.face_vid2vid:FaceVid2VidPipeline", "mien.animation.face_vid2vid:FaceVid2VidAnimator"
@@ -91,6 +92,20 @@ def system_of(model: str) -> str | None:
     except OSError:  # a name that is too long to be looked up
         kind = None
     return next((name for name, system in SYSTEMS.items() if system.class_name == kind), None)
+
+
+def on_windows(model: str) -> bool:
+    """Whether a model works on face windows, by the index of its folder; False where it is not known here."""
+    system = _BUNDLED.get(model)
+    folder = Path(model)
+    if system is not None:
+        folder = resolve_name(SYSTEMS[system].pipeline).find(model)
+    try:
+        index = folder / "model_index.json"
+        part = read_json(index).get("window_head") if index.is_file() else None
+    except OSError:  # a name that is too long to be looked up
+        part = None
+    return part not in (None, [None, None])
 
 
 def load_pipeline(

@@ -75,7 +75,7 @@ def window_driver(face: DrivenFace, layer: HeadLayer, frame: Picture | None, sid
 def window_drivers(
     faces: Sequence[DrivenFace],
     layers: Iterable[HeadLayer],
-    frames: Iterable[Picture],
+    frames: Iterable[Picture | None],
     sides: tuple[int, int],
     finished: int = 0,
 ) -> Iterator[WindowDriver]:

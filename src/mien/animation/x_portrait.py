@@ -12,7 +12,9 @@ from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion
 from mien.animation.compositing import start_frames
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
+from mien.animation.expression_list import ListedMotion
 from mien.animation.frame_stepper import FrameStepper
+from mien.animation.image_edit import reenacted_list
 from mien.animation.live_nano import ReenactorStepper
 from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_keypoints
 from mien.animation.progress import SILENT, Progress
@@ -72,6 +74,12 @@ class XPortraitAnimator(Animator):
             driver, driver.info, len(faces), reports, placed[0].best_frame, tracks=tuple(placed), video=video
         )
 
+    def read_list(self, listed: Any) -> DrivingMotion:
+        """See `Animator.read_list`."""
+        if self.pipe.reenactor is None:
+            return super().read_list(listed)
+        return ListedMotion.read(listed, self.reader)
+
     def _placed(
         self, person: Portrait, faces: list[TrackedFace], report: Any, clip: Clip, config: AnimationConfig
     ) -> DriverTrack:
@@ -116,6 +124,8 @@ class XPortraitAnimator(Animator):
         kept: Checkpoint | None,
         note: Callable[[str], None] | None,
     ) -> Iterator[np.ndarray]:
+        if isinstance(motion, ListedMotion):
+            return reenacted_list(self.pipe, person, motion)
         pipe, track = self.pipe, motion.tracks[self.source.number(person)]
         control = MotionControl.of(config, motion.info.rate)
         begin: Any = None
@@ -145,7 +155,8 @@ class XPortraitAnimator(Animator):
         return ReenactorStepper(self.pipe, self.source.portraits[0])
 
     def _composited(self, squares: Iterator[np.ndarray], motion: XPortraitMotion) -> Iterator[np.ndarray]:
-        return super()._composited(squares, motion) if motion.video is None else motion.video.finished(squares, True)
+        video = getattr(motion, "video", None)
+        return super()._composited(squares, motion) if video is None else video.finished(squares, True)
 
     def cost(self, frames: int, config: AnimationConfig) -> Any:
         """See `Animator.cost`."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry.moving_least_squares import moving_least_squares
+from mien.geometry.pose import HeadPose, rotation_vector
 
 Floats = NDArray[np.floating]
 
@@ -89,6 +90,20 @@ class FaceWindow:
             [..., 2], within [-1, 1] where they lie inside.
         """
         return np.asarray((points - self.centre) @ self.axes.T / self.half, np.float32)
+
+    def head(self, pose: HeadPose) -> HeadPose:
+        """A head as it is seen in the window.
+
+        Args:
+            pose: its translation and scale are pixels of the picture.
+
+        Returns:
+            Translation and scale in the window's coordinates, turned as the window shows it.
+        """
+        upright = np.eye(3)
+        upright[:2, :2] = self.axes
+        turn = rotation_vector(upright @ pose.matrix())
+        return HeadPose(turn, self.inside(pose.translation).astype(np.float64), pose.scale / self.half)
 
     def matrix(self, side: int, zoom: float = 1.0) -> NDArray[np.float64]:
         """The affine map of pixel indices from the picture to a picture of the window.

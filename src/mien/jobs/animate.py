@@ -30,6 +30,7 @@ from mien.animation.animator import (
 )
 from mien.animation.compositing import check_start_clip
 from mien.animation.driving import open_driver
+from mien.animation.expression_list import ExpressionList, load_list
 from mien.animation.loading import choose_device, load_pipeline, system_of
 from mien.animation.motion_template import is_template, load_template
 from mien.animation.multi_face import find_people
@@ -65,7 +66,7 @@ class _Job:
 
     options: AnimateOptions
     output: Path
-    driver: Driver | Drivers
+    driver: Driver | Drivers | ExpressionList
     clip: Clip | None  # its pictures, if it has any
     start: Clip | None
     animator: Animator
@@ -148,13 +149,16 @@ def _prepare(
         animator_kind(system).check(options, options.model)
     if pipe is None:
         check_placement(choose_device(options.device), options.offload, options.quantize)
-    options = _with_drivers(options, system)
-    clips = _open_drivers(options)
+    listed = None if options.expressions is None else load_list(options.expressions, options.fps)
+    options = options if listed is not None else _with_drivers(options, system)
+    clips = {} if listed is not None else _open_drivers(options)
     output = (
         None if options.driver not in clips else resolve_output(options, clips[options.driver].info.kind == "image")
     )
     moving = next((path for path in options.portraits if is_video(path)), None)
     source, notes = None if moving is None else open_clip(moving), [*portrait_notes(options.portraits)]
+    if moving is not None and listed is not None:
+        raise InputError(f"{moving} is a video, but --expressions moves a picture: give a picture as the source")
     if moving is not None and source is not None:
         _goes_alone(options, moving)
         source, clips[options.driver], more = matched(source, clips[options.driver])
@@ -172,7 +176,8 @@ def _prepare(
     animator.check(options, options.model)
     if options.fast and options.lora is None and isinstance(getattr(animator.pipe, "scheduler", None), LCMScheduler):
         notes.append(FAST_ALONE)
-    options, driver = _drivers(options, clips, animator)
+    driver: Driver | Drivers | ExpressionList
+    options, driver = _drivers(options, clips, animator) if listed is None else (options, listed)
     _set_source(options, images, source, animator)
     animator.check_config(options)
     if start is not None:
@@ -239,13 +244,21 @@ def _drivers(
     return replace(options, driver=name), drivers
 
 
-def _is_still(driver: Driver | Drivers) -> bool:
+def _is_still(driver: Driver | Drivers | ExpressionList) -> bool:
     main = driver.main if isinstance(driver, Drivers) else driver
-    return length(main) == 1 and main.info.kind == "image"
+    return _frames_of(driver) == 1 and main.info.kind == "image"
 
 
-def _frames_of(driver: Driver | Drivers) -> int:
+def _frames_of(driver: Driver | Drivers | ExpressionList) -> int:
+    if isinstance(driver, ExpressionList):
+        return len(driver)
     return length(driver.main if isinstance(driver, Drivers) else driver)
+
+
+def _motion(job: _Job, progress: Progress) -> DrivingMotion:
+    if isinstance(job.driver, ExpressionList):
+        return job.animator.read_list(job.driver)
+    return job.animator.read_driving(job.driver, job.options, progress)
 
 
 def _goes_alone(options: AnimateOptions, video: Path) -> None:
@@ -303,7 +316,7 @@ def _frames(job: _Job, motion: DrivingMotion, progress: Progress) -> Iterator[np
 
 
 def _write_image(job: _Job, progress: Progress) -> AnimateReport:
-    motion = job.animator.read_driving(job.driver, job.options, progress)
+    motion = _motion(job, progress)
     frame = next(_frames(job, motion, progress))
     write_signed_image(job.output, frame, job.provenance, job.options.watermark)
     preview = None
@@ -319,7 +332,7 @@ def _write_video(job: _Job, progress: Progress) -> AnimateReport:
     with ExitStack() as stack:
         # Opened before the work begins: what cannot be written is known at once.
         writer = stack.enter_context(_writer(job, job.output, job.animator.size(job.options)))
-        motion = job.animator.read_driving(job.driver, job.options, progress)
+        motion = _motion(job, progress)
         times = _times(motion.clip)
         writer.timestamps = motion.clip is not None and motion.clip.info.variable_rate
         side_by_side = None

@@ -15,6 +15,7 @@ from mien.animation.animator import Animator, animator_of
 from mien.animation.compositing import pasted
 from mien.animation.cutting import NO_PERSON
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
+from mien.animation.dex_window import DeXWindowAnimator
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import WindowEditor, still_editor
 from mien.animation.loading import load_pipeline
@@ -62,7 +63,7 @@ def edit(
         if pipe is None:
             pipe = load_pipeline(options.model, device=options.device, dtype=options.dtype)
         animator = animator_of(pipe, reader)
-        check_edit(options, animator.system)
+        check_edit(options, animator.system, isinstance(animator, DeXWindowAnimator))
         animator.set_source([image], face=options.face_number, names=options.portraits)
         options = resolve_options(options, animator)
         frame, notes = _edited(animator, options, timed)
@@ -81,6 +82,10 @@ def _edited(animator: Animator, options: EditOptions, progress: Progress) -> tup
     if isinstance(animator, DeXPortraitAnimator):
         expression = _expression_codes(animator, options.expression_from, progress)
         progress.stage("Editing", 1.0)
+        if isinstance(animator, DeXWindowAnimator):
+            notes: list[str] = []
+            whole = animator.edited(options.change, expression, options, notes.append)
+            return (whole if options.paste_back else person.crop.extract(whole, round(person.crop.size))), tuple(notes)
         # without a change of its own the pose stays the very same numbers, so that the warp changes nothing
         pose = turned_pose(animator.pipe.portrait, options.change) if options.change.moves else None
         square = next(animator.squares_by_codes(pose, expression, 1, options, progress=progress.update))

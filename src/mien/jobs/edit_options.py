@@ -59,15 +59,16 @@ def edit_options(
         expression_from=expression_from,
         **more,
     )
-    from mien.animation.loading import system_of  # brings torch in
+    from mien.animation.loading import on_windows, system_of  # brings torch in
 
-    check_edit(options, system_of(options.model))
+    system = system_of(options.model)
+    check_edit(options, system, system == "dex" and on_windows(options.model))
     return options
 
 
-def check_edit(options: EditOptions, system: str | None) -> None:
-    """Raise InputError for what a system does not know."""
-    if system == "dex" and options.change.expresses:
+def check_edit(options: EditOptions, system: str | None, windows: bool) -> None:
+    """Raise InputError for what a system does not know; windows: whether the model works on face windows."""
+    if system == "dex" and options.change.expresses and not windows:
         raise InputError(
             f"--smile and the other sliders of the expression are for nano: give --expression-from with {options.model}"
         )

@@ -64,6 +64,9 @@ class AnimateOptions(AnimationConfig):
     )
     reader: str = declared("auto", "What reads the faces: auto or mesh.", MOTION)
     reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
+    expressions: Path | None = declared(
+        None, "A list of expressions over time (.yaml), in place of a driving video.", MOTION
+    )
     pose_from: Path | None = declared(None, "The driving video of the head pose alone.", APART)
     expression_from: Path | None = declared(None, "The driving video of the expression alone.", APART)
     pose_only: bool = declared(False, "Keep the portrait's expression.", APART)
@@ -136,7 +139,26 @@ class AnimateOptions(AnimationConfig):
             if given:
                 raise InputError(f"--face all puts every face back into the picture: leave {name} out")
 
+    def _check_list(self) -> None:
+        """A list goes alone: nothing else drives the portrait, and it has times of its own."""
+        given = {
+            "--pose-from": self.pose_from,
+            "--expression-from": self.expression_from,
+            "--pose-only": self.pose_only or None,
+            "--expression-only": self.expression_only or None,
+            "--start-from": self.start_from,
+            "--start": self.start,
+            "--end": self.end,
+            "--preview": self.preview or None,
+            "the driving video": None if self.driver == self.expressions else self.driver,
+        }
+        for name, value in given.items():
+            if value is not None:
+                raise InputError(f"--expressions says all that happens: leave {name} out")
+
     def _check_drivers(self) -> None:
+        if self.expressions is not None:
+            self._check_list()
         if self.pose_only and self.expression_only:
             raise InputError(
                 "--pose-only and --expression-only exclude each other: give one of them, or neither for both"
@@ -208,14 +230,15 @@ def unloaded_options(
     Raises:
         InputError: if nothing drives the portrait, or for options that contradict each other.
     """
-    main = driver or (None if pose_only else expression_from) or (None if expression_only else pose_from)
+    listed = more.get("expressions")
+    main = driver or listed or (None if pose_only else expression_from) or (None if expression_only else pose_from)
     if main is None:
         raise InputError(
             "nothing drives the portrait, for no driving video was given: name a video, an image or a folder of images"
-            " with -d DRIVER, or --pose-from and --expression-from"
+            " with -d DRIVER, or --pose-from and --expression-from, or a list with --expressions"
         )
     apart: dict[str, Any] = {"pose_only": pose_only, "expression_only": expression_only}
-    if driver is None:
+    if driver is None and listed is None:
         apart = {"pose_only": expression_from is None, "expression_only": pose_from is None}
     given: dict[str, Any] = {"pose_from": pose_from, "expression_from": expression_from}
     options = AnimateOptions(driver=main, model=model_of(system, model), **given, **apart, **more)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +29,28 @@ from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
+from mien.models.keypoint_basis import KeypointBasis
 from mien.models.reenactor import Reenactor
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
 from mien.models.sd_backbone.temporal import TemporalModules
+from mien.models.x_portrait import WindowHead
 from mien.motion.inputs import face_crop, masked_frame
+from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines import loading
 from mien.pipelines.base import PortraitPipeline
 from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
 from mien.pipelines.finishing import Checkpoint
 from mien.pipelines.pictures import Picture, as_uint8, batches, to_pixels
-from mien.pipelines.reenactment import Reenacted
+from mien.pipelines.reenactment import Reenacted, Start
+from mien.pipelines.window_denoiser import packed_windows
 from mien.weights import FOLDERS, HERE
 
-PARTS: dict[str, type[ModelMixin]] = {
+PARTS: dict[str, type[ModelMixin] | tuple[type[ModelMixin], ...]] = {
     "pose_encoder": PoseEncoder,
     "expression_encoder": ExpressionEncoder,
-    "vae": AutoencoderKL,
+    "vae": (AutoencoderKL, PatchAutoencoder),
     "empty_prompt": EmptyPrompt,
     "appearance_reference": AppearanceReference,
     "unet": DeXDenoisingUNet,
@@ -54,6 +59,8 @@ PARTS: dict[str, type[ModelMixin]] = {
 }
 # nano's: where sampling starts; both or none
 START_PARTS: dict[str, type[ModelMixin]] = {"reenactor": Reenactor, "expression_shape": ExpressionShape}
+# of models for face windows; both or none
+WINDOW_PARTS: dict[str, type[ModelMixin]] = {"window_head": WindowHead, "keypoint_basis": KeypointBasis}
 # small, and a pose in half precision would tremble
 ENCODERS = ("pose_encoder", "expression_encoder")
 _BUNDLED = HERE / FOLDERS["dex-nano"]
@@ -74,18 +81,20 @@ class DeXPortraitPipeline(PortraitPipeline):
 
     `image_size`: side of the square the model works at. `crop_scale`: side of that square over the face's size.
     `defaults`: this model's sampling options. `ray_maps`, `warping`: which branches of the pose it was trained with.
+    With a `window_head` the model works on face windows, as nano does: see `face_window`, and `mien.animation` for what
+    is around them.
     """
 
-    networks_of = {**PARTS, **START_PARTS}
-    exact_parts = (*ENCODERS, "expression_shape")
+    networks_of = {**PARTS, **START_PARTS, **WINDOW_PARTS}
+    exact_parts = (*ENCODERS, "expression_shape", "keypoint_basis")
     own_options = (*PortraitPipeline.own_options, "ray_maps", "warping")
     own_defaults = {"num_inference_steps": 35, "guidance_scale": 2.5, "window": 24, "overlap": 4}
     bundled_name = "dex-nano"
     large_parts = ("appearance_reference", "unet", "temporal")
     model_cpu_offload_seq = "pose_encoder->expression_encoder->vae->appearance_reference->unet"
     # they run between the U-Net's layers, or are one small tensor
-    _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt", *START_PARTS]
-    _optional_components = ["temporal", *START_PARTS]
+    _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt", *START_PARTS, *WINDOW_PARTS]
+    _optional_components = ["temporal", *START_PARTS, *WINDOW_PARTS]
 
     unet: DeXDenoisingUNet
     pose_encoder: PoseEncoder
@@ -95,7 +104,7 @@ class DeXPortraitPipeline(PortraitPipeline):
         self,
         pose_encoder: PoseEncoder,
         expression_encoder: ExpressionEncoder,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | PatchAutoencoder,
         empty_prompt: EmptyPrompt,
         appearance_reference: AppearanceReference,
         unet: DeXDenoisingUNet,
@@ -104,6 +113,8 @@ class DeXPortraitPipeline(PortraitPipeline):
         temporal: TemporalModules | None = None,
         reenactor: Reenactor | None = None,
         expression_shape: ExpressionShape | None = None,
+        window_head: WindowHead | None = None,
+        keypoint_basis: KeypointBasis | None = None,
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
         crop_scale: float = 2.05,
@@ -114,6 +125,8 @@ class DeXPortraitPipeline(PortraitPipeline):
         super().__init__()
         if (reenactor is None) != (expression_shape is None):
             raise ValueError("reenactor and expression_shape belong together: give both or neither")
+        if (window_head is None) != (keypoint_basis is None):
+            raise ValueError("window_head and keypoint_basis belong together: give both or neither")
         self.register_modules(
             pose_encoder=pose_encoder,
             expression_encoder=expression_encoder,
@@ -125,6 +138,8 @@ class DeXPortraitPipeline(PortraitPipeline):
             temporal=temporal,
             reenactor=reenactor,
             expression_shape=expression_shape,
+            window_head=window_head,
+            keypoint_basis=keypoint_basis,
             scheduler=scheduler,
         )
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
@@ -148,7 +163,17 @@ class DeXPortraitPipeline(PortraitPipeline):
     @property
     def networks(self) -> DeXPortraitNetworks:
         """The parts as training uses them."""
-        return DeXPortraitNetworks(**{part: getattr(self, part) for part in PARTS})
+        return DeXPortraitNetworks(**{part: getattr(self, part) for part in PARTS}, window_head=self.window_head)
+
+    @property
+    def face_window(self) -> int | None:
+        """See `PortraitPipeline.face_window`."""
+        return None if self.window_head is None else self.image_size
+
+    @property
+    def face_basis(self) -> FaceBasis | None:
+        """See `PortraitPipeline.face_basis`."""
+        return None if self.keypoint_basis is None else self.keypoint_basis.basis()
 
     @property
     def encoder_id(self) -> str:
@@ -170,13 +195,19 @@ class DeXPortraitPipeline(PortraitPipeline):
         images: Picture | Sequence[Picture],
         landmarks: NDArray[np.floating],
         generator: torch.Generator | None = None,
+        windows: Sequence[Picture] | None = None,
     ) -> None:
         """Encode one portrait, or several of the same person; `landmarks` [68, 2] of the first, 0 to 1 across it.
 
         Square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1]. With a `generator` latents
-        are drawn from the VAE's posterior, else its mode is taken.
+        are drawn from the VAE's posterior, else its mode is taken. `windows`: what the face windows of the same
+        pictures show, for models that work on them; the encoders still read the squares.
         """
-        first = self._encode_sources(images, generator)[0]
+        if self.window_head is not None and windows is None:
+            raise ValueError("this model works on face windows: pass those of the portrait")
+        pictures: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+        self._encode_sources(pictures if windows is None else list(windows), generator)
+        first = pictures[0]
         self._own = self.read_motion([(first, landmarks)])
         self._square = to_pixels([first], self.image_size), np.asarray(landmarks, np.float64)
 
@@ -248,6 +279,8 @@ class DeXPortraitPipeline(PortraitPipeline):
         *,
         frames: int | None = None,
         gains: Gains | None = None,
+        driven: Driven | None = None,
+        start_frames: Iterable[Picture] | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         guidance: str = "progressive",
@@ -262,13 +295,16 @@ class DeXPortraitPipeline(PortraitPipeline):
         checkpoint: Checkpoint | None = None,
         note: Callable[[str], None] | None = None,
     ) -> Iterator[NDArray[Any]]:
-        """Frames uint8 [h, w, 3] in order, each as soon as it is final.
+        """Frames uint8 [h, w, 3] in order, each as soon as it is final; packed `PaintedWindow`s of face windows.
 
         Args:
             pose_from: a motion, or pictures for `read_motion`; None: the portrait's own.
             expression_from: the same for the expression.
             frames: how many to make; None: as many as the motions have.
             gains: see `Gains`.
+            driven: in place of all the above, for models that work on face windows: poses of heads in their windows,
+                the portrait's own among them, and expressions.
+            start_frames: the moved portrait in the window of every frame, for those models.
             num_inference_steps: None, here and below: the model's own, see `default_options`.
             guidance_scale: 1: none; guidance: "progressive" (paper, Eq. 5) or "plain".
             hold: the steps S in which the expression is held back; None: scaled to the steps.
@@ -285,7 +321,10 @@ class DeXPortraitPipeline(PortraitPipeline):
             NotFinite: half precision was not enough.
         """
         plan, scale = self._plan(num_inference_steps, guidance_scale, window, overlap)
-        driven = self.drive(self._motion(pose_from), self._motion(expression_from), gains or Gains(), frames)
+        if self.window_head is not None and (driven is None or start_frames is None):
+            raise ValueError("this model paints over moved portraits: pass driven and start_frames")
+        if driven is None:
+            driven = self.drive(self._motion(pose_from), self._motion(expression_from), gains or Gains(), frames)
         denoiser = DeXPortraitDenoiser(
             self,
             plan,
@@ -299,8 +338,14 @@ class DeXPortraitPipeline(PortraitPipeline):
             null_expression=null_expression,
         )
         state = None if checkpoint is None else checkpoint.state()
-        starts = self._starts(driven, 0 if state is None else state.emitted)
+        done = 0 if state is None else state.emitted
+        starts = self._starts(driven, done) if start_frames is None else islice(start_frames, done, None)
         return self._run(denoiser, starts, generator, decode_chunk_size, checkpoint, note)
+
+    def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
+        if self.window_head is not None:
+            return packed_windows([start for _, start in chunk])
+        return super()._finish(chunk)
 
     def _starts(self, driven: Driven, first: int) -> Iterator[Reenacted | None]:
         """The reenactor's picture of every frame from `first` on; None for each without a reenactor."""

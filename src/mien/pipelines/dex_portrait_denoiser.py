@@ -17,8 +17,9 @@ from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import ReferenceFeatures
 from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
+from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment
-from mien.pipelines.sampling import FrameDenoiser
+from mien.pipelines.window_denoiser import WindowDenoiser, stacked
 
 GUIDANCE = ("progressive", "plain")
 NULL_EXPRESSIONS = ("learned", "zeros", "source")
@@ -26,7 +27,10 @@ NULL_EXPRESSIONS = ("learned", "zeros", "source")
 
 @dataclass(frozen=True)
 class Driven:
-    """Every frame of the result: poses and expression codes [f, e]; the portrait's own beside them, one each."""
+    """Every frame of the result: poses and expression codes [f, e]; the portrait's own beside them, one each.
+
+    On face windows poses are those of heads in their own windows.
+    """
 
     pose: Pose
     expression: Tensor
@@ -56,7 +60,7 @@ def reenacted(
         yield moving.start(keypoints.posed(driven.pose.head_pose(index), driven.expression[index].numpy()))
 
 
-class DeXPortraitDenoiser(FrameDenoiser):
+class DeXPortraitDenoiser(WindowDenoiser):
     """guidance: "progressive" (Eq. 5) or "plain"; hold: its S, None: scaled to the steps. null_expression: what stands
     for no expression: "learned" tokens, "zeros", or the portrait's own, "source"."""
 
@@ -88,9 +92,14 @@ class DeXPortraitDenoiser(FrameDenoiser):
         self._weights = [expression_weight(i, steps, hold) if guidance == "progressive" else 1.0 for i in range(steps)]
 
     @torch.no_grad()
-    def read(self, index: int, frame: Reenacted | None) -> Tensor:
-        """See `FrameDenoiser.read`; frame: the reenactor's picture, None: start from the source (X-NeMo)."""
-        return self.sources[0] if frame is None else self.start_at(index, frame.picture, frame.face)
+    def read(self, index: int, frame: Reenacted | Picture | None) -> Tensor:
+        """See `FrameDenoiser.read`; frame: the reenactor's picture, or the moved portrait in its face window; None: the
+        source is started from (X-NeMo)."""
+        if frame is None:
+            return self.sources[0]
+        if isinstance(frame, Reenacted):
+            return self.start_at(index, frame.picture, frame.face)
+        return self.start_at(index, to_pixels([frame], self.pipe.image_size)[0], None)
 
     @torch.no_grad()
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
@@ -99,19 +108,32 @@ class DeXPortraitDenoiser(FrameDenoiser):
             self._bank = self.networks.read_appearance(self.sources)
         nets, timestep, count, scale = self.networks, self.timesteps[step], len(latents), self.guidance_scale
         given, weight = self._conditions(rows), self._weights[step]
-        noisy = self.pipe.scheduler.scale_model_input(latents, timestep)
-        whole = nets.predict(noisy, timestep, count, given) if weight > 0 else None
-        without = None
-        if weight < 1:
-            without = nets.predict(noisy, timestep, count, replace(given, tokens=self._no_expression(count)))
+        noisy, windows = self.pipe.scheduler.scale_model_input(latents, timestep), nets.window_head is not None
+
+        def predicted(given: Conditions) -> Tensor:
+            """Of face windows, what is done to them: guided like any prediction."""
+            if windows:
+                return stacked(nets.change(noisy, timestep, count, given)[0])
+            prediction: Tensor = nets.predict(noisy, timestep, count, given)
+            return prediction
+
+        whole = predicted(given) if weight > 0 else None
+        without = predicted(replace(given, tokens=self._no_expression(count))) if weight < 1 else None
         if scale != 1:
-            bare = Conditions(tokens=nets.injection.no_expression(count))
-            nothing = nets.predict(noisy, timestep, count, bare)
+            # what a face window starts from is no condition
+            start = given.latents if windows else None
+            nothing = predicted(Conditions(tokens=nets.injection.no_expression(count), latents=start))
         else:  # guided by 1, the unconditional prediction has no weight
-            nothing = torch.zeros_like(noisy)
+            one = without if whole is None else whole
+            assert one is not None  # the weight is below 1 or above 0
+            nothing = torch.zeros_like(one)
         got = progressive_hybrid(nothing, without, whole, scale, weight)
         self.report(step, latents)
-        return got
+        if not windows:
+            return got
+        assert given.latents is not None  # a face window starts from the moved portrait
+        moved = nets.vae.decode(given.latents.to(noisy)).sample
+        return self.finished_windows(step, rows, got, moved, noisy)
 
     def _conditions(self, rows: Sequence[int]) -> Conditions:
         chosen = slice(rows[0], rows[-1] + 1)

@@ -37,7 +37,8 @@ from mien.pipelines.finishing import Checkpoint
 from mien.pipelines.lora import load_lora
 from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment, Start, portrait_keypoints, read_driven
-from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser, driving_frames, packed_windows
+from mien.pipelines.window_denoiser import packed_windows
+from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser, driving_frames
 
 __all__ = ["PARTS", "SCHEDULERS", "XPortraitPipeline"]
 

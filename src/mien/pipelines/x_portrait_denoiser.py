@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mien.diffusion import SamplerState, WindowPlan, classifier_free
-from mien.geometry.face_window import PaintedWindow
+from mien.diffusion import WindowPlan, classifier_free
 from mien.models.sd_backbone.backbone import FirstLayers
-from mien.models.x_portrait import ControlFeatures, ReferenceFeatures, WindowChange
+from mien.models.x_portrait import ControlFeatures, ReferenceFeatures
 from mien.pipelines.cost import Needs, in_flight, needs, resident_bytes
-from mien.pipelines.pictures import Picture, to_pixels, to_uint8
+from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.placement import free_bytes, offloading
 from mien.pipelines.reenactment import Reenacted, Start
-from mien.pipelines.sampling import FrameDenoiser
+from mien.pipelines.window_denoiser import WindowDenoiser, stacked
 
 MODES = ("control", "balance")
-_CHANGE = "change."
 
 
 @dataclass(frozen=True)
@@ -47,18 +45,6 @@ def driving_frames(
         yield DrivingFrame(frame, got.get("local_frames"), got.get("start_frames"))
 
 
-def packed_windows(starts: Sequence[Start | None]) -> Tensor:
-    """What was made of face windows, `PaintedWindow.packed` as pictures [n, 3, 3 s, s] in [-1, 1]."""
-    made = []
-    for start in starts:
-        assert start is not None and start.change is not None  # a frame comes out after its last step
-        change = start.change
-        paint = to_uint8(change.paint)[0]
-        share, flow = change.share[0, 0].float().cpu().numpy(), change.flow[0].float().permute(1, 2, 0).cpu().numpy()
-        made.append(torch.from_numpy(PaintedWindow(paint, share, flow).packed()))
-    return torch.stack(made).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def split_room(
     free: int, need: Needs, plan: WindowPlan, steps: int, frames: int | None, device: torch.device
 ) -> tuple[int, torch.device]:
@@ -72,7 +58,7 @@ def split_room(
     return banks, device if room >= flying * need.hints else torch.device("cpu")
 
 
-class XPortraitDenoiser(FrameDenoiser):
+class XPortraitDenoiser(WindowDenoiser):
     """guidance_mode: "control" drops reference and control in the unconditional branch, "balance" blanks the control
     pictures only."""
 
@@ -83,7 +69,6 @@ class XPortraitDenoiser(FrameDenoiser):
         self.guidance_mode = guidance_mode
         self.hints: dict[int, ControlFeatures] = {}
         self.banks: dict[int, ReferenceFeatures] = {}
-        self.changes: dict[int, list[Tensor]] = {}  # of frames that the last step has seen, one a window; face windows
         self._most_banks, self._waiting = self._room()
 
     def _room(self) -> tuple[int, torch.device]:
@@ -120,25 +105,7 @@ class XPortraitDenoiser(FrameDenoiser):
     def release(self, index: int) -> Start | None:
         """See `FrameDenoiser.release`."""
         del self.hints[index]
-        start, seen = super().release(index), self.changes.pop(index, None)
-        if start is None or not seen:
-            return start
-        mean = torch.stack(seen).mean(0)[None]
-        return replace(start, change=WindowChange(mean[:, :2], mean[:, 2:3], mean[:, 3:]))
-
-    def kept_with(self, state: SamplerState) -> SamplerState:
-        """See `FrameDenoiser.kept_with`."""
-        kept = {f"{_CHANGE}{index}": torch.stack(seen).cpu() for index, seen in self.changes.items()}
-        return replace(state, tensors={**state.tensors, **kept})
-
-    def init_latents(
-        self, frames: Iterable[Any], generator: torch.Generator | None, state: SamplerState | None = None
-    ) -> Iterator[Tensor]:
-        """See `FrameDenoiser.init_latents`."""
-        for name, seen in {} if state is None else state.tensors.items():
-            if name.startswith(_CHANGE):
-                self.changes[int(name.removeprefix(_CHANGE))] = list(seen.to(self.device))
-        return super().init_latents(frames, generator, state)
+        return super().release(index)
 
     @torch.no_grad()
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
@@ -162,12 +129,8 @@ class XPortraitDenoiser(FrameDenoiser):
     def _windows(self, step: int, rows: Sequence[int], noisy: Tensor, given: tuple[Any, Any, Tensor]) -> Tensor:
         """x_0 of face windows; at the last step, what was done to them is kept."""
         change, moved = self.networks.change(noisy, self.timesteps[step], len(noisy), *given)
-        if step == len(self.timesteps) - 1:
-            for row, one in zip(rows, torch.cat([change.flow, change.share, change.paint], 1), strict=True):
-                self.changes.setdefault(row, []).append(one)
         self._finish_window(step, rows, noisy)
-        latents: Tensor = self.pipe.vae.encode(change.picture(moved).to(noisy)).latent_dist.mode()
-        return latents
+        return self.finished_windows(step, rows, stacked(change), moved, noisy)
 
     def _finish_window(self, step: int, rows: Sequence[int], latents: Tensor) -> None:
         if self._count is not None and rows[-1] == self._count - 1:

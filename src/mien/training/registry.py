@@ -50,6 +50,18 @@ STAGES = {
     "x-portrait/face-window-temporal": Registered(
         "its temporal modules M", "x_portrait.window_stage", "FaceWindowStage", "FaceWindowConfig"
     ),
+    "dex/face-window-encoder": Registered(
+        "the encoders of DeX-Portrait nano, on exact ground truth",
+        "dex_portrait.window_encoders",
+        "WindowEncoders",
+        "WindowEncoderConfig",
+    ),
+    "dex/face-window": Registered(
+        "DeX-Portrait nano, on face windows", "dex_portrait.window_stage", "DexWindowStage", "DexWindowConfig"
+    ),
+    "dex/face-window-temporal": Registered(
+        "its temporal modules", "dex_portrait.window_stage", "DexWindowStage", "DexWindowConfig"
+    ),
     "dex/motion": Registered("DeX-Portrait's encoders", "dex_portrait.encoders", "motion_stage", "MotionConfig"),
     "dex/animator": Registered("its denoiser", "dex_portrait.animator", "DexAnimator", "AnimatorConfig"),
     "dex/temporal": Registered("its temporal modules", "dex_portrait.temporal", "DexTemporal", "TemporalConfig"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.animation.driving import motion_of
+from mien.errors import InputError
 from mien.jobs.options import AnimateOptions
 from mien.jobs.run.record import package_versions, record_path
 from mien.media.files import file_digest
@@ -27,6 +28,8 @@ def request_digest(options: AnimateOptions) -> str:
     for field in fields(options):
         if field.name not in _NOT_ASKED:
             asked[field.name] = _content(getattr(options, field.name))
+    if options.expressions is not None:
+        asked["listed"] = [_content(path) for path in _listed_pictures(options.expressions)]
     asked["model"] = _model_content(options.model)
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -43,6 +46,16 @@ def is_finished(options: AnimateOptions, request: str) -> bool:
         return record.get("content") == file_digest(options.output)
     except (OSError, ValueError, RecursionError):
         return False
+
+
+def _listed_pictures(path: Path) -> list[Path]:
+    """The pictures that a list of expressions names; none where it cannot be read: the run will say so."""
+    from mien.animation.expression_list import load_list
+
+    try:
+        return [moment.picture for moment in load_list(path).moments if moment.picture is not None]
+    except InputError:
+        return []
 
 
 def _content(value: Any) -> Any:

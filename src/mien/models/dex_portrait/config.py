@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
+from mien.models.x_portrait.config import FACE_WINDOW as X_FACE_WINDOW
 from mien.models.x_portrait.config import NANO as X_NANO
 from mien.models.x_portrait.config import SD15, XPortraitConfig
 
@@ -135,6 +136,10 @@ class DeXPortraitConfig:
             "norm_num_groups": self.backbone.norm_num_groups,
         }
 
+    def window_head(self) -> dict[str, Any]:
+        """Keyword arguments of the window head, which sees no driver: the expression comes from the code alone."""
+        return {**self.backbone.window_head(), "driver": False}
+
     def _places(self) -> list[tuple[str, int, int]]:
         """Name, channels and side (of the latent square) of every transformer block of the U-Net."""
         widths, on = self.backbone.block_out_channels, self.backbone.attention_levels
@@ -189,4 +194,20 @@ NANO = DeXPortraitConfig(
     expression_heads=2,
 )
 
-PRESETS = {preset.name: preset for preset in (FULL, NANO)}
+# The expression comes in where features are 24 and 12 cells a side; 2 x 96 / 24 and 2 x 120 / 12 channels make volumes.
+FACE_WINDOW = replace(
+    NANO,
+    name="face-window",
+    expression=ExpressionEncoderConfig(128, (16, 24, 48), 3, 24, 256, 0, "group"),
+    backbone=replace(
+        X_FACE_WINDOW,
+        name="dex-face-window",
+        block_out_channels=(64, 96, 120),
+        attention_levels=(False, True, True),
+    ),
+    tokens=16,
+    token_dim=16,
+    expression_heads=4,
+)
+
+PRESETS = {preset.name: preset for preset in (FULL, NANO, FACE_WINDOW)}

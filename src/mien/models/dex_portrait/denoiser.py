@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
 from mien.models.dex_portrait.expression_attention import ExpressionAttention
@@ -57,7 +58,13 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         """Whether the first convolution also takes the source latents (nano)."""
         return bool(self.config.in_channels == 2 * self.config.out_channels + 2 * RAY_CHANNELS)
 
-    def forward(
+    def forward(self, *given: Any, **named: Any) -> Tensor:
+        """The prediction alone, see `predict_with_features`."""
+        return self.predict_with_features(*given, **named)[0]
+
+    # so that model offloading brings the weights for this call too
+    @apply_forward_hook
+    def predict_with_features(
         self,
         noisy: Tensor,
         timestep: Tensor,
@@ -69,7 +76,7 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         temporal: TemporalModules | None = None,
         num_frames: int = 1,
         source: Tensor | None = None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Predict from noisy latents what the scheduler's prediction type says.
 
         Args:
@@ -86,7 +93,7 @@ class DeXDenoisingUNet(UNet2DConditionModel):
                 to them.
 
         Returns:
-            The shape of `noisy`.
+            The shape of `noisy`, and the features that it is read from, of the first level's channels.
         """
         source_latents = backbone.source_latents_like(noisy, source) if self.reads_source else None
         rays = noisy.new_zeros(len(noisy), 2 * RAY_CHANNELS, *noisy.shape[-2:]) if rays is None else rays.to(noisy)
@@ -97,5 +104,6 @@ class DeXDenoisingUNet(UNet2DConditionModel):
         hidden, skips = backbone.down(self, self.conv_in(torch.cat(shown, dim=1)), given)
         hidden = backbone.middle(self, hidden, given)
         hidden = backbone.up(self, hidden, skips, given)
-        result: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
-        return result if source_latents is None else result + source_latents
+        features: Tensor = self.conv_act(self.conv_norm_out(hidden))
+        result: Tensor = self.conv_out(features)
+        return result if source_latents is None else result + source_latents, features

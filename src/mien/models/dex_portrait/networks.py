@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -19,8 +20,11 @@ from mien.models.dex_portrait.ray_map import ray_map
 from mien.models.dex_portrait.reference_warp import PosedReferenceFeatures
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
 from mien.models.sd_backbone.reference_attention import ReferenceFeatures, ReferenceRecorder
 from mien.models.sd_backbone.temporal import TemporalModules
+from mien.models.x_portrait.config import PatchConfig
+from mien.models.x_portrait.window_head import WindowChange, WindowHead
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Conditions:
 
     Attributes:
         bank: reference features of the source.
-        latents: of the source [r, c, h, w].
-        source_pose: r poses.
+        latents: of the source [r, c, h, w]; on face windows those of the moved portraits [b, c, h, w].
+        source_pose: r poses; on face windows those of heads in their own windows, as the next.
         pose: b poses.
         tokens: of the expression [b, n, d].
         pose_absent: [b], samples that are to do without their pose (training).
@@ -50,16 +54,17 @@ class Conditions:
 
 @dataclass(frozen=True)
 class DeXPortraitNetworks:
-    """The parts in the order of use. `temporal` may be missing, before stage `dex/temporal`."""
+    """The parts in the order of use. `temporal` may be missing; `window_head` is there for models of face windows."""
 
     pose_encoder: PoseEncoder
     expression_encoder: ExpressionEncoder
-    vae: AutoencoderKL
+    vae: AutoencoderKL | PatchAutoencoder
     empty_prompt: EmptyPrompt
     appearance_reference: AppearanceReference
     unet: DeXDenoisingUNet
     injection: MotionInjection
     temporal: TemporalModules | None
+    window_head: WindowHead | None = None
 
     def read_appearance(self, sources: Sequence[Tensor]) -> ReferenceFeatures:
         """Run the reference U-Net over the sources, once, at t = 0, for all steps.
@@ -101,35 +106,54 @@ class DeXPortraitNetworks:
         Returns:
             The shape of `noisy`.
         """
+        if self.window_head is not None:
+            change, moved = self.change(noisy, timestep, num_frames, given)
+            finished: Tensor = self.vae.encode(change.picture(moved).to(noisy)).latent_dist.mode()
+            return finished
+        result: Tensor = self.unet(noisy, timestep, **self._shown(noisy, num_frames, given))
+        return result
+
+    def change(
+        self, noisy: Tensor, timestep: Tensor, num_frames: int, given: Conditions
+    ) -> tuple[WindowChange, Tensor]:
+        """What a model of face windows does to the moved portraits, and those [b * num_frames, 3, s, s]."""
+        assert self.window_head is not None and given.latents is not None
+        shown = self._shown(noisy, num_frames, given)
+        latents, features = self.unet.predict_with_features(noisy, timestep, **shown)
+        painted, moved = self.vae.decode(latents).sample, self.vae.decode(given.latents).sample
+        moved = moved.repeat_interleave(len(noisy) // len(moved), 0)
+        return self.window_head(features, painted, moved), moved
+
+    def _shown(self, noisy: Tensor, num_frames: int, given: Conditions) -> dict[str, Any]:
+        """What the U-Net is told beside the noisy latents."""
         reference = given.bank
         if reference is not None and given.pose is not None and given.source_pose is not None and given.warping:
             warps = self.injection.reference_warps()
             reference = PosedReferenceFeatures(reference, warps, given.source_pose, given.pose, given.pose_absent)
-        result: Tensor = self.unet(
-            noisy,
-            timestep,
-            self.empty_prompt().to(noisy.dtype),
-            rays=self.rays(given, noisy.shape[-1]),
-            reference=reference,
-            modules=iter(self.injection.attentions),
-            tokens=given.tokens,
-            temporal=self.temporal,
-            num_frames=num_frames,
-            source=given.latents,
-        )
-        return result
+        return {
+            "context": self.empty_prompt().to(noisy.dtype),
+            "rays": self.rays(given, noisy.shape[-1]),
+            "reference": reference,
+            "modules": iter(self.injection.attentions),
+            "tokens": given.tokens,
+            "temporal": self.temporal,
+            "num_frames": num_frames,
+            "source": given.latents,
+        }
 
 
 def build(config: DeXPortraitConfig) -> DeXPortraitNetworks:
     """Fresh networks of a configuration, random weights (build under torch.device("meta") to count only)."""
     backbone = config.backbone
+    vae_kind = PatchAutoencoder if isinstance(backbone.vae, PatchConfig) else AutoencoderKL
     return DeXPortraitNetworks(
         pose_encoder=PoseEncoder(**config.pose_encoder()),
         expression_encoder=ExpressionEncoder(**config.expression_encoder()),
-        vae=AutoencoderKL(**backbone.vae.to_diffusers()),
+        vae=vae_kind(**backbone.vae.to_diffusers()),
         empty_prompt=EmptyPrompt(**backbone.empty_prompt()),
         appearance_reference=AppearanceReference(**backbone.appearance_reference()),
         unet=DeXDenoisingUNet(**config.unet()),
         injection=MotionInjection(**config.injection()),
         temporal=TemporalModules(**backbone.temporal()),
+        window_head=WindowHead(**config.window_head()) if backbone.face_window else None,
     )

@@ -20,6 +20,7 @@ from mien.geometry.pose import rotation_vector
 
 # `HeadPose.scale` of the canonical head: with it a head that fills a portrait's square as usual has s = 1.
 CANONICAL_SCALE = 0.4
+WINDOW_SCALE = 0.8  # the same for heads in face windows
 CODE = 6
 
 
@@ -110,6 +111,12 @@ def codes_of_head_poses(heads: np.ndarray) -> np.ndarray:
     codes = np.array(heads, np.float32)
     codes[:, 5] = np.log(codes[:, 5] / CANONICAL_SCALE)
     return codes
+
+
+def window_code(head: HeadPose) -> np.ndarray:
+    """The pose code [6] float32 of a head in its face window (`FaceWindow.head`)."""
+    values = [*np.asarray(head.rotation), *np.asarray(head.translation), math.log(head.scale / WINDOW_SCALE)]
+    return np.array(values, np.float32)
 
 
 def rotation_matrices(vectors: Tensor) -> Tensor:

@@ -63,17 +63,19 @@ class WindowHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
         features: channels of the U-Net's last features.
         patch: pixels a side of one latent (`PatchAutoencoder`).
         width: channels of the layers at the window's full size.
+        driver: whether it is shown the rectified driver (X-Portrait); a model that knows the expression as a code alone
+            (DeX-Portrait) is not.
     """
 
     @register_to_config
-    def __init__(self, features: int = 32, patch: int = 4, width: int = 16) -> None:
+    def __init__(self, features: int = 32, patch: int = 4, width: int = 16, driver: bool = True) -> None:
         super().__init__()
-        self.patch = patch
+        self.patch, self.driver = patch, driver
         kept = width // 2
         self.to_pixels = nn.Conv2d(features, kept * patch * patch, 1)
         self.flow = nn.Conv2d(features, 2, 3, 1, 1)
         self.blend = nn.Sequential(
-            nn.Conv2d(9 + kept, width, 3, 1, 1),
+            nn.Conv2d((9 if driver else 6) + kept, width, 3, 1, 1),
             nn.SiLU(),
             nn.Conv2d(width, width, 3, 1, 1),
             nn.SiLU(),
@@ -82,14 +84,14 @@ class WindowHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for parameter in (*self.flow.parameters(), *self.blend[-1].parameters()):
             nn.init.zeros_(parameter)  # at first the moved portrait is hardly changed
 
-    def forward(self, features: Tensor, painted: Tensor, moved: Tensor, driver: Tensor) -> WindowChange:
+    def forward(self, features: Tensor, painted: Tensor, moved: Tensor, driver: Tensor | None = None) -> WindowChange:
         """What to do with moved portraits.
 
         Args:
             features: [n, c, s / patch, s / patch], the U-Net's before its last convolution.
             painted: [n, 3, s, s], the U-Net's picture.
             moved: [n, 3, s, s] in [-1, 1].
-            driver: [n, 3, s, s], the rectified driver; zeros where there is none.
+            driver: [n, 3, s, s], the rectified driver; None, or where the head is not shown any: there is none.
         """
         face = face_ellipse(moved.shape[-1], moved.device)
         flow = functional.interpolate(
@@ -97,9 +99,10 @@ class WindowHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         flow = flow * face
         bent = bend(moved, flow).to(features.dtype)
-        shown = torch.cat(
-            [painted.to(bent), bent, driver.to(bent), functional.pixel_shuffle(self.to_pixels(features), self.patch)], 1
-        )
-        made = self.blend(shown).float()
+        shown = [painted.to(bent), bent]
+        if self.driver:
+            shown.append(torch.zeros_like(bent) if driver is None else driver.to(bent))
+        shown.append(functional.pixel_shuffle(self.to_pixels(features), self.patch))
+        made = self.blend(torch.cat(shown, 1)).float()
         share = torch.sigmoid(made[:, :1] * _SHARPNESS + _SHARE) * face
         return WindowChange(flow, share, painted.float() + made[:, 1:])

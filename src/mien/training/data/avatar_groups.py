@@ -26,16 +26,26 @@ class AvatarClips(GroupFolder):
         source, *targets = [_frame(group, person, motion) for motion in (start, *motions)]
         if not spec.drivers:
             return SourceDrivingSample(source, targets, mean[person], photo=photo)
+        shown = [_elsewhere(group, motion) for motion in motions] if spec.elsewhere and not spec.clip else motions
         drivers = [driver if spec.clip else int(rng.integers(group.people)) for _ in motions]
         return SourceDrivingSample(
             source,
             targets,
             mean[person],
-            [_frame(group, other, motion) for other, motion in zip(drivers, motions, strict=True)],
+            [_frame(group, other, motion) for other, motion in zip(drivers, shown, strict=True)],
             [mean[other] for other in drivers],
             photo=photo,
             other=np.array(group.frames[driver, start]),
         )
+
+
+def _elsewhere(group: RenderedGroup, motion: int) -> int:
+    """The motion with the same expression under another pose; the same one where there is none."""
+    expression = group.meta.get("expression")
+    if expression is None:
+        return motion
+    same = np.flatnonzero((expression == expression[motion]).all(1))
+    return next((int(other) for other in same if other != motion), motion)
 
 
 def _frame(group: RenderedGroup, person: int, motion: int) -> FaceFrame:

@@ -94,13 +94,24 @@ class RenderedPeople:
         if not spec.drivers:
             return SourceDrivingSample(source, targets, landmarks.mean(0), views=views)
         drivers = drivers[:1] * spec.frames if spec.clip else drivers
-        shown = [self._frame(n, performance, motion, spec.side) for n, motion in zip(drivers, motions, strict=True)]
+        shown = [
+            self._frame(n, *self._elsewhere(rng, performance, motion, spec), spec.side)
+            for n, motion in zip(drivers, motions, strict=True)
+        ]
         marks = np.stack([frame.landmarks for frame in shown])
         # of a clip the boxes' mean, of single poses each pose's own: both perform the same, so the boxes correspond
         mean = [marks.mean(0)] * spec.frames if spec.clip else list(_without_pose(marks, landmarks))
         return SourceDrivingSample(
             source, targets, landmarks.mean(0), shown, mean, views, other=shown[0].picture
         )  # fmt: skip
+
+    def _elsewhere(
+        self, rng: np.random.Generator, performance: Performance, motion: int, spec: SampleSpec
+    ) -> tuple[Performance, int]:
+        """A motion's expression under any pose, if that is wanted."""
+        if not spec.elsewhere or spec.clip:
+            return performance, motion
+        return _expressed(performance, motion), int(rng.integers(len(performance)))
 
     def variation(
         self, rng: np.random.Generator, side: int, yaw: float = 20.0

@@ -90,6 +90,7 @@ class SampleSpec:
         drivers: other people in the targets' motions are wanted.
         views: the targets' expressions under other poses are wanted, where they can be had.
         photo: the person's photograph is wanted now and then.
+        elsewhere: drivers show the targets' expressions under other poses, where they can be had.
     """
 
     frames: int
@@ -98,6 +99,7 @@ class SampleSpec:
     drivers: bool = False
     views: bool = False
     photo: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class EncoderGroup:
         moved: displacement of keypoints from the person's neutral [p, m, 70, 3], half face heights.
         other: [m], the motion with the same expression; -1: none.
         twin: [m], the motion with the same pose; -1: none.
+        scores: expressions as they were commanded [m, e].
+        mirrored: [e], of each score that of the other side.
     """
 
     frames: Pixels
@@ -54,6 +56,8 @@ class EncoderGroup:
     moved: Floats
     other: NDArray[np.int64]
     twin: NDArray[np.int64]
+    scores: Floats
+    mirrored: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class EncoderAugmentation:
         color_jitter: of colours, a part of them.
         poor: chance of blur, noise and JPEG.
         other_view: whether a frame is also shown under another pose.
+        other_person: chance that somebody else shows the expression there.
     """
 
     zoom: tuple[float, float] = (0.75, 1.3)
@@ -79,6 +84,7 @@ class EncoderAugmentation:
     color_jitter: float = 0.15
     poor: float = 0.4
     other_view: bool = True
+    other_person: float = 0.0
 
     @classmethod
     def none(cls) -> EncoderAugmentation:
@@ -111,6 +117,8 @@ class EncoderData:
                 (shape - neutral[:, None]).astype(np.float32),
                 partners(group["expression"]),
                 partners(np.column_stack([group["rotation"].reshape(-1, 9), group["shift_scale"]])),
+                np.asarray(group["expression"], np.float32),
+                _other_side(group.meta.get("expression_names"), group["expression"].shape[1]),
             )
             for group, shape, neutral in zip(found, shapes, neutrals, strict=True)
         ]
@@ -128,7 +136,9 @@ class EncoderData:
         twins [k, 3, sides[0], ...]: of some samples, `twin_of` [k], the same person in the same pose with another
         expression, changed as that sample's picture is.
         """
-        masked, poses, crops, again, moved, twins, twin_of = [], [], [], [], [], [], []
+        masked, poses, crops, again, twins, twin_of, scores = [], [], [], [], [], [], []
+        moved: list[NDArray[np.float32]] = []
+        moved_again: list[NDArray[np.float32]] = []
         for row in range(batch_size):
             group = self.groups[int(rng.choice(len(self.groups), p=self._odds))]
             person, motion = int(rng.integers(len(group.frames))), int(rng.integers(len(group.other)))
@@ -143,14 +153,19 @@ class EncoderData:
             masked.append(shown)
             poses.append(code)
             crops.append(_crop(picture, marks, sides[1], augmentation, rng))
-            view = int(group.other[motion])
-            if view >= 0 and augmentation.other_view:
-                picture, marks = _flipped(group.frames[person, view], group.landmarks[person, view], flip)
+            view = int(group.other[motion]) if augmentation.other_view else -1
+            other = person
+            if augmentation.other_person and rng.random() < augmentation.other_person:
+                other = int(rng.integers(len(group.frames)))
+            if view >= 0 or other != person:
+                view = motion if view < 0 else view
+                picture, marks = _flipped(group.frames[other, view], group.landmarks[other, view], flip)
             again.append(_crop(picture, marks, sides[1], augmentation, rng))
-            shape = group.moved[person, motion]
-            moved.append(shape[_KEYPOINT_MIRROR] * np.array([-1, 1, 1], np.float32) if flip else shape)
+            for column, shape in ((moved, group.moved[person, motion]), (moved_again, group.moved[other, motion])):
+                column.append(shape[_KEYPOINT_MIRROR] * np.array([-1, 1, 1], np.float32) if flip else shape)
+            scores.append(group.scores[motion][group.mirrored] if flip else group.scores[motion])
         pictures = {"masked": masked, "crop": crops, "again": again}
-        numbers = {"pose": poses, "moved": moved}
+        numbers = {"pose": poses, "moved": moved, "moved_again": moved_again, "scores": scores}
         if twins:
             pictures["twins"], numbers["twin_of"] = twins, twin_of
         return {
@@ -162,6 +177,16 @@ class EncoderData:
 def count_groups(folders: Sequence[Path]) -> int:
     """How many groups there are that have been written to their end."""
     return sum(len(list(folder.glob("group_*_people.json"))) for folder in folders)
+
+
+def _other_side(names: NDArray[np.str_] | None, count: int) -> NDArray[np.int64]:
+    """Of each score the place of that of the other side of the face; groups without names have no sides."""
+    if names is None:
+        return np.arange(count)
+    known = [str(name) for name in names]
+    swap = {"_L": "_R", "_R": "_L", "Left": "Right", "Right": "Left"}
+    others = [next((n.replace(a, b) for a, b in swap.items() if n.endswith(a)), n) for n in known]
+    return np.array([known.index(other) if other in known else place for place, other in enumerate(others)])
 
 
 def partners(expression: Floats) -> NDArray[np.int64]:

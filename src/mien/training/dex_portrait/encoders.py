@@ -133,6 +133,10 @@ class DexEncoders(Stage):
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """The terms of `EncoderWeights`."""
         assert isinstance(model, EncoderModel)
+        return self.losses_and_codes(model, batch)[0]
+
+    def losses_and_codes(self, model: EncoderModel, batch: Batch) -> tuple[Losses, Tensor]:
+        """The same, with the expression codes of `crop` and `again` one after the other."""
         w, count = self.weights, len(batch["crop"])
         # with exact ground truth and endless augmentation its dropout costs more than it gives
         model.expression_encoder.eval()
@@ -142,15 +146,16 @@ class DexEncoders(Stage):
             steady = (twins - poses[batch["twin_of"].long()])[:, :3].abs().sum(1).mean()
         codes = model.expression_encoder(torch.cat([batch["crop"], batch["again"]]))
         moved = model.expression_shape(codes)
-        away = (moved - torch.cat([batch["moved"]] * 2)).abs() * self._part_weight.to(moved.device)
+        away = (moved - torch.cat([batch["moved"], batch["moved_again"]])).abs() * self._part_weight.to(moved.device)
         one, two = codes[:count], codes[count:]
-        return {
+        losses = {
             "anchor": w.anchor * anchor_distance(poses, batch["pose"]),
             "steady": w.steady * steady,
             "moved": w.moved * away.mean(),
             "agreement": w.agreement * (1 - torch.cosine_similarity(one, two)).mean(),
             "apart": w.apart * _likeness_beyond(one, two, w.alike),
         }
+        return losses, codes
 
     def pictures(self, model: nn.Module) -> Picture:
         """Rows of two views of an expression, then keypoints: the ground truth, and what is read off either view."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,17 +46,23 @@ _FACE, _REST = 0.5, 0.01
 
 
 @dataclass(frozen=True)
-class FaceWindowConfig(StageConfig):
-    """Of both stages."""
+class WindowConfig(StageConfig):
+    """Of all stages that work on face windows."""
 
     frames: int = option(2, "Targets of a source.", above=0)
     side: int | None = option(
         None, "Side of the windows, a multiple of 16; smaller ones come first.", unit="pixels", minimum=64
     )
-    local: bool = option(True, "A local control (off: ablation b).")
     self_driven: bool = option(False, "The driver is always the target itself (ablation a).")
-    scaling: bool = option(True, "Heterogeneous scaling of the driver (off: ablation c).")
     reading_weight: float = option(3.0, "Of what a frozen face reader sees; 0: it does not look.", minimum=0)
+
+
+@dataclass(frozen=True)
+class FaceWindowConfig(WindowConfig):
+    """Of both stages."""
+
+    local: bool = option(True, "A local control (off: ablation b).")
+    scaling: bool = option(True, "Heterogeneous scaling of the driver (off: ablation c).")
 
 
 class FaceWindowStage(SampleStage):
@@ -72,7 +79,9 @@ class FaceWindowStage(SampleStage):
         if self.side % 16:
             raise InputError(f"--side is {self.side}: give a multiple of 16.")
         self.temporal = options.stage.endswith("temporal")
-        self.without = (() if options.local else ("local_control",)) + (() if self.temporal else ("temporal",))
+        self.without = (() if options.get("local", True) else ("local_control",)) + (
+            () if self.temporal else ("temporal",)
+        )
         self._reading: FaceReadingLoss | None = None
         parts = ("temporal",) if self.temporal else tuple(part for part in SPATIAL if part not in self.without)
         self.optimizer_steps = (OptimizerStep("face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3),)
@@ -100,7 +109,10 @@ class FaceWindowStage(SampleStage):
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
         """`batch_size` sources with `frames` targets each."""
-        return draw_batch(self.samples(), rng, self.spec(batch_size)).batch()
+        return self._drawn(rng, self.spec(batch_size))
+
+    def _drawn(self, rng: np.random.Generator, spec: WindowSpec) -> Batch:
+        return draw_batch(self.samples(), rng, spec).batch()
 
     def images(self, batch: Batch) -> int:
         """Targets."""
@@ -108,8 +120,7 @@ class FaceWindowStage(SampleStage):
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """Differences of pixels and of detail, weighted towards eyes and mouth, and what the face reader sees."""
-        assert isinstance(model, FaceWindowModel)
-        given = WindowBatch.of(batch)
+        given = self._given(batch)
         sources, count = len(given.source), len(given.target)
         times = _draw_times(sources, generator).repeat_interleave(count // sources).to(given.target.device)
         made = self._made(model, given, times, generator, learning=not self.temporal)
@@ -129,9 +140,12 @@ class FaceWindowStage(SampleStage):
             losses["blendshapes"] = 0.3 * self.options.reading_weight * shapes
         return losses
 
-    def _made(
-        self, model: FaceWindowModel, given: WindowBatch, times: Tensor, generator: torch.Generator, learning: bool
-    ) -> Tensor:
+    def _given(self, batch: Batch) -> Any:
+        """The batch as the model is shown it."""
+        return WindowBatch.of(batch)
+
+    def _made(self, model: nn.Module, given: Any, times: Tensor, generator: torch.Generator, learning: bool) -> Tensor:
+        assert isinstance(model, FaceWindowModel)
         side, patch = given.target.shape[-1], model.vae.patch
         shape = (len(given.target), 3 * patch**2, side // patch, side // patch)
         noise = torch.randn(shape, generator=generator).to(given.target.device)
@@ -149,13 +163,12 @@ class FaceWindowStage(SampleStage):
         return self._look(model, replace(self.spec(1), frames=8, clip=True), 102)
 
     def _look(self, model: nn.Module, spec: WindowSpec, seed: int) -> list[Picture]:
-        assert isinstance(model, FaceWindowModel)
-        device = model.latent_scale.device
-        fixed = draw_batch(self.samples(), np.random.default_rng(seed), spec)
-        given = WindowBatch(**{name: value.to(device) for name, value in fixed.batch().items()})
+        device = next(model.parameters()).device
+        fixed = self._drawn(np.random.default_rng(seed), spec)
+        given = self._given({name: value.to(device) for name, value in fixed.items()})
         times = torch.full((len(given.target),), LAST, device=device)
         made = self._made(model, given, times, torch.Generator().manual_seed(0), learning=False)
-        columns = [given.moved, given.driver, made.clamp(-1, 1), given.target]
+        columns = [given.moved, shown_driver(given), made.clamp(-1, 1), given.target]
         if not spec.clip:
             columns.insert(0, given.source.repeat_interleave(spec.frames, 0))
         return side_by_side(columns)
@@ -164,6 +177,12 @@ class FaceWindowStage(SampleStage):
         """A folder for `XPortraitPipeline.from_pretrained`."""
         assert isinstance(model, FaceWindowModel)
         to_pipeline(model, self.config, self.without).save_pretrained(folder)
+
+
+def shown_driver(given: Any) -> Tensor:
+    """What a model was shown of the driver, at the windows' side [n, 3, s, s]."""
+    side: int = given.target.shape[-1]
+    return functional.interpolate(given.driver, size=(side, side), mode="bilinear", align_corners=False)
 
 
 def importance(neutral: Tensor, side: int) -> Tensor:

@@ -1,0 +1,166 @@
+"""Training batches of DeX-Portrait on face windows: portraits moved by the pose alone, and crops of expressive faces.
+
+The moved portrait has the source's own expression in the target's pose, as inference makes it; what the face is to do
+instead is seen in a crop of another person's face, who does it under any pose and in any light. So nothing but the
+expression code can tell it (DeX-Portrait, Section 3.1 and Figure 3: leakage is cut off at the inputs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien.errors import InputError
+from mien.geometry import HeadPose
+from mien.geometry.face_window import FaceWindow, sample, warp_into
+from mien.models.dex_portrait.pose import window_code
+from mien.motion.inputs import CROP_SCALE, face_crop
+from mien.training.data.pictures import color_jitter, draw_color_jitter, to_tensor
+from mien.training.data.samples import FaceFrame, Points, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
+from mien.training.engine.stage import Batch
+from mien.training.x_portrait.face_windows import WindowSpec, nearly_read, relight
+from mien.typing import Picture
+
+_ROLL, _JITTER = 45.0, 0.1  # of the crops: degrees and a part of the box, either way
+_POSE_ERROR = np.array([0.04, 0.04, 0.04, 0.01, 0.01])  # deviations: radians, and half sides of the window
+_FRAMING, _ZOOM = 0.03, (0.93, 1.08)  # of the window
+
+
+@dataclass(frozen=True)
+class DexWindowBatch:
+    """r sources with f targets each. Pictures are [n, 3, h, w] in [-1, 1].
+
+    Attributes:
+        source: [r, 3, s, s], the portrait's own window: R's.
+        source_pose: [r, 6], the head's pose code in it.
+        moved: [r f, 3, s, s], the portrait in the target's pose, with its own expression.
+        pose: [r f, 6], the target's pose code in its window.
+        driver: [r f, 3, e, e], a crop of a face with the target's expression: the expression encoder's.
+        again: another crop of the same face.
+        target: [r f, 3, s, s].
+        neutral: [r f, 70, 2], where the neutral face's keypoints are, in the window's coordinates [-1, 1].
+    """
+
+    source: Tensor
+    source_pose: Tensor
+    moved: Tensor
+    pose: Tensor
+    driver: Tensor
+    again: Tensor
+    target: Tensor
+    neutral: Tensor
+
+    def batch(self) -> Batch:
+        """As the loop wants it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def of(cls, batch: Batch) -> DexWindowBatch:
+        """From the loop's batch."""
+        return cls(**{field.name: batch[field.name] for field in fields(cls)})
+
+
+def draw_batch(data: SampleSource, rng: np.random.Generator, spec: WindowSpec, crop: int) -> DexWindowBatch:
+    """A batch of samples from the data; crop: side of the crops, pixels."""
+    wanted = SampleSpec(spec.frames, spec.clip, drivers=not spec.self_driven, elsewhere=True)
+    return collate(draw_samples(data, rng, spec.sources, wanted), rng, spec, crop)
+
+
+def collate(
+    samples: Sequence[SourceDrivingSample], rng: np.random.Generator, spec: WindowSpec, crop: int
+) -> DexWindowBatch:
+    """A batch of samples. Raises InputError where they do not know neutral keypoints or poses."""
+    rows = [_row(one, rng, spec, crop) for one in samples]
+    columns = list(zip(*(frame for _, _, of_source in rows for frame in of_source), strict=True))
+    moved, driver, again, target = (to_tensor(list(column)) for column in columns[:4])
+    pose, neutral = (torch.from_numpy(np.stack(column).astype(np.float32)) for column in columns[4:])
+    source_pose = torch.from_numpy(np.stack([code for _, code, _ in rows]))
+    return DexWindowBatch(
+        to_tensor([source for source, _, _ in rows]), source_pose, moved, pose, driver, again, target, neutral
+    )
+
+
+# moved portrait, two crops, target, pose code, neutral keypoints in the window
+_Frame = tuple[Picture, Picture, Picture, Picture, NDArray[np.float32], NDArray[np.float32]]
+
+
+def _row(
+    given: SourceDrivingSample, rng: np.random.Generator, spec: WindowSpec, crop: int
+) -> tuple[Picture, NDArray[np.float32], list[_Frame]]:
+    """The source's window, the pose in it, and its targets."""
+    own_driver = spec.self_driven or given.drivers is None
+    source, targets = given.source, list(given.targets)
+    drivers = targets if own_driver or given.drivers is None else list(given.drivers)
+    spec = replace(spec, self_driven=own_driver)
+    if rng.random() < 0.5:
+        source, targets, drivers = source.mirrored(), [t.mirrored() for t in targets], [d.mirrored() for d in drivers]
+    light = draw_color_jitter(rng, 0.2, 12)
+    seed = int(rng.integers(1 << 31))
+    own = FaceWindow.around(_neutral(source))
+    frames = []
+    for number, (target, driver) in enumerate(zip(targets, drivers, strict=True)):
+        # of a clip all frames are filmed by one camera
+        drawn = np.random.default_rng([seed, 0 if spec.clip else number])
+        moved, first, again, wanted, pose, neutral = _frame(source, target, driver, drawn, spec, crop)
+        frames.append((color_jitter(moved, *light), first, again, color_jitter(wanted, *light), pose, neutral))
+    return color_jitter(sample(source.picture, own.places(spec.side)), *light), _code(source, own), frames
+
+
+def _frame(
+    source: FaceFrame, target: FaceFrame, driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec, crop: int
+) -> _Frame:
+    neutral, driven = _neutral(target), posed_as(source, target)
+    window = FaceWindow.around(neutral)
+    if spec.errors:
+        half = float(np.ptp(neutral[:68], axis=0).max()) / 2
+        shift, zoom = rng.normal(size=2) * _FRAMING * half, rng.uniform(*_ZOOM)
+        window = replace(window, centre=window.centre + shift, half=window.half * zoom)
+        driven = nearly_read(driven, neutral, rng)
+    moved = warp_into(window, source.picture, source.keypoints(), driven, spec.side)
+    crops = [_crop(driver, rng, spec, crop) for _ in range(2)]
+    pose = _code(target, window)
+    if spec.errors:
+        pose[:5] += (rng.normal(size=5) * _POSE_ERROR).astype(np.float32)
+    wanted = sample(target.picture, window.places(spec.side))
+    return moved, crops[0], crops[1], wanted, pose, window.inside(neutral)
+
+
+def posed_as(source: FaceFrame, target: FaceFrame) -> NDArray[np.float32]:
+    """The source's keypoints [70, 2] in the target's pose and in its own expression, pixels of the target.
+
+    What the source's expression does is turned from its pose into the target's, in the plane in which it was seen.
+    """
+    before, after = (HeadPose(one.head_pose()[:3], np.zeros(2), float(one.head_pose()[5])) for one in (source, target))
+    away = np.asarray(source.keypoints() - _neutral(source), np.float64)
+    lifted = np.column_stack([away, np.zeros(len(away))]) @ before.matrix()  # into the head's frame
+    turned = (lifted @ after.matrix().T)[:, :2] * (after.scale * target.side / (before.scale * source.side))
+    return np.asarray(_neutral(target) + turned, np.float32)
+
+
+def _crop(driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec, side: int) -> Picture:
+    """The face as `face_crop` cuts it, turned and in another light."""
+    if not spec.errors:
+        return face_crop(driver.picture, driver.landmarks, side)
+    degrees = rng.uniform(-_ROLL, _ROLL) if rng.random() < 0.8 else 0.0
+    scale = CROP_SCALE * rng.uniform(1 - _JITTER, 1 + _JITTER)
+    extent = float(np.ptp(driver.landmarks, axis=0).max())
+    places = driver.landmarks + rng.normal(size=2) * _JITTER / 3 * extent
+    return relight(face_crop(driver.picture, places, side, degrees, scale), rng, strongly=spec.self_driven)
+
+
+def _code(frame: FaceFrame, window: FaceWindow) -> NDArray[np.float32]:
+    """The pose code [6] of a frame's head in a window of it."""
+    pose, half = frame.head_pose(), frame.side / 2
+    head = HeadPose(pose[:3], (np.asarray(pose[3:5], np.float64) + 1) * half, float(pose[5]) * half)
+    return np.asarray(window_code(window.head(head)), np.float32)
+
+
+def _neutral(frame: FaceFrame) -> Points:
+    if frame.neutral is None:
+        raise InputError("these data do not know neutral faces: make them anew by mien data avatars.")
+    return frame.neutral

@@ -1,0 +1,112 @@
+"""The networks of DeX-Portrait on face windows as they are trained, and the pipeline folder that comes of them."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mien.models.dex_portrait import DeXPortraitConfig, DeXPortraitNetworks, build
+from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
+from mien.models.dex_portrait.injection import MotionInjection
+from mien.models.dex_portrait.pose_encoder import PoseEncoder
+from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
+from mien.models.keypoint_basis import KeypointBasis
+from mien.models.sd_backbone.empty_prompt import EmptyPrompt
+from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
+from mien.models.sd_backbone.temporal import TemporalModules
+from mien.models.x_portrait import WindowHead
+from mien.motion.motion_limits import NANO_MOTION_LIMITS
+from mien.pipelines import loading
+from mien.pipelines.dex_portrait import ENCODERS, PARTS, DeXPortraitPipeline
+from mien.training.engine import checkpoints
+from mien.training.latent_diffusion import WEIGHTS_FILE, LatentModel, float_weights
+from mien.training.x_portrait.losses import scheduler_for
+from mien.weights import bundled
+
+ALL_PARTS = (*PARTS, "window_head")
+
+
+class DexWindowModel(LatentModel):
+    """All networks under one roof; there is no VAE to train."""
+
+    vae: PatchAutoencoder
+    pose_encoder: PoseEncoder
+    expression_encoder: ExpressionEncoder
+    empty_prompt: EmptyPrompt
+    injection: MotionInjection
+    temporal: TemporalModules
+    window_head: WindowHead
+
+    def __init__(self, networks: DeXPortraitNetworks) -> None:
+        super().__init__()
+        for part in ALL_PARTS:
+            setattr(self, part, getattr(networks, part))
+        self.keep_scale(1.0)
+
+    def networks(self, temporal: bool) -> DeXPortraitNetworks:
+        """The networks, with the temporal modules or without."""
+        parts = {part: getattr(self, part) for part in ALL_PARTS}
+        return DeXPortraitNetworks(**{**parts, "temporal": parts["temporal"] if temporal else None})
+
+
+def fresh(seed: int, config: DeXPortraitConfig) -> DexWindowModel:
+    """Random networks that learn quickly from nothing: there is no backbone that zero convolutions would protect, and
+    at first the moved portrait is hardly changed."""
+    torch.manual_seed(seed)
+    model = DexWindowModel(build(config))
+    for name, parameter in model.injection.named_parameters():
+        if name.endswith(("conv.weight", "proj_out.weight")) and parameter.abs().max() == 0:
+            nn.init.normal_(parameter, std=0.5 / parameter[0].numel() ** 0.5)
+    unet = model.get_submodule("unet")
+    with torch.no_grad():
+        rays = unet.get_parameter("conv_in.weight")[:, -2 * RAY_CHANNELS :]
+        nn.init.normal_(rays, std=0.5 / rays[0].numel() ** 0.5)
+    for name in ("conv_out.weight", "conv_out.bias"):
+        nn.init.zeros_(unet.get_parameter(name))
+    nn.init.normal_(model.empty_prompt.context, std=0.5)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def take_start(model: DexWindowModel, place: Path) -> None:
+    """Take over a run of `dex/face-window-encoder` (the encoders alone), a run of the window stages, or an exported
+    pipeline folder, whose missing temporal modules stay as they are. Raises InputError, or WeightsError where something
+    does not fit."""
+    if (place / "model_index.json").is_file():
+        for part in ALL_PARTS:
+            file = place / part / WEIGHTS_FILE
+            if file.is_file():
+                checkpoints.fill(model.get_submodule(part), float_weights(file))
+        return
+    weights = checkpoints.find(place).averaged_weights()
+    if any(name.startswith("unet.") for name in weights):
+        checkpoints.fill(model, weights)
+        return
+    for part in ENCODERS:
+        own = {n.removeprefix(f"{part}."): value for n, value in weights.items() if n.startswith(f"{part}.")}
+        checkpoints.fill(model.get_submodule(part), own)
+
+
+def to_pipeline(
+    model: DexWindowModel, config: DeXPortraitConfig, temporal: bool, ray_maps: bool = True, warping: bool = True
+) -> DeXPortraitPipeline:
+    """The networks of a run as a pipeline in float16 (encoders in float32); ray_maps, warping: what it knows."""
+    networks: dict[str, Any] = {}
+    for part, network in vars(model.networks(temporal)).items():
+        networks[part] = None if network is None else deepcopy(network).eval().requires_grad_(False)
+        if network is not None and part not in ENCODERS:
+            networks[part].to(torch.float16)
+    windows = {"window": 8, "overlap": 2 if temporal else 0}
+    return DeXPortraitPipeline(
+        **networks,
+        keypoint_basis=loading.load_part(KeypointBasis, bundled("nano") / "keypoint_basis"),
+        scheduler=scheduler_for(config.backbone.prediction_type),
+        image_size=config.backbone.image_size,
+        defaults={"num_inference_steps": 1, "guidance_scale": 1.0, **windows},
+        ray_maps=ray_maps,
+        warping=warping,
+        motion_limits=NANO_MOTION_LIMITS,
+    )

@@ -1,0 +1,142 @@
+"""Stages of DeX-Portrait nano, which works on face windows: `dex/face-window`, and `-temporal` for what looks along
+time.
+
+    mien train dex/face-window --data GROUPS --data PAIRED_GROUPS --start ENCODERS --out runs/dex-window
+
+The portrait is moved by the pose first, rigidly, with its own expression; the networks are told the pose by ray maps
+and by the warped reference, and the expression by the code's tokens alone. The expression encoder goes on learning
+here: it is the pictures that tell it what of a face is worth a code. Presets name the ablations of the paper's Table 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mien.errors import InputError
+from mien.models.dex_portrait import FACE_WINDOW, Conditions, DeXPortraitConfig, Pose
+from mien.models.dex_portrait.reference_warp import check_places
+from mien.training.data.samples import SampleSource
+from mien.training.dex_portrait.window_data import DexWindowBatch, draw_batch
+from mien.training.dex_portrait.window_model import DexWindowModel, fresh, take_start, to_pipeline
+from mien.training.engine.config import option
+from mien.training.engine.stage import Batch, Losses, OptimizerStep
+from mien.training.x_portrait.face_windows import WindowSpec
+from mien.training.x_portrait.losses import scheduler_for
+from mien.training.x_portrait.window_stage import FaceWindowStage, WindowConfig
+
+PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
+LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection", "window_head")
+_DROPPED = 0.05  # of the sources do without expression, as many without pose: guidance asks for both
+_AGREEMENT = 0.1  # weight: two crops of a face have one code
+
+
+@dataclass(frozen=True)
+class DexWindowConfig(WindowConfig):
+    """Of both stages."""
+
+    preset: str = option("paper", "paper, or an ablation: no-ray-map, no-warping, no-augmentation.", choices=PRESETS)
+    learn_encoder: bool = option(True, "The expression encoder goes on learning.")
+
+
+class DexWindowStage(FaceWindowStage):
+    """See the module."""
+
+    options: DexWindowConfig  # type: ignore[assignment]
+
+    def __init__(
+        self, options: DexWindowConfig, config: DeXPortraitConfig = FACE_WINDOW, data: SampleSource | None = None
+    ) -> None:
+        super().__init__(options, config.backbone, data)  # type: ignore[arg-type]
+        self.networks_config = config
+        self._check_side()
+        if self.temporal:
+            return
+        parts = (*LEARNING, *(("expression_encoder",) if options.learn_encoder else ()))
+        rates = {"expression_encoder": 0.5}
+        self.optimizer_steps = (
+            OptimizerStep(
+                "face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3, rates if options.learn_encoder else {}
+            ),
+        )
+
+    def _check_side(self) -> None:
+        """Raise InputError where the warped reference cannot be a volume at this side."""
+        backbone = replace(self.config, image_size=self.side)
+        try:
+            check_places(tuple(replace(self.networks_config, backbone=backbone)._places()))
+        except ValueError as error:
+            raise InputError(f"--side is {self.side}, at which {error}: give 96, 128 or 192.") from error
+
+    def spec(self, sources: int) -> WindowSpec:
+        """See `FaceWindowStage.spec`."""
+        given, errors = self.options, self.options.preset != "no-augmentation"
+        return WindowSpec(sources, given.frames, self.side, self.temporal, given.self_driven, errors=errors)
+
+    # -- networks ----------------------------------------------------------------------------------------------------
+
+    def build(self) -> nn.Module:
+        """See `Stage.build`."""
+        return fresh(self.options.loop.seed, self.networks_config)
+
+    def start(self, model: nn.Module, place: Path) -> None:
+        """A run of `dex/face-window-encoder`, of these stages, or an exported pipeline folder."""
+        assert isinstance(model, DexWindowModel)
+        take_start(model, place)
+
+    # -- data and loss -----------------------------------------------------------------------------------------------
+
+    def _drawn(self, rng: np.random.Generator, spec: WindowSpec) -> Batch:
+        return draw_batch(self.samples(), rng, spec, self.networks_config.expression.size).batch()
+
+    def _given(self, batch: Batch) -> Any:
+        return DexWindowBatch.of(batch)
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
+        """As `FaceWindowStage.loss`, and two crops of one face have one code."""
+        losses = super().loss(model, batch, generator)
+        if self.options.learn_encoder and not self.temporal:
+            assert isinstance(model, DexWindowModel)
+            one, two = (model.expression_encoder(batch[name]) for name in ("driver", "again"))
+            losses["agreement"] = _AGREEMENT * (1 - functional.cosine_similarity(one, two)).mean()
+        return losses
+
+    def _made(self, model: nn.Module, given: Any, times: Tensor, generator: torch.Generator, learning: bool) -> Tensor:
+        assert isinstance(model, DexWindowModel) and isinstance(given, DexWindowBatch)
+        nets, device = model.networks(self.temporal), given.target.device
+        side, patch = given.target.shape[-1], model.vae.patch
+        frames = len(given.target) // len(given.source)
+        noise = torch.randn(len(given.target), 3 * patch**2, side // patch, side // patch, generator=generator)
+        lost = torch.rand(2, len(given.source), generator=generator) < (_DROPPED if learning else 0.0)
+        no_expression, no_pose = lost.to(device).repeat_interleave(frames, 1)
+        clean, source, moved = (
+            model.vae.encode(pictures).latent_dist.mode() for pictures in (given.target, given.source, given.moved)
+        )
+        nets.expression_encoder.eval()  # its dropout costs more than it gives
+        codes = nets.expression_encoder(given.driver)
+        scheduler = scheduler_for("sample")
+        noisy = scheduler.scale_model_input(scheduler.add_noise(clean, noise.to(device), times), times)
+        conditions = Conditions(
+            bank=nets.read_appearance([source]),
+            latents=moved,
+            source_pose=Pose.from_code(given.source_pose),
+            pose=Pose.from_code(given.pose),
+            tokens=nets.injection.tokens(codes, no_expression),
+            pose_absent=no_pose,
+            ray_maps=self.options.preset != "no-ray-map",
+            warping=self.options.preset != "no-warping",
+        )
+        change, start = nets.change(noisy, times, frames if self.temporal else 1, conditions)
+        return change.picture(start)
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """A folder for `DeXPortraitPipeline.from_pretrained`."""
+        assert isinstance(model, DexWindowModel)
+        how = {"ray_maps": self.options.preset != "no-ray-map", "warping": self.options.preset != "no-warping"}
+        to_pipeline(model, self.networks_config, self.temporal, **how).save_pretrained(folder)

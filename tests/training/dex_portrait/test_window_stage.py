@@ -1,0 +1,186 @@
+"""DeX-Portrait on face windows: what a batch shows, the stages, and the folder that comes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.errors import InputError
+from mien.geometry.pose import rotation_matrix
+from mien.pipelines.dex_portrait import DeXPortraitPipeline
+from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
+from mien.training.dex_portrait.window_data import collate, posed_as
+from mien.training.dex_portrait.window_encoders import WindowEncoders
+from mien.training.dex_portrait.window_stage import DexWindowStage
+from mien.training.engine.stage import trained_names
+from mien.training.engine.trainer import train
+from mien.training.registry import configure
+from mien.training.x_portrait.face_windows import WindowSpec
+from tiny_dex import TINY_DEX_WINDOW
+
+from ..x_portrait.test_face_windows import frame
+from .test_encoders import drawn_group
+
+POSE = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.45], np.float32)
+
+
+def posed(gaze: float, skin: tuple[int, int, int], centre: tuple[float, float] = (120.0, 116.0)) -> FaceFrame:
+    place = (np.array([centre[0], centre[1]]) - 116) / 120
+    return replace(frame(gaze, skin, centre), pose=POSE + np.array([0, 0, 0, *place, 0], np.float32))
+
+
+class OneSample:
+    """Somebody who looks ahead, told to look aside by another one elsewhere."""
+
+    asked: SampleSpec | None = None
+
+    def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
+        self.asked = spec
+        own, other = (200, 150, 120), (90, 60, 50)
+        targets = [posed(6, own), posed(-6, own, (110, 120))][: spec.frames] * (1 if spec.frames < 3 else 4)
+        drivers = [posed(6, other, (132, 124)), posed(-6, other)][: spec.frames] * (1 if spec.frames < 3 else 4)
+        return SourceDrivingSample(posed(0, own), targets, targets[0].landmarks, drivers)
+
+    def at_step(self, step: int) -> None:
+        pass
+
+    def refresh(self) -> int:
+        return 1
+
+
+def stage(name: str = "face-window", **options) -> DexWindowStage:  # type: ignore[no-untyped-def]
+    config = configure(f"dex/{name}", **{"reading_weight": 0.0, **options})
+    return DexWindowStage(config, TINY_DEX_WINDOW, OneSample())
+
+
+def test_a_portrait_is_posed_with_its_own_expression() -> None:
+    """It looks aside before and after, where its neutral face goes, as large as that is, turned as the head is."""
+    source, target = posed(6, (0, 0, 0)), posed(0, (0, 0, 0), (100, 90))
+    target = replace(target, pose=POSE * [1, 1, 1, 1, 1, 2] + np.array([0, 0, np.pi / 2, 0, 0, 0], np.float32))
+    assert target.neutral is not None
+    moved = posed_as(source, target) - target.neutral
+    np.testing.assert_allclose(moved[:68], 0, atol=1e-4)
+    wanted = 12 * (rotation_matrix(np.array([0, 0, np.pi / 2])) @ [1, 0, 0])[:2]
+    np.testing.assert_allclose(moved[68:], np.tile(wanted, (2, 1)), atol=1e-4)
+
+
+def test_a_batch_shows_the_expression_in_the_crop_alone() -> None:
+    data = OneSample()
+    made = collate(
+        [data.sample(np.random.default_rng(0), SampleSpec(2))],
+        np.random.default_rng(3),
+        WindowSpec(1, 2, 64, errors=False),
+        32,
+    )
+    assert made.moved.shape == made.target.shape == (2, 3, 64, 64) and made.driver.shape == made.again.shape == (
+        2,
+        3,
+        32,
+        32,
+    )
+    assert made.pose.shape == (2, 6) and made.source_pose.shape == (1, 6)
+    torch.testing.assert_close(made.pose, made.source_pose.expand(2, -1), atol=1e-3, rtol=0)
+    # both targets' windows show the same face but for where it looks: the moved portrait does not tell
+    assert float((made.moved[0] - made.moved[1]).abs().mean()) < 0.03
+    assert float((made.target[0] - made.target[1]).abs().amax()) > 0.5
+    assert float((made.driver[0] - made.driver[1]).abs().amax()) > 0.5
+
+
+def test_losses_fall_and_the_result_is_a_pipeline(tmp_path: Path) -> None:
+    options = {"out": str(tmp_path / "run"), "steps": 80, "batch_size": 2, "show_every": 0, "log_every": 80}
+    made = stage(**options, precision="fp32", learning_rate=5e-3)
+    model = made.build()
+    batch = made.batch(np.random.default_rng(0), 2)
+    assert made.data.asked == SampleSpec(2, drivers=True, elsewhere=True)  # type: ignore[union-attr]
+
+    def total(model: torch.nn.Module) -> float:
+        with torch.no_grad():
+            return float(sum(made.loss(model, batch, torch.Generator().manual_seed(0)).values()))
+
+    before = total(model)
+    assert train(made, made.options).finished
+    trained = made.build()
+    made.start(trained, tmp_path / "run")
+    assert total(trained) < 0.9 * before
+    made.export(trained, tmp_path / "model")
+    pipe = DeXPortraitPipeline.from_pretrained(tmp_path / "model")
+    assert pipe.face_window == 32 and pipe.temporal is None and pipe.default_options["overlap"] == 0
+    again = made.build()
+    made.start(again, tmp_path / "model")
+    assert total(again) == pytest.approx(total(trained), rel=0.02), "float16"
+    assert made.pictures(trained).shape == (8 * 32, 5 * 32, 3)
+
+
+def test_the_code_decides_what_is_painted_and_the_pose_is_seen() -> None:
+    made = stage()
+    model = made.build().eval()
+    batch = made.batch(np.random.default_rng(0), 1)
+
+    def painted(**changed: torch.Tensor) -> torch.Tensor:
+        given = made._given({**batch, **changed})
+        with torch.no_grad():
+            return made._made(model, given, torch.full((2,), 999), torch.Generator().manual_seed(0), learning=False)
+
+    for parameter in model.unet.conv_out.parameters():  # at first it changes nothing
+        torch.nn.init.normal_(parameter, std=0.3)
+    for parameter in model.window_head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    plain = painted()
+    assert not torch.equal(plain, painted(driver=batch["driver"].flip(0)))
+    turned = batch["pose"].clone()
+    turned[:, 1] += 0.5
+    assert not torch.equal(plain, painted(pose=turned))
+    torch.testing.assert_close(plain, painted(again=batch["driver"]))
+
+
+def test_ablations_do_without_what_they_name(tmp_path: Path) -> None:
+    for preset, kept in (("no-ray-map", (False, True)), ("no-warping", (True, False))):
+        made = stage(preset=preset)
+        made.export(made.build(), tmp_path / preset)
+        pipe = DeXPortraitPipeline.from_pretrained(tmp_path / preset)
+        assert (pipe.config.ray_maps, pipe.config.warping) == kept
+    assert not stage(preset="no-augmentation").spec(1).errors
+
+
+def test_only_what_looks_along_time_learns_in_its_stage() -> None:
+    made = stage("face-window-temporal")
+    model = made.build()
+    names = trained_names(model, made.optimizer_steps)
+    assert names and all(name.startswith("temporal.") for name in names)
+    losses = made.loss(model, made.batch(np.random.default_rng(0), 1), torch.Generator().manual_seed(0))
+    assert all(torch.isfinite(value) for value in losses.values())
+    frozen = stage(learn_encoder=False)
+    assert not any("encoder" in name for name in trained_names(model, frozen.optimizer_steps))
+
+
+def test_sides_at_which_the_reference_is_no_volume_are_refused() -> None:
+    config = configure("dex/face-window", side=160)
+    with pytest.raises(InputError, match="--side is 160"):
+        DexWindowStage(config)
+    DexWindowStage(configure("dex/face-window", side=128))
+
+
+def test_encoders_learn_scores_and_hand_on_to_the_window_model(tmp_path: Path) -> None:
+    folder = tmp_path / "groups"
+    folder.mkdir()
+    drawn_group(folder)
+    options = {"data": (str(folder),), "out": str(tmp_path / "run"), "steps": 2, "batch_size": 4, "show_every": 0}
+    config = configure("dex/face-window-encoder", **options, precision="fp32")
+    encoders = WindowEncoders(config, TINY_DEX_WINDOW)
+    batch = encoders.batch(np.random.default_rng(0), 4)
+    assert batch["scores"].shape == (4, 57)
+    model = encoders.build()
+    losses = encoders.loss(model, batch, torch.Generator().manual_seed(0))
+    assert {"scores", "read", "agreement", "moved"} <= set(losses)
+    sum(losses.values()).backward()
+    assert model.scores.weight.grad is not None and model.scores.weight.grad.abs().sum() > 0
+    assert train(encoders, config).finished
+    made = stage()
+    window = made.build()
+    before = window.expression_encoder.head.weight.clone()
+    made.start(window, tmp_path / "run")
+    assert not torch.equal(before, window.expression_encoder.head.weight)
