@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -37,7 +38,7 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "LCMScheduler": LCMScheduler,
 }
 _DECODER_FRAMES = 8  # decoded at a time at most
-_SMALL = 256  # pixels a side; counting takes longer than decoding there
+_SMALL = 256  # pixels a side; that room holds eight of them, and counting takes longer than decoding them
 _DECODER_ROOM = 2**30  # bytes for decoding on devices that do not tell what is free
 Pipeline = TypeVar("Pipeline", bound="PortraitPipeline")
 
@@ -67,8 +68,6 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     own_options: ClassVar[tuple[str, ...]] = ("image_size", "defaults", "crop_scale", "motion_limits")
     own_defaults: ClassVar[dict[str, Any]]
     bundled_name: ClassVar[str]
-
-    _decoder_bytes: int | None = None
 
     scheduler: SchedulerMixin
     vae: AutoencoderKL
@@ -245,13 +244,16 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         decoder = Decoder(self._finish, note, self._decode_in_tiles)
         return _decoded(sampler, denoiser, decoder, lambda: chunk_size or self._decoder_chunk(), checkpoint)
 
+    @cached_property
+    def _decoder_bytes(self) -> int:
+        """Bytes that decoding a frame takes."""
+        return decoder_bytes(self.vae, self.image_size)
+
     def _decoder_chunk(self) -> int:
-        """How many frames to decode at a time by what is free now; small pictures fit anywhere."""
-        if self.image_size <= _SMALL:
-            return _DECODER_FRAMES
-        if self._decoder_bytes is None:
-            self._decoder_bytes = decoder_bytes(self.vae, self.image_size)
+        """How many frames to decode at a time by what is free now."""
         free = free_bytes(self._execution_device)
+        if free is None and self.image_size <= _SMALL:
+            return _DECODER_FRAMES
         # half of it: what is free lies in pieces
         room = _DECODER_ROOM if free is None else free // 2
         return max(1, min(_DECODER_FRAMES, room // max(1, self._decoder_bytes)))
