@@ -14,7 +14,7 @@ from mien.animation.source import Portrait
 from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
 from mien.errors import InputError
 from mien.media import Clip
-from mien.pipelines.finishing import Checkpoint
+from mien.pipelines.finishing import Checkpoint, finished_frames
 
 
 class FaceVid2VidAnimator(XPortraitAnimator):
@@ -50,8 +50,7 @@ class FaceVid2VidAnimator(XPortraitAnimator):
         whole, _ = self.control_frames(motion, motion.tracks[self.source.number(person)])
         relative = {"motion": "relative", "reference": motion.best_frame} if config.relative else {}
         squares = self.pipe.stream(whole, **relative)
-        state = None if kept is None else kept.state()
-        return _told(squares, 0 if state is None else state.emitted, motion.frames, progress)
+        return _told(squares, finished_frames(kept), motion.frames, progress)
 
     def live(self) -> FrameStepper:
         """See `Animator.live`: this one cannot."""

@@ -20,6 +20,7 @@ from mien.animation.window_engine import Picture, WindowCheckpoint, window_drive
 from mien.animation.x_portrait import XPortraitAnimator
 from mien.geometry import SquareCrop
 from mien.media import Clip
+from mien.pipelines.finishing import finished_frames
 
 
 class WindowAnimator(LayeredAnimator, XPortraitAnimator):
@@ -70,11 +71,9 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
         note: Callable[[str], None] | None,
     ) -> Iterator[Picture]:
         sides = (self.pipe.face_window, self.pipe.local_size)
-        done = None if kept is None else kept.state()
-        finished = 0 if done is None else done.emitted
         # without a driving video the model is shown the moved face itself
         frames = repeat(None) if motion.clip is None else motion.clip
-        rows = tee(window_drivers(part.faces, part.bare, frames, sides, finished), 3)
+        rows = tee(window_drivers(part.faces, part.bare, frames, sides, finished_frames(kept)), 3)
         stream: Iterator[Picture] = self.pipe.stream(
             (row.whole for row in rows[0]),
             (row.parts for row in rows[1]),

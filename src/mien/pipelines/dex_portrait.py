@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines import loading
 from mien.pipelines.base import PortraitPipeline
 from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
-from mien.pipelines.finishing import Checkpoint
+from mien.pipelines.finishing import Checkpoint, finished_frames, unfinished
 from mien.pipelines.pictures import Picture, as_uint8, batches, to_pixels
 from mien.pipelines.reenactment import Reenacted, Start
 from mien.pipelines.window_denoiser import packed_windows
@@ -337,9 +337,9 @@ class DeXPortraitPipeline(PortraitPipeline):
             hold=hold,
             null_expression=null_expression,
         )
-        state = None if checkpoint is None else checkpoint.state()
-        done = 0 if state is None else state.emitted
-        starts = self._starts(driven, done) if start_frames is None else islice(start_frames, done, None)
+        (starts,) = unfinished(checkpoint, start_frames)
+        if starts is None:
+            starts = self._starts(driven, finished_frames(checkpoint))
         return self._run(denoiser, starts, generator, decode_chunk_size, checkpoint, note)
 
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:

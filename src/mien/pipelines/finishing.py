@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -27,6 +28,18 @@ class Checkpoint(Protocol):
 
     def save(self, frames: Sequence[NDArray[Any]], state: Callable[[], SamplerState]) -> None:
         """Frames uint8 [h, w, 3] are done; `state` says where the run stands now."""
+
+
+def finished_frames(checkpoint: Checkpoint | None) -> int:
+    """How many frames an earlier run has finished; 0 without a checkpoint."""
+    state = None if checkpoint is None else checkpoint.state()
+    return 0 if state is None else state.emitted
+
+
+def unfinished(checkpoint: Checkpoint | None, *streams: Iterable[Any] | None) -> tuple[Any, ...]:
+    """Streams with an entry a frame, without those of the frames that an earlier run has finished; None stays None."""
+    done = finished_frames(checkpoint)
+    return tuple(stream if stream is None or not done else islice(stream, done, None) for stream in streams)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

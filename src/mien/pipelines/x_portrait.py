@@ -11,7 +11,7 @@ flat memory, for clips of any length.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from itertools import islice, tee
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from mien.models.x_portrait.motion_control import MotionControl
 from mien.motion.keypoint_motion import FaceBasis, Floats
 from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
 from mien.pipelines.cost import Cost, estimate
-from mien.pipelines.finishing import Checkpoint
+from mien.pipelines.finishing import Checkpoint, unfinished
 from mien.pipelines.lora import load_lora
 from mien.pipelines.pictures import Picture, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment, Start, portrait_keypoints, read_driven
@@ -228,11 +228,8 @@ class XPortraitPipeline(PortraitPipeline):
         denoiser = XPortraitDenoiser(
             self, plan, scale, self._sources, count, callback_on_step_end, progress, guidance_mode=guidance_mode
         )
-        if checkpoint is not None and (state := checkpoint.state()) is not None:
-            streams = (frames, local_frames, start_frames, driven)
-            frames, local_frames, start_frames, driven = (  # type: ignore[assignment]
-                None if one is None else islice(one, state.emitted, None) for one in streams
-            )
+        streams = (frames, local_frames, start_frames, driven)
+        frames, local_frames, start_frames, driven = unfinished(checkpoint, *streams)
         if self.reenactor is not None and start_frames is None:
             frames, start_frames = self._reenacted(frames, driven)
         rows = driving_frames(frames, local_frames, start_frames)
