@@ -20,8 +20,18 @@ from mien.animation.face_edit import FaceChange
 from mien.cli.app import app
 from mien.errors import InputError
 from mien.evaluation.build_options import BuildOptions, HeadBuildOptions
-from mien.jobs.data.options import CastOptions, DriverOptions, GroupOptions, PrepareOptions, ReportOptions
+from mien.jobs.batch_options import BatchOptions
+from mien.jobs.data.options import (
+    CastOptions,
+    DriverOptions,
+    GroupOptions,
+    PackOptions,
+    PrepareOptions,
+    ReportOptions,
+    TrackOptions,
+)
 from mien.jobs.edit_options import EditOptions
+from mien.jobs.evaluate_options import AblationOptions, EvaluateOptions, SystemSpec
 from mien.jobs.options import AnimateOptions, ConvertOptions, MotionOptions
 from mien.jobs.run.job_table import column_names
 from mien.options import REQUIRED, declarations, help_of
@@ -35,7 +45,8 @@ BY_HAND = {*FILES, "system", "help"}
 # what no command has: inputs of the nodes alone
 NODES_ALONE = {
     *(("MienControl", "fps"), ("MienKeyframe", "frame"), ("MienAnimateKeyframes", "frames")),
-    *(("MienAnimateKeyframes", "easing"), ("MienPasteBack", "feather"), ("MienLoadModel", "offload")),
+    *(("MienAnimateKeyframes", "easing"), ("MienPasteBack", "feather")),
+    *(("MienLoadModel", "offload"), ("MienLoadModel", "offload_unit")),  # two for --offload
 }
 RENAMED = {("MienControl", gain.removesuffix("_gain")): gain for gain in GAINS} | {
     ("MienLoadModel", "precision"): "dtype"
@@ -109,14 +120,24 @@ def test_serve_s_command_has_every_option_of_the_page() -> None:
         ("data avatar", CastOptions, set()),
         ("data avatars", GroupOptions, set()),
         ("data driver", DriverOptions, set()),
-        ("data prepare", PrepareOptions, {"ray", "ray_address"}),
-        ("data look", ReportOptions, {"folder", "output"}),
+        ("data motion", TrackOptions, set()),
+        ("data pack", PackOptions, set()),
+        ("data prepare", PrepareOptions, set()),
+        ("data look", ReportOptions, set()),
+        ("batch", BatchOptions, set()),
+        ("evaluate ablations", AblationOptions, set()),
         ("evaluate build real", BuildOptions, {"data", "out"}),
         ("evaluate build heads", HeadBuildOptions, {"data", "out"}),
     ],
 )
 def test_other_commands_have_the_options_that_their_jobs_declare(words: str, options: type, by_hand: set[str]) -> None:
     check(words, declarations(options), by_hand)
+
+
+def test_evaluate_s_command_has_what_is_scored_and_how_our_systems_run() -> None:
+    check("evaluate run", {**declarations(EvaluateOptions), **declarations(SystemSpec)}, set())
+    for name in ("steps", "guidance", "seed", "device", "reader"):
+        assert limits(declarations(SystemSpec)[name]) == limits(DECLARED[name]), name
 
 
 def test_a_value_outside_of_the_limits_is_told_by_the_option_s_name() -> None:

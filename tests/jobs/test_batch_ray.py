@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.jobs.batch import BatchOptions, run_batch
+from mien.jobs.batch import run_batch
+from mien.jobs.batch_options import BatchOptions
 from mien.jobs.run.progress import Silent
 from mien.jobs.run.workers import LOCAL_RAY
 from mien.media import write_image, write_video

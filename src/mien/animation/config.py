@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from mien.errors import InputError
-from mien.options import check_declared, declared, option
+from mien.options import check_declared, declared, typed_name
 
 GAINS = ("eyes_gain", "mouth_gain", "brows_gain", "head_gain")
 MOST_GAIN = 4.0
@@ -82,7 +82,7 @@ class AnimationConfig:
         """Which of these options differ from their defaults, as they are typed."""
         own = [field for field in fields(self) if field.name in names]
         flags = {"align": "--no-align", "paste_back": "--no-paste-back"}
-        return [flags.get(f.name, option(f.name)) for f in own if getattr(self, f.name) != f.default]
+        return [flags.get(f.name, typed_name(f.name)) for f in own if getattr(self, f.name) != f.default]
 
 
 def check_overlap(window: int, overlap: int) -> None:

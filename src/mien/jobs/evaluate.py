@@ -27,8 +27,8 @@ from mien.evaluation.benchmark import (
 )
 from mien.evaluation.build_options import BuildOptions
 from mien.evaluation.scoring import ScoreOptions, Scorer, unavailable
-from mien.evaluation.weights import Checksums
-from mien.jobs.evaluation_systems import SystemSpec, load_system
+from mien.jobs.evaluate_options import EvaluateOptions, SystemSpec
+from mien.jobs.evaluation_systems import load_system
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.record import package_versions
 from mien.jobs.run.workers import Outcome, spread, work_in
@@ -36,34 +36,6 @@ from mien.version import __version__
 
 PACKAGES = ("torch", "diffusers", "numpy", "av", "opencv-python-headless", "torchmetrics")
 _PARTS = ("", "answers", "scores", "features", "looks")
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """systems: whom to score. side: of the squares, None for the benchmark's own. metrics: names, all for none.
-    weights: folders with networks that metrics need. checksums: of files that are meant in place of the published ones.
-    ray: an address, or "local"; None for processes here."""
-
-    benchmark: Path
-    out: Path
-    systems: tuple[SystemSpec, ...]
-    side: int | None = None
-    metrics: tuple[str, ...] = ()
-    weights: tuple[Path, ...] = ()
-    checksums: Checksums = ()
-    workers: int = 1
-    ray: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.systems:
-            raise InputError("nobody is to be scored: give --system or --predictions")
-        folders = [spec.folder for spec in self.systems]
-        for spec in self.systems:
-            if folders.count(spec.folder) > 1:
-                raise InputError(f"two systems are called {spec.name}: give one another name, as in NAME=x-portrait")
-        for folder in self.weights:
-            if not folder.is_dir():
-                raise InputError(f"--weights {folder} is no folder: give one that holds the networks of metrics")
 
 
 @dataclass
@@ -103,7 +75,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
     scoring = ScoreOptions(options.metrics, options.weights, options.checksums)
     lacking = unavailable(scoring)
     outcome, tasks, found = Outcome(), [], []
-    for spec in options.systems:
+    for spec in options.everyone:
         system = load_system(spec)  # before any work: what cannot be had is told at once
         pairs = [pair for pair in benchmark.pairs if pair.protocol in system.protocols]
         protocols = system.protocols
@@ -240,7 +212,7 @@ def table(
     folders = [*places]
     if score is not None:
         evaluate(score, progress)
-        folders += [score.out / spec.folder for spec in score.systems]
+        folders += [score.out / spec.folder for spec in score.everyone]
     made = make_table(LAYOUTS[name], find_runs(folders))
     return to_markdown(made), [] if out is None else write_table(made, out)
 

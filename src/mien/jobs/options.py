@@ -12,9 +12,9 @@ from mien.errors import InputError
 from mien.faces.backends import check_reader_name
 from mien.options import (
     REQUIRED,
+    Checked,
     again,
     check_choice,
-    check_declared,
     check_whole_number,
     checked_rate,
     declared,
@@ -170,7 +170,7 @@ class AnimateOptions(AnimationConfig):
 
 
 @dataclass(frozen=True)
-class MotionOptions:
+class MotionOptions(Checked):
     """Of `mien motion`; see `AnimateOptions`."""
 
     clip: Path = declared(REQUIRED, "A video, an image, or a folder of images.", argument=True)
@@ -184,12 +184,9 @@ class MotionOptions:
     device: str = again(AnimateOptions, "device", group="")
     dtype: str = "auto"
 
-    def __post_init__(self) -> None:
-        check_declared(self)
-
 
 @dataclass(frozen=True)
-class ConvertOptions:
+class ConvertOptions(Checked):
     """Of `mien convert x-portrait`."""
 
     checkpoint: Path = declared(REQUIRED, "The published checkpoint (.th, .pt, .ckpt or .safetensors).", argument=True)
@@ -199,9 +196,6 @@ class ConvertOptions:
     )
     dtype: str = declared("float32", "float32, float16 or bfloat16.", choices=DTYPES[1:])
     allow_unknown: bool = declared(False, "Leave out keys that belong to no known part; they are reported.")
-
-    def __post_init__(self) -> None:
-        check_declared(self)
 
 
 def unloaded_options(

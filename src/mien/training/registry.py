@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import InputError
-from mien.training.engine.config import OLD_NAMES, StageConfig, flag, options_of, saved_options
+from mien.options import typed_name
+from mien.training.engine.config import OLD_NAMES, StageConfig, options_of, saved_options
 
 if TYPE_CHECKING:  # the command line's help reads configs only, and does not wait for torch
     from mien.training.engine.stage import Stage
@@ -91,7 +92,7 @@ def make_stage(config: StageConfig) -> Stage:
 
 def stages_with(option: str) -> list[str]:
     """The stages that have an option of that name."""
-    return [name for name in STAGES if any(field.name == option for _, field, *_ in options_of(config_class(name)))]
+    return [name for name in STAGES if any(one.name == option for one, _ in options_of(config_class(name)))]
 
 
 def configure(stage: str, **values: Any) -> Any:
@@ -117,10 +118,10 @@ def resumed(stage: str, out: str, **values: Any) -> Any:
 def foreign_option(stage: str, name: str) -> str:
     """One sentence about an option that a stage does not have."""
     if name in OLD_NAMES:
-        return f"{flag(name)} is called {flag(OLD_NAMES[name])} now."
+        return f"{typed_name(name)} is called {typed_name(OLD_NAMES[name])} now."
     if name == "without":
         return "--without is gone: give --no-local or --no-scaling."
     owners = stages_with(name)
     if not owners:
-        return f"there is no option {flag(name)}: see mien train {stage} --help."
-    return f"{flag(name)} is an option of {', '.join(owners)}, and not of {stage}: leave it away."
+        return f"there is no option {typed_name(name)}: see mien train {stage} --help."
+    return f"{typed_name(name)} is an option of {', '.join(owners)}, and not of {stage}: leave it away."

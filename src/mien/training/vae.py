@@ -36,7 +36,7 @@ _KL, _BOUND = 1e-5, 1e-3  # weights of the KL term and of latents beyond 4
 class VaeStageConfig(StageConfig):
     """Of the nano autoencoder."""
 
-    window: int = option(_CROP, "Side of the crops.", unit="pixels", minimum=16, maximum=256)
+    window: int = option(_CROP, "Side of the crops.", unit="pixels", least=16, most=256)
     decoder_only: bool = option(False, "Leave the encoder as it is.")
 
 

@@ -83,7 +83,7 @@ def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
                 _enter(outcome, name, json.loads(done.read_text(encoding="utf-8")))
             else:
                 todo.append((name, (name, file, options)))
-        spread(_prepare_one, todo, options.workers, "videos", outcome, progress, options.ray)
+        spread(_prepare_one, todo, options.workers, "videos", outcome, progress, options.cluster)
     return outcome
 
 

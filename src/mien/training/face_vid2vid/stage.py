@@ -94,7 +94,7 @@ class FaceVid2VidStageConfig(StageConfig):
     """Of F and F Plus."""
 
     size: str = option("nano", "nano or full.", choices=SIZES)
-    frames: int = option(1, "Targets of a source.", above=0)
+    frames: int = option(1, "Targets of a source.", least=1)
     vgg: str | None = option(None, "VGG19's (or VGG16's) weights (.safetensors) for the perceptual losses.")
 
 

@@ -43,9 +43,9 @@ class ReenactorStageConfig(StageConfig):
 
     preset: str = option("plain", "plain, or sharp: with a discriminator.", choices=PRESETS)
     window: int = option(
-        _WINDOW, "Side of the target's windows; below 128 they lie at an eye or the mouth.", unit="pixels", minimum=32
+        _WINDOW, "Side of the target's windows; below 128 they lie at an eye or the mouth.", unit="pixels", least=32
     )
-    frames: int = option(4, "Targets of a source.", above=0)
+    frames: int = option(4, "Targets of a source.", least=1)
 
 
 class SharpReenactor(nn.Module):

@@ -74,7 +74,7 @@ class FewStepModel(PortraitModel):
 class FewStepStageConfig(PortraitStageConfig):
     """Of the distillation."""
 
-    guidance: float | None = option(None, "Scale of the guidance that is folded in.", minimum=1)
+    guidance: float | None = option(None, "Scale of the guidance that is folded in.", least=1)
 
 
 class FewStepStage(PortraitStage):

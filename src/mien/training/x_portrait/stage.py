@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from mien.errors import InputError
 from mien.models.sd_backbone.temporal import TemporalTransformer
 from mien.models.x_portrait import NANO, SD15, XPortraitConfig, XPortraitNetworks, build
+from mien.options import Checked
 from mien.training.data.samples import SampleSource
 from mien.training.data.stage import SampleStage
 from mien.training.engine.checkpoints import fill
-from mien.training.engine.config import SIZES, Checked, StageConfig, component, option
+from mien.training.engine.config import SIZES, StageConfig, component, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.latent_diffusion import WEIGHTS_FILE, side_by_side
 from mien.training.x_portrait import model as portrait_model
@@ -63,7 +64,7 @@ class ControlConfig(Checked):
 class MotionSupervisionConfig(Checked):
     """See `motion_supervision`."""
 
-    motion_supervision_weight: float | None = option(None, "Weight of the motion supervision; 0: none.", minimum=0)
+    motion_supervision_weight: float | None = option(None, "Weight of the motion supervision; 0: none.", least=0)
     only_motion_supervision: bool = option(False, "Nothing but it.")
 
 
@@ -77,8 +78,8 @@ class PortraitStageConfig(StageConfig):
     backbone: str | None = option(None, "A local diffusers folder of Stable Diffusion 1.5 (full).")
     reenactor: str | None = option(None, "A folder with a reenactor to start from.")
     local: bool = option(True, "A local control (off: ablation b).")
-    window: int | None = option(None, "Side of the pieces trained on.", unit="pixels", minimum=8)
-    frames: int | None = option(None, "Targets of a source.", above=0)
+    window: int | None = option(None, "Side of the pieces trained on.", unit="pixels", least=8)
+    frames: int | None = option(None, "Targets of a source.", least=1)
     controls: ControlConfig = component(ControlConfig)
 
 

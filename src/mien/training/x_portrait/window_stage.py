@@ -49,12 +49,12 @@ _FACE, _REST = 0.5, 0.01
 class WindowConfig(StageConfig):
     """Of all stages that work on face windows."""
 
-    frames: int = option(2, "Targets of a source.", above=0)
+    frames: int = option(2, "Targets of a source.", least=1)
     side: int | None = option(
-        None, "Side of the windows, a multiple of 16; smaller ones come first.", unit="pixels", minimum=64
+        None, "Side of the windows, a multiple of 16; smaller ones come first.", unit="pixels", least=64
     )
     self_driven: bool = option(False, "The driver is always the target itself (ablation a).")
-    reading_weight: float = option(3.0, "Of what a frozen face reader sees; 0: it does not look.", minimum=0)
+    reading_weight: float = option(3.0, "Of what a frozen face reader sees; 0: it does not look.", least=0)
 
 
 @dataclass(frozen=True)
