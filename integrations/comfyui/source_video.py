@@ -40,7 +40,8 @@ def animate_video(
     count = min(clip.count() for clip in clips)
     if clips[0].count() != clips[1].count():
         host.tell(
-            f"source has {clips[0].count()} frames and driver {clips[1].count()}: the result is as long as the shorter"
+            f"source has {clips[0].count()} frames and the driving video {clips[1].count()}: the result is as long as"
+            " the shorter"
         )
     source_clip, driver_clip = BatchClip(source[:count], "source"), BatchClip(driver[:count], "driver", control.rate)
     progress = host.NodeProgress(_READING, _READING, _ANIMATING)

@@ -163,7 +163,7 @@ def test_the_nodes_have_the_same_defaults_limits_and_words(tmp_path: Path, monke
             assert called in ALL, f"{node}.{name} is declared nowhere"
             seen.add(called)
             _check_input(node, name, said, ALL[called])
-    assert {*CHANGES, *GAINS} - {"scores"} <= seen
+    assert {*CHANGES, *GAINS} - {"blendshapes"} <= seen
     assert {"smooth", "relative", "pose_gain", "expression_gain", "steps", "guidance", "seed", "align"} <= seen
     assert {"best_frame", "face", "dtype", "reader", "model", "watermark"} <= seen
 
@@ -201,7 +201,7 @@ def test_the_web_ui_s_sliders_of_a_face_stay_within_the_limits() -> None:
     gr = pytest.importorskip("gradio", reason="needs gradio: pip install 'mien[web]'")
     from mien.web import edit_tab as tab
 
-    assert {*tab.HEAD, *tab.FACE} == set(CHANGES) - {"scores"}
+    assert {*tab.HEAD, *tab.FACE} == set(CHANGES) - {"blendshapes"}
     with gr.Blocks():
         for name in (*tab.HEAD, *tab.FACE):
             one, slider = CHANGES[name], tab._slider(name)

@@ -79,7 +79,9 @@ class Drivers:
         """The one that gives the result its times: the expression's, or the pose's where the other is a still."""
         first, second = self.expression or self.pose, self.pose or self.expression
         if first is None or second is None:
-            raise InputError("nothing drives the portrait: give a driver of its pose, of its expression, or both")
+            raise InputError(
+                "nothing drives the portrait: give a driving video of its pose, of its expression, or both"
+            )
         return second if length(first) == 1 and length(second) > 1 else first
 
 

@@ -49,7 +49,7 @@ def check_start_clip(start: Clip, driver: Clip, portrait: Portrait) -> None:
     """Raise InputError unless the clip to start from fits: as many frames, and the portrait's shape or a square."""
     name, frames, wanted = start.info.path, start.count(), driver.count()
     if frames != wanted:
-        raise InputError(f"{name} has {frames} frames, but the driver {driver.info.path} has {wanted}")
+        raise InputError(f"{name} has {frames} frames, but the driving video {driver.info.path} has {wanted}")
     (width, height), (start_width, start_height) = portrait.size, (start.info.width, start.info.height)
     same_shape = abs(start_width * height - start_height * width) <= max(width, height)
     if start_width != start_height and not same_shape:

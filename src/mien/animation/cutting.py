@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.animation.layers import HeadLayer
 from mien.faces.person_mask import PersonMask
-from mien.geometry.shares import face_shares
+from mien.geometry.blend_weights import face_blend_weights
 from mien.geometry.smooth import smooth_step
 from mien.motion.keypoint_motion import Floats
 
@@ -59,9 +59,9 @@ class PersonCutter:
         if others:
             height, width = person.shape
             hidden = np.maximum(person, np.maximum.reduce([self._around(image, points) for points in others]))
-            shares = face_shares([keypoints[:68], *(points[:68] for points in others)], width, height)
+            weights = face_blend_weights([keypoints[:68], *(points[:68] for points in others)], width, height)
             # a narrow seam: whoever is half there is seen through
-            person = person * np.clip((shares[0] - 0.5) * _SEAM + 0.5, 0, 1)
+            person = person * np.clip((weights[0] - 0.5) * _SEAM + 0.5, 0, 1)
         return HeadLayer.cut(image, _alone(person, keypoints), keypoints, hidden=hidden)
 
     def _around(self, image: Picture, keypoints: Floats) -> NDArray[np.float32]:

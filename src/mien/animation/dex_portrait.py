@@ -99,7 +99,7 @@ class DeXPortraitAnimator(Animator):
         wanted = config.best_frame
         if isinstance(wanted, int):
             if wanted >= len(pose):
-                name = "the driver" if driver is None else driver.info.path
+                name = "the driving video" if driver is None else driver.info.path
                 raise InputError(f"--best-frame is {wanted}, but {name} has {len(pose)} frames, counted from 0")
             return wanted
         return nearest_pose(Pose.from_code(self.pipe.portrait.pose), Pose.from_code(pose.pose))
@@ -174,7 +174,7 @@ def read_clip_motion(
     """
     faces, report = read_faces(clip, reader, progress)
     if report.found == 0:
-        raise InputError(f"no face was found in any frame of {clip.info.path}: use a driver that shows one face")
+        raise InputError(f"no face was found in any frame of {clip.info.path}: use a video that shows one face")
     landmarks = [None if face.reading is None else face.reading.landmarks for face in faces]
     crop = driver_crop(landmarks, clip.info.width, clip.info.height, pipe.crop_scale)
     side = int(min(max(round(crop.size), pipe.pose_encoder.config.size), _LARGEST_SIDE))
@@ -185,7 +185,7 @@ def read_clip_motion(
             if face.state == "found" and face.reading is not None:
                 yield crop.extract(image, side), crop.points_in(face.reading.landmarks, 1)
 
-    progress.stage("Reading the driver's motion", len(seen))
+    progress.stage("Reading the driving video's motion", len(seen))
     read = pipe.read_motion(frames(), progress=progress.update)
     moments, known = np.arange(len(faces)), np.array(seen)
     pose, expression = (_between(moments, known, codes) for codes in (read.pose, read.expression))

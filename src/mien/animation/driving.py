@@ -110,7 +110,7 @@ def read_faces(
     progress: Progress,
     *,
     start: FaceReading | None = None,
-    stage: str = "Reading the driver's face",
+    stage: str = "Reading the driving face",
 ) -> tuple[list[TrackedFace], TrackReport]:
     """One pass over the clip that keeps readings only; every frame has one unless the clip shows no face at all.
 
@@ -149,8 +149,8 @@ def place_driver(
         return DriverTrack(faces, report, None, crop, None)
     if report.found == 0:
         raise InputError(
-            f"no face was found in any frame of {clip.info.path}: use a driver that shows one face, or --no-align to"
-            " take the middle of its picture as it is"
+            f"no face was found in any frame of {clip.info.path}: use a driving video that shows one face, or"
+            " --no-align to take the middle of its picture as it is"
         )
     chosen = _best_frame(faces, clip, portrait, best_frame)
     reading = faces[chosen].reading

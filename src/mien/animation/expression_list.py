@@ -5,11 +5,12 @@
       - {at: 0}
       - {at: 0.6, smile: 0.8, yaw: 12}
       - {at: 1.4, picture: surprised.jpg, gain: 0.9}
-      - {at: 2.0, scores: {eyeBlinkLeft: 1}}
+      - {at: 2.0, blendshapes: {eyeBlinkLeft: 1}}
       - {at: 2.3}
 
-A moment is told by the sliders of `mien edit`, by scores, or by a picture of a face whose expression is taken over;
-what it does not name is as in the portrait. In between, everything goes over smoothly; `ease: false` makes it even.
+A moment is told by the sliders of `mien edit`, by blendshapes, or by a picture of a face whose expression is taken
+over; what it does not name is as in the portrait. In between, everything goes over smoothly; `ease: false` makes it
+even.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ from mien.options import check_number, checked_rate
 Scores = NDArray[np.floating]
 
 _MOVES = tuple(one.name for one in fields(HeadMove))
-_SLIDERS = tuple(one.name for one in fields(FaceChange) if one.name != "scores")
-_KEYS = ("at", *_SLIDERS, "scores", "picture", "gain")
+_SLIDERS = tuple(one.name for one in fields(FaceChange) if one.name != "blendshapes")
+_KEYS = ("at", *_SLIDERS, "blendshapes", "picture", "gain")
+_OLD_KEYS = {"scores": "blendshapes"}  # names of the first release
 _LONGEST = 3600.0  # seconds
 _MOST = 2**20  # bytes of a list
 
@@ -51,7 +53,7 @@ class Moment:
 
     Attributes:
         at: seconds.
-        change: the sliders and scores.
+        change: the sliders and blendshapes.
         picture: of a face whose expression is taken first; None: the portrait's own.
         gain: how much of it, 0 to 1.
     """
@@ -187,22 +189,23 @@ def _moment(path: Path, place: int, given: Any) -> Moment:
     where = f"{path}, expression {place}"
     if not isinstance(given, dict):
         raise InputError(f"{where} is {given!r}, but it must be like {{at: 0.5, smile: 0.8}}")
+    given = {_OLD_KEYS.get(name, name): value for name, value in given.items()}
     for name in given:
         if name not in _KEYS:
             raise InputError(f"{where} has {name!r}, which is not known: use {', '.join(_KEYS)}")
     at, gain = given.get("at"), given.get("gain", 1.0)
-    picture, scores = given.get("picture"), given.get("scores", {})
+    picture, blendshapes = given.get("picture"), given.get("blendshapes", {})
     try:
         if at is None:
             raise InputError("at is missing: say at which second")
         check_number("at", at, 0, _LONGEST)
         check_number("gain", gain, 0, 1)
-        if not isinstance(scores, dict):
-            raise InputError("scores must be like {jawOpen: 0.5}")
+        if not isinstance(blendshapes, dict):
+            raise InputError("blendshapes must be like {jawOpen: 0.5}")
         if picture is not None and not isinstance(picture, str):
             raise InputError(f"picture is {picture!r}, but it must be the name of a file")
         sliders = {name: given[name] for name in _SLIDERS if name in given}
-        change = FaceChange(**sliders, scores=tuple((str(name), value) for name, value in scores.items()))
+        change = FaceChange(**sliders, blendshapes=tuple((str(name), value) for name, value in blendshapes.items()))
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     # pictures are named as seen from the list

@@ -11,7 +11,7 @@ from mien.animation.source import Portrait
 from mien.errors import InputError
 from mien.faces import FaceReader
 from mien.geometry import portrait_crop
-from mien.geometry.shares import face_shares, paste_shared
+from mien.geometry.blend_weights import face_blend_weights, paste_blended
 
 
 def find_people(path: Path, image: np.ndarray, reader: FaceReader) -> list[Portrait]:
@@ -42,6 +42,6 @@ def shared_updates(update: Callable[[float], None], count: int) -> list[Callable
 def composed(people: Sequence[Portrait], streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
     """Frames of the whole picture in which everybody moves; one frame of each stream is held."""
     image, crops = people[0].image, [person.crop for person in people]
-    shares = face_shares([person.reading.landmarks for person in people], *people[0].size)
+    weights = face_blend_weights([person.reading.landmarks for person in people], *people[0].size)
     for squares in zip(*streams, strict=True):
-        yield paste_shared(image, crops, squares, shares)
+        yield paste_blended(image, crops, squares, weights)

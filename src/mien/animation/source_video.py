@@ -33,8 +33,8 @@ def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
     rate = driver.info.rate
     if driver.info.kind == "image":
         raise InputError(
-            f"the source {source.info.path} is a video, but the driver {driver.info.path} is a picture, which does not"
-            " move: if they were swapped, give the picture with -s and the video with -d"
+            f"the source {source.info.path} is a video, but the driving video {driver.info.path} is a picture, which"
+            " does not move: if they were swapped, give the picture with -s and the video with -d"
         )
     source, driver = evened(source, rate), evened(driver)
     frames = min(source.count(), driver.count())

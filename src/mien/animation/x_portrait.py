@@ -103,7 +103,7 @@ class XPortraitAnimator(Animator):
         if given:
             raise InputError(
                 f"{given[0]} needs a model that moves by read landmarks, such as nano, but this one looks at the"
-                " driver's pixels: leave it out, or use dex-nano for gains"
+                " driving video's pixels: leave it out, or use dex-nano for gains"
             )
 
     def control_frames(

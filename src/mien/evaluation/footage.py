@@ -87,7 +87,7 @@ def load_footage(pair: Pair, side: int) -> Footage:
         length = min(len(driver), len(expression))
         driver, expression = driver[:length], expression[:length]
     if ground_truth is not None and len(ground_truth) != len(driver):
-        counts = f"{len(ground_truth)} frames, but the driver {len(driver)}"
+        counts = f"{len(ground_truth)} frames, but the driving video {len(driver)}"
         raise InputError(f"pair {pair.id}: the ground truth has {counts}")
     # what a system was given is no answer of its own
     given = ground_truth is not None and np.array_equal(ground_truth[0], source)

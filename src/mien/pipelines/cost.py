@@ -42,10 +42,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes on the device: `bank` of a timestep, `hints` of a frame, `work` of a window or whatever needs more."""
+    """Bytes on the device.
 
-    bank: int
-    hints: int
+    Attributes:
+        reference_features: what R says of the source at one timestep.
+        control_features: what the motion controls read in one frame.
+        work: of a window, or whatever needs more.
+    """
+
+    reference_features: int
+    control_features: int
     work: int
 
 
@@ -89,22 +95,26 @@ class _Counted:
             timestep = torch.empty((), dtype=torch.long)
         source = nets.vae.encode(pixels).latent_dist.mode()
         noisy = source.expand(length, -1, -1, -1).contiguous()
-        bank = nets.read_appearance([source] * references, timestep)
-        hint = nets.read_motion(pixels, patch)
-        hints = hint.select(torch.zeros(length, dtype=torch.long, device="meta"))
+        reference_features = nets.read_appearance([source] * references, timestep)
+        control = nets.read_motion(pixels, patch)
+        control_features = control.select(torch.zeros(length, dtype=torch.long, device="meta"))
         self.reference = measure(lambda: nets.read_appearance([source] * references, timestep))
-        self.hint = measure(lambda: nets.read_motion(pixels, patch))
+        self.control = measure(lambda: nets.read_motion(pixels, patch))
         self.encode = measure(lambda: nets.vae.encode(pixels))
         self.decode = measure(lambda: nets.vae.decode(source))
-        self.guided = measure(lambda: nets.predict(noisy, timestep, length, bank, hints, source))
+        self.guided = measure(
+            lambda: nets.predict(noisy, timestep, length, reference_features, control_features, source)
+        )
         # models of face windows are not guided
         guided = guided and nets.window_head is None
         self.bare = measure(lambda: nets.predict(noisy, timestep, length)) if guided else Work(0, 0)
-        a_frame = sum(one.numel() for one in (hint.motion, hint.local, hint.driver) if one is not None)
-        works = (self.reference, self.hint, self.encode, self.decode, self.guided, self.bare)
+        a_frame = sum(one.numel() for one in (control.motion, control.local, control.driver) if one is not None)
+        works = (self.reference, self.control, self.encode, self.decode, self.guided, self.bare)
         self.needs = Needs(
-            bank=2 * dtype.itemsize * sum(tokens.numel() for tokens in bank.tokens.values()),
-            hints=dtype.itemsize * a_frame,
+            reference_features=2
+            * dtype.itemsize
+            * sum(tokens.numel() for tokens in reference_features.tokens.values()),
+            control_features=dtype.itemsize * a_frame,
             work=int(_BESIDES * max(work.peak for work in works)),
         )
 
@@ -152,13 +162,13 @@ def estimate(
     window = counted.guided.flops + counted.bare.flops
     flops = (
         steps * counted.reference.flops
-        + frames * (counted.hint.flops + counted.decode.flops)
+        + frames * (counted.control.flops + counted.decode.flops)
         + references * counted.encode.flops
         + plan.cost(steps, frames) * window / length
     )
     need, (busy, flying) = counted.needs, in_flight(plan, steps, frames)
-    waiting = busy * need.bank + flying * need.hints
-    kept = waiting if on_cpu else need.bank + length * need.hints
+    waiting = busy * need.reference_features + flying * need.control_features
+    kept = waiting if on_cpu else need.reference_features + length * need.control_features
     parts = {"weights": resident_bytes(pipe, offload, quantize), "kept": kept, "work": need.work}
     whole = not on_cpu or in_flight(plan, steps, None) == (busy, flying)
     return Cost(float(flops), sum(parts.values()), parts, 0 if on_cpu else waiting, any_length=whole)

@@ -17,7 +17,7 @@ class ReferenceFeatures:
     """What R has seen: the normed tokens of every self-attention layer, and their keys and values in the U-Net.
 
     Tokens are `[r, n, c]`: r is 1 (one portrait for all frames), the number of clips in a training batch, or the number
-    of frames (the official script's latents per frame). Keys and values are computed on first use and kept, so a bank
+    of frames (the official script's latents per frame). Keys and values are computed on first use and kept, so features
     that lives for one timestep pays for them once, however many frames and windows read it.
     """
 
@@ -43,7 +43,7 @@ class ReferenceFeatures:
         return _spread(key, batch), _spread(value, batch)
 
     def select(self, rows: Tensor) -> ReferenceFeatures:
-        """The bank of some frames only, where each frame has reference latents of its own."""
+        """The features of some frames only, where each frame has reference latents of its own."""
         chosen = ReferenceFeatures()
         chosen.tokens = {layer: tokens[rows] for layer, tokens in self.tokens.items()}
         return chosen

@@ -45,14 +45,14 @@ class Conditions:
     """What a prediction depends on besides the noisy latents.
 
     Attributes:
-        bank: the source's features.
+        reference_features: the source's features.
         residuals: of the motion controls; None: there are none.
         init_latents: what a network that reads its start is shown: the source latents [r, c, h, w], or a reenactor's
             [r frames, c, h, w].
         frames: of each source.
     """
 
-    bank: ReferenceFeatures
+    reference_features: ReferenceFeatures
     residuals: Residuals | None
     init_latents: Tensor
     frames: int
@@ -60,11 +60,11 @@ class Conditions:
 
 def read_appearance(nets: XPortraitNetworks, source: Tensor, timestep: Tensor, learning: bool) -> ReferenceFeatures:
     """R's tokens for source latents [r, c, h, w]; with gradients where R learns."""
-    recorder, bank = _FirstTokens(), _Unkept()
+    recorder, reference_features = _FirstTokens(), _Unkept()
     with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
         nets.appearance_reference(source, timestep, nets.empty_prompt(), recorder)
-    bank.tokens = recorder.tokens
-    return bank
+    reference_features.tokens = recorder.tokens
+    return reference_features
 
 
 def residuals_of(
@@ -73,8 +73,8 @@ def residuals_of(
     """What the motion controls add; None before they exist."""
     if "motion_control" not in present:
         return None
-    hints = nets.read_motion(draw.control, draw.patches if nets.local_control is not None else None)
-    return nets.control(noisy, timestep, hints)
+    control_features = nets.read_motion(draw.control, draw.patches if nets.local_control is not None else None)
+    return nets.control(noisy, timestep, control_features)
 
 
 def predict_clean(
@@ -86,7 +86,7 @@ def predict_clean(
     if given is None:
         out = nets.denoise(shown, timestep, frames)
     else:
-        out = nets.denoise(shown, timestep, frames, given.bank, given.residuals, given.init_latents)
+        out = nets.denoise(shown, timestep, frames, given.reference_features, given.residuals, given.init_latents)
     out = out.float()
     alpha = scheduler.alphas_cumprod.to(noisy.device)[timestep].view(-1, 1, 1, 1)
     if scheduler.config.prediction_type == "epsilon":
@@ -116,8 +116,8 @@ def motion_supervision_loss(
     shape = (rows, int(model.vae.config.latent_channels), cells, cells)
     noise = torch.randn(shape, generator=generator).to(draw.control.device)
     timestep = torch.randint(500, 1000, (rows,), generator=generator).to(noise.device)
-    hints = nets.read_motion(draw.control, None)
-    residuals = nets.control(scheduler.scale_model_input(noise, timestep), timestep, hints)
+    control_features = nets.read_motion(draw.control, None)
+    residuals = nets.control(scheduler.scale_model_input(noise, timestep), timestep, control_features)
     return region_loss(model.motion_head(residuals), draw.regions)
 
 
@@ -157,9 +157,11 @@ def sample(
     latents = scheduler.add_noise(start, noise, times[:1].expand(len(noise)))
     for time in times:
         per_frame = time.expand(len(noise))
-        bank = read_appearance(nets, source, time.expand(len(source)), learning=False)
+        reference_features = read_appearance(nets, source, time.expand(len(source)), learning=False)
         shown = scheduler.scale_model_input(latents, per_frame)
-        given = Conditions(bank, residuals_of(nets, draw, shown, per_frame, present), init_latents, frames)
+        given = Conditions(
+            reference_features, residuals_of(nets, draw, shown, per_frame, present), init_latents, frames
+        )
         clean, eps = predict_clean(nets, scheduler, latents, per_frame, given)
         if scale != 1:
             _, plain = predict_clean(nets, scheduler, latents, per_frame, None)

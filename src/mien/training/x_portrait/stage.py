@@ -267,9 +267,9 @@ class PortraitStage(SampleStage):
         recipe = self.recipe
         per_frame = times.repeat_interleave(recipe.frames)
         shown = self.scheduler.scale_model_input(noisy, per_frame)
-        bank = read_appearance(nets, source, times, "appearance_reference" in recipe.trained)
+        reference_features = read_appearance(nets, source, times, "appearance_reference" in recipe.trained)
         residuals = residuals_of(nets, given, shown, per_frame, recipe.present)
-        return Conditions(bank, residuals, source, recipe.frames)
+        return Conditions(reference_features, residuals, source, recipe.frames)
 
     # -- to look at --------------------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class WindowConfig(StageConfig):
     side: int | None = option(
         None, "Side of the windows, a multiple of 16; smaller ones come first.", unit="pixels", least=64
     )
-    self_driven: bool = option(False, "The driver is always the target itself (ablation a).")
+    self_driven: bool = option(False, "The driving frame is always the target itself (ablation a).")
     reading_weight: float = option(3.0, "Of what a frozen face reader sees; 0: it does not look.", least=0)
 
 
@@ -62,7 +62,7 @@ class FaceWindowConfig(WindowConfig):
     """Of both stages."""
 
     local: bool = option(True, "A local control (off: ablation b).")
-    scaling: bool = option(True, "Heterogeneous scaling of the driver (off: ablation c).")
+    scaling: bool = option(True, "Heterogeneous scaling of the driving face (off: ablation c).")
 
 
 class FaceWindowStage(SampleStage):
