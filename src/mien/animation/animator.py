@@ -122,6 +122,34 @@ class PersonCheckpoint(Checkpoint, Protocol):
         """The frames that were finished before."""
 
 
+@dataclass(frozen=True)
+class PersonRun:
+    """What one person's frames are made of; see `Animator.frames`.
+
+    Attributes:
+        person: who is animated.
+        motion: what `read_driving` gave.
+        config: how to animate.
+        progress: told a fraction from 0 to 1.
+        start_from: another reenactment's frames.
+        kept: keeps finished squares.
+        note: gets sentences for the user.
+    """
+
+    person: Portrait
+    motion: Any
+    config: AnimationConfig
+    progress: Callable[[float], None]
+    start_from: Clip | None = None
+    kept: Checkpoint | None = None
+    note: Callable[[str], None] | None = None
+
+    @property
+    def telling(self) -> dict[str, Any]:
+        """What a pipeline's `stream` is told with."""
+        return {"progress": self.progress, "checkpoint": self.kept, "note": self.note}
+
+
 class Animator(ABC):
     """A model with a face reader. Set a source, read a driver, take the frames.
 
@@ -256,7 +284,7 @@ class Animator(ABC):
             # encoded one after the other: a stream keeps what it needs of the portrait that was set as it began
             self._encode(person)
             kept = None if checkpoint is None else checkpoint(person)
-            stream = self._squares(person, motion, config, progress=update, start_from=start_from, kept=kept, note=note)
+            stream = self._squares(PersonRun(person, motion, config, update, start_from, kept, note))
             squares.append(stream if kept is None else chain(kept.frames(), stream))
         if len(people) > 1:
             return composed(people, squares)
@@ -267,17 +295,7 @@ class Animator(ABC):
         return pasted(squares, self.source.portraits[0])
 
     @abstractmethod
-    def _squares(
-        self,
-        person: Portrait,
-        motion: Any,
-        config: AnimationConfig,
-        *,
-        progress: Callable[[float], None],
-        start_from: Clip | None,
-        kept: Checkpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[np.ndarray]:
+    def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
         """One person's squares, uint8 [s, s, 3]; all that depends on the portrait is done as it is called."""
 
     # -- a camera ------------------------------------------------------------------------------------------------

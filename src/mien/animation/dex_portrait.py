@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion
+from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion, PersonRun
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import read_faces
 from mien.animation.motion_template import MotionTemplate
@@ -24,7 +24,6 @@ from mien.media import Clip
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import limited_motion, nearest_pose, smooth_motion
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
-from mien.pipelines.finishing import Checkpoint
 
 _LARGEST_SIDE = 512  # of the squares that the encoders' pictures are made from
 _LEAST_SIDE = 256  # of the portrait's square: the encoders read more than a small model's picture
@@ -104,21 +103,10 @@ class DeXPortraitAnimator(Animator):
             return wanted
         return nearest_pose(Pose.from_code(self.pipe.portrait.pose), Pose.from_code(pose.pose))
 
-    def _squares(
-        self,
-        person: Portrait,
-        motion: DeXPortraitMotion,
-        config: AnimationConfig,
-        *,
-        progress: Callable[[float], None],
-        start_from: Clip | None,
-        kept: Checkpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[np.ndarray]:
-        pose = self.placed_pose(person, motion, config)
-        return self.squares_by_codes(
-            pose, motion.expression, motion.frames, config, progress=progress, checkpoint=kept, note=note
-        )
+    def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
+        motion: DeXPortraitMotion = run.motion
+        pose = self.placed_pose(run.person, motion, run.config)
+        return self.squares_by_codes(pose, motion.expression, motion.frames, run.config, **run.telling)
 
     def placed_pose(self, person: Portrait, motion: DeXPortraitMotion, config: AnimationConfig) -> Motion | None:
         """The driver's poses as a person's head is to take them over, within the model's limits."""

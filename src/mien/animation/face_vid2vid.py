@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mien.animation.animator import Animator, Config
+from mien.animation.animator import Animator, Config, PersonRun
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.frame_stepper import FrameStepper
 from mien.animation.source import Portrait
 from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
 from mien.errors import InputError
-from mien.media import Clip
-from mien.pipelines.finishing import Checkpoint, finished_frames
+from mien.pipelines.finishing import finished_frames
 
 
 class FaceVid2VidAnimator(XPortraitAnimator):
@@ -36,21 +35,12 @@ class FaceVid2VidAnimator(XPortraitAnimator):
         if self.source.video is not None:
             raise InputError("a video as a source needs a model that moves by read landmarks, such as nano")
 
-    def _squares(
-        self,
-        person: Portrait,
-        motion: XPortraitMotion,
-        config: AnimationConfig,
-        *,
-        progress: Callable[[float], None],
-        start_from: Clip | None,
-        kept: Checkpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[np.ndarray]:
-        whole, _ = self.control_frames(motion, motion.tracks[self.source.number(person)])
-        relative = {"motion": "relative", "reference": motion.best_frame} if config.relative else {}
+    def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
+        motion: XPortraitMotion = run.motion
+        whole, _ = self.control_frames(motion, motion.tracks[self.source.number(run.person)])
+        relative = {"motion": "relative", "reference": motion.best_frame} if run.config.relative else {}
         squares = self.pipe.stream(whole, **relative)
-        return _told(squares, finished_frames(kept), motion.frames, progress)
+        return _told(squares, finished_frames(run.kept), motion.frames, run.progress)
 
     def live(self) -> FrameStepper:
         """See `Animator.live`: this one cannot."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion
+from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion, PersonRun
 from mien.animation.compositing import start_frames
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
@@ -21,9 +21,7 @@ from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
 from mien.animation.source_video import SourceVideo
 from mien.errors import InputError
-from mien.faces import TrackedFace
 from mien.media import Clip, part_of
-from mien.pipelines.finishing import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,16 @@ class XPortraitAnimator(Animator):
         faces, report = read_faces(driver, self.reader, progress)
         reports = {} if video is None else {video.clip.info.path.name: video.report}
         reports[driver.info.path.name] = report
-        placed = [self._placed(person, faces, report, driver, config) for person in source.people]
+        placed = [
+            place_driver(
+                *(faces, report, driver, person),
+                best_frame=config.best_frame,
+                align=config.align,
+                scale=self.pipe.crop_scale,
+                limits=getattr(self.pipe, "motion_limits", None),
+            )
+            for person in source.people
+        ]
         return XPortraitMotion(
             driver, driver.info, len(faces), reports, placed[0].best_frame, tracks=tuple(placed), video=video
         )
@@ -79,20 +86,6 @@ class XPortraitAnimator(Animator):
         if self.pipe.reenactor is None:
             return super().read_list(listed)
         return ListedMotion.read(listed, self.reader)
-
-    def _placed(
-        self, person: Portrait, faces: list[TrackedFace], report: Any, clip: Clip, config: AnimationConfig
-    ) -> DriverTrack:
-        return place_driver(
-            faces,
-            report,
-            clip,
-            person,
-            best_frame=config.best_frame,
-            align=config.align,
-            scale=self.pipe.crop_scale,
-            limits=getattr(self.pipe, "motion_limits", None),
-        )
 
     def check_config(self, config: AnimationConfig) -> None:
         """See `Animator.check_config`: some things only read motion can be given."""
@@ -113,38 +106,27 @@ class XPortraitAnimator(Animator):
         assert motion.clip is not None  # as `read_driving` has it
         return control_frames(motion.clip, track, self.pipe.image_size)
 
-    def _squares(
-        self,
-        person: Portrait,
-        motion: XPortraitMotion,
-        config: AnimationConfig,
-        *,
-        progress: Callable[[float], None],
-        start_from: Clip | None,
-        kept: Checkpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[np.ndarray]:
+    def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
+        pipe, person, motion = self.pipe, run.person, run.motion
         if isinstance(motion, ListedMotion):
-            return reenacted_list(self.pipe, person, motion)
-        pipe, track = self.pipe, motion.tracks[self.source.number(person)]
-        control = MotionControl.of(config, motion.info.rate)
+            return reenacted_list(pipe, person, motion)
+        track = motion.tracks[self.source.number(person)]
+        control = MotionControl.of(run.config, motion.info.rate)
         begin: Any = None
         driven = None
-        if start_from is not None:
-            begin = start_frames(start_from, person, pipe.image_size)
+        if run.start_from is not None:
+            begin = start_frames(run.start_from, person, pipe.image_size)
         elif pipe.reenactor is not None and motion.video is not None:
             begin = motion.video.reenacted(pipe.reenactor, person, track, control)
         elif pipe.reenactor is not None:
             driven = driven_keypoints(person, track, pipe.reenactor.basis(), control)
         stream: Iterator[np.ndarray] = pipe.stream(
             *self.control_frames(motion, track),
-            **self.sampling(config),
+            **self.sampling(run.config),
             start_frames=begin,
             driven=driven,
             count=motion.frames,
-            progress=progress,
-            checkpoint=kept,
-            note=note,
+            **run.telling,
         )
         return stream
 

@@ -91,7 +91,7 @@ class PhotoAvatar:
         self.rest, self.expression = self.fit.placement, self.fit.expression
         self.shape = deepened(model, fitted_shape(model, self.fit), self.rest, depth_gain)
         self.gains = Gains(lid_gains(model, self.shape), jaw_gain)
-        self.gaze, self.iris_radii = fitted_gaze(model, self.shape, self.fit, face, size)
+        self.gaze, self.iris_radii = fitted_gaze(self.shape, self.fit, face, size)
         self._rest_posed = model.posed(self.shape, self.expression, self.gaze)
         self._mesh = Mesh.of(model, (FACE, SOCKET, *EYE_SOCKETS, GUMS, TEETH, *EYEBALLS))
         self._face_triangles = np.ascontiguousarray(model.triangles[model.triangle_part == FACE])

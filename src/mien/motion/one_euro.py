@@ -86,18 +86,6 @@ class MotionFilter:
         return replace(motion, pose=turned, blendshapes=self._blendshapes(motion.blendshapes, rate), extra=extra)
 
 
-def one_euro(values: Floats, rate: float, cutoff: float, slope: float) -> NDArray[np.float64]:
-    """Values [n] or [n, d], `rate` rows a second; see `OneEuro`."""
-    only = OneEuro(cutoff, slope)
-    return np.stack([only(row, rate) for row in np.asarray(values, np.float64)])
-
-
-def one_euro_turns(turns: Floats, rate: float, cutoff: float, slope: float) -> NDArray[np.float64]:
-    """The same for rotations [n, 3]; see `OneEuroTurns`."""
-    only = OneEuroTurns(cutoff, slope)
-    return np.stack([only(row, rate) for row in np.asarray(turns, np.float64)])
-
-
 def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength: float) -> list[FaceMotion]:
     """Motions filtered but for their landmarks, which stay as they were read.
 

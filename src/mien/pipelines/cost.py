@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
@@ -53,11 +52,6 @@ class Needs:
     reference_features: int
     control_features: int
     work: int
-
-
-def count_flops(work: Callable[[], Any]) -> int:
-    """FLOPs of `work`, attention included."""
-    return measure(work).flops
 
 
 def on_meta(networks: XPortraitNetworks, dtype: torch.dtype | None = None) -> XPortraitNetworks:

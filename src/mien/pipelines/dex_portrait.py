@@ -302,8 +302,7 @@ class DeXPortraitPipeline(PortraitPipeline):
             expression_from: the same for the expression.
             frames: how many to make; None: as many as the motions have.
             gains: see `Gains`.
-            driven: in place of all the above, for models that work on face windows: poses of heads in their windows,
-                the portrait's own among them, and expressions.
+            driven: in place of all the above, for models of face windows: heads' poses in them, and expressions.
             start_frames: the moved portrait in the window of every frame, for those models.
             num_inference_steps: None, here and below: the model's own, see `default_options`.
             guidance_scale: 1: none; guidance: "progressive" (paper, Eq. 5) or "plain".
@@ -325,18 +324,9 @@ class DeXPortraitPipeline(PortraitPipeline):
             raise ValueError("this model paints over moved portraits: pass driven and start_frames")
         if driven is None:
             driven = self.drive(self._motion(pose_from), self._motion(expression_from), gains or Gains(), frames)
-        denoiser = DeXPortraitDenoiser(
-            self,
-            plan,
-            scale,
-            self._sources,
-            driven,
-            callback=callback_on_step_end,
-            progress=progress,
-            guidance=guidance,
-            hold=hold,
-            null_expression=null_expression,
-        )
+        how: dict[str, Any] = {"guidance": guidance, "hold": hold, "null_expression": null_expression}
+        how |= {"callback": callback_on_step_end, "progress": progress}
+        denoiser = DeXPortraitDenoiser(self, plan, scale, self._sources, driven, **how)
         (starts,) = unfinished(checkpoint, start_frames)
         if starts is None:
             starts = self._starts(driven, finished_frames(checkpoint))

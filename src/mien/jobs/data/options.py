@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mien.jobs.run.workers import LOCAL_RAY
 from mien.options import REQUIRED, Checked, checked_rate, declared, parse_rate
 
 
@@ -158,6 +157,8 @@ class PrepareOptions(Checked):
     @property
     def cluster(self) -> str | None:
         """The Ray cluster to run on, see `spread`."""
+        from mien.jobs.run.workers import LOCAL_RAY
+
         if self.ray and self.ray_address is None:
             return os.environ.get("RAY_ADDRESS", LOCAL_RAY)
         return self.ray_address

@@ -233,7 +233,7 @@ def _write_clip(
 ) -> None:
     """Write place.mp4 and place.npz. _Left, with nothing written, if the pictures will not do."""
     info = open_clip(file, fps=options.fps).info
-    crop = _inside(crop, info.width, info.height, options)
+    crop = _inside(crop, info.width, info.height)
     looked_at = set(np.linspace(shot.first, shot.last - 1, _LOOKED_AT).astype(int).tolist())
     samples: list[NDArray[np.uint8]] = []
     with ExitStack() as stack:
@@ -253,7 +253,7 @@ def _write_clip(
     _write_numbers(place.with_suffix(".npz"), shot, crop, options.side)
 
 
-def _inside(crop: SquareCrop, width: int, height: int, options: PrepareOptions) -> SquareCrop:
+def _inside(crop: SquareCrop, width: int, height: int) -> SquareCrop:
     """The square moved, and if need be shrunk a little, into the picture. _Left if too much of it lies outside."""
     size = min(crop.size, float(min(width, height)))
     if size < 0.7 * crop.size:

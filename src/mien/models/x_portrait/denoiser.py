@@ -30,21 +30,10 @@ class DenoisingUNet(UNet2DConditionModel):
         """Whether the first convolution also takes the source latents (nano)."""
         return bool(self.config.in_channels == 2 * self.config.out_channels)
 
-    def forward(
-        self,
-        noisy: Tensor,
-        timestep: Tensor,
-        context: Tensor,
-        reference: ReferenceFeatures | None = None,
-        residuals: backbone.Residuals | None = None,
-        temporal: TemporalModules | None = None,
-        num_frames: int = 1,
-        source: Tensor | None = None,
-        shared: backbone.FirstLayers | None = None,
-    ) -> Tensor:
-        """Noisy latents [b * num_frames, c, h, w] to the prediction of the same shape; see `predict_with_features`."""
-        given = (noisy, timestep, context, reference, residuals, temporal, num_frames, source, shared)
-        return self.predict_with_features(*given)[0]
+    def forward(self, *given: Any, **named: Any) -> Tensor:
+        """The prediction alone, see `predict_with_features`."""
+        prediction: Tensor = self.predict_with_features(*given, **named)[0]
+        return prediction
 
     # so that model offloading brings the weights for this call too
     @apply_forward_hook
