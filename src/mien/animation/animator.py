@@ -63,7 +63,14 @@ class Source:
         return self.portraits[0], *self.others
 
     def number(self, person: Portrait) -> int:
-        """The place of a person among `people`."""
+        """The place of a person among `people`, from 0.
+
+        Args:
+            person: one of them, the very object.
+
+        Returns:
+            Its index.
+        """
         return next(place for place, one in enumerate(self.people) if one is person)
 
 
@@ -86,7 +93,14 @@ class Drivers:
 
 
 def length(driver: Driver) -> int:
-    """Frames of a driver."""
+    """Frames of a driver.
+
+    Args:
+        driver: a clip, which is counted, or a motion template.
+
+    Returns:
+        The number of frames.
+    """
     return driver.count() if isinstance(driver, Clip) else len(driver.motion)
 
 
@@ -209,7 +223,19 @@ class Animator(ABC):
         return images
 
     def set_source_video(self, video: Clip, *, face: int | None = None, encode: bool = True) -> Source:
-        """Take a video as the source; its first frame that shows the face is the portrait. See `set_source`."""
+        """Take a video as the source; its first frame that shows the face is the portrait.
+
+        Args:
+            video: of the person.
+            face: which face of a frame, the largest is 0; None: the clearest.
+            encode: False: not yet, for a pipeline without weights.
+
+        Returns:
+            The source.
+
+        Raises:
+            InputError: where no frame shows the face.
+        """
         portrait = first_portrait(video, self.reader, face).framed(self.pipe.crop_scale)
         return self.set_source(Source((portrait,), video=video), encode=encode)
 
@@ -243,7 +269,13 @@ class Animator(ABC):
         """
 
     def read_list(self, listed: Any) -> DrivingMotion:
-        """Take a list of expressions (`mien.animation.expression_list`) in place of a driver.
+        """Take a list of expressions in place of a driving video.
+
+        Args:
+            listed: an `ExpressionList`, see `mien.animation.expression_list`.
+
+        Returns:
+            What `frames` is given.
 
         Raises:
             InputError: if the model cannot be driven so, or if a picture that the list names shows no face.
@@ -310,11 +342,29 @@ class Animator(ABC):
     # -- about -----------------------------------------------------------------------------------------------------
 
     def size(self, config: AnimationConfig) -> tuple[int, int]:
-        """Width and height of the frames."""
+        """Width and height of the frames.
+
+        Args:
+            config: with `paste_back` they are as large as the portrait, else squares.
+
+        Returns:
+            (width, height), pixels.
+        """
         return self.source.portraits[0].size if config.paste_back else (self.pipe.image_size,) * 2
 
     def resolved(self, config: Config, *, fast: bool = False) -> Config:
-        """The same configuration with every default of the model filled in. Raises InputError for too long windows."""
+        """The same configuration with every default of the model filled in.
+
+        Args:
+            config: None stands for the model's default.
+            fast: with the defaults of few steps.
+
+        Returns:
+            A copy in which steps, guidance, window and overlap are numbers.
+
+        Raises:
+            InputError: for windows that are longer than the model knows, or no longer than their overlap.
+        """
         defaults = dict(self.pipe.default_options)
         if fast:
             defaults |= {"num_inference_steps": 4, "guidance_scale": 1.0, **defaults.get("fast", {})}
@@ -329,22 +379,52 @@ class Animator(ABC):
         return replace(config, steps=steps, guidance=guidance, window=window, overlap=overlap)
 
     def cost(self, frames: int, config: AnimationConfig) -> Any:
-        """FLOPs and memory to expect, see `pipelines.cost`; None where nobody can tell."""
+        """FLOPs and memory to expect.
+
+        Args:
+            frames: of the result.
+            config: how it will be animated.
+
+        Returns:
+            A `mien.pipelines.cost.Cost`; None where nobody can tell.
+        """
         return None
 
     @classmethod
     def check(cls, config: AnimationConfig, model: str) -> None:
-        """Raise InputError for options that this system has no use for."""
+        """Refuse options that this system has no use for, before a model is loaded.
+
+        Args:
+            config: what was asked for.
+            model: its name, for the message.
+
+        Raises:
+            InputError: for the first such option that differs from its default.
+        """
         given = config.changed(cls.refuses)
         if given:
             raise InputError(f"{given[0]} {cls.why.format(model=model)}")
 
     def check_config(self, config: AnimationConfig) -> None:
-        """Raise InputError for what this very model, or the source that is set, has no use for."""
+        """Refuse what this very model, or the source that is set, has no use for.
+
+        Args:
+            config: what was asked for.
+
+        Raises:
+            InputError: for the first such option.
+        """
         return
 
     def sampling(self, config: AnimationConfig) -> dict[str, Any]:
-        """The denoising's options for the pipeline's `stream`."""
+        """The denoising's options for the pipeline's `stream`.
+
+        Args:
+            config: a resolved one.
+
+        Returns:
+            Keyword arguments, with a CPU generator that `config.seed` has seeded.
+        """
         return {
             "num_inference_steps": config.steps,
             "guidance_scale": config.guidance,
@@ -359,13 +439,28 @@ class Animator(ABC):
 
 
 def animator_kind(system: str) -> type[Animator]:
-    """The class of a system's animators, see `SYSTEMS`."""
+    """The class of a system's animators, see `SYSTEMS`.
+
+    Args:
+        system: a key of `SYSTEMS`.
+
+    Returns:
+        The class; it is imported now.
+    """
     kind: type[Animator] = resolve_name(SYSTEMS[system].animator)
     return kind
 
 
 def animator_of(pipe: Any, reader: FaceReader) -> Animator:
-    """An animator around a pipeline and a reader that are loaded already."""
+    """An animator around a pipeline and a reader that are loaded already.
+
+    Args:
+        pipe: a pipeline of a class that `SYSTEMS` knows.
+        reader: reads the faces of source and driving video.
+
+    Returns:
+        The system's animator, or its animator for face windows where the model has a window head.
+    """
     loaded = type(pipe).__name__
     system = next(one for one in SYSTEMS.values() if one.class_name == loaded)
     windowed = system.window_animator and pipe.face_window is not None

@@ -109,7 +109,16 @@ class DeXPortraitAnimator(Animator):
         return self.squares_by_codes(pose, motion.expression, motion.frames, run.config, **run.telling)
 
     def placed_pose(self, person: Portrait, motion: DeXPortraitMotion, config: AnimationConfig) -> Motion | None:
-        """The driver's poses as a person's head is to take them over, within the model's limits."""
+        """The driving poses as a person's head is to take them over, within the model's limits.
+
+        Args:
+            person: whose head.
+            motion: as it was read.
+            config: relative motion is limited later, by the pipeline.
+
+        Returns:
+            Codes of every frame; None: the portrait keeps its own pose.
+        """
         pose, limits = motion.pose, self.pipe.motion_limits
         if pose is not None and person is not self.source.portraits[0] and config.best_frame == "auto":
             pose = replace(pose, reference=self._start_frame(pose, config, None))
@@ -143,7 +152,17 @@ def _frames_at(rate: Fraction, motion: Motion, own: Fraction) -> int:
 
 
 def at_rate(motion: Motion, own: Fraction, rate: Fraction, count: int) -> Motion:
-    """`count` frames of a motion at another rate, the nearest ones; a still is left as it is."""
+    """A motion at another rate: of each frame the nearest one.
+
+    Args:
+        motion: as it was read; a still is left as it is.
+        own: its frames a second.
+        rate: those that are wanted.
+        count: frames of the result.
+
+    Returns:
+        The motion; its reference frame is kept beside the frames that are played.
+    """
     if len(motion) == 1 or (own == rate and len(motion) == count):
         return motion
     rows = [min(math.floor(index * own / rate + Fraction(1, 2)), len(motion) - 1) for index in range(count)]
@@ -158,7 +177,19 @@ def read_clip_motion(
     """Codes of every frame: two passes, one for the faces, one for the encoders; only readings and codes are kept.
 
     The head is measured in one square for the whole clip. Frames whose face was not found have codes between those of
-    their neighbours. Raises InputError if no frame shows a face.
+    their neighbours.
+
+    Args:
+        clip: the driving video.
+        reader: of faces.
+        pipe: whose encoders read it.
+        progress: told how many frames are read, of each pass.
+
+    Returns:
+        The codes, smoothed, and how the faces were read.
+
+    Raises:
+        InputError: if no frame shows a face.
     """
     faces, report = read_faces(clip, reader, progress)
     if report.found == 0:

@@ -93,7 +93,18 @@ class ListedMotion(DrivingMotion):
 
     @classmethod
     def read(cls, listed: ExpressionList, reader: FaceReader) -> ListedMotion:
-        """Read the pictures that a list names. Raises InputError where one shows no face."""
+        """Read the pictures that a list names.
+
+        Args:
+            listed: the list.
+            reader: of faces.
+
+        Returns:
+            The motion.
+
+        Raises:
+            InputError: where a picture shows no face.
+        """
         known: dict[Path, Scores] = {}
         for path in (moment.picture for moment in listed.moments):
             if path is not None and path not in known:
@@ -130,7 +141,15 @@ class ListedMotion(DrivingMotion):
 
 
 def listed_faces(mover: FaceMover, motion: ListedMotion) -> list[DrivenFace]:
-    """The portrait's face in every frame of a list; where nothing changes it is where it was read."""
+    """The portrait's face in every frame of a list; where nothing changes it is where it was read.
+
+    Args:
+        mover: of the portrait's face.
+        motion: the list.
+
+    Returns:
+        One a frame.
+    """
     own = own_face(mover.shape)
     calm = np.zeros_like(own.blendshapes)
     # what the basis does not explain of the portrait as it is stays with it
@@ -148,7 +167,18 @@ def listed_faces(mover: FaceMover, motion: ListedMotion) -> list[DrivenFace]:
 
 
 def load_list(path: Path, rate: Fraction | None = None) -> ExpressionList:
-    """Read a list; rate: in place of its own. Raises InputError that names the file, the line and the fix."""
+    """Read a list.
+
+    Args:
+        path: a YAML file of at most 1 MiB.
+        rate: frames a second in place of the list's own.
+
+    Returns:
+        The list.
+
+    Raises:
+        InputError: names the file, the line and the fix.
+    """
     readable_file(path, "list of expressions")
     if path.stat().st_size > _MOST:
         raise InputError(f"{path} is larger than 1 MiB, too large for a list of expressions: name another file")

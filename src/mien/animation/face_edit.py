@@ -51,7 +51,17 @@ def _slider(help: str) -> float:
 
 
 def parse_blendshape(text: str) -> tuple[str, float]:
-    """ "jawOpen=0.5" and the like as name and value; InputError for what is not."""
+    """A blendshape and its value.
+
+    Args:
+        text: "jawOpen=0.5" and the like.
+
+    Returns:
+        Name and value, which `FaceChange` checks.
+
+    Raises:
+        InputError: for what is not of that form.
+    """
     name, _, value = text.partition("=")
     try:
         return name.strip(), float(value)
@@ -84,7 +94,14 @@ class HeadMove:
         return (self.yaw, self.pitch, self.roll, self.x, self.y, self.zoom) != (0, 0, 0, 0, 0, 1)
 
     def moved(self, head: HeadPose) -> HeadPose:
-        """The pose that a head ends up in. Without a turn its rotation stays the very same numbers."""
+        """The pose that a head ends up in. Without a turn its rotation stays the very same numbers.
+
+        Args:
+            head: the portrait's own.
+
+        Returns:
+            The pose; places count from the middle of the square, in its half sides.
+        """
         place = np.asarray(head.translation) + 2 * np.array([self.x, self.y])
         changed = replace(head, translation=place, scale=head.scale * self.zoom)
         if (self.yaw, self.pitch, self.roll) == (0, 0, 0):
@@ -142,7 +159,14 @@ class FaceChange(HeadMove):
         return not (self.moves or self.expresses)
 
     def expressed(self, own: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Scores [52] in [0, 1] from the portrait's own."""
+        """The blendshapes that a face ends up with.
+
+        Args:
+            own: the portrait's [52], in the order of EXPRESSION_NAMES.
+
+        Returns:
+            [52] in [0, 1].
+        """
         scores = np.asarray(own, np.float64).copy()
         for name, (up, down) in SLIDERS.items():
             value = getattr(self, name)

@@ -62,16 +62,32 @@ class LiveMotion:
         self._shape, self._shapes = np.zeros_like(self.keypoints.canonical), 0
 
     def driven(self, frame: LiveFrame, control: LiveControl) -> Floats:
-        """The portrait's keypoints [70, 2], half sides of its square, for a frame.
+        """The portrait's keypoints for a frame.
 
-        Raises InputError before anything was calibrated.
+        Args:
+            frame: of the camera, with its face.
+            control: gains and smoothing, and what the sliders add.
+
+        Returns:
+            [70, 2], half sides of the portrait's square.
+
+        Raises:
+            InputError: before anything was calibrated.
         """
         return self.keypoints.posed(*self._followed(frame, control))
 
     def face(self, frame: LiveFrame, control: LiveControl) -> DrivenFace:
         """Where the portrait's face goes for a frame, and where the frame's own is.
 
-        Raises InputError before anything was calibrated.
+        Args:
+            frame: of the camera, with its face.
+            control: gains and smoothing, and what the sliders add.
+
+        Returns:
+            Keypoints in the portrait's picture and in the frame.
+
+        Raises:
+            InputError: before anything was calibrated.
         """
         pose, blendshapes, extra = self._followed(frame, control)
         driven = self.keypoints.posed(pose, blendshapes, extra)

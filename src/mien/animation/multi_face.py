@@ -15,7 +15,19 @@ from mien.geometry.blend_weights import face_blend_weights, paste_blended
 
 
 def find_people(path: Path, image: np.ndarray, reader: FaceReader) -> list[Portrait]:
-    """A portrait for every face of the picture, the largest first; InputError if there is none."""
+    """A portrait for every face of the picture, the largest first.
+
+    Args:
+        path: of the picture.
+        image: uint8 [H, W, 3].
+        reader: of faces.
+
+    Returns:
+        One or more.
+
+    Raises:
+        InputError: if there is no face.
+    """
     height, width = image.shape[:2]
     readings = reader.read_all(image)
     if not readings:
@@ -26,7 +38,15 @@ def find_people(path: Path, image: np.ndarray, reader: FaceReader) -> list[Portr
 
 
 def shared_updates(update: Callable[[float], None], count: int) -> list[Callable[[float], None]]:
-    """A report of progress for each of `count` streams that run together: the mean of theirs is passed on."""
+    """A report of progress for each of several streams that run together: the mean of theirs is passed on.
+
+    Args:
+        update: told a fraction from 0 to 1.
+        count: how many streams.
+
+    Returns:
+        One report for each.
+    """
     done = [0.0] * count
 
     def part(index: int) -> Callable[[float], None]:
@@ -40,7 +60,15 @@ def shared_updates(update: Callable[[float], None], count: int) -> list[Callable
 
 
 def composed(people: Sequence[Portrait], streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
-    """Frames of the whole picture in which everybody moves; one frame of each stream is held."""
+    """Frames of the whole picture in which everybody moves; one frame of each stream is held.
+
+    Args:
+        people: of one picture.
+        streams: the squares of each, uint8 [s, s, 3].
+
+    Yields:
+        uint8 [H, W, 3].
+    """
     image, crops = people[0].image, [person.crop for person in people]
     weights = face_blend_weights([person.reading.landmarks for person in people], *people[0].size)
     for squares in zip(*streams, strict=True):

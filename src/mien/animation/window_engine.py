@@ -48,7 +48,16 @@ class WindowDriver:
 
 
 def shown_window(image: Picture, window: FaceWindow, side: int) -> Picture:
-    """What a picture [h, w, 3] shows in a window, [side, side, 3]: how a model is shown the portrait."""
+    """What a picture shows in a window: how a model is shown the portrait.
+
+    Args:
+        image: uint8 [h, w, 3].
+        window: in pixels of the picture.
+        side: of the result, pixels.
+
+    Returns:
+        uint8 [side, side, 3].
+    """
     return sample_smoothly(image, window.places(side), side / (2 * window.half))
 
 
@@ -79,7 +88,18 @@ def window_drivers(
     sides: tuple[int, int],
     finished: int = 0,
 ) -> Iterator[WindowDriver]:
-    """`window_driver` of every frame, one at a time; the first `finished` are black, as nobody looks at them."""
+    """What the model is shown for every frame, one at a time; see `window_driver`.
+
+    Args:
+        faces: of every frame.
+        layers: of every frame.
+        frames: of the driving video; None: there is none, and the moved face itself is shown.
+        sides: of the window and of its parts of eyes and mouth, pixels.
+        finished: so many at the start are black, as nobody looks at them.
+
+    Yields:
+        One a frame.
+    """
     black = WindowDriver(*(np.zeros((side, side, 3), np.uint8) for side in (sides[0], sides[1], sides[0])))
     for number, (face, layer, frame) in enumerate(zip(faces, layers, frames, strict=False)):
         yield black if number < finished else window_driver(face, layer, frame, sides)
@@ -125,7 +145,15 @@ class FramePainter:
         self._pipe.set_portrait([shown_window(image, FaceWindow.around(neutral), side)])
 
     def picture(self, face: DrivenFace, frame: Picture | None) -> Picture:
-        """The whole portrait, uint8 [h, w, 3] at its own size; see `window_driver`."""
+        """The whole portrait at its own size, with its face painted.
+
+        Args:
+            face: where it goes.
+            frame: of the camera; None: the moved face itself is shown to the model.
+
+        Returns:
+            uint8 [h, w, 3].
+        """
         shown = window_driver(face, self._layer, frame, self._sides)
         generator = torch.Generator("cpu").manual_seed(self._seed)
         given = {"start_frames": [shown.moved], "generator": generator}

@@ -102,7 +102,15 @@ class XPortraitAnimator(Animator):
     def control_frames(
         self, motion: XPortraitMotion, track: DriverTrack
     ) -> tuple[Iterator[np.ndarray], Iterator[np.ndarray]]:
-        """What the networks see of the driver, whole and in patches, uint8 [s, s, 3]."""
+        """What the networks see of the driving video, whole and in patches.
+
+        Args:
+            motion: as it was read.
+            track: of one person's.
+
+        Returns:
+            Two streams of uint8 [s, s, 3].
+        """
         assert motion.clip is not None  # as `read_driving` has it
         return control_frames(motion.clip, track, self.pipe.image_size)
 
