@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mien.animation.animator import Drivers, DrivingMotion
 from mien.animation.config import AnimationConfig
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
+from mien.animation.driving_motion import Drivers, DrivingMotion
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import still_editor
 from mien.animation.motion_transfer import MotionControl

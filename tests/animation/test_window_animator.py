@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.animation.animator import Source, animator_of
+from mien.animation.animator import animator_of
 from mien.animation.config import AnimationConfig
 from mien.animation.driven_face import driven_faces
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import WindowEditor, still_editor
 from mien.animation.motion_transfer import MotionControl
 from mien.animation.multi_face import find_people
-from mien.animation.source import find_portrait
+from mien.animation.source import Source, find_portrait
 from mien.animation.window_animator import WindowAnimator
 from mien.animation.window_engine import WindowCheckpoint, window_driver
 from mien.geometry.face_window import PaintedWindow

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, Union
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -25,143 +25,19 @@ import torch
 from mien import faces
 from mien.animation.compositing import pasted
 from mien.animation.config import AnimationConfig, check_overlap
+from mien.animation.driving_motion import Driver, Drivers, DrivingMotion
 from mien.animation.frame_stepper import FrameStepper
 from mien.animation.loading import SYSTEMS, load_pipeline
-from mien.animation.motion_template import MotionTemplate
 from mien.animation.multi_face import composed, shared_updates
+from mien.animation.person_run import PersonCheckpoint, PersonRun
 from mien.animation.progress import SILENT, Progress
-from mien.animation.source import Portrait, find_portrait
+from mien.animation.source import Portrait, Source, find_portrait
 from mien.animation.source_video import first_portrait
 from mien.errors import InputError
-from mien.faces import FaceReader, TrackReport
-from mien.media import Clip, ClipInfo
-from mien.pipelines.finishing import Checkpoint
+from mien.faces import FaceReader
+from mien.media import Clip
 
-Driver: TypeAlias = Union[Clip, MotionTemplate]  # noqa: UP007 - evaluated at run time
 Config = TypeVar("Config", bound=AnimationConfig)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Whom to animate.
-
-    What is known of the source beside its pictures, such as layers of person and background, belongs here.
-
-    Attributes:
-        portraits: pictures of one person; the first is animated, the others are further references.
-        others: other people in the first picture, who are animated as well.
-        video: a video of the person in place of the first picture: every frame of it is animated.
-    """
-
-    portraits: tuple[Portrait, ...]
-    others: tuple[Portrait, ...] = ()
-    video: Clip | None = None
-
-    @property
-    def people(self) -> tuple[Portrait, ...]:
-        """Everybody who is animated."""
-        return self.portraits[0], *self.others
-
-    def number(self, person: Portrait) -> int:
-        """The place of a person among `people`, from 0.
-
-        Args:
-            person: one of them, the very object.
-
-        Returns:
-            Its index.
-        """
-        return next(place for place, one in enumerate(self.people) if one is person)
-
-
-@dataclass(frozen=True)
-class Drivers:
-    """Two drivers, for models that take pose and expression apart; None: the portrait's own is kept."""
-
-    pose: Driver | None
-    expression: Driver | None
-
-    @property
-    def main(self) -> Driver:
-        """The one that gives the result its times: the expression's, or the pose's where the other is a still."""
-        first, second = self.expression or self.pose, self.pose or self.expression
-        if first is None or second is None:
-            raise InputError(
-                "nothing drives the portrait: give a driving video of its pose, of its expression, or both"
-            )
-        return second if length(first) == 1 and length(second) > 1 else first
-
-
-def length(driver: Driver) -> int:
-    """Frames of a driver.
-
-    Args:
-        driver: a clip, which is counted, or a motion template.
-
-    Returns:
-        The number of frames.
-    """
-    return driver.count() if isinstance(driver, Clip) else len(driver.motion)
-
-
-@dataclass(frozen=True)
-class DrivingMotion:
-    """What was read of a driver. Each system adds what it understands of motion.
-
-    Attributes:
-        clip: the main driver's own pictures, to be read once more beside the motion by models that look at pixels;
-            None: there is motion only.
-        info: the main driver's.
-        frames: how many the result has.
-        reports: how the faces were read, by the name of the file or input.
-        best_frame: the frame that is laid over the portrait, or from which relative motion counts.
-    """
-
-    clip: Clip | None
-    info: ClipInfo
-    frames: int
-    reports: dict[str, TrackReport]
-    best_frame: int | None
-
-    @property
-    def report(self) -> TrackReport | None:
-        """How the main driver's faces were read; None: there is motion only."""
-        return self.reports.get(self.info.path.name)
-
-
-class PersonCheckpoint(Checkpoint, Protocol):
-    """A `Checkpoint` that gives back what it keeps."""
-
-    def frames(self) -> Iterator[np.ndarray]:
-        """The frames that were finished before."""
-
-
-@dataclass(frozen=True)
-class PersonRun:
-    """What one person's frames are made of; see `Animator.frames`.
-
-    Attributes:
-        person: who is animated.
-        motion: what `read_driving` gave.
-        config: how to animate.
-        progress: told a fraction from 0 to 1.
-        start_from: another reenactment's frames.
-        kept: keeps finished squares.
-        note: gets sentences for the user.
-    """
-
-    person: Portrait
-    motion: Any
-    config: AnimationConfig
-    progress: Callable[[float], None]
-    start_from: Clip | None = None
-    kept: Checkpoint | None = None
-    note: Callable[[str], None] | None = None
-
-    @property
-    def telling(self) -> dict[str, Any]:
-        """What a pipeline's `stream` is told with."""
-        return {"progress": self.progress, "checkpoint": self.kept, "note": self.note}
 
 
 class Animator(ABC):

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion, PersonRun
+from mien.animation.animator import Animator
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import read_faces
+from mien.animation.driving_motion import Driver, Drivers, DrivingMotion
 from mien.animation.motion_template import MotionTemplate
+from mien.animation.person_run import PersonRun
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
 from mien.errors import InputError

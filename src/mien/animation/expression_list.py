@@ -25,8 +25,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from mien.animation.animator import DrivingMotion
 from mien.animation.driven_face import DrivenFace, FaceMover, out_of
+from mien.animation.driving_motion import DrivingMotion
 from mien.animation.face_edit import FaceChange, HeadMove
 from mien.animation.motion_transfer import own_face
 from mien.animation.source import find_portrait, read_portrait_image

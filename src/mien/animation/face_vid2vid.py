@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mien.animation.animator import Animator, Config, PersonRun
+from mien.animation.animator import Animator, Config
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.frame_stepper import FrameStepper
+from mien.animation.person_run import PersonRun
 from mien.animation.source import Portrait
 from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
 from mien.errors import InputError

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from mien.animation.animator import Animator, DrivingMotion, PersonCheckpoint
+from mien.animation.animator import Animator
 from mien.animation.config import AnimationConfig
 from mien.animation.cutting import NO_PERSON, PersonCutter
 from mien.animation.driven_face import DrivenFace, FaceMover
+from mien.animation.driving_motion import DrivingMotion
 from mien.animation.expression_list import ListedMotion
 from mien.animation.layers import HeadLayer
 from mien.animation.motion_transfer import portrait_motion
 from mien.animation.multi_face import shared_updates
+from mien.animation.person_run import PersonCheckpoint
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
 from mien.animation.window_engine import Picture, WindowCheckpoint, shown_window, together

@@ -141,3 +141,36 @@ def find_portrait(path: Path, image: np.ndarray, reader: FaceReader, face: int |
     reading = read_portrait(reader, image, str(path), face)
     height, width = image.shape[:2]
     return Portrait(path, image, reading, portrait_crop(reading.landmarks, width, height))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whom to animate.
+
+    What is known of the source beside its pictures, such as layers of person and background, belongs here.
+
+    Attributes:
+        portraits: pictures of one person; the first is animated, the others are further references.
+        others: other people in the first picture, who are animated as well.
+        video: a video of the person in place of the first picture: every frame of it is animated.
+    """
+
+    portraits: tuple[Portrait, ...]
+    others: tuple[Portrait, ...] = ()
+    video: Clip | None = None
+
+    @property
+    def people(self) -> tuple[Portrait, ...]:
+        """Everybody who is animated."""
+        return self.portraits[0], *self.others
+
+    def number(self, person: Portrait) -> int:
+        """The place of a person among `people`, from 0.
+
+        Args:
+            person: one of them, the very object.
+
+        Returns:
+            Its index.
+        """
+        return next(place for place, one in enumerate(self.people) if one is person)

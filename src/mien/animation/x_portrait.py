@@ -8,15 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion, PersonRun
+from mien.animation.animator import Animator
 from mien.animation.compositing import start_frames
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
+from mien.animation.driving_motion import Driver, Drivers, DrivingMotion
 from mien.animation.expression_list import ListedMotion
 from mien.animation.frame_stepper import FrameStepper
 from mien.animation.image_edit import reenacted_list
 from mien.animation.live_nano import ReenactorStepper
 from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_keypoints
+from mien.animation.person_run import PersonRun
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
 from mien.animation.source_video import SourceVideo

@@ -93,7 +93,7 @@ class AnimatorSystem:
 
     def animate(self, case: Case) -> Frames:
         """See `System.animate`; InputError if there is no face to be found."""
-        from mien.animation.animator import Drivers
+        from mien.animation.driving_motion import Drivers
 
         config = self._config
         if case.protocol == "self":

@@ -91,7 +91,18 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @classmethod
     def find(cls, name: str | Path, revision: str | None = None) -> Path:
-        """The folder of a bundled model's name, of a folder or of a hub id; WeightsError if there is none."""
+        """The folder of a model.
+
+        Args:
+            name: a bundled model's name, a folder or a hub id.
+            revision: of a hub id.
+
+        Returns:
+            A local folder.
+
+        Raises:
+            WeightsError: if there is none.
+        """
         return (
             bundled(cls.bundled_name)
             if str(name) in ("nano", cls.bundled_name)
@@ -214,7 +225,14 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         return WindowPlan(length, shared), float(defaults["guidance_scale"] if scale is None else scale)
 
     def longest_window(self, otherwise: int) -> int:
-        """Frames that the temporal modules can see together; `otherwise` where there are none."""
+        """How many frames the temporal modules can see together.
+
+        Args:
+            otherwise: what is returned where there are none.
+
+        Returns:
+            Frames.
+        """
         return otherwise if self.temporal is None else int(self.temporal.config.positions)
 
     def _run(

@@ -55,7 +55,15 @@ class Needs:
 
 
 def on_meta(networks: XPortraitNetworks, dtype: torch.dtype | None = None) -> XPortraitNetworks:
-    """The same networks without storage; dtype: of all, None: single precision."""
+    """The same networks without storage.
+
+    Args:
+        networks: of which only the configs are read.
+        dtype: of all; None: single precision.
+
+    Returns:
+        Networks on the meta device.
+    """
     made: dict[str, Any] = {}
     for name, part in vars(networks).items():
         if part is None:
@@ -67,7 +75,15 @@ def on_meta(networks: XPortraitNetworks, dtype: torch.dtype | None = None) -> XP
 
 
 def decoder_bytes(vae: Any, image_size: int) -> int:
-    """Bytes that decoding a frame of `image_size` takes."""
+    """What decoding a frame takes.
+
+    Args:
+        vae: the autoencoder; it is not run.
+        image_size: side of the frame, pixels.
+
+    Returns:
+        Bytes.
+    """
     with torch.device("meta"):
         twin = nn.Module.to(type(vae).from_config(vae.config), vae.dtype)
         pixels = torch.empty(1, 3, image_size, image_size, dtype=vae.dtype)
@@ -114,12 +130,31 @@ class _Counted:
 
 
 def needs(pipe: Any, length: int, guided: bool, references: int) -> Needs:
-    """What windows of `length` frames need beside the weights."""
+    """What windows need beside the weights.
+
+    Args:
+        pipe: an `XPortraitPipeline`; it is not run.
+        length: frames of a window.
+        guided: with an unconditional branch.
+        references: pictures of the person.
+
+    Returns:
+        Bytes of each thing that is kept.
+    """
     return _Counted(pipe, length, guided, references).needs
 
 
 def in_flight(plan: WindowPlan, steps: int, frames: int | None) -> tuple[int, int]:
-    """The most timesteps and frames that are under way at once; frames: of the clip, None: without end."""
+    """The most timesteps and frames that are under way at once.
+
+    Args:
+        plan: the windows.
+        steps: denoising steps.
+        frames: of the clip; None: without end.
+
+    Returns:
+        (timesteps, frames).
+    """
     flying = (steps + 2) * plan.stride + plan.length
     if frames is None:
         return steps, flying
@@ -169,7 +204,16 @@ def estimate(
 
 
 def resident_bytes(pipe: Any, offload: str = "none", quantize: str = "none") -> int:
-    """Bytes of the weights that are on the device at once."""
+    """How much of the weights is on the device at once.
+
+    Args:
+        pipe: any pipeline.
+        offload: "none", "model" or "group", see `placement`.
+        quantize: "none", "int8" or "fp8".
+
+    Returns:
+        Bytes.
+    """
     sizes: dict[str, int] = {}
     for name, part in pipe.components.items():
         if isinstance(part, nn.Module):

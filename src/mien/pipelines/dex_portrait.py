@@ -197,11 +197,17 @@ class DeXPortraitPipeline(PortraitPipeline):
         generator: torch.Generator | None = None,
         windows: Sequence[Picture] | None = None,
     ) -> None:
-        """Encode one portrait, or several of the same person; `landmarks` [68, 2] of the first, 0 to 1 across it.
+        """Encode one portrait, or several pictures of the same person.
 
-        Square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1]. With a `generator` latents
-        are drawn from the VAE's posterior, else its mode is taken. `windows`: what the face windows of the same
-        pictures show, for models that work on them; the encoders still read the squares.
+        Args:
+            images: square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1].
+            landmarks: [68, 2] of the first one, 0 to 1 across it.
+            generator: latents are drawn from the VAE's posterior; None: its mode.
+            windows: what the face windows of the same pictures show, for models that work on them; the encoders still
+                read the squares.
+
+        Raises:
+            ValueError: the model works on face windows, and none are given.
         """
         if self.window_head is not None and windows is None:
             raise ValueError("this model works on face windows: pass those of the portrait")
@@ -222,9 +228,18 @@ class DeXPortraitPipeline(PortraitPipeline):
     def read_motion(
         self, frames: Iterable[Frame], reference: int = 0, progress: Callable[[float], None] | None = None
     ) -> Motion:
-        """Pose and expression codes of frames: square pictures with their landmarks [68, 2], 0 to 1 across them.
+        """Pose and expression codes of frames.
 
-        reference: the frame from which relative motion is measured. progress: called with the number of frames read.
+        Args:
+            frames: square pictures with their landmarks [68, 2], 0 to 1 across them.
+            reference: the frame from which relative motion is measured.
+            progress: called with the number of frames read.
+
+        Returns:
+            Codes of every frame, on the CPU.
+
+        Raises:
+            ValueError: there is no frame.
         """
         poses: list[Tensor] = []
         expressions: list[Tensor] = []
@@ -250,9 +265,19 @@ class DeXPortraitPipeline(PortraitPipeline):
     def drive(
         self, pose_from: Motion | None, expression_from: Motion | None, gains: Gains, frames: int | None = None
     ) -> Driven:
-        """Poses and expressions of every frame of the result, `frames` of them; None: as many as there are.
+        """Poses and expressions of every frame of the result.
 
-        A motion of one frame is held. Raises ValueError if neither is given, or if their lengths do not fit.
+        Args:
+            pose_from: codes of the head pose; one frame is held; None: the portrait's own.
+            expression_from: the same for the expression.
+            gains: how much of them, and whether they are relative.
+            frames: how many; None: as many as the motions have.
+
+        Returns:
+            What drives the networks, the portrait's own among it.
+
+        Raises:
+            ValueError: neither is given, or their lengths do not fit.
         """
         lengths = {len(motion) for motion in (pose_from, expression_from) if motion is not None}
         if not lengths:

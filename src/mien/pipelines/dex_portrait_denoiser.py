@@ -48,10 +48,17 @@ def reenacted(
     driven: Driven,
     first: int = 0,
 ) -> Iterator[Reenacted]:
-    """The reenactor's picture of every frame from `first` on, its keypoints moved by the very codes that drive the
-    networks.
+    """The reenactor's pictures, its keypoints moved by the very codes that drive the networks.
 
-    square: the portrait [1, 3, s, s] in [-1, 1] with its landmarks [68, 2], 0 to 1 across it.
+    Args:
+        reenactor: moves the portrait.
+        shape: from expression codes to blendshapes.
+        square: the portrait [1, 3, s, s] in [-1, 1] with its landmarks [68, 2], 0 to 1 across it.
+        driven: poses and expressions of every frame.
+        first: the frame to begin with.
+
+    Yields:
+        One a frame.
     """
     own = FaceMotion(square[1] * 2 - 1, driven.source_pose.head_pose(), driven.source_expression[0].numpy())
     keypoints = KeypointMotion(shape.basis(), own)

@@ -69,11 +69,20 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         empty: bool = False,
         **parts: Any,
     ) -> FaceVid2VidPipeline:
-        """Load a folder or a hub id, strictly; single precision unless told otherwise, keypoints always.
+        """Load a folder or a hub id, strictly; keypoints always in single precision.
 
-        empty: on the meta device, without weights, to count what a run needs.
+        Args:
+            name: a folder or a hub id.
+            torch_dtype: of all else; None: single precision.
+            revision: of a hub id.
+            empty: on the meta device, without weights, to count what a run needs.
+            parts: a network that is loaded already.
 
-        Raises WeightsError that names the file and the keys when anything is missing, unexpected or damaged.
+        Returns:
+            The pipeline.
+
+        Raises:
+            WeightsError: names the file and the keys when anything is missing, unexpected or damaged.
         """
         folder = loading.find_folder(name, revision)
         index = loading.read_json(folder / "model_index.json")
@@ -100,7 +109,11 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @torch.no_grad()
     def set_portrait(self, image: Picture) -> None:
-        """Encode a portrait: a square picture of any size, PIL, uint8 [h, w, 3] or tensor [3, h, w] in [-1, 1]."""
+        """Encode a portrait.
+
+        Args:
+            image: a square picture of any size: PIL, uint8 [h, w, 3] or tensor [3, h, w] in [-1, 1].
+        """
         self._portrait = self.face_vid2vid.encode(self._pixels([image]))
 
     @property
@@ -112,7 +125,15 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @torch.no_grad()
     def read_motion(self, frames: Iterable[Picture], chunk_size: int = 8) -> Iterator[Motion]:
-        """Motions of driving squares, `chunk_size` frames at a time."""
+        """Motions of driving squares.
+
+        Args:
+            frames: square pictures, as for `set_portrait`.
+            chunk_size: frames that are read at a time.
+
+        Yields:
+            The motion of so many frames.
+        """
         for chunk in batches(frames, chunk_size):
             yield self.face_vid2vid.motion(self._pixels(chunk))
 
@@ -130,12 +151,22 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         views: Iterable[View] | None = None,
         decode_chunk_size: int = 8,
     ) -> Iterator[NDArray[np.uint8]]:
-        """Frames uint8 [h, w, 3] in order, each as soon as it is made.
+        """Frames in order, each as soon as it is made.
 
-        motion: "absolute": the head goes where the driver's is; "relative": the portrait's keypoints move as the
-        driver's do from its frame number `reference` on (None: the frame most like the portrait); all frames are then
-        read before the first comes out, though none is kept. views: free view (absolute motion only): angles in place
-        of the driver's, one for each frame; without `frames` the portrait itself is turned.
+        Args:
+            frames: driving squares; None: the portrait itself is turned by `views`.
+            motion: "absolute": the head goes where the driving one is; "relative": the portrait's keypoints move as the
+                driving ones do from the frame `reference` on; all frames are then read before the first comes out,
+                though none is kept.
+            reference: None: the frame most like the portrait.
+            views: free view (absolute motion only): angles in place of the driving ones, one for each frame.
+            decode_chunk_size: frames that are made at a time.
+
+        Yields:
+            uint8 [h, w, 3].
+
+        Raises:
+            ValueError: arguments that do not go together.
         """
         if motion not in MOTIONS:
             raise ValueError(f"motion must be {' or '.join(MOTIONS)}, not {motion!r}")
@@ -205,7 +236,17 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         return_dict: bool = True,
         **options: Any,
     ) -> FaceVid2VidOutput | tuple[Any]:
-        """All frames at once, as "pil", "np" or "pt"; the options are those of `stream`."""
+        """All frames at once.
+
+        Args:
+            frames: see `stream`.
+            output_type: "pil", "np" or "pt".
+            return_dict: False: a plain tuple.
+            options: those of `stream`.
+
+        Returns:
+            The frames.
+        """
         made = as_output(list(self.stream(frames, **options)), output_type)
         return FaceVid2VidOutput(frames=made) if return_dict else (made,)
 
@@ -216,13 +257,28 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
 
 
 def hull_area(keypoints: Tensor) -> float:
-    """Area of the convex hull of keypoints [K, 3] in the picture's plane."""
+    """Area of the convex hull of keypoints in the picture's plane.
+
+    Args:
+        keypoints: [K, 3].
+
+    Returns:
+        In squared units of the keypoints, above 0.
+    """
     flat = np.ascontiguousarray(keypoints[:, :2].float().cpu().numpy())
     return max(float(cv2.contourArea(cv2.convexHull(flat))), 1e-6)
 
 
 def nearest(own: Tensor, driver: Tensor) -> int:
-    """The frame of keypoints driver [f, K, 3] most like own [K, 3], place and size left aside."""
+    """The frame that is most like a face, place and size left aside.
+
+    Args:
+        own: keypoints [K, 3].
+        driver: keypoints [f, K, 3] of the driving video.
+
+    Returns:
+        The frame's number.
+    """
 
     def normed(points: Tensor) -> Tensor:
         return (points - points.mean(0)) / hull_area(points) ** 0.5
@@ -253,6 +309,17 @@ def _at_side(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def load_reenactor(folder: Path) -> Reenact:
-    """𝓕 from a folder that `mien train face-vid2vid` exported: a portrait [s, s, 3] and driving frames to as many
-    pictures [s, s, 3]. On the GPU where there is one, but not in worker processes. Raises WeightsError."""
+    """F, the function that makes X-Portrait's control images.
+
+    It runs on the GPU where there is one, but not in worker processes.
+
+    Args:
+        folder: what `mien train face-vid2vid` exported.
+
+    Returns:
+        From a portrait [s, s, 3] and driving frames to as many pictures [s, s, 3].
+
+    Raises:
+        WeightsError: the folder holds no such model.
+    """
     return _Reenactor(FaceVid2VidPipeline.from_pretrained(folder))

@@ -41,11 +41,18 @@ class Start:
 
 
 def decoded_from_starts(decode: Callable[[Tensor], Tensor], chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
-    """Latents to pixels [n, 3, s, s] in [-1, 1]; decode: of the autoencoder.
+    """Latents to pixels.
 
     What started from the reenactor's picture keeps its fine detail: the decoder says what sampling has changed, and
     that is added to the picture, D(z) - D(z_start) + start, so that the autoencoder's own losses cancel; around the
     face only, for nano's networks are trained on windows there.
+
+    Args:
+        decode: of the autoencoder, [n, c, h, w] to [n, 3, s, s].
+        chunk: latents [c, h, w] with what each started from; None: the source.
+
+    Returns:
+        [n, 3, s, s] in [-1, 1].
     """
     decoded = decode(torch.stack([latents for latents, _ in chunk]))
     starts = [start for _, start in chunk if start is not None]
@@ -58,7 +65,15 @@ def decoded_from_starts(decode: Callable[[Tensor], Tensor], chunk: Sequence[tupl
 
 
 def face_region(landmarks: Floats, side: int) -> Tensor:
-    """A soft ellipse [1, side, side] around keypoints [k, 2] (half sides), a third higher for the forehead."""
+    """A soft ellipse around a face, a third higher for the forehead.
+
+    Args:
+        landmarks: keypoints [k, 2], half sides of the square.
+        side: of the result, pixels.
+
+    Returns:
+        [1, side, side] in [0, 1].
+    """
     points = np.asarray(landmarks, np.float64)
     low, high = points.min(0), points.max(0)
     low = low - [0, (high[1] - low[1]) / 3]
@@ -81,13 +96,27 @@ class Reenactment:
 
     @torch.no_grad()
     def picture(self, driven: Floats) -> Tensor:
-        """The portrait [3, s, s] in [-1, 1] with its keypoints at `driven` [70, 2], half sides."""
+        """The portrait with its keypoints moved.
+
+        Args:
+            driven: where they go [70, 2], half sides.
+
+        Returns:
+            [3, s, s] in [-1, 1].
+        """
         rendered = self._reenactor(self._source, self._features, self._keypoints, self._tensor(driven))
         picture: Tensor = rendered.picture[0].float().clamp(-1, 1)
         return picture
 
     def start(self, driven: Floats) -> Reenacted:
-        """The same with the region around the face."""
+        """The portrait with its keypoints moved, and the region around the face.
+
+        Args:
+            driven: where they go [70, 2], half sides.
+
+        Returns:
+            What sampling starts from.
+        """
         picture = self.picture(driven)
         return Reenacted(picture, face_region(driven, picture.shape[-1]))
 
@@ -97,7 +126,15 @@ class Reenactment:
 
 
 def read_motion(reading: FaceReading, side: int) -> FaceMotion:
-    """A reading of a square picture of `side` pixels as a motion."""
+    """A reading of a square picture as a motion.
+
+    Args:
+        reading: in pixels.
+        side: of the picture, pixels.
+
+    Returns:
+        Landmarks 0 to 1 across the square.
+    """
     pupils = None if reading.pupils is None else reading.pupils / side
     return FaceMotion.read(reading.landmarks / side, reading.pose.rotation, reading.expression, pupils)
 
@@ -105,9 +142,19 @@ def read_motion(reading: FaceReading, side: int) -> FaceMotion:
 def read_driven(
     reader: FaceReader, reenactor: Reenactor, portrait: Picture, frames: Iterable[Picture]
 ) -> Iterator[Floats]:
-    """Driven keypoints [70, 2], half sides, for frames that are aligned to the portrait already; faces are read here.
+    """Driven keypoints for frames that are aligned to the portrait already; faces are read here.
 
-    A frame without a face keeps the motion of the one before. Raises InputError if the portrait shows no face.
+    Args:
+        reader: of faces.
+        reenactor: whose basis moves the keypoints.
+        portrait: a square picture.
+        frames: square pictures; one without a face keeps the motion of the one before.
+
+    Yields:
+        [70, 2], half sides.
+
+    Raises:
+        InputError: if the portrait shows no face.
     """
     side = int(reenactor.config.image_size)
 
@@ -126,7 +173,19 @@ def read_driven(
 
 
 def portrait_keypoints(reader: FaceReader, reenactor: Reenactor, portrait: Picture) -> Floats:
-    """Keypoints [70, 2] of a portrait, half sides. Raises InputError if it shows no face."""
+    """Keypoints of a portrait; its face is read here.
+
+    Args:
+        reader: of faces.
+        reenactor: whose basis they are of.
+        portrait: a square picture.
+
+    Returns:
+        [70, 2], half sides.
+
+    Raises:
+        InputError: if it shows no face.
+    """
     side = int(reenactor.config.image_size)
     reading = reader.read(to_uint8(to_pixels([portrait], side))[0])
     if reading is None:

@@ -26,7 +26,14 @@ class Work:
 
 @torch.no_grad()
 def measure(work: Callable[[], Any]) -> Work:
-    """Run `work` on networks and inputs that stand on the meta device, and count."""
+    """Count what a computation costs; nothing is computed.
+
+    Args:
+        work: runs networks and inputs that stand on the meta device.
+
+    Returns:
+        FLOPs, attention included, and the most bytes alive at once.
+    """
     attention, memory = _Attention(), _Memory()
     # fused attention is told by its two matrix products, for its kernels are not all counted and hold no scores
     with FlopCounterMode(display=False) as counter, memory, attention:

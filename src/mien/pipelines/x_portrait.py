@@ -123,9 +123,13 @@ class XPortraitPipeline(PortraitPipeline):
         return None if part is None else part.basis()
 
     def use_few_steps(self, lora: str | Path | None = None) -> None:
-        """Switch to the LCM scheduler, with an LCM-LoRA (a safetensors file, folder or hub id) for the backbone.
+        """Switch to the LCM scheduler; a model whose own sampler is made for few steps (nano) keeps it.
 
-        A model whose own sampler is made for few steps (nano) keeps it.
+        Args:
+            lora: LCM weights for the backbone: a safetensors file, folder or hub id; None: none.
+
+        Raises:
+            WeightsError: if they do not fit.
         """
         if lora is None and isinstance(self.scheduler, GatedDDIMScheduler):
             return
@@ -273,9 +277,18 @@ class XPortraitPipeline(PortraitPipeline):
         overlap: int | None = None,
         **placed: Any,
     ) -> Cost:
-        """FLOPs and peak memory to expect for a clip of `frames` frames with these options; runs nothing.
+        """FLOPs and peak memory to expect; runs nothing.
 
-        placed: where the weights will be, see `cost.estimate`.
+        Args:
+            frames: of the clip.
+            num_inference_steps: None, here and below: the model's own.
+            guidance_scale: 1: no unconditional branch.
+            window: frames denoised together.
+            overlap: frames that windows share.
+            placed: where the weights will be, see `cost.estimate`.
+
+        Returns:
+            The sums and what they are made of.
         """
         plan, scale = self._plan(num_inference_steps, guidance_scale, window, overlap)
         return estimate(self, plan, scale, frames, **{"references": max(1, len(self._sources)), **placed})

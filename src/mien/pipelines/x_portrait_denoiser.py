@@ -34,7 +34,19 @@ class DrivingFrame:
 def driving_frames(
     frames: Iterable[Picture], patches: Iterable[Picture] | None, starts: Iterable[Picture | Reenacted] | None
 ) -> Iterator[DrivingFrame]:
-    """Streams side by side; ValueError if one that was given is shorter than the frames."""
+    """A frame of each stream together.
+
+    Args:
+        frames: driving squares.
+        patches: their eyes and mouth; None: the model has no local control.
+        starts: what each frame starts from; None: the source.
+
+    Yields:
+        One a frame.
+
+    Raises:
+        ValueError: one that was given is shorter than the frames.
+    """
     given: dict[str, Iterable[Any] | None] = {"local_frames": patches, "start_frames": starts}
     others = {name: iter(stream) for name, stream in given.items() if stream is not None}
     for index, frame in enumerate(frames):
