@@ -12,7 +12,7 @@ import numpy as np
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.geometry import SquareCrop, portrait_crop
-from mien.media import ClipInfo, read_image
+from mien.media import Clip, ClipInfo, read_image
 from mien.media.kind import kind_of
 
 _LEAST_SIDE = 32  # pixels; below that there is no face to be seen

@@ -33,8 +33,17 @@ class AblationResult:
 def ablations(options: AblationOptions, progress: Progress) -> AblationResult:
     """Score everything that the manifest names and write the tables and the page.
 
-    What was scored before stays, as with `mien evaluate run`. Raises InputError for a manifest that does not fit,
-    before any work.
+    What was scored before stays, as with `mien evaluate run`.
+
+    Args:
+        options: see `AblationOptions`.
+        progress: told about each run.
+
+    Returns:
+        The files that were written, and what could not be measured.
+
+    Raises:
+        InputError: for a manifest that does not fit, before any work.
     """
     manifest = read_manifest(options.manifest)
     specs = _specs(manifest, options)

@@ -18,24 +18,16 @@ import numpy as np
 from diffusers import LCMScheduler
 
 from mien import faces
-from mien.animation.animator import (
-    Animator,
-    Driver,
-    Drivers,
-    DrivingMotion,
-    Source,
-    animator_kind,
-    animator_of,
-    length,
-)
+from mien.animation.animator import Animator, animator_kind, animator_of
 from mien.animation.compositing import check_start_clip
 from mien.animation.driving import open_driver
+from mien.animation.driving_motion import Driver, Drivers, DrivingMotion, length
 from mien.animation.expression_list import ExpressionList, load_list
 from mien.animation.loading import choose_device, load_pipeline, system_of
 from mien.animation.motion_template import is_template, load_template
 from mien.animation.multi_face import find_people
 from mien.animation.progress import Progress, Silent
-from mien.animation.source import is_video, portrait_notes, read_portrait_image
+from mien.animation.source import Source, is_video, portrait_notes, read_portrait_image
 from mien.animation.source_video import matched
 from mien.errors import InputError
 from mien.faces import FaceReader
@@ -286,7 +278,15 @@ def _set_source(options: AnimateOptions, images: list[np.ndarray], video: Clip |
 
 
 def resolve_options(options: Options, animator: Animator) -> Options:
-    """The same options with every default of the model, the device and the reader filled in."""
+    """The same options with every default of the model, the device and the reader filled in.
+
+    Args:
+        options: as they were given.
+        animator: of the model that they name.
+
+    Returns:
+        What the record keeps.
+    """
     pipe = animator.pipe
     empty = pipe.device.type == "meta"
     return replace(

@@ -33,7 +33,17 @@ class BatchReport:
 
 
 def batch_jobs(options: BatchOptions) -> list[Job]:
-    """All jobs, checked as far as that goes without opening portraits and drivers. Raises InputError."""
+    """All jobs, checked as far as that goes without opening portraits and driving videos.
+
+    Args:
+        options: a table, or folders for all pairs.
+
+    Returns:
+        One job a result.
+
+    Raises:
+        InputError: names the row and the column that cannot be used.
+    """
     if options.jobs is not None:
         return read_jobs(options.jobs, options.out, dict(options.common))
     assert options.portraits is not None and options.drivers is not None  # as BatchOptions has it
@@ -50,7 +60,16 @@ def batch_jobs(options: BatchOptions) -> list[Job]:
 def run_batch(options: BatchOptions, progress: Progress) -> BatchReport:
     """Run all jobs that are not finished. What fails is left out, listed, and tried again by the next run.
 
-    Raises InputError for a table that cannot be used, MienError if the work cannot go on.
+    Args:
+        options: see `BatchOptions`.
+        progress: told how many jobs are through.
+
+    Returns:
+        What was done, kept and failed.
+
+    Raises:
+        InputError: for a table that cannot be used.
+        MienError: if the work cannot go on.
     """
     if checked_place(options.out).is_file():
         raise OutputError(f"{options.out} is a file, but the results go into a folder: choose another name")
@@ -74,7 +93,14 @@ def run_batch(options: BatchOptions, progress: Progress) -> BatchReport:
 
 
 def run_job(options: AnimateOptions) -> str | None:
-    """In a worker: one job. What another worker finished before it was lost stays. Returns why it failed."""
+    """In a worker: one job. What another worker finished before it was lost stays.
+
+    Args:
+        options: of the job.
+
+    Returns:
+        Why it failed; None: it did not.
+    """
     try:
         if is_finished(options, request_digest(options)):
             tidy(options.output)

@@ -59,7 +59,21 @@ class _Task:
 
 
 def build(kind: str, data: Path, out: Path, options: BuildOptions, every_group: bool = False) -> Path:
-    """Write a benchmark file of "real" data or rendered "heads". Returns its path."""
+    """Write a benchmark file.
+
+    Args:
+        kind: "real" data or rendered "heads".
+        data: their folder.
+        out: the file.
+        options: see `BuildOptions`.
+        every_group: of heads, take also groups that were trained on.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        InputError: the folder has no such data, or not enough.
+    """
     from mien.evaluation.build_heads import build_heads
     from mien.evaluation.build_real import build_real
 
@@ -69,7 +83,18 @@ def build(kind: str, data: Path, out: Path, options: BuildOptions, every_group: 
 
 
 def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
-    """Run and score every system, then write the tables and the report into `options.out`."""
+    """Run and score every system, then write the tables and the report into `options.out`.
+
+    Args:
+        options: see `EvaluateOptions`.
+        progress: told how many clips are through.
+
+    Returns:
+        Clips scored, kept and failed, metrics that are missing, and the files written.
+
+    Raises:
+        InputError: a system or the benchmark cannot be had.
+    """
     benchmark = read_benchmark(options.benchmark)
     side = benchmark.side if options.side is None else check_side(options.side, "--side")
     scoring = ScoreOptions(options.metrics, options.weights, options.checksums)
@@ -178,9 +203,15 @@ def _write_run(
 
 
 def report(places: Sequence[Path], out: Path, names: Sequence[str] | None) -> list[Path]:
-    """Write tables and the report of finished runs. names: of tables, None for those that the runs have figures for.
+    """Write tables and the report of finished runs.
 
-    Returns what was written, the report last.
+    Args:
+        places: folders of runs, or above them.
+        out: where to.
+        names: of tables; None: those that the runs have figures for.
+
+    Returns:
+        What was written, the report last.
     """
     from mien.evaluation.page import write_page
     from mien.evaluation.runs import find_runs
@@ -202,9 +233,17 @@ def report(places: Sequence[Path], out: Path, names: Sequence[str] | None) -> li
 def table(
     name: str, places: Sequence[Path], out: Path | None, score: EvaluateOptions | None, progress: Progress
 ) -> tuple[str, list[Path]]:
-    """One paper's table over finished runs (none: the published figures alone): its text, and the files written.
+    """One paper's table over finished runs.
 
-    score: systems to score first, whose runs are put in as well.
+    Args:
+        name: a key of `mien.evaluation.tables.LAYOUTS`.
+        places: folders of runs; none: the published figures alone.
+        out: where to write it; None: nowhere.
+        score: systems to score first, whose runs are put in as well.
+        progress: told how many clips are through.
+
+    Returns:
+        Its text, and the files written.
     """
     from mien.evaluation.runs import find_runs
     from mien.evaluation.tables import LAYOUTS, make_table, to_markdown, write_table
@@ -218,7 +257,19 @@ def table(
 
 
 def fetch_weights(folder: Path, needs: Sequence[str], progress: Progress) -> list[Path]:
-    """Download the networks that metrics need into a folder. needs: names, all that can be fetched for none."""
+    """Download the networks that metrics need.
+
+    Args:
+        folder: where to.
+        needs: names; none: all that can be fetched.
+        progress: told the bytes.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: there is no such network, or it cannot be reached.
+    """
     from mien.evaluation.weights import fetch, fetchable
 
     paths = []

@@ -19,7 +19,18 @@ from mien.media import Clip, ClipInfo
 
 
 def load_system(spec: SystemSpec) -> System:
-    """Load it. Raises WeightsError or InputError with one sentence if it cannot be had here."""
+    """Load a system to be scored.
+
+    Args:
+        spec: which.
+
+    Returns:
+        The system.
+
+    Raises:
+        WeightsError: its weights cannot be had here.
+        InputError: it needs what is not given.
+    """
     if spec.kind == PREDICTIONS:
         return Predictions(spec.name, Path(spec.model or ""))
     return KINDS[spec.kind](spec)

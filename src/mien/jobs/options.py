@@ -241,14 +241,32 @@ def unloaded_options(
 
 
 def animate_options(*, driver: Path | None, **given: Any) -> AnimateOptions:
-    """`unloaded_options`, checked against the model's system as well. Raises InputError."""
+    """`unloaded_options`, checked against the model's system as well.
+
+    Args:
+        driver: what drives all that has no driver of its own.
+        given: see `unloaded_options`.
+
+    Returns:
+        The options.
+
+    Raises:
+        InputError: for what makes no sense, or what the system has no use for.
+    """
     options = unloaded_options(driver=driver, **given)
     check_system(options)
     return options
 
 
 def check_system(options: AnimateOptions) -> None:
-    """Raise InputError for options that the model's system has no use for, if it is known before it is loaded."""
+    """Refuse options that the model's system has no use for, if it is known before it is loaded.
+
+    Args:
+        options: as they were given.
+
+    Raises:
+        InputError: names the option.
+    """
     from mien.animation.animator import animator_kind
     from mien.animation.loading import system_of
 
@@ -257,7 +275,18 @@ def check_system(options: AnimateOptions) -> None:
 
 
 def model_of(system: str | None, model: str) -> str:
-    """The model that `--system`, x or dex, meant; it is read from the model now. Raises InputError."""
+    """The model that `--system` meant, which is read from the model now.
+
+    Args:
+        system: "x" or "dex"; None: not given.
+        model: as it was given.
+
+    Returns:
+        The model's name.
+
+    Raises:
+        InputError: the model is of the other system.
+    """
     if system is None:
         return model
     check_choice("--system", system, ("x", "dex"))

@@ -25,7 +25,18 @@ _MARKED = "initiative-sh/artflow-portraits"  # the repository whose pictures car
 
 
 def install_head_model(source: Path, out: Path | None = None) -> Path:
-    """Take a pack, or make one from a clone of ICT-FaceKit; out: None: where `load_head_model` looks. Returns it."""
+    """Take a pack of the head model, or make one from a clone of ICT-FaceKit.
+
+    Args:
+        source: a file or a folder.
+        out: where to put it; None: where `load_head_model` looks.
+
+    Returns:
+        The pack's path.
+
+    Raises:
+        InputError: the source is neither.
+    """
     from mien.avatars.head_model import installed_pack, load_head_model
     from mien.avatars.head_pack import pack_clone
 
@@ -42,7 +53,20 @@ def install_head_model(source: Path, out: Path | None = None) -> Path:
 
 
 def make_cast(options: CastOptions, progress: Progress) -> Outcome:
-    """Write OUT/ID.safetensors for every photograph that makes a good avatar, OUT/ID.reason.json for every other."""
+    """Make people from photographs.
+
+    Writes OUT/ID.safetensors for every photograph that makes a good avatar, OUT/ID.reason.json for every other.
+
+    Args:
+        options: see `CastOptions`.
+        progress: told how many photographs are through.
+
+    Returns:
+        Which were made, were there, and failed, with the reason.
+
+    Raises:
+        InputError: there is no photograph, or no head model.
+    """
     from mien.avatars.head_model import load_head_model
 
     load_head_model(options.head)
@@ -159,7 +183,18 @@ def measure_motion(options: TrackOptions, progress: Progress) -> Outcome:
 
 
 def render_driver(options: DriverOptions, progress: Progress) -> Path:
-    """Write a video of somebody who performs a track. Returns its path."""
+    """Write a video of somebody who performs a track.
+
+    Args:
+        options: see `DriverOptions`.
+        progress: told how many frames are written.
+
+    Returns:
+        The video's path.
+
+    Raises:
+        InputError: there is no such track, or no head model.
+    """
     from fractions import Fraction
 
     from mien.avatars.head_model import load_head_model
@@ -197,7 +232,18 @@ def _driver_track(model: Any, options: DriverOptions) -> Any:
 
 
 def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
-    """Write the groups of a dataset; see `mien.avatars.groups` for the files."""
+    """Write the groups of a dataset; see `mien.avatars.groups` for the files.
+
+    Args:
+        options: see `GroupOptions`.
+        progress: told how many groups are through.
+
+    Returns:
+        Which were rendered, and which were there already.
+
+    Raises:
+        InputError: a held-out person is not of the cast, or there is no head model.
+    """
     from mien.avatars.groups import is_complete, make_plan
     from mien.avatars.head_model import load_head_model
     from mien.avatars.motion import load_tracks

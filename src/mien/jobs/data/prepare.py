@@ -67,6 +67,13 @@ class _Left(Exception):
 def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
     """Prepare a video, or every video of a folder, see `find_videos`. Videos that were done before are left alone.
 
+    Args:
+        options: see `PrepareOptions`.
+        progress: told how many videos are through.
+
+    Returns:
+        Which gave clips, and why others gave none.
+
     Raises:
         InputError: there is no video, or the reader is not known.
     """
@@ -140,7 +147,16 @@ def _prepare_one(name: str, file: Path, options: PrepareOptions) -> str | None:
 
 
 def find_shots(file: Path, reader: FaceReader, options: PrepareOptions) -> list[Shot]:
-    """First reading: where one face is seen without a cut, staying about where it is (as FOMM's preparation does)."""
+    """First reading: where one face is seen without a cut, staying about where it is (as FOMM's preparation does).
+
+    Args:
+        file: a video, or a folder of frames.
+        reader: of faces.
+        options: what a clip must be.
+
+    Returns:
+        Stretches of frames with their readings.
+    """
     shots: list[Shot] = []
     tracker, before, begin = FaceTracker(reader), None, 0
     for number, frame in enumerate(open_clip(file, fps=options.fps)):

@@ -60,7 +60,14 @@ def next_attempt(
 
 
 def next_offload(options: AnimateOptions) -> str | None:
-    """The next kind of `--offload` that needs less memory on the device; None: there is none here."""
+    """The next kind of `--offload` that needs less memory on the device.
+
+    Args:
+        options: with the present one.
+
+    Returns:
+        "model" or "group"; None: there is none here.
+    """
     for kind in OFFLOADS[OFFLOADS.index(options.offload) + 1 :]:
         try:
             check_placement(choose_device(options.device.partition(":")[0]), kind, "none")
