@@ -59,7 +59,17 @@ class Choice:
 
 
 def report(options: StageConfig) -> str:
-    """The plan of a training, as lines to read. Raises InputError for stages that have nothing to count."""
+    """The plan of a training: parts, memory, FLOPs and days.
+
+    Args:
+        options: of the stage.
+
+    Returns:
+        Lines to read.
+
+    Raises:
+        InputError: for stages that have nothing to count.
+    """
     # F is counted for itself, by its sizes: its weights need not be there
     apart = {"control_source": "self"} if options.get("control_source") == "face-vid2vid" else {}
     stage = make_stage(options.changed(**apart))
@@ -117,7 +127,17 @@ def _days(stage: Stage, options: StageConfig, count: Count, accumulate: int) -> 
 
 
 def choose(options: StageConfig, stage: Stage, model: nn.Module, count: Count) -> Iterator[Choice]:
-    """Option sets from the fastest to the leanest, with the bytes that each needs on a device."""
+    """Option sets from the fastest to the leanest.
+
+    Args:
+        options: as they were given.
+        stage: of them.
+        model: on the meta device.
+        count: of a step.
+
+    Yields:
+        With the bytes that each needs on a device.
+    """
     weights = _weight_bytes(stage, model, options, ema=True)
     yield Choice("--no-checkpointing", options, weights + _activations(count.kept, options))
     yield Choice("--checkpointing", options, weights + _activations(count.kept_less, options))

@@ -84,7 +84,15 @@ class VaeStage(Stage):
         return self._pools
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """Random crops [batch_size, 3, crop, crop] in [-1, 1], flipped and colour-jittered."""
+        """Random crops, flipped and colour-jittered.
+
+        Args:
+            rng: of everything random.
+            batch_size: how many.
+
+        Returns:
+            images [batch_size, 3, crop, crop] in [-1, 1].
+        """
         crops = []
         for _ in range(batch_size):
             image = self.pools().picture(rng)
@@ -100,7 +108,16 @@ class VaeStage(Stage):
         return {"images": (pixels * gain + shift).clamp(-1, 1).contiguous(memory_format=torch.channels_last)}
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        """Laplacian-pyramid L1, a little KL, and a bound on the latents."""
+        """Laplacian-pyramid L1, a little KL, and a bound on the latents.
+
+        Args:
+            model: the autoencoder.
+            batch: images.
+            generator: of the noise on latents.
+
+        Returns:
+            By name, already weighted.
+        """
         assert isinstance(model, AutoencoderKL)
         images = batch["images"]
         posterior = model.encode(images).latent_dist
@@ -131,8 +148,18 @@ class VaeStage(Stage):
 
 
 def pyramid_l1(got: Tensor, want: Tensor, levels: int = 4) -> Tensor:
-    """L1 over a Laplacian pyramid of [b, 3, h, w] in luma and colour differences, the coarsest level included:
-    fine bands count as much as coarse ones, so edges stay sharp and colours true."""
+    """L1 over a Laplacian pyramid in luma and colour differences, the coarsest level included.
+
+    Fine bands count as much as coarse ones, so edges stay sharp and colours true.
+
+    Args:
+        got: [b, 3, h, w] in [-1, 1].
+        want: the same.
+        levels: of the pyramid, above the coarsest.
+
+    Returns:
+        A number.
+    """
     error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), got - want).float()
     loss = error.abs().mean()
     for _ in range(levels):

@@ -57,7 +57,11 @@ class RenderedPeople:
         self._ready: OrderedDict[int, tuple[Actor, Style]] = OrderedDict()
 
     def at_step(self, step: int) -> None:
-        """Who is at hand: members n to n + people - 1 of an endless row."""
+        """Who is at hand: members n to n + people - 1 of an endless row.
+
+        Args:
+            step: the later, the larger n.
+        """
         self._first = step // _TURNOVER
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,7 +82,15 @@ class RenderedPeople:
         return len(self.cast.people)
 
     def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
-        """One person's source and targets, others in the same motions, and other views of the targets' expressions."""
+        """One person's source and targets, others in the same motions, and other views of the targets' expressions.
+
+        Args:
+            rng: of everything random.
+            spec: what a sample is to be.
+
+        Returns:
+            Frames with their ground truth.
+        """
         person, *drivers = [int(n) for n in self._first + rng.integers(self.people, size=1 + spec.frames)]
         performance = self._performance(rng)
         start, motions = choose_motions(rng, len(performance), spec)

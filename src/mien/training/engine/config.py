@@ -35,7 +35,17 @@ Config = TypeVar("Config", bound="StageConfig")
 
 
 def parse_seconds(text: str) -> float:
-    """90s, 9m, 1.5h or plain seconds, as seconds. Raises InputError."""
+    """A length of time.
+
+    Args:
+        text: 90s, 9m, 1.5h or plain seconds.
+
+    Returns:
+        Seconds, above 0.
+
+    Raises:
+        InputError: it is none.
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
     seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
     if seconds <= 0:
@@ -49,7 +59,14 @@ _loop = partial(declared, group="The loop")
 
 
 def component(kind: type) -> Any:
-    """A dataclass field that is a nested component."""
+    """A dataclass field that is a nested component.
+
+    Args:
+        kind: its class.
+
+    Returns:
+        The field.
+    """
     return field(default_factory=kind)
 
 
@@ -130,7 +147,15 @@ class StageConfig(Checked):
         return self.dataset.sources(self.stage)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An option by its plain name; `default` where the stage has none of that name."""
+        """An option by its plain name.
+
+        Args:
+            name: of the option.
+            default: where the stage has none of that name.
+
+        Returns:
+            Its value.
+        """
         return self.flat().get(name, default)
 
     def flat(self) -> dict[str, Any]:
@@ -152,13 +177,25 @@ class StageConfig(Checked):
         return _rebuilt(self, values)  # type: ignore[no-any-return]
 
     def save(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
-        """Write the run's config.json: the options by component, and whatever else belongs into the record."""
+        """Write the run's config.json: the options by component.
+
+        Args:
+            folder: of the run.
+            more: whatever else belongs into the record.
+        """
         text = json.dumps({**asdict(self), **(more or {})}, indent=1)
         (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def options_of(kind: type) -> Iterator[tuple[Field[Any], Any]]:
-    """A config's options with their types, in order, those of its components where these stand."""
+    """A config's options in order, those of its components where these stand.
+
+    Args:
+        kind: the config's class.
+
+    Yields:
+        The field that declares an option, and its type.
+    """
     hints, declaring = get_type_hints(kind), declarations(kind)
     for one in fields(kind):
         if one.name in declaring:
@@ -168,9 +205,15 @@ def options_of(kind: type) -> Iterator[tuple[Field[Any], Any]]:
 
 
 def saved_options(run: Path) -> dict[str, Any]:
-    """What a run's record says, by plain names and without what holds for one call only; empty: there is none.
+    """What a run's record says, without what holds for one call only.
 
     Reads the records of the first release too, whose options had other names.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        Values by plain names; empty: there is no record.
     """
     for name in (CONFIG_FILE, _OLD_CONFIG_FILE):
         try:
@@ -202,7 +245,19 @@ def rate_factor(step: int, progress: float, options: LoopConfig) -> float:
 
 
 def check_preset(config: StageConfig, preset: str, known: Sequence[str]) -> str:
-    """The preset if it is one of those known. Raises InputError."""
+    """Refuse a preset that a stage does not know.
+
+    Args:
+        config: of the stage.
+        preset: as it was given.
+        known: those that there are.
+
+    Returns:
+        The preset.
+
+    Raises:
+        InputError: it is another.
+    """
     if preset not in known:
         raise InputError(f"--preset is {preset}: give {' or '.join(known)} for the stage {config.stage}.")
     return preset
