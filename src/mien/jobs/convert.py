@@ -1,5 +1,7 @@
-"""A foreign checkpoint into our folder format: model_index.json, a folder for each part, conversion_report.json, and
-SHA256SUMS."""
+"""A foreign checkpoint into our folder format.
+
+That is model_index.json, a folder for each part, conversion_report.json, and SHA256SUMS.
+"""
 
 from __future__ import annotations
 

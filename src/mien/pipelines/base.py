@@ -173,8 +173,10 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @property
     def default_options(self) -> dict[str, Any]:
-        """Sampling options of this model: num_inference_steps, guidance_scale, window, overlap; under "fast", what
-        changes in a hurry."""
+        """Sampling options of this model: num_inference_steps, guidance_scale, window, overlap.
+
+        Under "fast" stands what changes with few steps.
+        """
         return {**self.own_defaults, **self.config.defaults}
 
     @property

@@ -43,7 +43,7 @@ from mien.pipelines.base import PortraitPipeline
 from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
 from mien.pipelines.finishing import Checkpoint, finished_frames, unfinished
 from mien.pipelines.pictures import Picture, as_uint8, batches, to_pixels
-from mien.pipelines.reenactment import Reenacted, Start
+from mien.pipelines.reenactment import Start
 from mien.pipelines.window_denoiser import packed_windows
 from mien.weights import FOLDERS, HERE
 
@@ -330,10 +330,12 @@ class DeXPortraitPipeline(PortraitPipeline):
             driven: in place of all the above, for models of face windows: heads' poses in them, and expressions.
             start_frames: the moved portrait in the window of every frame, for those models.
             num_inference_steps: None, here and below: the model's own, see `default_options`.
-            guidance_scale: 1: none; guidance: "progressive" (paper, Eq. 5) or "plain".
+            guidance_scale: 1: none.
+            guidance: "progressive" (paper, Eq. 5) or "plain".
             hold: the steps S in which the expression is held back; None: scaled to the steps.
             null_expression: what stands for no expression: "learned", "zeros" or the portrait's own, "source".
-            window: frames denoised together; overlap: frames that windows share.
+            window: frames denoised together.
+            overlap: frames that windows share.
             generator: of the noise.
             decode_chunk_size: frames decoded at a time; None: as many as there is memory for.
             callback_on_step_end: as in diffusers.
@@ -352,9 +354,7 @@ class DeXPortraitPipeline(PortraitPipeline):
         how: dict[str, Any] = {"guidance": guidance, "hold": hold, "null_expression": null_expression}
         how |= {"callback": callback_on_step_end, "progress": progress}
         denoiser = DeXPortraitDenoiser(self, plan, scale, self._sources, driven, **how)
-        (starts,) = unfinished(checkpoint, start_frames)
-        if starts is None:
-            starts = self._starts(driven, finished_frames(checkpoint))
+        starts = self._starts(driven, start_frames, checkpoint)
         return self._run(denoiser, starts, generator, decode_chunk_size, checkpoint, note)
 
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
@@ -362,8 +362,11 @@ class DeXPortraitPipeline(PortraitPipeline):
             return packed_windows([start for _, start in chunk])
         return super()._finish(chunk)
 
-    def _starts(self, driven: Driven, first: int) -> Iterator[Reenacted | None]:
-        """The reenactor's picture of every frame from `first` on; None for each without a reenactor."""
+    def _starts(self, driven: Driven, given: Iterable[Picture] | None, checkpoint: Checkpoint | None) -> Iterable[Any]:
+        """What each frame that is not finished starts from: what is given, the reenactor's picture, or None."""
+        if given is not None:
+            return unfinished(checkpoint, given)[0]  # type: ignore[no-any-return]
+        first = finished_frames(checkpoint)
         if self.reenactor is None or self.expression_shape is None or self._square is None:
             return repeat(None, len(driven) - first)
         return reenacted(self.reenactor, self.expression_shape, self._square, driven, first)

@@ -68,8 +68,11 @@ def reenacted(
 
 
 class DeXPortraitDenoiser(WindowDenoiser):
-    """guidance: "progressive" (Eq. 5) or "plain"; hold: its S, None: scaled to the steps. null_expression: what stands
-    for no expression: "learned" tokens, "zeros", or the portrait's own, "source"."""
+    """What `StreamingSampler` asks of DeX-Portrait.
+
+    Attributes:
+        driven: poses and expressions of every frame.
+    """
 
     def __init__(
         self,
@@ -100,8 +103,16 @@ class DeXPortraitDenoiser(WindowDenoiser):
 
     @torch.no_grad()
     def read(self, index: int, frame: Reenacted | Picture | None) -> Tensor:
-        """See `FrameDenoiser.read`; frame: the reenactor's picture, or the moved portrait in its face window; None: the
-        source is started from (X-NeMo)."""
+        """See `FrameDenoiser.read`.
+
+        Args:
+            index: of the frame.
+            frame: the reenactor's picture, or the moved portrait in its face window; None: the source is started from
+                (X-NeMo).
+
+        Returns:
+            The clean latents [1, c, h, w] that it starts from.
+        """
         if frame is None:
             return self.sources[0]
         if isinstance(frame, Reenacted):

@@ -36,16 +36,21 @@ _PART = "face_vid2vid"
 
 @dataclass
 class FaceVid2VidOutput(BaseOutput):
-    """`frames`: list of PIL pictures ("pil"), uint8 array [f, h, w, 3] ("np") or tensor [f, 3, h, w] in [-1, 1]
-    ("pt").
+    """All frames of a clip.
+
+    Attributes:
+        frames: list of PIL pictures ("pil"), uint8 array [f, h, w, 3] ("np") or tensor [f, 3, h, w] in [-1, 1] ("pt").
     """
 
     frames: Any
 
 
 class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Moves a portrait as driving frames move. `crop_scale`: how large the model knows faces, side of its square over
-    the larger side of the landmarks' box."""
+    """Moves a portrait as driving frames move.
+
+    Attributes:
+        crop_scale: how large the model knows faces, side of its square over the larger side of the landmarks' box.
+    """
 
     networks_of: ClassVar[dict[str, type[ModelMixin]]] = {_PART: FaceVid2Vid}
 

@@ -31,8 +31,14 @@ class Reenacted:
 
 @dataclass(frozen=True)
 class Start:
-    """What a frame starts from: picture [3, s, s] in [-1, 1] and its latents [1, c, h, w]; face [1, s, s]: where
-    sampling may change it, None: everywhere. change: what a model of face windows has made of it."""
+    """What a frame starts from.
+
+    Attributes:
+        picture: [3, s, s] in [-1, 1].
+        latents: of it [1, c, h, w].
+        face: [1, s, s], where sampling may change it; None: everywhere.
+        change: what a model of face windows has made of it.
+    """
 
     picture: Tensor
     latents: Tensor

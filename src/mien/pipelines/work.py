@@ -17,8 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Work:
-    """`flops` (a multiply-add is 2), and `peak`, the bytes of the most tensors that were alive at once, without what
-    was there before and without what kernels need besides."""
+    """What a computation costs.
+
+    Attributes:
+        flops: a multiply-add is 2.
+        peak: bytes of the most tensors that were alive at once, without what was there before and without what kernels
+            need besides.
+    """
 
     flops: int
     peak: int

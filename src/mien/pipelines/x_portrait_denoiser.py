@@ -23,8 +23,13 @@ MODES = ("control", "balance")
 
 @dataclass(frozen=True)
 class DrivingFrame:
-    """What X-Portrait sees of a frame: the driving square, the same with all but eyes and mouth blank, and what the
-    frame starts from in place of the source."""
+    """What X-Portrait sees of a frame.
+
+    Attributes:
+        frame: the driving square.
+        patch: the same with all but eyes and mouth blank; None: the model has no local control.
+        start: what the frame starts from in place of the source; None: the source.
+    """
 
     picture: Picture
     patch: Picture | None = None
@@ -84,8 +89,11 @@ def split_room(
 
 
 class XPortraitDenoiser(WindowDenoiser):
-    """guidance_mode: "control" drops reference and control in the unconditional branch, "balance" blanks the control
-    pictures only."""
+    """What `StreamingSampler` asks of X-Portrait.
+
+    With `guidance_mode` "control" reference and control are dropped in the unconditional branch, with "balance" the
+    control pictures alone are blanked.
+    """
 
     def __init__(self, *args: Any, guidance_mode: str = "control", **more: Any) -> None:
         if guidance_mode not in MODES:

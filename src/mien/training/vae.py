@@ -74,7 +74,7 @@ class VaeStage(Stage):
             return AutoencoderKL(**self.config.to_diffusers()), {"images": images}
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """A run of this stage, or a folder with an autoencoder."""
+        """See `Stage.start`: A run of this stage, or a folder with an autoencoder."""
         checkpoints.fill(model, read_vae(place)[0])
 
     def pools(self) -> PicturePools:
@@ -131,7 +131,7 @@ class VaeStage(Stage):
         }
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Six pictures above their reconstructions."""
+        """See `Stage.pictures`: six pictures above their reconstructions."""
         assert isinstance(model, AutoencoderKL)
         rng = np.random.default_rng(101)
         images = to_tensor(np.stack([self.pools().picture(rng) for _ in range(6)]))
@@ -142,12 +142,12 @@ class VaeStage(Stage):
         return np.concatenate(list(pixels), axis=1)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """A diffusers folder of the autoencoder."""
+        """See `Stage.export`: A diffusers folder of the autoencoder."""
         assert isinstance(model, AutoencoderKL)
         model.to(torch.float16).save_pretrained(folder)
 
 
-def pyramid_l1(got: Tensor, want: Tensor, levels: int = 4) -> Tensor:
+def pyramid_l1(got: Tensor, want: Tensor, weight: Tensor | None = None, levels: int = 4) -> Tensor:
     """L1 over a Laplacian pyramid in luma and colour differences, the coarsest level included.
 
     Fine bands count as much as coarse ones, so edges stay sharp and colours true.
@@ -155,16 +155,18 @@ def pyramid_l1(got: Tensor, want: Tensor, levels: int = 4) -> Tensor:
     Args:
         got: [b, 3, h, w] in [-1, 1].
         want: the same.
+        weight: of every pixel [b, 1, h, w], of any scale; None: all count alike.
         levels: of the pyramid, above the coarsest.
 
     Returns:
         A number.
     """
-    error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), got - want).float()
-    loss = error.abs().mean()
+    error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), (got - want).float())
+    weight = torch.ones_like(error[:, :1]) if weight is None else weight / weight.mean()
+    loss = (error.abs() * weight).mean()
     for _ in range(levels):
         low = functional.avg_pool2d(error, 2)
         band = error - functional.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
-        loss = loss + band.abs().mean()
-        error = low
-    return loss + 2 * error.abs().mean()
+        loss = loss + (band.abs() * weight).mean()
+        error, weight = low, functional.avg_pool2d(weight, 2)
+    return loss + 2 * (error.abs() * weight).mean()

@@ -29,8 +29,11 @@ def _motions() -> Any:
 
 @dataclass(frozen=True)
 class CastOptions(Checked):
-    """Of `mien data avatar`. A folder with an index.json (docs/train.md) gives only what that allows to be trained
-    on, and says itself which pictures are marked."""
+    """Of `mien data avatar`.
+
+    A folder with an index.json (docs/train.md) gives only what that allows to be trained on, and says itself which
+    pictures are marked.
+    """
 
     photos: Path = declared(REQUIRED, "A photograph or a painting of one face, or a folder of them.", argument=True)
     out: Path = declared(REQUIRED, "The folder for the avatars.", argument=True)

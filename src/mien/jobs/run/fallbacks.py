@@ -1,5 +1,7 @@
-"""What a run does where the machine does not hold it: single precision in place of half, weights in main memory,
-smaller windows."""
+"""What a run does where the machine does not hold it.
+
+It takes single precision in place of half, weights in main memory, and smaller windows.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,10 @@ def next_attempt(
     load: Callable[[Options], Animator] | None,
     note: Callable[[str], None],
 ) -> tuple[Options, Animator]:
-    """What to try after an error: float32 where half precision gave no numbers; where memory ran out on a GPU, weights
-    in main memory, network by network, then layer by layer; then windows half as long.
+    """What to try after an error.
+
+    That is float32 where half precision gave no numbers; where memory ran out on a GPU, weights in main memory,
+    network by network, then layer by layer; then windows half as long.
 
     Args:
         error: what the last attempt raised.

@@ -76,8 +76,14 @@ class Provenance:
 
 @dataclass(frozen=True)
 class ProvenanceReport:
-    """What a file tells of itself. marked: whether the invisible mark was found; score: how clearly (5 is enough where
-    nothing was cut off the picture's edges, 7 elsewhere)."""
+    """What a file tells of itself.
+
+    Attributes:
+        path: the file.
+        metadata: what was written into it; None: nothing of mien's.
+        marked: whether the invisible mark was found.
+        score: how clearly; 5 is enough where nothing was cut off the picture's edges, 7 elsewhere.
+    """
 
     path: Path
     metadata: Provenance | None

@@ -49,12 +49,24 @@ class DenoisingUNet(UNet2DConditionModel):
         source: Tensor | None = None,
         shared: backbone.FirstLayers | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Noisy latents [b * num_frames, c, h, w] to the prediction and the features that it is read from, which have
-        the first level's channels.
+        """Predict from noisy latents, and give the features that the prediction is read from.
 
-        Where `reads_source` holds, the network reads the source latents `source` [r, c, h, w] beside the noisy ones and
-        predicts what must be added to them to get x_0; absent, zeros stand in for them. `shared`: by calls with the
-        same noisy latents, timestep and source.
+        Where `reads_source` holds, the network reads the source latents beside the noisy ones and predicts what must be
+        added to them to get x_0.
+
+        Args:
+            noisy: latents [b * num_frames, c, h, w].
+            timestep: one, or one a row.
+            context: of the empty prompt [1, tokens, dim].
+            reference: what R says of the source; None: nothing.
+            residuals: what the motion controls add; None: nothing.
+            temporal: modules between frames; None: frames do not see each other.
+            num_frames: of each window.
+            source: latents [r, c, h, w]; None: zeros stand in for them.
+            shared: by calls with the same noisy latents, timestep and source.
+
+        Returns:
+            The prediction, of the same shape as `noisy`, and features with the first level's channels.
         """
         source_latents = backbone.source_latents_like(noisy, source) if self.reads_source else None
         time = backbone.embed_time(self, timestep, noisy)

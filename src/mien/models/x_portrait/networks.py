@@ -45,8 +45,11 @@ class ControlFeatures:
 
 @dataclass(frozen=True)
 class XPortraitNetworks:
-    """The parts in the order of use. `local_control` and `temporal` may be missing (early stages of training);
-    `window_head` is there for models that work on face windows."""
+    """The parts in the order of use.
+
+    `local_control` and `temporal` may be missing (early stages of training); `window_head` is there for models that
+    work on face windows.
+    """
 
     vae: AutoencoderKL | PatchAutoencoder
     empty_prompt: EmptyPrompt

@@ -167,7 +167,8 @@ def _without_pose(marks: Points, landmarks: Points) -> Points:
     mean landmarks.
 
     Args:
-        marks, landmarks: [f, 68, 2] of drivers and target in the same f motions, pixels.
+        marks: [f, 68, 2] of the driving faces in f motions, pixels.
+        landmarks: the same of the target.
 
     Returns:
         Points [f, 68, 2].

@@ -54,8 +54,17 @@ class DexWindowModel(LatentModel):
 
 
 def fresh(seed: int, config: DeXPortraitConfig) -> DexWindowModel:
-    """Random networks that learn quickly from nothing: there is no backbone that zero convolutions would protect, and
-    at first the moved portrait is hardly changed."""
+    """Random networks that learn quickly from nothing: at first the moved portrait is hardly changed.
+
+    There is no backbone that zero convolutions would protect.
+
+    Args:
+        seed: of the weights.
+        config: sizes.
+
+    Returns:
+        The model.
+    """
     torch.manual_seed(seed)
     model = DexWindowModel(build(config))
     for name, parameter in model.injection.named_parameters():
@@ -72,9 +81,17 @@ def fresh(seed: int, config: DeXPortraitConfig) -> DexWindowModel:
 
 
 def take_start(model: DexWindowModel, place: Path) -> None:
-    """Take over a run of `dex/face-window-encoder` (the encoders alone), a run of the window stages, or an exported
-    pipeline folder, whose missing temporal modules stay as they are. Raises InputError, or WeightsError where something
-    does not fit."""
+    """Take over what was trained before.
+
+    Args:
+        model: to be filled.
+        place: a run of `dex/face-window-encoder` (the encoders alone), a run of the window stages, or an exported
+            pipeline folder, whose missing temporal modules stay as they are.
+
+    Raises:
+        InputError: it holds no checkpoint.
+        WeightsError: something does not fit.
+    """
     if (place / "model_index.json").is_file():
         for part in ALL_PARTS:
             file = place / part / WEIGHTS_FILE

@@ -1,5 +1,4 @@
-"""Stages of DeX-Portrait nano, which works on face windows: `dex/face-window`, and `-temporal` for what looks along
-time.
+"""Stages of DeX-Portrait nano, which works on face windows: `dex/face-window`, and `-temporal`.
 
     mien train dex/face-window --data GROUPS --data PAIRED_GROUPS --start ENCODERS --out runs/dex-window
 

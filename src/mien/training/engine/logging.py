@@ -47,12 +47,20 @@ class Board(Protocol):
 
 
 class Journal:
-    """Writes RUN/log.jsonl, RUN/pictures/step_N.jpg and .mp4, and to the boards: TensorBoard's files in
-    RUN/tensorboard, and Weights & Biases where a project of it is named."""
+    """Writes RUN/log.jsonl, RUN/pictures/step_N.jpg and .mp4, and to the boards.
+
+    Boards are TensorBoard's files in RUN/tensorboard, and Weights & Biases where a project of it is named.
+    """
 
     def __init__(self, run: Path, step: int, project: str | None = None, config: Mapping[str, Any] | None = None):
-        """step: what lies behind; curves beyond it, of a run that was stopped before it saved, are taken back.
-        project: of Weights & Biases; config: the run's options, shown there."""
+        """Open the files of a run.
+
+        Args:
+            run: its folder.
+            step: what lies behind; curves beyond it, of a run that was stopped before it saved, are taken back.
+            project: of Weights & Biases; None: none.
+            config: the run's options, shown there.
+        """
         self._run = run
         self._lines = run / "log.jsonl"
         boards = [_tensorboard(run / "tensorboard", step)]

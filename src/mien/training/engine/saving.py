@@ -37,7 +37,7 @@ class Saver:
         Args:
             model: whole and in the precision of its files.
             trained: full names of the parameters that learn.
-                found: the checkpoint that the run goes on from.
+            found: the checkpoint that the run goes on from.
             start: what it started from; what that knows of the stage's unused parts is handed on.
 
         Raises:

@@ -58,9 +58,21 @@ class OptimizerStep:
 
 
 class Stage(ABC):
-    """One stage. `steps`, `batch_size` and `accumulate` are what the loop takes where the options leave them open:
-    steps in all, batch_size of a micro-batch on one device, micro-batches of a step on one device; so are the
-    others."""
+    """One stage: which networks there are, who learns in which of them, what a batch is, and what to look at.
+
+    The attributes are what the loop takes where the options leave them open.
+
+    Attributes:
+        name: the entry's in `mien.training.registry`.
+        optimizer_steps: of a step of the loop.
+        steps: in all.
+        batch_size: of a micro-batch on one device.
+        accumulate: micro-batches of a step on one device.
+        warmup: steps until the learning rate is full.
+        clip_norm: largest norm of a gradient.
+        ema: decay of the moving average.
+        checkpointing: compute activations again to save memory.
+    """
 
     name: str
     optimizer_steps: Sequence[OptimizerStep]
@@ -78,8 +90,10 @@ class Stage(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """All networks under one roof, on the CPU, with their weights at the start of the stage: drawn from a seed, or
-        loaded. What no optimizer step trains stays as it is, byte for byte."""
+        """All networks under one roof, on the CPU, with their weights at the start of the stage.
+
+        They are drawn from a seed, or loaded. What no optimizer step trains stays as it is, byte for byte.
+        """
 
     @abstractmethod
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:

@@ -136,7 +136,14 @@ class PortraitStage(SampleStage):
         return (*self.recipe.trained, "motion_head") if supervises else self.recipe.trained
 
     def batch_spec(self, batch_size: int) -> BatchSpec:
-        """What a batch of so many sources is to be."""
+        """What a batch is to be.
+
+        Args:
+            batch_size: how many sources.
+
+        Returns:
+            The specification.
+        """
         patches = "local_control" in self.recipe.present
         size = min(self.recipe.size or self.side, self.side)
         start = self.options.reenactor is not None
@@ -188,7 +195,7 @@ class PortraitStage(SampleStage):
         return {**batch, "regions": torch.empty(count, REGIONS, cells, cells)}
 
     def outside(self) -> tuple[str, ...]:
-        """The backbone, where it is frozen and comes from a folder, and the reenactor."""
+        """See `Stage.outside`: the backbone, where it is frozen and comes from a folder, and the reenactor."""
         frozen = tuple(part for part in BACKBONE if part not in self.recipe.trained)
         backbone = frozen if self.options.size == "full" else ()
         return backbone if self.options.reenactor is None else (*backbone, "reenactor")
@@ -202,7 +209,7 @@ class PortraitStage(SampleStage):
         return {part: folder / WEIGHTS_FILE for part, folder in files.items() if (folder / WEIGHTS_FILE).is_file()}
 
     def unused(self) -> tuple[str, ...]:
-        """The controls and temporal modules that the stage does not have."""
+        """See `Stage.unused`: the controls and temporal modules that the stage does not have."""
         return tuple(part for part in portrait_model.OPTIONAL if part not in self.recipe.present)
 
     def handed_on(self, place: Path) -> dict[str, Tensor]:
@@ -210,29 +217,29 @@ class PortraitStage(SampleStage):
         return portrait_model.parts_of(place, self.unused())
 
     def halved(self) -> tuple[str, ...]:
-        """At full size all that does not learn, the VAE included."""
+        """See `Stage.halved`: at full size all that does not learn, the VAE included."""
         if self.options.size != "full":
             return ()
         learning = self.optimizer_steps[0].parts
         return tuple(p for p in portrait_model.PARTS if p not in learning and p not in self.unused())
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """A run, or an exported pipeline folder."""
+        """See `Stage.start`: A run, or an exported pipeline folder."""
         assert isinstance(model, PortraitModel)
         fill(model, portrait_model.read_start(place, model), (*self.outside(), *self.unused()))
 
     def block_types(self) -> tuple[type[nn.Module], ...]:
-        """Residual blocks and transformer blocks."""
+        """See `Stage.block_types`: residual blocks and transformer blocks."""
         return (ResnetBlock2D, BasicTransformerBlock, TemporalTransformer)
 
     # -- data and loss -----------------------------------------------------------------------------------------------
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` sources with the plan's frames each."""
+        """See `Stage.batch`: `batch_size` sources with the plan's frames each."""
         return draw_batch(self.samples(), rng, self.batch_spec(batch_size)).batch()
 
     def images(self, batch: Batch) -> int:
-        """Targets."""
+        """See `Stage.images`: targets."""
         return len(batch["target"])
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
@@ -274,11 +281,11 @@ class PortraitStage(SampleStage):
     # -- to look at --------------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Four rows of source, control, made, target."""
+        """See `Stage.pictures`: four rows of source, control, made, target."""
         return self._look(model, replace(self.batch_spec(4), frames=1, size=self.side, clip=False), seed=101)[0]
 
     def clip(self, model: nn.Module) -> list[Picture] | None:
-        """Control, made and target side by side, 8 frames."""
+        """See `Stage.clip`: control, made and target side by side, 8 frames."""
         if "motion_control" not in self.recipe.present:
             return None
         frames = min(8, self.recipe.frames) if self.recipe.clip else 8
@@ -300,11 +307,18 @@ class PortraitStage(SampleStage):
         return [np.concatenate(rows)] if not spec.clip else rows
 
     def look_sampling(self, kind: str) -> tuple[int, float]:
-        """Denoising steps and guidance of the pictures to look at."""
+        """How pictures to look at are sampled.
+
+        Args:
+            kind: the prediction type.
+
+        Returns:
+            Denoising steps and guidance.
+        """
         return _LOOK_STEPS[kind], _LOOK_SCALE[kind]
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """A folder for `XPortraitPipeline.from_pretrained`, without the parts that the stage does not have."""
+        """See `Stage.export`: a folder for `XPortraitPipeline.from_pretrained`, of the parts that the stage has."""
         from mien.training.x_portrait.export import to_pipeline
 
         assert isinstance(model, PortraitModel)
