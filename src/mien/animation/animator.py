@@ -1,4 +1,4 @@
-"""The one place where a portrait and a driver become frames, whatever the model.
+"""The one place where a portrait and a driving video become frames, whatever the model.
 
     animator = load_animator("nano")
     animator.set_source([read_image("portrait.png")])
@@ -41,7 +41,7 @@ Config = TypeVar("Config", bound=AnimationConfig)
 
 
 class Animator(ABC):
-    """A model with a face reader. Set a source, read a driver, take the frames.
+    """A model with a face reader. Set a source, read a driving video, take the frames.
 
     Attributes:
         system: the system's short name, which records keep.
@@ -133,10 +133,10 @@ class Animator(ABC):
     def read_driving(
         self, driver: Driver | Drivers, config: AnimationConfig, progress: Progress = SILENT
     ) -> DrivingMotion:
-        """Read the motion of a driver, for the source that is set.
+        """Read the motion of a driving video, for the source that is set.
 
         Args:
-            driver: a clip, or a driver each for pose and expression, where the system takes them apart.
+            driver: a clip, or a driving video each for pose and expression, where the system takes them apart.
             config: how it will be animated.
             progress: told how far the reading is.
 

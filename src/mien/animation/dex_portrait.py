@@ -1,4 +1,4 @@
-"""DeX-Portrait as an `Animator`: head pose and expression apart, as codes, each from a driver of its own."""
+"""DeX-Portrait as an `Animator`: head pose and expression apart, as codes, each from a driving video of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LEAST_SIDE = 256  # of the portrait's square: the encoders read more than a sma
 
 @dataclass(frozen=True)
 class DeXPortraitMotion(DrivingMotion):
-    """pose, expression: codes of every frame, at the main driver's rate; None: the portrait's own is kept."""
+    """pose, expression: codes of every frame, at the main driving video's rate; None: the portrait's own is kept."""
 
     pose: Motion | None
     expression: Motion | None

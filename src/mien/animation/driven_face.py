@@ -1,4 +1,4 @@
-"""Where a face goes in every frame of a driver, in pixels of the portrait, and where the driver's own face is."""
+"""Where a face goes in every frame of a driving video, in pixels of the portrait, and where the driving face is."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointM
 
 @dataclass(frozen=True, eq=False)
 class DrivenFace:
-    """A portrait's face in one frame of a driver.
+    """A portrait's face in one frame of a driving video.
 
     Attributes:
         keypoints: 68 landmarks and two pupils [70, 2], pixels of the portrait.
         neutral: the same in the same pose without expression.
-        driving: the driver's own face in its pose without expression [70, 2], pixels of the driving frame; None: no
-            driver is seen.
+        driving: the driving face in its pose without expression [70, 2], pixels of the driving frame; None:
+            no driving video is seen.
     """
 
     keypoints: Floats
@@ -110,7 +110,7 @@ def driven_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis, contr
 
 
 def driving_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis) -> list[Floats]:
-    """The driving video's own face in every frame, in its pose and without expression.
+    """The driving face in every frame, in its pose and without expression.
 
     Its shape is the mean over the frames: what each leaves unexplained differs, the person does not.
 

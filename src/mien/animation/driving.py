@@ -1,4 +1,4 @@
-"""The driver of a run: one pass that reads its faces, one that cuts, aligns and patches its frames for the model."""
+"""The driving video: one pass that reads its faces, one that cuts, aligns and patches its frames for the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OVERSAMPLE = 2
 
 @dataclass(frozen=True)
 class DriverTrack:
-    """A driver's faces, a reading for each frame. best_frame: the frame that was laid over the portrait.
+    """A driving faces, a reading for each frame. best_frame: the frame that was laid over the portrait.
 
     anchor: the portrait's landmarks in the square; limits: how far from them the head may go; None: anywhere.
     """
@@ -192,7 +192,7 @@ def place_driver(
 
 
 def _seen_square(crop: SquareCrop, matrix: np.ndarray) -> SquareCrop:
-    """The square of the driver's picture that holds all that the aligned square will show.
+    """The square of the driving video's picture that holds all that the aligned square will show.
 
     The crop around the faces may be smaller: pixels beside it would be lost although the picture has them.
     """

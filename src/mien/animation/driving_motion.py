@@ -15,7 +15,7 @@ Driver: TypeAlias = Union[Clip, MotionTemplate]  # noqa: UP007 - evaluated at ru
 
 @dataclass(frozen=True)
 class Drivers:
-    """Two drivers, for models that take pose and expression apart; None: the portrait's own is kept."""
+    """Two driving videos, for models that take pose and expression apart; None: the portrait's own is kept."""
 
     pose: Driver | None
     expression: Driver | None
@@ -32,7 +32,7 @@ class Drivers:
 
 
 def length(driver: Driver) -> int:
-    """Frames of a driver.
+    """Frames of a driving video.
 
     Args:
         driver: a clip, which is counted, or a motion template.
@@ -45,12 +45,12 @@ def length(driver: Driver) -> int:
 
 @dataclass(frozen=True)
 class DrivingMotion:
-    """What was read of a driver. Each system adds what it understands of motion.
+    """What was read of a driving video. Each system adds what it understands of motion.
 
     Attributes:
-        clip: the main driver's own pictures, to be read once more beside the motion by models that look at pixels;
-            None: there is motion only.
-        info: the main driver's.
+        clip: the main driving video's own pictures, to be read once more beside the motion by models that look at
+            pixels; None: there is motion only.
+        info: the main driving video's.
         frames: how many the result has.
         reports: how the faces were read, by the name of the file or input.
         best_frame: the frame that is laid over the portrait, or from which relative motion counts.
@@ -64,5 +64,5 @@ class DrivingMotion:
 
     @property
     def report(self) -> TrackReport | None:
-        """How the main driver's faces were read; None: there is motion only."""
+        """How the main driving faces were read; None: there is motion only."""
         return self.reports.get(self.info.path.name)

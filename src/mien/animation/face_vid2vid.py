@@ -1,4 +1,4 @@
-"""Face Vid2Vid as an `Animator`: one pass a frame, by the driver's pixels, aligned as X-Portrait's are."""
+"""Face Vid2Vid as an `Animator`: one pass a frame, by the driving video's pixels, aligned as X-Portrait's are."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def reenacted_list(pipe: XPortraitPipeline, portrait: Portrait, motion: ListedMo
 
 
 class WindowEditor(StillEditor):
-    """By layers, and by a model for face windows, which is shown the moved face itself in place of a driver's."""
+    """By layers, and by a model for face windows, which is shown the moved face itself in place of a driving one."""
 
     def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> None:
         """pipe: a model for face windows. seed: of the noise."""

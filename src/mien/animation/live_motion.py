@@ -27,8 +27,8 @@ _SHAPES = 200  # frames over which a driver's own shape is averaged, the latest 
 class LiveMotion:
     """A portrait whose keypoints follow the faces that are read of a camera.
 
-    What a clip gives from all of its frames is learned here from those so far: the driver's own neutral face, which
-    `calibrate` begins anew.
+    What a clip gives from all of its frames is learned here from those so far: the driving person's own neutral
+    face, which `calibrate` begins anew.
     """
 
     def __init__(self, portrait: Portrait, basis: FaceBasis, scale: float, limits: MotionLimits | None) -> None:
@@ -37,7 +37,7 @@ class LiveMotion:
         Args:
             portrait: with its square.
             basis: the model's.
-            scale: how large the driver's square is around its face (see `driver_crop`).
+            scale: how large the driving video's square is around its face (see `driver_crop`).
             limits: how far the head may wander.
         """
         self._mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
@@ -125,7 +125,7 @@ class LiveMotion:
         return driver_motions(self._portrait, self._seen(reading))[0]
 
     def _seen(self, reading: FaceReading) -> DriverTrack:
-        """A driver of this one frame, laid over the portrait."""
+        """A driving video of this one frame, laid over the portrait."""
         if self._track is None:
             raise InputError("no face of the camera was laid over the portrait's: call calibrate first")
         return replace(self._track, faces=[TrackedFace(0, reading, "found")])

@@ -28,7 +28,7 @@ from mien.motion.one_euro import one_euro_motions
 
 @dataclass(frozen=True)
 class MotionControl:
-    """What is done to a driver's read motion before a portrait takes it over. rate: frames a second."""
+    """What is done to a driving video's read motion before a portrait takes it over. rate: frames a second."""
 
     gains: MotionGains = MotionGains()
     smooth: float = 0.0

@@ -90,7 +90,7 @@ def first_portrait(clip: Clip, reader: FaceReader, face: int | None) -> Portrait
 class SourceVideo:
     """The person in a video. crops: the square of every frame; motions: the face in it; nothing else is held.
 
-    The driver may be shorter, not longer.
+    The driving video may be shorter, not longer.
     """
 
     clip: Clip
@@ -171,7 +171,7 @@ class SourceVideo:
     def _taken_over(
         self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl
     ) -> tuple[list[FaceMotion], FaceMotion | None]:
-        """The driver's motions as this person takes them over, see `taken_over`."""
+        """The driving video's motions as this person takes them over, see `taken_over`."""
         measured = MeasuredFace(basis)
         measured.learn(self.motions)
         return taken_over(portrait, track, basis, control, [measured.of(motion) for motion in self.motions])

@@ -1,4 +1,4 @@
-"""How a model for face windows is shown a driver, and how what it paints becomes pictures.
+"""How a model for face windows is shown a driving video, and how what it paints becomes pictures.
 
 The model works in an upright window around the face (`mien.geometry.face_window`); everything else is layers
 (`mien.animation.layers`), at the portrait's own size.
@@ -37,7 +37,7 @@ class WindowDriver:
     """What a model for face windows sees of one frame.
 
     Attributes:
-        whole: the driver rectified onto the portrait's face, uint8 [s, s, 3].
+        whole: the driving video rectified onto the portrait's face, uint8 [s, s, 3].
         parts: its eyes and mouth, larger, the rest grey, uint8 [t, t, 3].
         moved: the moved portrait, from which the painting starts, uint8 [s, s, 3].
     """

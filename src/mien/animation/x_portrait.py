@@ -1,4 +1,4 @@
-"""X-Portrait as an `Animator`: it looks at the driver's pixels, or, as nano, moves the portrait by read landmarks."""
+"""X-Portrait as an `Animator`: it looks at driving pixels, or, as nano, moves the portrait by read landmarks."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ class Case:
     Attributes:
         id: of the pair.
         protocol: of the pair.
-        source: the portrait [s, s, 3]; in "self" the driver's first frame.
+        source: the portrait [s, s, 3]; in "self" the driving video's first frame.
         driver: of whom the head pose comes [n, s, s, 3].
-        expression: of whom the expression comes [n, s, s, 3]; the driver itself but in "disentangled".
+        expression: of whom the expression comes [n, s, s, 3]; the driving video itself but in "disentangled".
         rate: frames a second.
     """
 

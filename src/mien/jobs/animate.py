@@ -1,6 +1,6 @@
 """`mien animate`: files in, a video out, by whatever model.
 
-The driver is read twice by models that look at its pixels: once for its faces, which decide crop, best frame and
+The driving video is read twice by models that look at its pixels: once for its faces, which decide crop, best frame and
 alignment, and once as the pictures that the model sees. Neither pass holds more than a window of frames.
 """
 
@@ -69,7 +69,7 @@ class _Job:
 
     @property
     def info(self) -> ClipInfo:
-        """What is known of the main driver by now: reading a clip makes it certain."""
+        """What is known of the main driving video by now: reading a clip makes it certain."""
         return (self.driver.main if isinstance(self.driver, Drivers) else self.driver).info
 
     @property
@@ -88,7 +88,7 @@ def animate(
     pipe: Any = None,
     reader: FaceReader | None = None,
 ) -> AnimateReport:
-    """Animate a portrait by a driver and write the result, its record and, if wanted, a preview.
+    """Animate a portrait by a driving video and write the result, its record and, if wanted, a preview.
 
     Args:
         options: what, by what, and how.
@@ -198,7 +198,7 @@ def _loaded(options: AnimateOptions, reader: FaceReader, note: Callable[[str], N
 
 
 def _with_drivers(options: AnimateOptions, system: str | None) -> AnimateOptions:
-    """For a system that takes pose and expression apart: each one's driver named, and the main one."""
+    """For a system that takes pose and expression apart: each one's driving video named, and the main one."""
     if system != "dex":
         return options
     apart: dict[str, Any] = {"pose_from": options.pose_driver, "expression_from": options.expression_driver}
@@ -221,7 +221,7 @@ def _open_drivers(options: AnimateOptions) -> dict[Path, Clip]:
 def _drivers(
     options: AnimateOptions, clips: dict[Path, Clip], animator: Animator
 ) -> tuple[AnimateOptions, Driver | Drivers]:
-    """What the animator reads, and the options with the main driver's name."""
+    """What the animator reads, and the options with the main driving video's name."""
     if options.pose_driver == options.expression_driver == options.driver and options.driver in clips:
         return options, clips[options.driver]
     pipe, found = animator.pipe, dict[Path, Driver](clips)

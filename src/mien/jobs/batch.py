@@ -1,4 +1,4 @@
-"""`mien batch`: many portraits by many drivers, in several processes or on a Ray cluster, resumed where it stopped."""
+"""`mien batch`: many portraits by many driving videos, in several processes or on a Ray cluster; it can be resumed."""
 
 from __future__ import annotations
 

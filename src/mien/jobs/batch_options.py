@@ -37,7 +37,7 @@ class BatchOptions(Checked):
         ray: see `mien.jobs.run.workers.spread`.
 
     Raises:
-        InputError: unless there is a table or both of portraits and drivers.
+        InputError: unless there is a table or both of portraits and driving videos.
     """
 
     out: Path = declared(REQUIRED, "The folder for the results.", flags=("-o", "--output"))

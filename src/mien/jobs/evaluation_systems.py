@@ -37,7 +37,7 @@ def load_system(spec: SystemSpec) -> System:
 
 
 class CaseClip(Clip):
-    """The driver of a case as a clip, as `mien animate` takes it."""
+    """The driving video of a case as a clip, as `mien animate` takes it."""
 
     def __init__(self, case: Case) -> None:
         path = Path(f"the driving video of {case.id}")

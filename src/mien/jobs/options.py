@@ -212,9 +212,9 @@ def unloaded_options(
     """Options from what a command line says, as far as they can be checked in no time, without torch.
 
     Args:
-        driver: what has no driver of its own; None: the portrait keeps it, or there are both.
+        driver: what has no driving video of its own; None: the portrait keeps it, or there are both.
         pose_from: see `AnimateOptions`, as the others.
-        expression_from: the driver of the expression.
+        expression_from: the driving video of the expression.
         pose_only: keep the expression.
         expression_only: keep the pose.
         system: the old way to choose DeX-Portrait's bundled model, see `model_of`.
@@ -244,7 +244,7 @@ def animate_options(*, driver: Path | None, **given: Any) -> AnimateOptions:
     """`unloaded_options`, checked against the model's system as well.
 
     Args:
-        driver: what drives all that has no driver of its own.
+        driver: what drives all that has no driving video of its own.
         given: see `unloaded_options`.
 
     Returns:

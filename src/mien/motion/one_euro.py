@@ -1,7 +1,7 @@
 """The one-euro filter (Casiez, Roussel, Vogel, CHI 2012) for the motion of a face.
 
 A low-pass filter whose cut-off follows the speed: a still face is held still, a fast one is let through. It is causal,
-so a live driver can be filtered like a file; what is filtered comes late by 1 / (2 pi cut-off) seconds.
+so a live driving video can be filtered like a file; what is filtered comes late by 1 / (2 pi cut-off) seconds.
 """
 
 from __future__ import annotations

@@ -373,7 +373,7 @@ class DeXPortraitPipeline(PortraitPipeline):
 
     @torch.no_grad()
     def __call__(self, image: Picture, landmarks: NDArray[np.floating], driver: Motion, **options: Any) -> Any:
-        """`set_portrait` and `animate`, pose and expression from one driver, in one call."""
+        """`set_portrait` and `animate`, pose and expression from one driving video, in one call."""
         self.set_portrait(image, landmarks)
         return self.animate(driver, driver, **options)
 

@@ -1,4 +1,4 @@
-"""FaceVid2VidPipeline: one portrait, any driver, in one pass (Wang, Mallya, Liu, CVPR 2021); X-Portrait's 𝓕.
+"""FaceVid2VidPipeline: one portrait, any driving video, in one pass (Wang, Mallya, Liu, CVPR 2021); X-Portrait's 𝓕.
 
 pipe = FaceVid2VidPipeline.from_pretrained("runs/f/export")
 pipe.set_portrait(picture)
@@ -293,7 +293,7 @@ def nearest(own: Tensor, driver: Tensor) -> int:
 
 
 class _Reenactor:
-    """𝓕 as control images want it: absolute motion, so that the pair shows the driver's pose and place."""
+    """𝓕 as control images want it: absolute motion, so that the pair shows the driving video's pose and place."""
 
     def __init__(self, pipe: FaceVid2VidPipeline) -> None:
         self._pipe = pipe

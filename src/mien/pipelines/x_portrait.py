@@ -1,4 +1,4 @@
-"""XPortraitPipeline: one portrait, any driver (X-Portrait, SIGGRAPH 2024).
+"""XPortraitPipeline: one portrait, any driving video (X-Portrait, SIGGRAPH 2024).
 
     pipe = XPortraitPipeline.from_pretrained("nano")
     pipe.set_portrait([picture])
@@ -205,7 +205,7 @@ class XPortraitPipeline(PortraitPipeline):
         A model that works on face windows (`face_window`) gives `PaintedWindow`s, packed: uint8 [3 s, s, 3].
 
         Args:
-            frames: driving squares; for face windows: the rectified driver.
+            frames: driving squares; for face windows: the rectified driving frame.
             local_frames: the same with all but eyes and mouth blank, needed where the model has local control; their
                 side is best `local_size`.
             num_inference_steps: None, here and below: the model's own, see `default_options`.

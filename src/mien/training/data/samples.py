@@ -92,12 +92,12 @@ class SampleSpec:
 
     Attributes:
         frames: targets.
-        clip: consecutive ones, and one driver for all of them.
+        clip: consecutive ones, and one driving face for all of them.
         side: at which people are rendered who are rendered while training, pixels.
         drivers: other people in the targets' motions are wanted.
         views: the targets' expressions under other poses are wanted, where they can be had.
         photo: the person's photograph is wanted now and then.
-        elsewhere: drivers show the targets' expressions under other poses, where they can be had.
+        elsewhere: driving faces show the targets' expressions under other poses, where they can be had.
     """
 
     frames: int
@@ -116,9 +116,9 @@ class SourceDrivingSample:
     Attributes:
         source: the person's picture.
         targets: the same person in other motions.
-        mean_landmarks: [68, 2], where the person's landmarks are on average, pixels: what drivers are laid over.
+        mean_landmarks: [68, 2], where the person's landmarks are on average, pixels: what driving faces are laid over.
         drivers: other people in the targets' motions; None: there are none.
-        driver_mean_landmarks: [68, 2] of each driver.
+        driver_mean_landmarks: [68, 2] of each driving face.
         views: the targets' expressions under other poses; None: there are none.
         photo: a picture to take in the source's place, in which landmarks are not known; None: take the source.
         other: a picture of somebody else, for F.

@@ -44,7 +44,7 @@ class BatchSpec:
         frames: targets of each.
         size: side of the window cut near the face, pixels.
         side: of the whole pictures, pixels.
-        clip: consecutive frames, one driver for all.
+        clip: consecutive frames, one driving face for all.
         patches: whether local ones are made.
         control: what the controls show.
         start: whether what a reenactor needs is given too.

@@ -77,7 +77,7 @@ def face_vid2vid(folder: str | None) -> Reenact:
 
 @dataclass(frozen=True)
 class Placement:
-    """x -> centre_out + scale * (x - centre_in), per axis, in pixels: how a driver is laid over a portrait."""
+    """x -> centre_out + scale * (x - centre_in), per axis, in pixels: how a driving face is laid over a portrait."""
 
     centre_in: NDArray[np.float32]
     centre_out: NDArray[np.float32]

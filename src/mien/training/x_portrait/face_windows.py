@@ -1,9 +1,11 @@
-"""Training batches of the face-window model: moved portraits, rectified drivers, and what they should look like.
+"""Training batches of the face-window model: moved portraits, rectified driving frames, and what they should look like.
 
 Another person in the target's motion is laid over the target by where both faces would be without expression
-(`mien.geometry.face_window`), as the driving video is when a portrait is animated. What a driver may not bring along is
-changed at random: light, colours, sharpness, proportions (X-Portrait, Section 3.4, scales drivers for the same reason).
-What a face reader gets wrong is drawn, so that the driver's pixels are believed where they say more than points.
+(`mien.geometry.face_window`), as the driving video is when a portrait is animated. What a driving face may not bring
+along is
+changed at random: light, colours, sharpness, proportions (X-Portrait, Section 3.4, scales driving faces for the same
+    reason).
+What a face reader gets wrong is drawn, so that the driving face's pixels are believed where they say more than points.
 """
 
 from __future__ import annotations
@@ -49,11 +51,11 @@ class WindowSpec:
         sources: people.
         frames: targets of each.
         side: of the windows, pixels.
-        clip: consecutive frames, one driver for all.
-        self_driven: the driver is always the target itself (the paper's ablation a); else where the data show nobody
-            else in the target's motion (videos).
-        scaling: the driver is scaled (X-Portrait, Section 3.4; off: the paper's ablation c).
-        errors: draw the errors of readings and proportions, and the driver's light; off: what is exact.
+        clip: consecutive frames, one driving face for all.
+        self_driven: the driving face is always the target itself (the paper's ablation a); else where the data show
+            nobody else in the target's motion (videos).
+        scaling: the driving face is scaled (X-Portrait, Section 3.4; off: the paper's ablation c).
+        errors: draw the errors of readings and proportions, and the driving face's light; off: what is exact.
     """
 
     sources: int

@@ -1,9 +1,10 @@
 """Stages of X-Portrait nano, which works on face windows: `x-portrait/face-window`, and `-temporal` for M.
 
-The portrait is moved by its keypoints first, as far as a reader of faces tells them; the networks see the driver's own
-pixels, rectified onto the portrait's face, and learn what the keypoints did not tell: winks, gaze, teeth, wrinkles. All
-networks are trained together, for at this size there is no backbone to protect. The driver of a sample is another
-person in the target's very motion (X-Portrait, Section 3.2 makes such pairs by F; rendered people give them exactly).
+The portrait is moved by its keypoints first, as far as a reader of faces tells them; the networks see the driving
+face's own pixels, rectified onto the portrait's face, and learn what the keypoints did not tell: winks, gaze, teeth,
+wrinkles. All networks are trained together, for at this size there is no backbone to protect. The driving face of a
+sample is another person in the target's very motion (X-Portrait, Section 3.2 makes such pairs by F; rendered people
+give them exactly).
 """
 
 from __future__ import annotations
@@ -162,11 +163,11 @@ class FaceWindowStage(SampleStage):
     # -- to look at --------------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """See `Stage.pictures`: rows of source, moved portrait, rectified driver, made, target."""
+        """See `Stage.pictures`: rows of source, moved portrait, rectified driving frame, made, target."""
         return np.concatenate(self._look(model, replace(self.spec(4), frames=2, clip=False), 101))
 
     def clip(self, model: nn.Module) -> list[Picture] | None:
-        """See `Stage.clip`: moved, driver, made and target side by side, 8 frames."""
+        """See `Stage.clip`: moved, driving face, made and target side by side, 8 frames."""
         return self._look(model, replace(self.spec(1), frames=8, clip=True), 102)
 
     def _look(self, model: nn.Module, spec: WindowSpec, seed: int) -> list[Picture]:
