@@ -96,7 +96,7 @@ class DeXPortraitDenoiser(WindowDenoiser):
         super().__init__(pipe, plan, guidance_scale, sources, len(driven), **more)
         self.driven, self._null_expression = driven, null_expression
         self._source_pose = driven.source_pose.to(self.device)
-        self._bank: ReferenceFeatures | None = None
+        self._reference_features: ReferenceFeatures | None = None
         steps = len(self.timesteps)
         # how much of the expression each step sees
         self._weights = [expression_weight(i, steps, hold) if guidance == "progressive" else 1.0 for i in range(steps)]
@@ -122,8 +122,8 @@ class DeXPortraitDenoiser(WindowDenoiser):
     @torch.no_grad()
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
         """See `FrameDenoiser.__call__`."""
-        if self._bank is None:
-            self._bank = self.networks.read_appearance(self.sources)
+        if self._reference_features is None:
+            self._reference_features = self.networks.read_appearance(self.sources)
         nets, timestep, count, scale = self.networks, self.timesteps[step], len(latents), self.guidance_scale
         given, weight = self._conditions(rows), self._weights[step]
         noisy, windows = self.pipe.scheduler.scale_model_input(latents, timestep), nets.window_head is not None
@@ -156,7 +156,7 @@ class DeXPortraitDenoiser(WindowDenoiser):
     def _conditions(self, rows: Sequence[int]) -> Conditions:
         chosen = slice(rows[0], rows[-1] + 1)
         return Conditions(
-            bank=self._bank,
+            reference_features=self._reference_features,
             latents=self.source_latents(rows),
             source_pose=self._source_pose,
             pose=self.driven.pose[chosen].to(self.device),

@@ -220,7 +220,7 @@ class DexAnimator(SampleStage):
             lost.to(source.device)[kept].repeat_interleave(frames) for lost in (dropped.expression, dropped.pose)
         )
         return Conditions(
-            bank=nets.read_appearance([source[kept]]),
+            reference_features=nets.read_appearance([source[kept]]),
             latents=source[kept] if init_latents is None else init_latents[rows],
             source_pose=own[kept],
             pose=driving[rows],

@@ -122,7 +122,7 @@ class DexWindowStage(FaceWindowStage):
         scheduler = scheduler_for("sample")
         noisy = scheduler.scale_model_input(scheduler.add_noise(clean, noise.to(device), times), times)
         conditions = Conditions(
-            bank=nets.read_appearance([source]),
+            reference_features=nets.read_appearance([source]),
             latents=moved,
             source_pose=Pose.from_code(given.source_pose),
             pose=Pose.from_code(given.pose),
