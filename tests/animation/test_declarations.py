@@ -35,7 +35,9 @@ BY_HAND = {*FILES, "system", "help"}
 # what no command has: inputs of the nodes alone
 NODES_ALONE = {
     *(("MienControl", "fps"), ("MienKeyframe", "frame"), ("MienAnimateKeyframes", "frames")),
-    *(("MienAnimateKeyframes", "easing"), ("MienPasteBack", "feather"), ("MienLoadModel", "offload")),
+    *(("MienAnimateKeyframes", "easing"), ("MienPasteBack", "feather")),
+    # together --offload: saved graphs have the switch, what is moved at a time came later
+    *(("MienLoadModel", "offload"), ("MienLoadModel", "offload_unit")),
 }
 RENAMED = {("MienControl", gain.removesuffix("_gain")): gain for gain in GAINS} | {
     ("MienLoadModel", "precision"): "dtype"
