@@ -46,7 +46,8 @@ BY_HAND = {*FILES, "system", "help"}
 NODES_ALONE = {
     *(("MienControl", "fps"), ("MienKeyframe", "frame"), ("MienAnimateKeyframes", "frames")),
     *(("MienAnimateKeyframes", "easing"), ("MienPasteBack", "feather")),
-    *(("MienLoadModel", "offload"), ("MienLoadModel", "offload_unit")),  # two for --offload
+    # together --offload: saved graphs have the switch, what is moved at a time came later
+    *(("MienLoadModel", "offload"), ("MienLoadModel", "offload_unit")),
 }
 RENAMED = {("MienControl", gain.removesuffix("_gain")): gain for gain in GAINS} | {
     ("MienLoadModel", "precision"): "dtype"

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 import mien
 from mien.cli import app as app_module
 from mien.cli.app import app
+from mien.jobs.options import AnimateOptions
+from mien.jobs.report import AnimateReport
 from samples import DrawnFaceReader
 
 runner = CliRunner()
@@ -67,8 +69,13 @@ def test_a_dry_run_prints_the_plan(
 
 
 def test_demo_runs_the_bundled_files_into_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    given = []
-    monkeypatch.setattr("mien.cli.demo.run_animation", given.append)
+    given: list[AnimateOptions] = []
+
+    def animated(options: AnimateOptions, progress: object) -> AnimateReport:
+        given.append(options)
+        return AnimateReport(options, options.output, None, None, 0, (1, 1))
+
+    monkeypatch.setattr("mien.jobs.animate.animate", animated)
     result = runner.invoke(app, ["demo", "-o", str(tmp_path / "demo-output")])
     assert result.exit_code == 0, result.output
     (options,) = given

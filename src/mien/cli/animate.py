@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -19,6 +22,8 @@ OldSystem = Annotated[
 ]
 
 if TYPE_CHECKING:
+    from mien.jobs.report import AnimateReport
+
     AnimateFlags: TypeAlias = Any  # a dataclass with a field for every option
 else:
     AnimateFlags = flags_of(AnimateOptions)
@@ -51,17 +56,36 @@ def animate(
     options = unloaded_options(system=system, driver=driver, portraits=tuple(source), output=output, **vars(flags))
     import_diffusers(whole=options.lora is not None or placed(options))
     check_system(options)
-    run_animation(options, *([] if system is None else [OLD_SYSTEM.format(model=options.model)]))
+    with presented(options, *([] if system is None else [OLD_SYSTEM.format(model=options.model)])) as shown:
+        from mien.jobs.animate import animate as run
+
+        shown.report = run(options, shown.progress)
 
 
-def run_animation(options: AnimateOptions, *notes: str) -> None:
-    """Run the job with progress on the terminal; prints the paths that were written, or the plan."""
+@dataclass
+class Presented:
+    """A job that is shown on the terminal.
+
+    Attributes:
+        progress: for the job.
+        report: what came of it.
+    """
+
+    progress: TerminalProgress
+    report: AnimateReport | None = None
+
+
+@contextmanager
+def presented(options: AnimateOptions, *notes: str) -> Iterator[Presented]:
+    """Show progress while the block runs the job; prints the paths that were written, or the plan, after it."""
     import_diffusers(whole=options.lora is not None or placed(options))
-    from mien.jobs.animate import animate as run
     from mien.jobs.plan import describe_plan
 
     with TerminalProgress("nothing was written, and nothing is left behind") as progress:
-        report = run(options, progress)
+        shown = Presented(progress)
+        yield shown
+        report = shown.report
+        assert report is not None
         if report.faces is not None and report.faces.found < report.faces.frames:
             progress.note(report.faces.summary())
         for warning in (*report.warnings, *notes):

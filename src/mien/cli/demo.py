@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.animate import run_animation
+from mien.cli.animate import presented
 
 
 def demo(
@@ -16,4 +16,8 @@ def demo(
     """Animate the bundled portrait with the bundled driving video; prints the path of the result."""
     from mien.jobs.demo import demo_options
 
-    run_animation(demo_options(output))
+    options = demo_options(output)
+    with presented(options) as shown:
+        from mien.jobs.animate import animate
+
+        shown.report = animate(options, shown.progress)

@@ -70,10 +70,13 @@ def _save(folder: Path, networks: XPortraitNetworks, image_size: int, progress: 
     """What `DiffusionPipeline.save_pretrained` writes, part by part, so that progress can be told, and its sums."""
     scheduler = XPortraitDDIMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, set_alpha_to_one=False)
     pipe = XPortraitPipeline(**vars(networks), scheduler=scheduler, image_size=image_size)
-    sizes = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in vars(networks).items()}
+    parts = {
+        name: part for name, part in vars(networks).items() if part is not None
+    }  # the full size has no window head
+    sizes = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in parts.items()}
     progress.stage("writing million parameters", sum(sizes.values()))
     done = 0.0
-    for name, part in vars(networks).items():
+    for name, part in parts.items():
         part.save_pretrained(folder / name, safe_serialization=True, max_shard_size="100GB")
         done += sizes[name]
         progress.update(done)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,10 @@ def test_a_recipe_from_end_to_end_over_a_ctrl_c(tmp_path: Path, pack: Path) -> N
     (tmp_path / "small.yaml").write_text(RECIPE, encoding="utf-8")
     runs = tmp_path / "runs"
     began = runs / "vae" / "log.jsonl"  # written after the first step
-    first = subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, text=True)
+    listen = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # whoever runs the tests may not: nohup, a background job
+    first = subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     while not began.exists():
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.2)
