@@ -36,7 +36,7 @@ class SystemSpec(Checked):
     guidance: float | None = again(AnimateOptions, "guidance", help="Guidance of our systems.", group="")
     seed: int = again(AnimateOptions, "seed", help="Seed of our systems.", group="")
     device: str = again(AnimateOptions, "device", group="")
-    reader: str = again(AnimateOptions, "reader", help="Who reads faces for our systems: auto or mesh.", group="")
+    reader: str = again(AnimateOptions, "reader", group="")
     reader_model: Path | None = again(AnimateOptions, "reader_model", group="")
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mien.animation.config import APART, MACHINE, MODEL, MOTION, RESULT, AnimationConfig
 from mien.errors import InputError
-from mien.faces.backends import check_reader_name
+from mien.faces.backends import READER_NAMES, check_reader_name
 from mien.options import (
     REQUIRED,
     Checked,
@@ -62,7 +62,7 @@ class AnimateOptions(AnimationConfig):
         word="all",
         typed="all: every one.  [default: the clearest]",
     )
-    reader: str = declared("auto", "What reads the faces: auto or mesh.", MOTION)
+    reader: str = declared("auto", f"What reads the faces: {' or '.join(READER_NAMES)}.", MOTION)
     reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
     expressions: Path | None = declared(
         None, "A list of expressions over time (.yaml), in place of a driving video.", MOTION

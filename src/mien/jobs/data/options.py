@@ -8,7 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mien.options import REQUIRED, Checked, checked_rate, declared, parse_rate
+from mien.jobs.options import AnimateOptions
+from mien.options import REQUIRED, Checked, again, checked_rate, declared, parse_rate
 
 
 def _head() -> Any:
@@ -16,7 +17,7 @@ def _head() -> Any:
 
 
 def _reader() -> Any:
-    return declared("auto", "Who reads the faces: auto or mesh.")
+    return again(AnimateOptions, "reader", group="")
 
 
 def _workers(default: int) -> Any:
