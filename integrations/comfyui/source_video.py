@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mien.animation.motion_transfer import MotionControl
+from mien.animation.motion_transfer import TransferSettings
 from mien.errors import InputError
 from mien.media.watermark import marked
 
@@ -23,7 +23,7 @@ def animate_video(
     sampling: Sampling,
     face: int,
     best_frame: int | str,
-    control: MotionControl,
+    control: TransferSettings,
     watermark: bool,
 ) -> Tensor:
     """The source's frames [n, h, w, 3], its face moved by the driver's, frame for frame; n: of the shorter one.

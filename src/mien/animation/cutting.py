@@ -14,8 +14,7 @@ from mien.faces.person_mask import PersonMask
 from mien.geometry.blend_weights import face_blend_weights
 from mien.geometry.smooth import smooth_step
 from mien.motion.keypoint_motion import Floats
-
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
 
 _SEEN = 2.4  # half side of the square around a face in which its person is looked for, extents of the landmarks
 _FADE = (1.5, 2.0)  # extents beside and above the face where what may be somebody else begins and ends to count less

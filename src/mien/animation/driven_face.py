@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.animation.driving import DriverTrack
 from mien.animation.motion_transfer import (
-    MotionControl,
+    TransferSettings,
     driver_motions,
     own_face,
     portrait_motion,
@@ -91,7 +91,9 @@ def out_of(crop: SquareCrop, points: Floats) -> Floats:
     return crop.points_out((np.asarray(points) + 1) / 2, 1)
 
 
-def driven_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl) -> list[DrivenFace]:
+def driven_faces(
+    portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings
+) -> list[DrivenFace]:
     """The portrait's face in every frame of a driving video.
 
     Args:

@@ -21,8 +21,7 @@ from mien.motion.keypoint_motion import FaceBasis, KeypointMotion
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment
 from mien.pipelines.x_portrait import XPortraitPipeline
-
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
 
 
 class StillEditor(ABC):

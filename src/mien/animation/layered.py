@@ -22,12 +22,13 @@ from mien.animation.multi_face import shared_updates
 from mien.animation.person_run import PersonCheckpoint
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
-from mien.animation.window_engine import Picture, WindowCheckpoint, shown_window, together
+from mien.animation.window_engine import WindowCheckpoint, shown_window, together
 from mien.errors import InputError
 from mien.geometry import SquareCrop
 from mien.geometry.face_window import FaceWindow
 from mien.media import Clip
 from mien.motion.keypoint_motion import FaceBasis
+from mien.typing import Picture
 
 
 @dataclass(frozen=True)

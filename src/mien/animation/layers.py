@@ -17,9 +17,9 @@ from mien.animation.head_flow import Box, HeadFlow, folded
 from mien.animation.painted_face import PaintedFace
 from mien.geometry.face_window import FaceWindow, PaintedWindow, sample_smoothly
 from mien.geometry.smooth import push_pull, smooth_step
+from mien.typing import Picture
 
 Floats = NDArray[np.floating]
-Picture = NDArray[np.uint8]
 
 _FILL_SIDE = 384  # pixels at which holes are filled
 _MARGIN = 0.02  # of the longer side: how far the person's outline is widened before the background is filled

@@ -10,7 +10,7 @@ import numpy as np
 from mien.animation.driven_face import DrivenFace, FaceMover, out_of
 from mien.animation.driving import DriverTrack
 from mien.animation.frame_stepper import LiveControl, LiveFrame
-from mien.animation.motion_transfer import MotionControl, driver_motions, own_face, portrait_motion
+from mien.animation.motion_transfer import TransferSettings, driver_motions, own_face, portrait_motion
 from mien.animation.source import Portrait
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES, FaceReading, TrackedFace, TrackReport
@@ -113,7 +113,7 @@ class LiveMotion:
         self._measured.learn([motion])
         motion, reference = self._measured.of(motion), self._measured.of(self._reference)
         motion = self._smoothed(motion, config.smooth, frame.seconds)
-        gains = MotionControl.of(config, Fraction(25)).gains
+        gains = TransferSettings.of(config, Fraction(25)).gains
         if self._limits is not None and not gains.relative:
             motion = limited_turns([motion], self._own, reference, self._limits.turn)[0]
         motion = apply_gains([motion], self._own, reference, gains, EXPRESSION_NAMES)[0]

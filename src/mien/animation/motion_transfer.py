@@ -27,7 +27,7 @@ from mien.motion.one_euro import one_euro_motions
 
 
 @dataclass(frozen=True)
-class MotionControl:
+class TransferSettings:
     """What is done to a driving video's read motion before a portrait takes it over. rate: frames a second."""
 
     gains: MotionGains = MotionGains()
@@ -35,7 +35,7 @@ class MotionControl:
     rate: Fraction = Fraction(25)
 
     @classmethod
-    def of(cls, config: AnimationConfig, rate: Fraction) -> MotionControl:
+    def of(cls, config: AnimationConfig, rate: Fraction) -> TransferSettings:
         """As a configuration says.
 
         Args:
@@ -132,7 +132,7 @@ def own_face(keypoints: KeypointMotion) -> FaceMotion:
 
 
 def driven_keypoints(
-    portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl = MotionControl()
+    portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings = TransferSettings()
 ) -> list[Floats]:
     """The portrait's keypoints in every driving pose and expression.
 
@@ -155,7 +155,7 @@ def taken_over(
     portrait: Portrait,
     track: DriverTrack,
     basis: FaceBasis,
-    control: MotionControl,
+    control: TransferSettings,
     source: FaceMotion | Sequence[FaceMotion],
 ) -> tuple[list[FaceMotion], FaceMotion | None]:
     """The driving motions as the source takes them over: smoothed, within the model's limits, by the gains.

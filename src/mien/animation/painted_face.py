@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from mien.animation.head_flow import Box
 from mien.geometry.face_window import FaceWindow, PaintedWindow
-
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
 
 _STRAIGHT = 0.02  # pixels; a window that bends less bends nothing
 _BARE = 1 / 255  # share; a window that paints less paints nothing

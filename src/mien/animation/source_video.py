@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.animation.driven_face import DrivenFace, FaceMover, driving_faces
 from mien.animation.driving import DriverTrack, read_faces
-from mien.animation.motion_transfer import MotionControl, square_motion, taken_over
+from mien.animation.motion_transfer import TransferSettings, square_motion, taken_over
 from mien.animation.progress import Progress
 from mien.animation.source import Portrait
 from mien.errors import InputError
@@ -119,7 +119,7 @@ class SourceVideo:
         return cls(clip, crops, smoothed_motion(motions), report)
 
     def reenacted(
-        self, reenactor: Reenactor, portrait: Portrait, track: DriverTrack, control: MotionControl
+        self, reenactor: Reenactor, portrait: Portrait, track: DriverTrack, control: TransferSettings
     ) -> Iterator[Reenacted]:
         """Every frame's square with the driving pose and expression in place of its own.
 
@@ -144,7 +144,7 @@ class SourceVideo:
             yield Reenactment(reenactor, square, seen).start(keypoints.driven(motion, reference))
 
     def driven_faces(
-        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl
+        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings
     ) -> tuple[list[DrivenFace], list[Floats]]:
         """The face in every frame with the driving pose and expression.
 
@@ -169,7 +169,7 @@ class SourceVideo:
         return faces, own
 
     def _taken_over(
-        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl
+        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings
     ) -> tuple[list[FaceMotion], FaceMotion | None]:
         """The driving video's motions as this person takes them over, see `taken_over`."""
         measured = MeasuredFace(basis)

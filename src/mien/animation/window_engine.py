@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mien.animation.driven_face import DrivenFace
 from mien.animation.layers import HeadLayer
@@ -28,8 +27,7 @@ from mien.geometry.face_window import (
 )
 from mien.motion.keypoint_motion import Floats
 from mien.pipelines.finishing import Checkpoint
-
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
 
 
 @dataclass(frozen=True, eq=False)

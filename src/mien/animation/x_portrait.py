@@ -17,7 +17,7 @@ from mien.animation.expression_list import ListedMotion
 from mien.animation.frame_stepper import FrameStepper
 from mien.animation.image_edit import reenacted_list
 from mien.animation.live_nano import ReenactorStepper
-from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_keypoints
+from mien.animation.motion_transfer import TransferSettings, driven_keypoints, portrait_keypoints
 from mien.animation.person_run import PersonRun
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
@@ -121,7 +121,7 @@ class XPortraitAnimator(Animator):
         if isinstance(motion, ListedMotion):
             return reenacted_list(pipe, person, motion)
         track = motion.tracks[self.source.number(person)]
-        control = MotionControl.of(run.config, motion.info.rate)
+        control = TransferSettings.of(run.config, motion.info.rate)
         begin: Any = None
         driven = None
         if run.start_from is not None:

@@ -49,7 +49,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Gains:
+class ExpressionGains:
     """Factors on commanded coefficients, by which people differ.
 
     Attributes:
@@ -81,7 +81,7 @@ class PhotoAvatar:
             photo: uint8 [s, s, 3].
             face: as read in the photo.
             fit: if it was made before.
-            jaw_gain: see `Gains`.
+            jaw_gain: see `ExpressionGains`.
             depth_gain: see `deepened`.
             atlas: side of the texture, texels.
         """
@@ -90,7 +90,7 @@ class PhotoAvatar:
         self.fit = fit or fit_face(model, face, size, FitOptions())
         self.rest, self.expression = self.fit.placement, self.fit.expression
         self.shape = deepened(model, fitted_shape(model, self.fit), self.rest, depth_gain)
-        self.gains = Gains(lid_gains(model, self.shape), jaw_gain)
+        self.gains = ExpressionGains(lid_gains(model, self.shape), jaw_gain)
         self.gaze, self.iris_radii = fitted_gaze(self.shape, self.fit, face, size)
         self._rest_posed = model.posed(self.shape, self.expression, self.gaze)
         self._mesh = Mesh.of(model, (FACE, SOCKET, *EYE_SOCKETS, GUMS, TEETH, *EYEBALLS))
@@ -188,7 +188,7 @@ class PhotoAvatar:
         self._coat.tint[:, 3] = self._opacity * kept[self.model.corner_vertex]
 
     def commanded(self, expression: Floats) -> Floats:
-        """The coefficients that the head gets for an expression: with this person's amplitudes, see `Gains`.
+        """The coefficients that the head gets for an expression: with this person's amplitudes, see `ExpressionGains`.
 
         Args:
             expression: [57].

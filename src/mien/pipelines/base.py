@@ -25,7 +25,7 @@ from mien.motion.motion_limits import MotionLimits
 from mien.pipelines import loading
 from mien.pipelines.cost import decoder_bytes
 from mien.pipelines.finishing import Checkpoint, Decoder
-from mien.pipelines.pictures import Picture, as_output, to_pixels
+from mien.pipelines.pictures import PictureLike, as_output, to_pixels
 from mien.pipelines.placement import free_bytes
 from mien.pipelines.reenactment import Start, decoded_from_starts
 from mien.pipelines.sampling import FrameDenoiser
@@ -186,7 +186,9 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     # -- the portrait ----------------------------------------------------------------------------------------------
 
-    def _encode_sources(self, images: Picture | Sequence[Picture], generator: torch.Generator | None) -> list[Any]:
+    def _encode_sources(
+        self, images: PictureLike | Sequence[PictureLike], generator: torch.Generator | None
+    ) -> list[Any]:
         """Encode one portrait or several of a person; returns them as a list."""
         pictures: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
         if not pictures:

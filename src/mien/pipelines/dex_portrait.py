@@ -42,7 +42,7 @@ from mien.pipelines import loading
 from mien.pipelines.base import PortraitPipeline
 from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
 from mien.pipelines.finishing import Checkpoint, finished_frames, unfinished
-from mien.pipelines.pictures import Picture, as_uint8, batches, to_pixels
+from mien.pipelines.pictures import PictureLike, as_uint8, batches, to_pixels
 from mien.pipelines.reenactment import Start
 from mien.pipelines.window_denoiser import packed_windows
 from mien.weights import FOLDERS, HERE
@@ -65,7 +65,7 @@ WINDOW_PARTS: dict[str, type[ModelMixin]] = {"window_head": WindowHead, "keypoin
 ENCODERS = ("pose_encoder", "expression_encoder")
 _BUNDLED = HERE / FOLDERS["dex-nano"]
 # a square picture and its 68 landmarks, 0 to 1 across it
-Frame = tuple[Picture, NDArray[np.floating]]
+Frame = tuple[PictureLike, NDArray[np.floating]]
 StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 
 
@@ -192,10 +192,10 @@ class DeXPortraitPipeline(PortraitPipeline):
     @torch.no_grad()
     def set_portrait(
         self,
-        images: Picture | Sequence[Picture],
+        images: PictureLike | Sequence[PictureLike],
         landmarks: NDArray[np.floating],
         generator: torch.Generator | None = None,
-        windows: Sequence[Picture] | None = None,
+        windows: Sequence[PictureLike] | None = None,
     ) -> None:
         """Encode one portrait, or several pictures of the same person.
 
@@ -305,7 +305,7 @@ class DeXPortraitPipeline(PortraitPipeline):
         frames: int | None = None,
         gains: Gains | None = None,
         driven: Driven | None = None,
-        start_frames: Iterable[Picture] | None = None,
+        start_frames: Iterable[PictureLike] | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         guidance: str = "progressive",
@@ -362,7 +362,9 @@ class DeXPortraitPipeline(PortraitPipeline):
             return packed_windows([start for _, start in chunk])
         return super()._finish(chunk)
 
-    def _starts(self, driven: Driven, given: Iterable[Picture] | None, checkpoint: Checkpoint | None) -> Iterable[Any]:
+    def _starts(
+        self, driven: Driven, given: Iterable[PictureLike] | None, checkpoint: Checkpoint | None
+    ) -> Iterable[Any]:
         """What each frame that is not finished starts from: what is given, the reenactor's picture, or None."""
         if given is not None:
             return unfinished(checkpoint, given)[0]  # type: ignore[no-any-return]
@@ -372,7 +374,7 @@ class DeXPortraitPipeline(PortraitPipeline):
         return reenacted(self.reenactor, self.expression_shape, self._square, driven, first)
 
     @torch.no_grad()
-    def __call__(self, image: Picture, landmarks: NDArray[np.floating], driver: Motion, **options: Any) -> Any:
+    def __call__(self, image: PictureLike, landmarks: NDArray[np.floating], driver: Motion, **options: Any) -> Any:
         """`set_portrait` and `animate`, pose and expression from one driving video, in one call."""
         self.set_portrait(image, landmarks)
         return self.animate(driver, driver, **options)

@@ -17,7 +17,7 @@ from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import ReferenceFeatures
 from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
-from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.pictures import PictureLike, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment
 from mien.pipelines.window_denoiser import WindowDenoiser, stacked
 
@@ -102,7 +102,7 @@ class DeXPortraitDenoiser(WindowDenoiser):
         self._weights = [expression_weight(i, steps, hold) if guidance == "progressive" else 1.0 for i in range(steps)]
 
     @torch.no_grad()
-    def read(self, index: int, frame: Reenacted | Picture | None) -> Tensor:
+    def read(self, index: int, frame: Reenacted | PictureLike | None) -> Tensor:
         """See `FrameDenoiser.read`.
 
         Args:

@@ -25,7 +25,7 @@ from torch import Tensor
 from mien.errors import WeightsError
 from mien.models.face_vid2vid import FaceVid2Vid, Motion, Portrait
 from mien.pipelines import loading
-from mien.pipelines.pictures import Picture, as_output, batches, to_pixels, to_uint8
+from mien.pipelines.pictures import PictureLike, as_output, batches, to_pixels, to_uint8
 from mien.typing import Reenact
 
 MOTIONS = ("absolute", "relative")
@@ -113,7 +113,7 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
     # -- reading -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def set_portrait(self, image: Picture) -> None:
+    def set_portrait(self, image: PictureLike) -> None:
         """Encode a portrait.
 
         Args:
@@ -129,7 +129,7 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         return self._portrait
 
     @torch.no_grad()
-    def read_motion(self, frames: Iterable[Picture], chunk_size: int = 8) -> Iterator[Motion]:
+    def read_motion(self, frames: Iterable[PictureLike], chunk_size: int = 8) -> Iterator[Motion]:
         """Motions of driving squares.
 
         Args:
@@ -142,14 +142,14 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         for chunk in batches(frames, chunk_size):
             yield self.face_vid2vid.motion(self._pixels(chunk))
 
-    def _pixels(self, pictures: list[Picture]) -> Tensor:
+    def _pixels(self, pictures: list[PictureLike]) -> Tensor:
         return to_pixels(pictures, self.image_size).to(self._execution_device)
 
     # -- the animation -------------------------------------------------------------------------------------------------
 
     def stream(
         self,
-        frames: Iterable[Picture] | None = None,
+        frames: Iterable[PictureLike] | None = None,
         *,
         motion: str = "absolute",
         reference: int | None = None,
@@ -194,7 +194,7 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         return picture
 
     def _absolute(
-        self, portrait: Portrait, frames: Iterable[Picture] | None, views: Iterable[View] | None, size: int
+        self, portrait: Portrait, frames: Iterable[PictureLike] | None, views: Iterable[View] | None, size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         turns = None if views is None else iter(views)
         if frames is None:
@@ -235,7 +235,7 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
     @torch.no_grad()
     def animate(
         self,
-        frames: Iterable[Picture] | None = None,
+        frames: Iterable[PictureLike] | None = None,
         *,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -255,7 +255,7 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         made = as_output(list(self.stream(frames, **options)), output_type)
         return FaceVid2VidOutput(frames=made) if return_dict else (made,)
 
-    def __call__(self, image: Picture, frames: Iterable[Picture], **options: Any) -> Any:
+    def __call__(self, image: PictureLike, frames: Iterable[PictureLike], **options: Any) -> Any:
         """`set_portrait` and `animate` in one call."""
         self.set_portrait(image)
         return self.animate(frames, **options)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-Picture: TypeAlias = Union[Image.Image, NDArray[np.uint8], Tensor]  # noqa: UP007 - evaluated at run time
+PictureLike: TypeAlias = Union[Image.Image, NDArray[np.uint8], Tensor]  # noqa: UP007 - evaluated at run time
 Item = TypeVar("Item")
 
 
-def to_pixels(pictures: Sequence[Picture], size: int) -> Tensor:
+def to_pixels(pictures: Sequence[PictureLike], size: int) -> Tensor:
     """Pictures as the networks take them; those that are not square are stretched: crop before.
 
     Args:
@@ -32,7 +32,7 @@ def to_pixels(pictures: Sequence[Picture], size: int) -> Tensor:
     return torch.stack([_one(picture, size) for picture in pictures])
 
 
-def _one(picture: Picture, size: int) -> Tensor:
+def _one(picture: PictureLike, size: int) -> Tensor:
     if isinstance(picture, Tensor):
         if picture.ndim != 3 or picture.shape[0] != 3:
             raise ValueError(f"a picture tensor must be [3, h, w], not {list(picture.shape)}")
@@ -61,7 +61,7 @@ def to_uint8(pixels: Tensor) -> list[NDArray[np.uint8]]:
     return list(array)
 
 
-def as_uint8(picture: Picture) -> NDArray[np.uint8]:
+def as_uint8(picture: PictureLike) -> NDArray[np.uint8]:
     """One picture as an array.
 
     Args:

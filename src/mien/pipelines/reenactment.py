@@ -15,7 +15,7 @@ from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import WindowChange
 from mien.motion.keypoint_motion import FaceMotion, Floats, KeypointMotion
 from mien.motion.landmark_residual import MeasuredFace
-from mien.pipelines.pictures import Picture, to_pixels, to_uint8
+from mien.pipelines.pictures import PictureLike, to_pixels, to_uint8
 
 _REACH = 1.3  # of the landmarks' box, how far around the face sampling may change a picture
 _SOFT = 10.0  # steepness of that region's edge
@@ -146,7 +146,7 @@ def read_motion(reading: FaceReading, side: int) -> FaceMotion:
 
 
 def read_driven(
-    reader: FaceReader, reenactor: Reenactor, portrait: Picture, frames: Iterable[Picture]
+    reader: FaceReader, reenactor: Reenactor, portrait: PictureLike, frames: Iterable[PictureLike]
 ) -> Iterator[Floats]:
     """Driven keypoints for frames that are aligned to the portrait already; faces are read here.
 
@@ -164,7 +164,7 @@ def read_driven(
     """
     side = int(reenactor.config.image_size)
 
-    def square(picture: Picture) -> np.ndarray:
+    def square(picture: PictureLike) -> np.ndarray:
         return to_uint8(to_pixels([picture], side))[0]
 
     source = read_motion(read_portrait(reader, square(portrait), "the portrait"), side)
@@ -178,7 +178,7 @@ def read_driven(
         yield keypoints.driven(measured.of(last) if seen else last)
 
 
-def portrait_keypoints(reader: FaceReader, reenactor: Reenactor, portrait: Picture) -> Floats:
+def portrait_keypoints(reader: FaceReader, reenactor: Reenactor, portrait: PictureLike) -> Floats:
     """Keypoints of a portrait; its face is read here.
 
     Args:

@@ -35,7 +35,7 @@ from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Checkpoint, unfinished
 from mien.pipelines.lora import load_lora
-from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.pictures import PictureLike, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment, Start, portrait_keypoints, read_driven
 from mien.pipelines.window_denoiser import packed_windows
 from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser, driving_frames
@@ -108,7 +108,7 @@ class XPortraitPipeline(PortraitPipeline):
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
         self.register_to_config(**options, motion_limits=motion_limits)
         self._sources: list[Tensor] = []
-        self._portrait: Picture | None = None
+        self._portrait: PictureLike | None = None
         self._keypoints: Floats | None = None
 
     @property
@@ -140,7 +140,7 @@ class XPortraitPipeline(PortraitPipeline):
     @torch.no_grad()
     def set_portrait(
         self,
-        images: Picture | Sequence[Picture],
+        images: PictureLike | Sequence[PictureLike],
         generator: torch.Generator | None = None,
         keypoints: Floats | None = None,
     ) -> None:
@@ -182,8 +182,8 @@ class XPortraitPipeline(PortraitPipeline):
 
     def stream(
         self,
-        frames: Iterable[Picture],
-        local_frames: Iterable[Picture] | None = None,
+        frames: Iterable[PictureLike],
+        local_frames: Iterable[PictureLike] | None = None,
         *,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -191,7 +191,7 @@ class XPortraitPipeline(PortraitPipeline):
         window: int | None = None,
         overlap: int | None = None,
         generator: torch.Generator | None = None,
-        start_frames: Iterable[Picture | Reenacted] | None = None,
+        start_frames: Iterable[PictureLike | Reenacted] | None = None,
         driven: Iterable[Floats] | None = None,
         count: int | None = None,
         decode_chunk_size: int | None = None,
@@ -240,8 +240,8 @@ class XPortraitPipeline(PortraitPipeline):
         return self._run(denoiser, rows, generator, decode_chunk_size, checkpoint, note)
 
     def _reenacted(
-        self, frames: Iterable[Picture], driven: Iterable[Floats] | None
-    ) -> tuple[Iterable[Picture], Iterator[Reenacted]]:
+        self, frames: Iterable[PictureLike], driven: Iterable[Floats] | None
+    ) -> tuple[Iterable[PictureLike], Iterator[Reenacted]]:
         """The frames, and the reenactor's picture for each, a stream each."""
         portrait, reenactor = self._portrait, self.reenactor
         if portrait is None or reenactor is None:
@@ -256,7 +256,7 @@ class XPortraitPipeline(PortraitPipeline):
         source = to_pixels([portrait], self.image_size)
         return frames, map(Reenactment(reenactor, source, self._keypoints).start, driven)
 
-    def _all_frames(self, frames: Iterable[Picture], *more: Any, **options: Any) -> list[Any]:
+    def _all_frames(self, frames: Iterable[PictureLike], *more: Any, **options: Any) -> list[Any]:
         """`stream` to its end, behind diffusers' progress bar where the number of frames is known."""
         if not isinstance(frames, Sized) or "progress" in options:
             return list(self.stream(frames, *more, **options))
@@ -295,7 +295,7 @@ class XPortraitPipeline(PortraitPipeline):
 
     @torch.no_grad()
     def __call__(
-        self, image: Picture | Sequence[Picture], driving_video: Iterable[Picture], **options: Any
+        self, image: PictureLike | Sequence[PictureLike], driving_video: Iterable[PictureLike], **options: Any
     ) -> PortraitOutput | tuple[Any]:
         """`set_portrait(image)` and `animate(driving_video, …)` in one call."""
         self.set_portrait(image)

@@ -13,7 +13,7 @@ from mien.diffusion import WindowPlan, classifier_free
 from mien.models.sd_backbone.backbone import FirstLayers
 from mien.models.x_portrait import ControlFeatures, ReferenceFeatures
 from mien.pipelines.cost import Needs, in_flight, needs, resident_bytes
-from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.pictures import PictureLike, to_pixels
 from mien.pipelines.placement import free_bytes, offloading
 from mien.pipelines.reenactment import Reenacted, Start
 from mien.pipelines.window_denoiser import WindowDenoiser, stacked
@@ -31,13 +31,15 @@ class DrivingFrame:
         start: what the frame starts from in place of the source; None: the source.
     """
 
-    picture: Picture
-    patch: Picture | None = None
-    start: Picture | Reenacted | None = None
+    picture: PictureLike
+    patch: PictureLike | None = None
+    start: PictureLike | Reenacted | None = None
 
 
 def driving_frames(
-    frames: Iterable[Picture], patches: Iterable[Picture] | None, starts: Iterable[Picture | Reenacted] | None
+    frames: Iterable[PictureLike],
+    patches: Iterable[PictureLike] | None,
+    starts: Iterable[PictureLike | Reenacted] | None,
 ) -> Iterator[DrivingFrame]:
     """A frame of each stream together.
 

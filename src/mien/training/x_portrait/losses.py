@@ -48,7 +48,7 @@ def scheduler_for(prediction_type: str) -> DDIMScheduler:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class DenoisingConditions:
     """What a prediction depends on besides the noisy latents.
 
     Attributes:
@@ -106,7 +106,11 @@ def residuals_of(
 
 
 def predict_clean(
-    nets: XPortraitNetworks, scheduler: DDIMScheduler, noisy: Tensor, timestep: Tensor, given: Conditions | None
+    nets: XPortraitNetworks,
+    scheduler: DDIMScheduler,
+    noisy: Tensor,
+    timestep: Tensor,
+    given: DenoisingConditions | None,
 ) -> tuple[Tensor, Tensor]:
     """x_0 and eps that the networks see in noisy latents.
 
@@ -240,7 +244,7 @@ def sample(
         per_frame = time.expand(len(noise))
         reference_features = read_appearance(nets, source, time.expand(len(source)), learning=False)
         shown = scheduler.scale_model_input(latents, per_frame)
-        given = Conditions(
+        given = DenoisingConditions(
             reference_features, residuals_of(nets, draw, shown, per_frame, present), init_latents, frames
         )
         clean, eps = predict_clean(nets, scheduler, latents, per_frame, given)

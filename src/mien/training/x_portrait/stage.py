@@ -29,7 +29,7 @@ from mien.training.x_portrait import model as portrait_model
 from mien.training.x_portrait.collate import BatchSpec, TrainingBatch, draw_batch
 from mien.training.x_portrait.control_images import ControlKind, face_vid2vid
 from mien.training.x_portrait.losses import (
-    Conditions,
+    DenoisingConditions,
     draw_timesteps,
     motion_supervision_loss,
     predict_clean,
@@ -270,13 +270,13 @@ class PortraitStage(SampleStage):
 
     def _conditions(
         self, nets: XPortraitNetworks, given: TrainingBatch, source: Tensor, noisy: Tensor, times: Tensor
-    ) -> Conditions:
+    ) -> DenoisingConditions:
         recipe = self.recipe
         per_frame = times.repeat_interleave(recipe.frames)
         shown = self.scheduler.scale_model_input(noisy, per_frame)
         reference_features = read_appearance(nets, source, times, "appearance_reference" in recipe.trained)
         residuals = residuals_of(nets, given, shown, per_frame, recipe.present)
-        return Conditions(reference_features, residuals, source, recipe.frames)
+        return DenoisingConditions(reference_features, residuals, source, recipe.frames)
 
     # -- to look at --------------------------------------------------------------------------------------------------
 
