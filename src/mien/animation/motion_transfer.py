@@ -57,7 +57,7 @@ def square_motion(reading: FaceReading, crop: SquareCrop) -> FaceMotion:
         crop: the square.
 
     Returns:
-        Landmarks 0 to 1 across the square, pose and blendshapes.
+        Landmarks and pupils in half sides of the square, pose and blendshapes.
     """
     pupils = None if reading.pupils is None else crop.points_in(reading.pupils, 1)
     return FaceMotion.read(crop.points_in(reading.landmarks, 1), reading.pose.rotation, reading.expression, pupils)

@@ -82,7 +82,7 @@ def write_sums(folder: Path, progress: Progress | None = None) -> Path:
 
     Args:
         folder: of a model.
-        progress: told the bytes.
+        progress: told the megabytes that are read.
 
     Returns:
         The file's path.

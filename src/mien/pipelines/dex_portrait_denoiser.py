@@ -70,6 +70,10 @@ def reenacted(
 class DeXPortraitDenoiser(WindowDenoiser):
     """What `StreamingSampler` asks of DeX-Portrait.
 
+    With `guidance` "progressive" (Eq. 5) the expression is held back for `hold` steps, its S (None: scaled to the
+    steps), with "plain" it is not. `null_expression` is what stands for no expression: "learned" tokens, "zeros", or
+    the portrait's own, "source".
+
     Attributes:
         driven: poses and expressions of every frame.
     """

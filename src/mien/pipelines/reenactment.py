@@ -139,7 +139,7 @@ def read_motion(reading: FaceReading, side: int) -> FaceMotion:
         side: of the picture, pixels.
 
     Returns:
-        Landmarks 0 to 1 across the square.
+        Landmarks and pupils in half sides of the square, pose and blendshapes.
     """
     pupils = None if reading.pupils is None else reading.pupils / side
     return FaceMotion.read(reading.landmarks / side, reading.pose.rotation, reading.expression, pupils)
