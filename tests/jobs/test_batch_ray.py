@@ -55,7 +55,12 @@ def test_a_killed_worker_costs_no_job_and_repeats_none(
     out = tmp_path / "out"
     common = {"model": str(tiny_model), "steps": "4", "reader": "mesh", "device": "cpu"}
     options = BatchOptions(
-        out, portraits=tmp_path / "people", drivers=tmp_path / "drivers", common=common, workers=2, ray=LOCAL_RAY
+        out,
+        portraits=tmp_path / "people",
+        drivers=tmp_path / "drivers",
+        common=tuple(common.items()),
+        workers=2,
+        ray=LOCAL_RAY,
     )
     killed: list[int] = []
     before: dict[str, tuple[int, int]] = {}
