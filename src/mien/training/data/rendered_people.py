@@ -161,7 +161,7 @@ def _expressed(performance: Performance, motion: int) -> Performance:
 
 
 def _without_pose(marks: Points, landmarks: Points) -> Points:
-    """Drivers' boxes carried from their own motion to the mean motion: what `Placement.align` expects of a mean.
+    """Driving faces' boxes carried from their own motion to the mean motion: what `Placement.align` expects of a mean.
 
     A driving face's box differs from the target's by a factor and a shift per axis; the same ones are applied to the
     target's mean landmarks.
