@@ -1,4 +1,4 @@
-"""Where the portrait's keypoints go in every frame of a driver: what a model with a reenactor starts from."""
+"""Where the portrait's keypoints go in every frame of a driving video: what a model with a reenactor starts from."""
 
 from __future__ import annotations
 
