@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import InputError
-from mien.models.dex_portrait import FACE_WINDOW, Conditions, DeXPortraitConfig, Pose
+from mien.models.dex_portrait import FACE_WINDOW, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Pose
 from mien.training.data.samples import SampleSource
+from mien.training.dex_portrait.animator import NOTHING_DROPPED, STARTED, Dropped, frame_rows
 from mien.training.dex_portrait.window_data import DexWindowBatch, draw_batch
 from mien.training.dex_portrait.window_model import DexWindowModel, fresh, to_pipeline
 from mien.training.dex_portrait.window_start import take_encoders, take_start
@@ -36,7 +37,6 @@ from mien.training.x_portrait.window_stage import FaceWindowStage, WindowConfig
 
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
 LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection", "window_head")
-_DROPPED = 0.05  # of the sources do without expression, as many without pose: guidance asks for both
 _AGREEMENT = 0.1  # weight: two crops of a face have one code
 
 
@@ -111,28 +111,49 @@ class DexWindowStage(FaceWindowStage):
         nets, device = model.networks(self.temporal), given.target.device
         side, patch = given.target.shape[-1], model.vae.patch
         frames = len(given.target) // len(given.source)
+        length = frames if self.temporal else 1
         noise = torch.randn(len(given.target), 3 * patch**2, side // patch, side // patch, generator=generator)
-        lost = torch.rand(2, len(given.source), generator=generator) < (_DROPPED if learning else 0.0)
-        no_expression, no_pose = lost.to(device).repeat_interleave(frames, 1)
-        clean, source, moved = (
-            model.vae.encode(pictures).latent_dist.mode() for pictures in (given.target, given.source, given.moved)
-        )
-        nets.expression_encoder.eval()  # its dropout costs more than it gives
-        codes = nets.expression_encoder(given.driver)
+        dropped = Dropped.draw(len(given.source), STARTED if learning else NOTHING_DROPPED, generator)
+        clean, moved = (model.vae.encode(pictures).latent_dist.mode() for pictures in (given.target, given.moved))
         scheduler = scheduler_for("sample")
         noisy = scheduler.scale_model_input(scheduler.add_noise(clean, noise.to(device), times), times)
-        conditions = Conditions(
+        kept, rows = frame_rows(~dropped.everything, frames, device)
+        conditions = self._conditions(model, nets, given, dropped, frames)
+        change, start = nets.change(noisy[rows], times[rows], length, conditions)
+        made = change.picture(start)
+        if len(kept) == len(given.source):
+            return made
+        # what guidance leads away from: neither portrait nor pose nor expression, but for what is painted on
+        _, rest = frame_rows(dropped.everything, frames, device)
+        nothing = Conditions(tokens=nets.injection.no_expression(len(rest)), latents=moved[rest])
+        change, start = nets.change(noisy[rest], times[rest], length, nothing)
+        result = torch.empty_like(given.target, dtype=made.dtype)
+        return result.index_copy(0, rows, made).index_copy(0, rest, change.picture(start).to(made.dtype))
+
+    def _conditions(
+        self, model: DexWindowModel, nets: DeXPortraitNetworks, given: DexWindowBatch, dropped: Dropped, frames: int
+    ) -> Conditions:
+        """Of the sources that did not lose everything."""
+        device = given.target.device
+        kept, rows = frame_rows(~dropped.everything, frames, device)
+        no_expression, no_pose = (
+            lost.to(device)[kept].repeat_interleave(frames) for lost in (dropped.expression, dropped.pose)
+        )
+        nets.expression_encoder.eval()  # its dropout costs more than it gives
+        codes = nets.expression_encoder(given.driver[rows])
+        source, moved = (
+            model.vae.encode(pictures).latent_dist.mode() for pictures in (given.source[kept], given.moved[rows])
+        )
+        return Conditions(
             bank=nets.read_appearance([source]),
             latents=moved,
-            source_pose=Pose.from_code(given.source_pose),
-            pose=Pose.from_code(given.pose),
+            source_pose=Pose.from_code(given.source_pose[kept]),
+            pose=Pose.from_code(given.pose[rows]),
             tokens=nets.injection.tokens(codes, no_expression),
             pose_absent=no_pose,
             ray_maps=self.options.preset != "no-ray-map",
             warping=self.options.preset != "no-warping",
         )
-        change, start = nets.change(noisy, times, frames if self.temporal else 1, conditions)
-        return change.picture(start)
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """A folder for `DeXPortraitPipeline.from_pretrained`."""
