@@ -12,9 +12,11 @@ import torch
 
 from mien.errors import InputError, WeightsError
 from mien.geometry.pose import rotation_matrix
+from mien.media import write_video
 from mien.models.dex_portrait import Conditions, Pose
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
+from mien.training.dex_portrait.animator import Dropped
 from mien.training.dex_portrait.window_data import collate, posed_as
 from mien.training.dex_portrait.window_encoders import WindowEncoders
 from mien.training.dex_portrait.window_stage import DexWindowStage
@@ -26,6 +28,7 @@ from mien.training.registry import configure
 from mien.training.x_portrait.face_windows import WindowSpec
 from mien.training.x_portrait.window_export import to_pipeline
 from mien.training.x_portrait.window_model import LAST, FaceWindowModel, read_start
+from samples import DrawnFaceReader, draw_face
 from tiny import TINY_WINDOW, tiny_networks
 from tiny_dex import TINY_DEX_WINDOW
 
@@ -155,6 +158,34 @@ def test_the_code_decides_what_is_painted_and_the_pose_is_seen() -> None:
     torch.testing.assert_close(plain, painted(again=batch["driver"]))
 
 
+def test_what_guidance_leads_away_from_is_learned_without_portrait_pose_and_expression(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of two sources loses everything: only what is painted on is left to it, and nobody else is changed by it."""
+    made = stage()
+    model = made.build().eval()
+    for part in (model.unet.conv_out, model.window_head):
+        for parameter in part.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    batch = made.batch(np.random.default_rng(0), 2)
+
+    @torch.no_grad()
+    def painted(learning: bool, **changed: torch.Tensor) -> torch.Tensor:
+        given = made._given({**batch, **changed})
+        return made._made(model, given, torch.full((4,), 999), torch.Generator().manual_seed(0), learning)
+
+    second = Dropped(*(torch.tensor(lost) for lost in ([False, True], [False, False], [False, False])))
+    whole = painted(False)
+    monkeypatch.setattr(Dropped, "draw", lambda *given: second)
+    dropped = painted(True)
+    torch.testing.assert_close(dropped[:2], whole[:2], atol=1e-3, rtol=1e-2)
+    assert not torch.allclose(dropped[2:], whole[2:], atol=0.05)
+    torch.testing.assert_close(dropped, painted(True, **{
+        name: torch.cat([batch[name][: len(batch[name]) // 2], torch.randn_like(batch[name][len(batch[name]) // 2 :])])
+        for name in ("source", "source_pose", "pose", "driver")
+    }))  # fmt: skip
+
+
 def test_ablations_do_without_what_they_name(tmp_path: Path) -> None:
     for preset, kept in (("no-ray-map", (False, True)), ("no-warping", (True, False))):
         made = stage(preset=preset)
@@ -218,6 +249,46 @@ def test_any_side_that_windows_have_folds_into_volumes() -> None:
     made = DexWindowStage(configure("dex/face-window", side=80, reading_weight=0.0), TINY_DEX_WINDOW, OneSample())
     losses = made.loss(made.build(), made.batch(np.random.default_rng(0), 1), torch.Generator().manual_seed(0))
     assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_faces_of_clips_are_positives_and_the_reader_tells_what_they_express(tmp_path: Path) -> None:
+    groups, clips = tmp_path / "groups", tmp_path / "clips"
+    groups.mkdir()
+    clips.mkdir()
+    drawn_group(groups)
+    faces = [draw_face(96, 96, mouth=0.1 * i) for i in range(6)]
+    write_video(clips / "talk_000.mp4", faces, 25)
+    marks = np.stack([DrawnFaceReader().read(face).landmarks for face in faces])  # type: ignore[union-attr]
+    seen = np.array([True] * 5 + [False])
+    np.savez(clips / "talk_000.npz", landmarks=marks, head_pose=np.tile(POSE, (6, 1)), seen=seen)
+    data = (f"{groups}:0.5", f"{clips}:0.5")
+    config = configure("dex/face-window-encoder", data=data, out=str(tmp_path / "run"), steps=1, show_every=0)
+    encoders = WindowEncoders(config, TINY_DEX_WINDOW)
+    batch = encoders.batch(np.random.default_rng(0), 8)
+    assert batch["crop"].shape == batch["clip_crop"].shape == batch["clip_again"].shape == (4, 3, 32, 32)
+    assert not torch.equal(batch["clip_crop"], batch["clip_again"])
+    assert len(encoders.clips._faces[0]) == 5, "frames without a face show nothing"  # type: ignore[index]
+
+    class Reader:
+        def read(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            presence = torch.tensor([1.0, 0.0, 1.0, 1.0]) if len(crops) == 4 else torch.zeros(len(crops))
+            return torch.zeros(0), torch.full((len(crops), 52), 3.0), presence
+
+    encoders._reader = Reader()  # type: ignore[assignment]
+    model = encoders.build()
+    for head in (model.scores, model.read_scores):
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+    with torch.no_grad():
+        losses = encoders.loss(model, batch, torch.Generator().manual_seed(0))
+        same = encoders.loss(model, {**batch, "clip_again": batch["clip_crop"]}, torch.Generator().manual_seed(0))
+    # half of the batch, three of four faces, 3 away each; the rendered ones show no face to this reader
+    assert float(losses["clip_read"]) == pytest.approx(2.0 * 0.5 * 0.75 * 3.0) and float(losses["read"]) == 0
+    assert 0 < float(losses["clip_agreement"]) < 0.5
+    assert float(same["clip_agreement"]) == pytest.approx(0, abs=1e-5)
+    assert train(encoders, config).finished
+    with pytest.raises(InputError, match="need exact ground truth too"):
+        WindowEncoders(configure("dex/face-window-encoder", data=(str(clips),)), TINY_DEX_WINDOW)
 
 
 def test_encoders_learn_scores_and_hand_on_to_the_window_model(tmp_path: Path) -> None:
