@@ -224,6 +224,12 @@ def test_it_starts_from_x_portrait_as_that_is_without_its_controls(tmp_path: Pat
     off, theirs_off = ((picture - start).abs().mean() for picture in (change.picture(start), everything))
     assert 0 < float(off) < 0.2 * float(theirs_off)
     assert all(torch.equal(untaught[name], value) for name, value in model.expression_encoder.state_dict().items())
+    # a run is as good as the folder that it exports
+    checkpoints.save(tmp_path / "run", 1, x.state_dict(), {}, {})
+    again = made.build()
+    made.start(again, tmp_path / "run")
+    whole = model.state_dict()
+    assert all(torch.equal(whole[name], value) for name, value in again.state_dict().items())
 
 
 def test_another_size_of_x_portrait_is_refused(tmp_path: Path) -> None:
