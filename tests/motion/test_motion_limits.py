@@ -7,7 +7,7 @@ import pytest
 
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 from mien.motion.keypoint_motion import FaceMotion
-from mien.motion.motion_limits import MotionLimits, limited_turns
+from mien.motion.motion_limits import MotionLimits, limited_reveal, limited_turns
 
 
 def face(yaw: float, pitch: float = 0.0) -> FaceMotion:
@@ -42,3 +42,25 @@ def test_a_models_configuration_may_leave_turns_free_or_everything() -> None:
     assert MotionLimits.of([0.1, 0.15]) == MotionLimits(0.1, 0.15, math.inf) and MotionLimits.of(
         [0.1, 0.15, 0.2]
     ) == MotionLimits(0.1, 0.15, 0.2)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_head_in_three_quarter_view_comes_to_the_front_by_a_part_only(side: int) -> None:
+    source, driver = face(side * 34), [face(side * yaw, 8) for yaw in (34, 30, 0, -20, 50)]
+    held = [motion.pose.yaw * side for motion in limited_reveal(driver, source)]
+    asked = [motion.pose.yaw * side for motion in driver]
+    at, aside = source.pose.yaw * side, np.sign(source.pose.yaw * side)
+    away = [(yaw - at) * aside for yaw in held]  # degrees from the portrait's own view, towards the camera below 0
+    assert (held[0], held[4]) == pytest.approx((asked[0], asked[4]))  # further aside is as it was
+    assert away[1] == pytest.approx((asked[1] - at) * aside, abs=1)  # so is a small turn
+    assert -7 < away[3] < away[2] < away[1] < 0  # order is kept, and the far cheek stays hidden
+    for before, after in zip(driver, limited_reveal(driver, source), strict=True):
+        assert after.pose.pitch == pytest.approx(before.pose.pitch) and after.pose.roll == pytest.approx(
+            before.pose.roll
+        )
+
+
+def test_a_head_that_looks_ahead_turns_as_far_as_it_is_asked() -> None:
+    driver = [face(-40), face(40)]
+    held = limited_reveal(driver, [face(10), face(-10)])
+    assert [motion.pose.yaw for motion in held] == [motion.pose.yaw for motion in driver]

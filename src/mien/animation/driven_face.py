@@ -75,7 +75,25 @@ class FaceMover:
         """
         calm = replace(motion, blendshapes=np.zeros_like(motion.blendshapes), extra=None)
         places, neutral = (out_of(self.crop, self.shape.driven(one, reference)) for one in (motion, calm))
-        return DrivenFace(places, neutral, driving)
+        return DrivenFace(pupils_in_eyes(places), neutral, driving)
+
+
+def pupils_in_eyes(keypoints: Floats) -> Floats:
+    """Keypoints [70, 2] whose pupils lie where lids can leave them.
+
+    A far eye in three-quarter view is read badly, and an iris that left it would be drawn on the cheek.
+    """
+    held = np.array(keypoints)
+    for pupil, lids in ((68, slice(36, 42)), (69, slice(42, 48))):
+        rim = held[lids]
+        along = (rim[3] - rim[0]) / 2
+        wide = float(np.linalg.norm(along))
+        if wide < 1e-6:
+            continue
+        axes = np.array([along, [-along[1], along[0]]]) / wide
+        away = axes @ (held[pupil] - rim.mean(0)) / wide
+        held[pupil] = rim.mean(0) + np.clip(away, *_PUPIL) * wide @ axes
+    return held
 
 
 def out_of(crop: SquareCrop, points: Floats) -> Floats:
@@ -139,4 +157,6 @@ def _mean_shape(motions: Sequence[FaceMotion], basis: FaceBasis) -> Floats:
     return np.asarray(np.mean([KeypointMotion(basis, motion).canonical for motion in motions[::step]], 0))
 
 
+# how far a pupil may be from the middle of its lids along the eye and across it, halves of the eye's width
+_PUPIL = np.array([[-0.6, -0.35], [0.6, 0.35]])
 _SAMPLES = 200  # frames at most of which the driver's own shape is the mean

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.geometry.face_window import RIGID
+from mien.geometry.face_window import RIGID, in_sight
 from mien.geometry.moving_least_squares import moving_least_squares, similarity
 from mien.geometry.smooth import smooth_step
 
@@ -53,13 +53,14 @@ class HeadFlow:
         self._centre = ((across.min(0) + across.max(0)) / 2 - [0, _UP * self._extent]) @ self._axes
 
     @cached_property
-    def _anchors(self) -> tuple[Floats, Floats]:
-        """Driven keypoints and a ring around the head, and where both come from."""
+    def _anchors(self) -> tuple[Floats, Floats, Floats]:
+        """Driven keypoints and a ring around the head, where both come from, and how much they count."""
         turns = np.linspace(0, 2 * np.pi, _RING, endpoint=False)
         radii = np.array(_HEAD) * self._extent
         ring = self._centre + (np.stack([np.cos(turns), np.sin(turns)], 1) * radii) @ self._axes
-        origins = np.concatenate([self._own, ring @ self._matrix.T + self._shift + self._sideways(turns)])
-        return np.concatenate([self._driven, ring]), origins
+        origins = ring @ self._matrix.T + self._shift + self._sideways(turns)
+        weights = np.concatenate([in_sight(self._own) * in_sight(self._driven), np.ones(_RING)])
+        return np.concatenate([self._driven, ring]), np.concatenate([self._own, origins]), weights
 
     def _sideways(self, turns: Floats) -> Floats:
         """How far the ring's points come from elsewhere than a rigid head has them: ears go with the jaw beside them.
@@ -82,7 +83,8 @@ class HeadFlow:
         out = np.linalg.norm((spots - self._centre) @ self._axes.T / (np.array(_HEAD) * self._extent), axis=1)
         near = out < _LOCAL[1]
         if near.any():
-            local = moving_least_squares(*self._anchors, spots[near])
+            driven, own, weights = self._anchors
+            local = moving_least_squares(driven, own, spots[near], weights)
             far = smooth_step((out[near] - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
             moved[near] = local + (moved[near] - local) * far[:, None]
         beside, below = ((spots - self._driven[_CHIN]) @ self._axes.T / self._extent).T

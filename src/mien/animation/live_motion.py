@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from mien.animation.driven_face import DrivenFace, FaceMover, out_of
+from mien.animation.driven_face import DrivenFace, FaceMover, out_of, pupils_in_eyes
 from mien.animation.driving import DriverTrack
 from mien.animation.frame_stepper import LiveControl, LiveFrame
 from mien.animation.motion_transfer import TransferSettings, driver_motions, own_face, portrait_motion
@@ -18,7 +18,7 @@ from mien.geometry import HeadPose, driver_alignment, driver_crop
 from mien.motion.gains import apply_gains
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion
 from mien.motion.landmark_residual import MeasuredFace
-from mien.motion.motion_limits import MotionLimits, limited_turns
+from mien.motion.motion_limits import MotionLimits, limited_reveal, limited_turns
 from mien.motion.one_euro import MotionFilter
 
 _SHAPES = 200  # frames over which a driver's own shape is averaged, the latest ones counting most
@@ -93,7 +93,7 @@ class LiveMotion:
         driven = self.keypoints.posed(pose, blendshapes, extra)
         calm = self.keypoints.posed(pose, np.zeros_like(blendshapes))
         crop = self._portrait.crop
-        return DrivenFace(out_of(crop, driven), out_of(crop, calm), self._driving(frame))
+        return DrivenFace(pupils_in_eyes(out_of(crop, driven)), out_of(crop, calm), self._driving(frame))
 
     def _driving(self, frame: LiveFrame) -> Floats:
         """The frame's own face in its pose without expression, pixels; its shape is the mean since `calibrate`."""
@@ -117,6 +117,8 @@ class LiveMotion:
         if self._limits is not None and not gains.relative:
             motion = limited_turns([motion], self._own, reference, self._limits.turn)[0]
         motion = apply_gains([motion], self._own, reference, gains, EXPRESSION_NAMES)[0]
+        if self._limits is not None:
+            motion = limited_reveal([motion], self._own)[0]
         pose = change.moved(self.keypoints.pose_of(motion, reference))
         blendshapes = change.expressed(motion.blendshapes) if change.expresses else motion.blendshapes
         return pose, blendshapes, motion.extra

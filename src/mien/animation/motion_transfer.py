@@ -22,7 +22,7 @@ from mien.motion.keypoint_motion import (
     smoothed_motion,
 )
 from mien.motion.landmark_residual import MeasuredFace
-from mien.motion.motion_limits import limited_turns
+from mien.motion.motion_limits import limited_reveal, limited_turns
 from mien.motion.one_euro import one_euro_motions
 
 
@@ -179,4 +179,5 @@ def taken_over(
     if reference is not None and track.limits is not None and not control.gains.relative:
         portrait_face = source if isinstance(source, FaceMotion) else source[0]
         motions = limited_turns(motions, portrait_face, reference, track.limits.turn)
-    return apply_gains(motions, source, reference, control.gains, EXPRESSION_NAMES), reference
+    motions = apply_gains(motions, source, reference, control.gains, EXPRESSION_NAMES)
+    return motions if track.limits is None else limited_reveal(motions, source), reference

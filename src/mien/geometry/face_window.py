@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mien.geometry.moving_least_squares import moving_least_squares
 from mien.geometry.pose import HeadPose, rotation_vector
+from mien.geometry.smooth import smooth_step
 
 Floats = NDArray[np.floating]
 
@@ -25,6 +26,13 @@ _GREY = 127.5  # 0 for the networks
 _FINE = 0.7  # pixels of a sample over a picture's, from which on nothing is averaged
 _COARSE = 28  # places a side at which a map is computed; it is smooth between them
 # What a driver is laid over a portrait by: of the lips only corners and middle, so that mouths keep the driver's shape.
+# the jaw's points, what they are beside of where they are seen, and on which side; by how much, extents of the face
+_BESIDE = (
+    *((slice(5), (36, 48), -1), (slice(5, 6), (48,), -1)),
+    *((slice(12, 17), (45, 54), 1), (slice(11, 12), (54,), 1)),
+)
+_RIM_OF_FACE = 0.03
+_EYE_CORNERS = (36, 45)
 _FACE, _LIP_CORNERS, _LIPS = slice(0, 48), (48, 54), slice(48, 68)
 
 
@@ -197,7 +205,12 @@ def sample_smoothly(image: NDArray[np.uint8], places: Floats, scale: float) -> N
 
 
 def warp_into(
-    window: FaceWindow, image: NDArray[np.uint8], there: Floats, here: Floats, side: int
+    window: FaceWindow,
+    image: NDArray[np.uint8],
+    there: Floats,
+    here: Floats,
+    side: int,
+    weights: Floats | None = None,
 ) -> NDArray[np.uint8]:
     """A picture moved so that its points lie where a window's points are, cut out as that window.
 
@@ -207,12 +220,13 @@ def warp_into(
         there: points [k, 2] in `image`.
         here: the same points [k, 2] in the window's picture.
         side: of the result, pixels.
+        weights: how much each point counts, [k] in [0, 1]; None: all alike.
 
     Returns:
         [side, side, c].
     """
     coarse = window.places(_COARSE)
-    away = moving_least_squares(here, there, coarse) - coarse
+    away = moving_least_squares(here, there, coarse, weights) - coarse
     fine = cv2.resize(away, (side, side), interpolation=cv2.INTER_LINEAR) + window.places(side)
     # how large the face is in the other picture
     zoom = float(np.ptp(here, axis=0).max() / max(np.ptp(there, axis=0).max(), 1e-6))
@@ -237,7 +251,25 @@ def rectified_driver(
     Returns:
         uint8 [side, side, 3].
     """
-    return warp_into(window, frame, _anchors(driving), _anchors(driven), side)
+    weights = (in_sight(driving) * in_sight(driven))[_FACE]
+    weights = np.concatenate([weights, np.ones(3)])  # of the lips
+    return warp_into(window, frame, _anchors(driving), _anchors(driven), side, weights)
+
+
+def in_sight(keypoints: Floats) -> Floats:
+    """How far keypoints [68 or more, 2] are in sight: as many weights in [0, 1].
+
+    In three-quarter view readers put the far side of the jaw behind the face, amid eye, nose and mouth. What is seen
+    there is not the jaw, and would be torn if it were moved with it.
+    """
+    weights = np.ones(len(keypoints))
+    along = keypoints[_EYE_CORNERS[1]] - keypoints[_EYE_CORNERS[0]]
+    across = keypoints[:68] @ (along / max(float(np.linalg.norm(along)), 1e-6))
+    rim = _RIM_OF_FACE * max(float(np.ptp(keypoints[:68], axis=0).max()), 1e-6)
+    for jaw, corners, sign in _BESIDE:
+        edge = max(sign * across[corner] for corner in corners)
+        weights[jaw] = smooth_step((sign * across[jaw] - edge) / rim)
+    return weights
 
 
 def _anchors(points: Floats) -> Floats:

@@ -32,7 +32,9 @@ def similarity(moving: Floats, fixed: Floats) -> tuple[NDArray[np.float64], NDAr
     return matrix, fixed.mean(0) - matrix @ moving.mean(0)
 
 
-def moving_least_squares(moving: Floats, fixed: Floats, places: Floats) -> NDArray[np.float32]:
+def moving_least_squares(
+    moving: Floats, fixed: Floats, places: Floats, weights: Floats | None = None
+) -> NDArray[np.float32]:
     """Take places along with the anchor points around them.
 
     Affine moving least squares (Schaefer, McPhail, Warren: Image deformation using moving least squares, 2006,
@@ -43,6 +45,7 @@ def moving_least_squares(moving: Floats, fixed: Floats, places: Floats) -> NDArr
         moving: anchors [k, 2] in the picture that the places belong to.
         fixed: the same anchors [k, 2] in the other picture.
         places: [..., 2].
+        weights: how much each anchor counts, [k] in [0, 1]; None: all alike.
 
     Returns:
         Where the places lie in the other picture, [..., 2].
@@ -51,11 +54,12 @@ def moving_least_squares(moving: Floats, fixed: Floats, places: Floats) -> NDArr
     spots = np.asarray(places, np.float32).reshape(-1, 2)
     half = max(float(np.ptp(near, axis=0).max()) / 2, 1e-6)
     near, far, spots = near / half, far / half, spots / half
-    weight = _weights(spots, near)
+    own = np.ones(len(near), np.float32) if weights is None else np.asarray(weights, np.float32)
+    weight = _weights(spots, near, own)
     mean, image = weight @ near, weight @ far
     second = (weight @ _products(near, near)).reshape(-1, 2, 2) - mean[:, :, None] * mean[:, None]
     mixed = (weight @ _products(near, far)).reshape(-1, 2, 2) - mean[:, :, None] * image[:, None]
-    even = np.full(len(near), 1 / len(near), np.float32)
+    even = own / own.sum()
     whole = (even @ _products(near, near)).reshape(2, 2) - np.outer(even @ near, even @ near)
     across = (even @ _products(near, far)).reshape(2, 2) - np.outer(even @ near, even @ far)
     eye = np.eye(2, dtype=np.float32)
@@ -66,8 +70,11 @@ def moving_least_squares(moving: Floats, fixed: Floats, places: Floats) -> NDArr
     return np.asarray(moved, np.float32).reshape(np.shape(places))
 
 
-def _weights(spots: Floats, near: Floats) -> Floats:
-    """How much each anchor [k, 2] counts at each spot [n, 2], sum 1: [n, k]. In place, for it is most of the work."""
+def _weights(spots: Floats, near: Floats, own: Floats) -> Floats:
+    """How much each anchor [k, 2] counts at each spot [n, 2], sum 1: [n, k].
+
+    own: how much anchors count anywhere, [k]. In place, for it is most of the work.
+    """
     weight = np.subtract.outer(spots[:, 0], near[:, 0])
     weight *= weight
     down = np.subtract.outer(spots[:, 1], near[:, 1])
@@ -75,7 +82,7 @@ def _weights(spots: Floats, near: Floats) -> Floats:
     weight += down
     weight += np.float32(_CLOSEST)
     weight *= weight
-    np.reciprocal(weight, out=weight)
+    np.divide(own, weight, out=weight)
     weight /= weight.sum(1, keepdims=True)
     return weight
 

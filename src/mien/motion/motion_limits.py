@@ -1,7 +1,8 @@
 """How far from its own place, size and turn a portrait's head may be taken by a model that fills in only so much.
 
 Every limit is soft: what is asked for, x, becomes limit tanh(x / limit), which leaves small motions as they are.
-A model's own are `motion_limits` in its model_index.json. They are applied to turns here, to place and size by
+A model's own are `motion_limits` in its model_index.json. They are applied to turns here (`limited_turns`; and
+`limited_reveal`, which knows no number of its own), to place and size by
 `mien.animation.driving.DriverTrack.placement`, to DeX-Portrait's poses by
 `mien.models.dex_portrait.driving.limited_motion`.
 """
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 from mien.motion.keypoint_motion import FaceMotion
+
+# What of a turned face is still to be shown when it comes to the front: a cheek that lies this far from its middle,
+# stretched by no more than this, but always a little of a turn (degrees).
+_CHEEK, _STRETCH, _LEAST_TURN = 55.0, 3.0, 6.0
 
 NANO_MOTION_LIMITS = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their pictures do not show well
 
@@ -67,6 +72,38 @@ def limited_turns(
         return list(motions)
     start = rotation_matrix(offset * (most * math.tanh(angle / most) / angle)) @ own
     return [replace(motion, pose=_turned(motion.pose, there, start)) for motion in motions]
+
+
+def limited_reveal(motions: Sequence[FaceMotion], source: FaceMotion | Sequence[FaceMotion]) -> list[FaceMotion]:
+    """Motions with turns of a head that looks aside held where they would show what its picture does not.
+
+    The far cheek of a head in three-quarter view is a few pixels wide; turned to the front they would be smeared over
+    half a face. Turns further aside, and those of heads that look ahead, are left alone.
+
+    Args:
+        motions: poses that a head is to take, one a frame.
+        source: the head as its picture has it, one or one a frame.
+    """
+    own = [source] * len(motions) if isinstance(source, FaceMotion) else source
+    return [replace(motion, pose=_shown(motion.pose, face.pose)) for motion, face in zip(motions, own, strict=True)]
+
+
+def _shown(pose: HeadPose, own: HeadPose) -> HeadPose:
+    side = math.copysign(1.0, own.yaw)
+    most, turn = _reveal(abs(own.yaw)), side * (own.yaw - pose.yaw)  # degrees towards the camera and beyond
+    if turn <= 0 or math.isinf(most):
+        return pose
+    yaw = own.yaw - side * most * math.tanh(turn / most)
+    return HeadPose.from_euler(yaw, pose.pitch, pose.roll, pose.translation, pose.scale)
+
+
+def _reveal(yaw: float) -> float:
+    """How far a head seen at an angle of `yaw` >= 0 may turn towards the camera, degrees."""
+    edge = min(_CHEEK + yaw, 90.0)
+    shown = _STRETCH * math.cos(math.radians(edge))
+    if shown >= 1:
+        return math.inf
+    return max(_LEAST_TURN, edge - math.degrees(math.acos(shown)))
 
 
 def _turned(pose: HeadPose, before: NDArray[np.float64], after: NDArray[np.float64]) -> HeadPose:
