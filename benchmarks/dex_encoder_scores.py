@@ -1,5 +1,12 @@
 """What DeX-Portrait's encoders are worth on rendered heads they never saw: the figures that the project promises.
 
+    python benchmarks/dex_encoder_scores.py ENCODERS PEOPLE [--count 64] [--yaw 20] [--out SCORES.json]
+
+ENCODERS: a run of dex/face-window-encoder, dex/motion or dex/face-window, or a pipeline folder; PEOPLE: a head model
+(.npz, `mien data head-model`) or a packed cast (`mien data pack`), of whose head model people are made who are nobody's
+likeness, so that no training has seen them. With `--likenesses` a cast's own people are shown instead: then it must be
+of people who were kept out.
+
 Pose: against the exact one. Expression: how alike its codes are under an in-plane turn and under another yaw, next to
 how alike those of different expressions are, for a code that never changes would be perfectly alike. Leak: how far the
 pose moves when nothing but the expression does.
@@ -7,20 +14,40 @@ pose moves when nothing but the expression does.
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mien.avatars.head_model import load_head_model
+from mien.avatars.pack import PackedCast, load_pack
+from mien.errors import WeightsError
+from mien.models.dex_portrait import FACE_WINDOW, NANO
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
 from mien.models.dex_portrait.pose import codes_of_head_poses
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.motion.inputs import face_crop, masked_frame
+from mien.pipelines import loading
+from mien.pipelines.dex_portrait import ENCODERS
 from mien.pipelines.pictures import to_pixels
+from mien.training.data.rendered_people import RenderedPeople, RenderOptions
 from mien.training.data.samples import FaceFrame
 from mien.training.dex_portrait.losses import pose_errors
+from mien.training.engine import checkpoints
+
+# what is promised: the limit, and whether a score must stay below it
+PROMISES = {
+    "degrees": (4.0, True),
+    "turned_in_plane": (0.97, False),
+    "turned_away": (0.93, False),
+    "leak": (1.0, True),
+}
+_SIDE = 256  # of the rendered pictures, pixels
 
 
 @dataclass(frozen=True)
@@ -91,3 +118,74 @@ def _expressions(network: ExpressionEncoder, frames: Sequence[FaceFrame], degree
     crops = [face_crop(frame.picture, frame.landmarks, size, degrees) for frame in frames]
     device = next(network.parameters()).device
     return torch.cat([network(part.to(device)).cpu() for part in to_pixels(crops, size).split(16)])
+
+
+def load_encoders(place: Path) -> tuple[PoseEncoder, ExpressionEncoder]:
+    """The encoders of a run or of a pipeline folder. Raises InputError or WeightsError."""
+    exported = next((one for one in (place, place / "export") if (one / ENCODERS[0]).is_dir()), None)
+    if exported is not None:
+        kinds = (PoseEncoder, ExpressionEncoder)
+        pose, expression = (
+            loading.load_part(kind, exported / part) for kind, part in zip(kinds, ENCODERS, strict=True)
+        )
+        return pose.eval(), expression.eval()
+    weights = checkpoints.find(place).averaged_weights()
+    for config in (FACE_WINDOW, NANO):
+        pose, expression = PoseEncoder(**config.pose_encoder()), ExpressionEncoder(**config.expression_encoder())
+        try:
+            for part, network in zip(ENCODERS, (pose, expression), strict=True):
+                own = {n.removeprefix(f"{part}."): value for n, value in weights.items() if n.startswith(f"{part}.")}
+                checkpoints.fill(network, own)
+            return pose.eval(), expression.eval()
+        except WeightsError:
+            continue
+    raise WeightsError(f"{place} has no encoders of nano size: give a run of dex/face-window-encoder.")
+
+
+def variations(
+    cast: PackedCast, count: int, yaw: float = 20.0, likenesses: bool = False, seed: int = 1000
+) -> list[Variation]:
+    """So many people of a cast, each rendered three times; see `RenderedPeople.variation`."""
+    people = RenderedPeople(cast, seed, RenderOptions(random_people=0.0 if likenesses else 1.0, distinct=0.5))
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        people.at_step(number * 16)  # somebody new
+        made.append(Variation(*people.variation(rng, _SIDE, yaw)))
+    return made
+
+
+def table(scores: EncoderScores) -> str:
+    """The scores as lines of Markdown, with what is promised."""
+    lines = ["| score | value | promised | kept |", "|---|---|---|---|"]
+    for name, value in asdict(scores).items():
+        limit, below = PROMISES.get(name, (None, True))
+        if limit is None:
+            lines.append(f"| {name} | {value:.3f} | | |")
+            continue
+        kept = value <= limit if below else value >= limit
+        lines.append(f"| {name} | {value:.3f} | {'<=' if below else '>='} {limit:g} | {'yes' if kept else 'no'} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("encoders", type=Path)
+    parser.add_argument("people", type=Path)
+    parser.add_argument("--count", type=int, default=64, help="people")
+    parser.add_argument("--yaw", type=float, default=20.0, help="degrees between two views of an expression")
+    parser.add_argument("--likenesses", action="store_true", help="a cast's own people")
+    parser.add_argument("--out", type=Path, help="a file for the scores (.json)")
+    args = parser.parse_args()
+    head = args.people.suffix == ".npz"
+    cast = PackedCast(load_head_model(args.people), (), ()) if head else load_pack(args.people)
+    encoders = load_encoders(args.encoders)
+    scores = score_encoders(*encoders, variations(cast, args.count, args.yaw, args.likenesses))
+    print(table(scores))
+    if args.out is not None:
+        args.out.write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -55,6 +55,13 @@ def model_state(name: str) -> str:
     return digest.hexdigest()
 
 
+def input_folder() -> Path:
+    """Where ComfyUI's users put their files."""
+    import folder_paths
+
+    return Path(folder_paths.get_input_directory())
+
+
 def _roots() -> list[Path]:
     import folder_paths
 

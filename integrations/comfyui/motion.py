@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 from mien.animation.animator import Drivers, DrivingMotion
 from mien.animation.config import AnimationConfig
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
+from mien.animation.dex_window import DeXWindowAnimator
+from mien.animation.expression_list import ExpressionList, Moment, parse_list
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import still_editor
 from mien.animation.motion_transfer import MotionControl
@@ -23,7 +27,7 @@ from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from . import host
 from .host import NodeProgress
 from .images import BatchClip, batch_of, check_image, frame_of
-from .keyframes import Keyframe, changes_over_time
+from .keyframes import MOST_FRAMES, Keyframe, changes_over_time
 from .session import Subject
 
 # how long the stages take, compared with one another
@@ -127,7 +131,8 @@ def _edited_by_codes(
     subject: Subject, change: FaceChange, expression_from: Tensor | None, sampling: Sampling
 ) -> Tensor:
     pipe = dex_pipeline(subject)
-    _no_sliders(change)
+    if pipe.face_window is None:
+        _no_sliders(change)
     readings = 0 if expression_from is None else 1
     progress = NodeProgress(*[_READING_FACES, _READING_MOTION] * readings, _ANIMATING)
     subject.encode()
@@ -136,6 +141,13 @@ def _edited_by_codes(
         clip = BatchClip(expression_from[:1], "expression_from")
         expression, report = read_clip_motion(clip, subject.model.reader, pipe, progress)
         tell_faceless(report, "expression_from")
+    animator = subject.model.animator
+    if isinstance(animator, DeXWindowAnimator):
+        config = animator.resolved(sampling.config())
+        progress.stage("Animating", 1.0)
+        square = subject.portrait.crop
+        made = square.extract(animator.edited(change, expression, config, note=progress.note), round(square.size))
+        return batch_of(progress.frames([made], 1, computed=False), 1)
     return _by_codes(subject, _posed(pipe, [change]), expression, 1, sampling, progress)
 
 
@@ -147,6 +159,8 @@ def animate_keyframes(
     frames: how many; 0: up to the last keyframe. smooth: slow at the keyframes, else at an even speed.
     sampling: for DeX-Portrait, which denoises.
     """
+    if isinstance(subject.model.animator, DeXWindowAnimator):
+        return _performed(subject, _listed(keyframes, smooth), frames or keyframes[-1].frame + 1, sampling)
     changes = changes_over_time(keyframes, frames, smooth)
     progress = NodeProgress(1)
     if subject.model.dex is not None:
@@ -160,6 +174,34 @@ def animate_keyframes(
     editor = still_editor(subject.model.pipe, subject.portrait)
     squares = (editor.square(change) for change in changes)
     return batch_of(progress.frames(squares, len(changes), computed=False), len(changes))
+
+
+def animate_list(subject: Subject, text: str, fps: float, sampling: Sampling) -> Tensor:
+    """The portrait's square in every frame of a list of expressions: [frames, s, s, 3].
+
+    text: the list, YAML as of `mien animate --expressions`; pictures are named as seen from ComfyUI's folder of inputs.
+    fps: of the frames; 0: the list's own.
+    """
+    rate = Fraction(fps).limit_denominator(1001) if fps else None
+    listed = parse_list(text, host.input_folder() / "expressions", rate)
+    return _performed(subject, listed, len(listed), sampling)
+
+
+def _performed(subject: Subject, listed: ExpressionList, frames: int, sampling: Sampling) -> Tensor:
+    """frames: how many; after the last moment the face stays as it is."""
+    if frames > MOST_FRAMES:
+        raise InputError(f"{frames} frames are too many for one batch: ask for {MOST_FRAMES} at most")
+    animator, progress = subject.encode(), NodeProgress(1)
+    motion = replace(animator.read_list(listed), frames=frames)
+    made = animator.frames(motion, animator.resolved(sampling.config()), progress=progress, note=progress.note)
+    return batch_of(progress.frames(made, frames), frames)
+
+
+def _listed(keyframes: tuple[Keyframe, ...], smooth: bool) -> ExpressionList:
+    """Keyframes as a list, a frame a second."""
+    keys = keyframes if keyframes[0].frame == 0 else (Keyframe(0, FaceChange()), *keyframes)
+    moments = tuple(Moment(float(key.frame), key.change) for key in keys)
+    return ExpressionList(Path("keyframes"), moments, Fraction(1), smooth)
 
 
 def _by_codes(
@@ -206,7 +248,7 @@ def tell_faceless(report: TrackReport, name: str) -> None:
 def _no_sliders(change: FaceChange) -> None:
     if change.expresses:
         raise InputError(
-            "the sliders of the expression, from smile to gaze_y, are for nano: set them to 0, or load nano"
+            "this model has no sliders of the expression, from smile to gaze_y: set them to 0, or load nano"
         )
 
 

@@ -11,6 +11,7 @@ from .nodes_motion import (
     MienAnimate,
     MienAnimateApart,
     MienAnimateKeyframes,
+    MienAnimateList,
     MienAnimateVideo,
     MienControl,
     MienEdit,
@@ -27,6 +28,7 @@ NODES = (
     MienEdit,
     MienKeyframe,
     MienAnimateKeyframes,
+    MienAnimateList,
     MienAnimateVideo,
     MienPasteBack,
 )

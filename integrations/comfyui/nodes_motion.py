@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 _PORTRAIT_TIP = "From Set Portrait"
 _CONTROL_TIP = "From Control: how much of the motion is taken over; for nano"
 _FOR_DEX = ". For DeX-Portrait models; nano needs none here and gives the same picture for all"
+_LIST = """expressions:
+  - {at: 0}
+  - {at: 0.6, smile: 0.8, yaw: 12}
+  - {at: 1.4, scores: {eyeBlinkLeft: 1}}
+  - {at: 2.0}
+"""
 
 
 class MienControl(io.ComfyNode):  # type: ignore[misc]
@@ -272,6 +278,34 @@ class MienAnimateKeyframes(io.ComfyNode):  # type: ignore[misc]
 
         chosen = sampling(seed, steps, guidance)
         return io.NodeOutput(animate_keyframes(portrait, keyframes, frames, easing == "smooth", chosen))
+
+
+class MienAnimateList(io.ComfyNode):  # type: ignore[misc]
+    """Let the portrait perform a list of expressions, without a driver."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return io.Schema(
+            node_id="MienAnimateList",
+            display_name="Mien: Animate by a List",
+            category="Mien",
+            description="Lets the portrait perform a list of expressions over time, the same that"
+            " mien animate --expressions takes, without a driving video.",
+            inputs=[
+                PORTRAIT.Input("portrait", tooltip=_PORTRAIT_TIP),
+                io.String.Input("expressions", default=_LIST, multiline=True, tooltip="Moments, as YAML"),
+                number("fps", 0.0, 0.0, 1000.0, 0.001, "Frames a second; 0: the list's own, or 25"),
+                *sampling_inputs(_FOR_DEX),
+            ],
+            outputs=[squares_output()],
+        )
+
+    @classmethod
+    @node_messages
+    def execute(cls, portrait: Subject, expressions: str, fps: float, seed: int, steps: int, guidance: float) -> Any:
+        from .motion import animate_list
+
+        return io.NodeOutput(animate_list(portrait, expressions, fps, sampling(seed, steps, guidance)))
 
 
 class MienAnimateVideo(io.ComfyNode):  # type: ignore[misc]

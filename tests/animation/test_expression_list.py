@@ -53,6 +53,12 @@ def test_moments_come_at_their_times_and_go_over_into_each_other(tmp_path: Path)
     assert ListedMotion.read(even, DrawnFaceReader()).at(1, own)[1][JAW] == pytest.approx(0.25)
 
 
+def test_a_last_moment_that_floats_round_down_is_played(tmp_path: Path) -> None:
+    assert 1.16 * 25 < 29
+    (tmp_path / "list.yaml").write_text("expressions: [{at: 0}, {at: 1.16, smile: 1}]")
+    assert len(load_list(tmp_path / "list.yaml")) == 30
+
+
 def test_where_nothing_changes_the_face_is_where_it_was_read(tmp_path: Path) -> None:
     portrait = find_portrait(Path("p.png"), draw_face(SIDE, SIDE), DrawnFaceReader(), None)
     mover = FaceMover(drawn_basis(), portrait_motion(portrait), portrait.crop)

@@ -25,6 +25,7 @@ from mien.media.watermark import read_mark
 from mien.motion.keypoint_motion import FaceBasis
 from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face
+from tiny_dex import tiny_dex_window_pipeline
 from window_faces import drawn_basis, window_pipeline
 
 PORTRAIT = draw_face(160, 200)
@@ -241,6 +242,49 @@ def test_a_face_window_of_a_frame_goes_where_that_of_a_clip_goes() -> None:
     wanted = driven_faces(portrait, track, basis, MotionControl.of(config, 25))[0]
     for name in ("keypoints", "neutral", "driving"):
         np.testing.assert_allclose(getattr(face, name), getattr(wanted, name), atol=1e-3)
+
+
+@pytest.mark.usefixtures("drawn_person")
+def test_dex_portrait_on_face_windows_follows_a_camera() -> None:
+    """What one frame gives is what a clip of it gives; gains, sliders and smoothing work as a camera needs them."""
+    animator = animator_of(tiny_dex_window_pipeline(drawn_basis()), DrawnFaceReader())
+    live = LiveAnimator(animator, mirror=False, watermark=False)
+    live.set_portrait(PORTRAIT)
+    live.control = PLAIN
+    first, aside = live.process(STRAIGHT), live.process(ASIDE)
+    assert first.shape == aside.shape == PORTRAIT.shape and first.dtype == np.uint8
+
+    def away(change: FaceChange | None = None, **changes: Any) -> float:
+        """How far a picture of ASIDE goes from that of STRAIGHT."""
+        live.control = LiveControl(AnimationConfig(relative=True, **changes), change or FaceChange())
+        return float(np.abs(live.process(ASIDE).astype(int) - first).mean())
+
+    moved = away()
+    assert moved > 0.1 and moved == np.abs(aside.astype(int) - first).mean(), "nothing is kept from frame to frame"
+    still = away(eyes_gain=0, mouth_gain=0, brows_gain=0, head_gain=0)
+    assert 0 < still != moved
+    assert len({moved, still, away(FaceChange(yaw=25)), away(FaceChange(jaw=1.0)), away(mouth_gain=3.0)}) == 5
+    live.control = LiveControl(AnimationConfig(relative=True, smooth=1))
+    live.process(STRAIGHT)
+    assert np.abs(live.process(ASIDE).astype(int) - first).mean() < moved
+
+
+def test_a_dex_portrait_that_follows_a_camera_keeps_its_portrait(drawn_person: None) -> None:
+    animator = animator_of(tiny_dex_window_pipeline(drawn_basis()), DrawnFaceReader())
+    animator.set_source([PORTRAIT])
+    stepper = animator.live()
+    with pytest.raises(InputError, match="call calibrate first"):
+        stepper.step(_seen(STRAIGHT), PLAIN)
+    seen: list[int] = []
+    hook = animator.pipe.appearance_reference.register_forward_hook(lambda *_: seen.append(1))
+    stepper.calibrate(_seen(STRAIGHT))
+    stepper.step(_seen(STRAIGHT), PLAIN)
+    before = stepper.step(_seen(ASIDE), PLAIN)
+    hook.remove()
+    assert len(seen) == 1, "the portrait is read once"
+    animator.set_source([np.ascontiguousarray(PORTRAIT[::-1, ::-1][::-1])])
+    animator.live()
+    np.testing.assert_array_equal(stepper.step(_seen(ASIDE), PLAIN), before)
 
 
 def test_models_that_need_windows_say_so() -> None:

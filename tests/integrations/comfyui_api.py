@@ -18,6 +18,7 @@ _KEYWORDS: dict[str, set[str]] = {
     "INT": {"min", "max", "step", "control_after_generate", "display_mode", *_WIDGET},
     "FLOAT": {"min", "max", "step", "round", "display_mode", *_WIDGET},
     "COMBO": {"options", *_WIDGET},
+    "STRING": {"multiline", "placeholder", "dynamic_prompts", *_WIDGET},
 }
 
 
@@ -149,6 +150,7 @@ def module() -> types.ModuleType:
         "Float": "FLOAT",
         "Boolean": "BOOLEAN",
         "Combo": "COMBO",
+        "String": "STRING",
     }.items():
         setattr(io, name, kind_of(kind))
     made.io, made.ComfyExtension = io, ComfyExtension  # type: ignore[attr-defined]

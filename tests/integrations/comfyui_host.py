@@ -56,6 +56,7 @@ class Host:
         folders: dict[str, list[str]] = {}
         paths = types.ModuleType("folder_paths")
         paths.models_dir = str(self.models)  # type: ignore[attr-defined]
+        paths.get_input_directory = lambda: str(self.input)  # type: ignore[attr-defined]
         paths.add_model_folder_path = lambda name, path: folders.setdefault(name, [path])  # type: ignore[attr-defined]
         paths.get_folder_paths = lambda name: folders[name]  # type: ignore[attr-defined]
         management = types.ModuleType("comfy.model_management")

@@ -20,6 +20,10 @@ from comfyui_host import FRAMES, PACK, Host, Interrupted, example
 
 from mien.errors import InputError
 from mien.media import open_clip, read_image
+from tiny_dex import tiny_dex_window_pipeline
+from window_faces import drawn_basis, drawn_person
+
+__all__ = ["drawn_person"]  # a fixture
 
 FROZEN = Path(__file__).with_name("comfyui_signatures.json")
 BUNDLED = ["nano", "dex-nano"]
@@ -106,6 +110,51 @@ def test_dex_animates_and_edits_with_the_common_nodes(host: Host) -> None:
     graph["4"]["inputs"]["smile"] = 0.5
     with pytest.raises(InputError, match="sliders of the expression"):
         host.run(graph)
+
+
+@pytest.fixture
+def windows(host: Host, drawn_person: None) -> Host:
+    """The same with a DeX-Portrait model for face windows alone."""
+    (host.models / "mien").unlink()
+    tiny_dex_window_pipeline(drawn_basis()).save_pretrained(host.models / "mien" / "dex")
+    return host
+
+
+def squares(host: Host, node: str, **inputs: Any) -> torch.Tensor:
+    """What a node makes of the portrait by that model."""
+    graph = example("edit")
+    graph["1"]["inputs"]["model"] = "dex"
+    moves = {**graph["4"]["inputs"], "yaw": 10.0, "smile": 1.0, "brows": 0.0}
+    sampling = {name: moves.pop(name) for name in ("seed", "steps", "guidance")}
+    portrait = {"portrait": moves.pop("portrait")}
+    graph = {number: graph[number] for number in "1236"}
+    graph["6"]["inputs"]["images"] = ["4", 0]
+    if node == "MienEdit":
+        given = {**portrait, **moves, **sampling}
+    elif node == "MienAnimateKeyframes":
+        graph["5"] = {"class_type": "MienKeyframe", "inputs": {"frame": 2, **moves}}
+        given = {**portrait, "keyframes": ["5", 0], "easing": "smooth", **sampling}
+    else:
+        given = {**portrait, **sampling}
+    done = host.run({**graph, "4": {"class_type": node, "inputs": {**given, **inputs}}})
+    result: torch.Tensor = done["4"][0]
+    return result
+
+
+def test_dex_on_face_windows_performs_keyframes_and_lists(windows: Host) -> None:
+    """Expressions over time, by sliders: a list as `mien animate` takes it and keyframes come to the same."""
+    listed = "fps: 4\nexpressions: [{at: 0}, {at: 0.5, smile: 1, yaw: 10}]"
+    made = squares(windows, "MienAnimateList", expressions=listed, fps=0.0)
+    assert len(made) == 3
+    assert len(squares(windows, "MienAnimateList", expressions=listed, fps=8.0)) == 5
+    assert torch.equal(squares(windows, "MienAnimateKeyframes", frames=0), made)
+    longer = squares(windows, "MienAnimateKeyframes", frames=4)
+    assert len(longer) == 4, "after the last keyframe the face stays, but for what frames see of each other"
+    assert (longer[3] - longer[2]).abs().mean() < 0.5 * (made[2] - made[0]).abs().mean()
+    edited = squares(windows, "MienEdit")
+    assert edited.shape == made[:1].shape and (edited - made[:1]).abs().max() > 0.05
+    with pytest.raises(InputError, match="expressions has no list named expressions"):
+        squares(windows, "MienAnimateList", expressions="moments: []", fps=0.0)
 
 
 def test_a_seed_means_the_same_again(host: Host) -> None:

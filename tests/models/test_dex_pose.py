@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mien.geometry import HeadPose
-from mien.models.dex_portrait import FULL, NANO, Gains, Motion, Pose, drive_expression, drive_pose
+from mien.models.dex_portrait import FACE_WINDOW, FULL, NANO, Gains, Motion, Pose, drive_expression, drive_pose
 from mien.models.dex_portrait.driving import limited_motion, limited_pose, smooth_motion
 from mien.models.dex_portrait.pose import (
     backward_matrix,
@@ -93,7 +93,7 @@ def test_the_ray_map_is_where_the_pose_takes_every_pixel() -> None:
     torch.testing.assert_close(ray_map(pose, 4)[:, :, 1, 3], want)
 
 
-@pytest.mark.parametrize(("config", "latent"), [(FULL, 64), (FULL, 32), (NANO, 32)])
+@pytest.mark.parametrize(("config", "latent"), [(FULL, 64), (FULL, 32), (NANO, 32), (FACE_WINDOW, 48)])
 def test_tokens_and_volumes_are_the_same_numbers_at_every_level(config: object, latent: int) -> None:
     shapes = set()
     for _, channels, side in config.injection()["places"]:  # type: ignore[attr-defined]
@@ -108,6 +108,8 @@ def test_tokens_and_volumes_are_the_same_numbers_at_every_level(config: object, 
         assert shapes == {(10, 32, 64, 64), (40, 16, 32, 32), (160, 8, 16, 16), (320, 4, 8, 8)}
     if (config, latent) == (FULL, 32):
         assert shapes == {(20, 16, 32, 32), (80, 8, 16, 16), (320, 4, 8, 8), (640, 2, 4, 4)}
+    if config is FACE_WINDOW:  # half of 12 does not divide 128
+        assert shapes == {(8, 12, 24, 24), (32, 4, 12, 12)}
 
 
 def test_rotations_there_and_back() -> None:

@@ -23,7 +23,7 @@ from mien.jobs.demo import FOLDER
 from mien.jobs.options import AnimateOptions
 from mien.media import open_clip
 from mien.web.about import about_sections
-from mien.web.limits import check_driver, check_size
+from mien.web.limits import check_driver, check_list, check_size
 from mien.web.options import ServeOptions
 from mien.web.running import Running, Status, StoppedError, Watch, Watches
 from mien.web.serve import Page, open_page
@@ -125,6 +125,17 @@ def test_files_and_drivers_have_limits(inputs: Path, tmp_path: Path) -> None:
         check_driver(driver, options)
     check_driver(driver, options, start=0.5, end=2.5)
     check_driver(inputs / "driver.mp4", options)
+
+
+def test_lists_of_expressions_have_limits_and_name_no_files_of_the_server(tmp_path: Path) -> None:
+    listed = tmp_path / "list.yaml"
+    listed.write_text("expressions: [{at: 0}, {at: 2, smile: 1}]")
+    check_list(listed, ServeOptions(clip_seconds=2))
+    with pytest.raises(InputError, match="list.yaml lasts 2 seconds, but 1 are allowed here"):
+        check_list(listed, ServeOptions(clip_seconds=1))
+    listed.write_text("expressions: [{at: 0, picture: /etc/face.png}]")
+    with pytest.raises(InputError, match="list.yaml names a picture, which is not here"):
+        check_list(listed, ServeOptions())
 
 
 def test_progress_is_told_in_order_and_the_result_handed_over() -> None:
@@ -281,6 +292,7 @@ class TestWidgets:
     def inputs(self, **changes: Any) -> dict[str, Any]:
         gains = {f"{region}_gain": 1.0 for region in ("eyes", "mouth", "brows", "head", "pose", "expression")}
         files = {"portrait": "p.png", "driver": "d.mp4", "pose_from": None, "expression_from": None}
+        files["expressions"] = None
         rest = {
             "system": "X-Portrait",
             "smooth": 0.0,
@@ -314,6 +326,19 @@ class TestWidgets:
         options = options_from({**inputs, "pose_gain": 0.5}, tmp_path)
         assert options.model == "dex-nano"
         assert (options.pose_from, options.expression_from, options.pose_gain) == (Path("a.mp4"), Path("b.mp4"), 0.5)
+
+    def test_of_a_list_of_expressions(self, tmp_path: Path) -> None:
+        """It goes alone: of what is chosen beside, only what holds for any result counts."""
+        from mien.animation.expression_list import load_list
+        from mien.web.animate_tab import EXAMPLE_LIST, options_from
+
+        inputs = self.inputs(expressions="nods.yaml", start=1.0, mouth_gain=2.0, seed=4, system="DeX-Portrait")
+        options = options_from(inputs, tmp_path)
+        assert (options.expressions, options.driver) == (Path("nods.yaml"), Path("nods.yaml"))
+        assert (options.model, options.seed, options.start, options.preview) == ("dex-nano", 4, None, False)
+        assert options.output == tmp_path / "p--nods.mp4"
+        (tmp_path / "shown.yaml").write_text(EXAMPLE_LIST)
+        assert len(load_list(tmp_path / "shown.yaml")) == 51
 
     def test_of_an_edit(self, tmp_path: Path) -> None:
         from mien.web.edit_tab import OPTIONS, options_from

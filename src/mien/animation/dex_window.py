@@ -8,6 +8,7 @@ No landmark of the driving face enters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
@@ -15,19 +16,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from mien.animation.carried_pose import carried
 from mien.animation.config import AnimationConfig
 from mien.animation.dex_portrait import DeXPortraitAnimator
 from mien.animation.driven_face import DrivenFace, out_of
 from mien.animation.expression_list import ListedMotion, listed_faces
 from mien.animation.face_edit import FaceChange
+from mien.animation.frame_stepper import FrameStepper
 from mien.animation.layered import LayeredAnimator, Part
 from mien.animation.layers import HeadLayer
+from mien.animation.live_dex import DeXWindowStepper
 from mien.animation.motion_transfer import own_face
 from mien.animation.source import Portrait
 from mien.animation.window_engine import Picture, WindowCheckpoint, together
 from mien.geometry import HeadPose, SquareCrop
 from mien.geometry.face_window import FaceWindow, PaintedWindow
-from mien.geometry.pose import rotation_matrix, rotation_vector
 from mien.media import Clip
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import drive_expression
@@ -185,40 +188,61 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         self._encode(person)
         if expression is None and change.is_nothing:
             return person.image
-        mover, layer = self.mover(person), self.layer(person, note)
-        head, own = RigidHead(mover.shape), own_face(mover.shape)
-        pose = change.moved(head.own) if change.moves else head.own
-        face = self._face(person, head, pose)
+        layer, own = self.layer(person, note), self.mover(person).shape.source.pose
         code: torch.Tensor = self.pipe.portrait.expression
         if expression is not None:
             code = drive_expression(code, expression.expression[:1], config.expression_gain)
+        pose = change.moved(own) if change.moves else own
+        return self.painted(person, layer, pose, code, change, config, note=note)
+
+    def painted(
+        self,
+        person: Portrait,
+        layer: HeadLayer,
+        pose: HeadPose,
+        code: torch.Tensor,
+        change: FaceChange,
+        config: AnimationConfig,
+        note: Callable[[str], None] | None = None,
+    ) -> Picture:
+        """One picture of a portrait, which the pipeline holds.
+
+        Args:
+            person: the portrait.
+            layer: the same, cut out.
+            pose: of its head, half sides of its square.
+            code: of its expression [1, e].
+            change: of which the expression's sliders are moved beside.
+            config: how to sample.
+            note: gets sentences for the user.
+
+        Returns:
+            uint8 [h, w, 3].
+        """
+        shape = self.mover(person).shape
+        own, face = own_face(shape), self._face(person, RigidHead(shape), pose)
         if change.expresses:
-            points = mover.shape.posed(pose, change.expressed(own.blendshapes), own.extra)
+            points = shape.posed(pose, change.expressed(own.blendshapes), own.extra)
             moved = replace(face, keypoints=out_of(person.crop, points))
             with_change, without = self.codes_of(layer, [moved, face]).split(1)
-            code = with_change if expression is None else code + with_change - without
-            face = moved
+            as_it_is = torch.equal(code, self.pipe.portrait.expression)
+            code, face = with_change if as_it_is else code + with_change - without, moved
         part = self._coded(person, layer, [face], [pose], code)
         painted = PaintedWindow.unpacked(next(self._windows(part, None, config, lambda _: None, None, note)))
         return layer.frame(face.keypoints, face.window, painted)
 
+    # -- a camera ------------------------------------------------------------------------------------------------
 
-def carried(own: HeadPose, driven: Driven, index: int) -> HeadPose:
-    """A driven pose, as the encoder measures it, of a portrait whose own pose a face reader tells.
+    def live(self) -> FrameStepper:
+        """See `Animator.live`."""
+        return DeXWindowStepper(self)
 
-    Args:
-        own: the portrait's pose as it was read.
-        driven: poses by the encoder, the portrait's own among them.
-        index: of the frame.
-
-    Returns:
-        `own` where the encoder sees no difference.
-    """
-    turn = (driven.pose.rotation[index] @ driven.source_pose.rotation[0].T).double().cpu().numpy()
-    way = (driven.pose.translation[index] - driven.source_pose.translation[0]).double().cpu().numpy()
-    zoom = float(driven.pose.scale[index] / driven.source_pose.scale[0])
-    rotation = rotation_vector(turn @ rotation_matrix(own.rotation))
-    return HeadPose(rotation, np.asarray(own.translation) + way, own.scale * zoom)
+    def apart(self) -> DeXWindowAnimator:
+        """The same networks, with the source that is set now; what is set in either leaves the other as it is."""
+        made = copy(self)
+        made.pipe = copy(self.pipe)
+        made.pipe.scheduler, made.pipe.keeps_reference = copy(self.pipe.scheduler), True
+        return made
 
 
 def in_window(window: FaceWindow, pose: HeadPose, crop: SquareCrop) -> HeadPose:

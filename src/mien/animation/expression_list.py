@@ -14,6 +14,7 @@ what it does not name is as in the portrait. In between, everything goes over sm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
@@ -43,6 +44,7 @@ _SLIDERS = tuple(one.name for one in fields(FaceChange) if one.name != "scores")
 _KEYS = ("at", *_SLIDERS, "scores", "picture", "gain")
 _LONGEST = 3600.0  # seconds
 _MOST = 2**20  # bytes of a list
+_ROUNDED = 1e-6  # frames
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class ExpressionList:
 
     def __len__(self) -> int:
         """Frames, the last moment's among them."""
-        return int(self.moments[-1].at * self.rate) + 1
+        # 1.16 s at 25 a second are 29 frames, and not the 28.999... that floats make of it
+        return math.floor(self.moments[-1].at * self.rate + _ROUNDED) + 1
 
     @property
     def info(self) -> ClipInfo:
@@ -151,8 +154,26 @@ def load_list(path: Path, rate: Fraction | None = None) -> ExpressionList:
     if path.stat().st_size > _MOST:
         raise InputError(f"{path} is larger than 1 MiB, too large for a list of expressions: name another file")
     try:
-        given = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no YAML: write it as the manual's example of --expressions") from error
+    return parse_list(text, path, rate)
+
+
+def parse_list(text: str, path: Path, rate: Fraction | None = None) -> ExpressionList:
+    """The same for what stands in a list.
+
+    Args:
+        text: YAML.
+        path: what it is called in messages; pictures are named as seen from there.
+        rate: in place of its own.
+
+    Raises:
+        InputError: names `path`, the line and the fix.
+    """
+    try:
+        given = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path} is no YAML: write it as the manual's example of --expressions") from error
     if not isinstance(given, dict) or not isinstance(given.get("expressions"), list) or not given["expressions"]:
         raise InputError(f"{path} has no list named expressions: write it as the manual's example of --expressions")

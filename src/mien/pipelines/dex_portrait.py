@@ -35,7 +35,7 @@ from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
 from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
 from mien.models.sd_backbone.temporal import TemporalModules
-from mien.models.x_portrait import WindowHead
+from mien.models.x_portrait import ReferenceFeatures, WindowHead
 from mien.motion.inputs import face_crop, masked_frame
 from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines import loading
@@ -148,6 +148,8 @@ class DeXPortraitPipeline(PortraitPipeline):
         self._own: Motion | None = None
         self._square: tuple[Tensor, NDArray[np.floating]] | None = None
         self._encoder_id: str | None = None
+        self._reference: ReferenceFeatures | None = None
+        self.keeps_reference = False
 
     @classmethod
     def find(cls, name: str | Path, revision: str | None = None) -> Path:
@@ -207,9 +209,23 @@ class DeXPortraitPipeline(PortraitPipeline):
             raise ValueError("this model works on face windows: pass those of the portrait")
         pictures: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         self._encode_sources(pictures if windows is None else list(windows), generator)
-        first = pictures[0]
+        first, self._reference = pictures[0], None
         self._own = self.read_motion([(first, landmarks)])
         self._square = to_pixels([first], self.image_size), np.asarray(landmarks, np.float64)
+
+    def read_reference(self, sources: Sequence[Tensor]) -> ReferenceFeatures:
+        """What the reference U-Net sees of the portrait that is set.
+
+        With `keeps_reference` it is kept from one stream to the next, for pictures that are made one at a time.
+
+        Args:
+            sources: the portrait's latents, as the networks take them.
+        """
+        known = self._reference
+        if known is None:
+            known = self.networks.read_appearance(sources)
+            self._reference = known if self.keeps_reference else None
+        return known
 
     @property
     def portrait(self) -> Motion:

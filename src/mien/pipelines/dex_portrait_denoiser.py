@@ -105,7 +105,7 @@ class DeXPortraitDenoiser(WindowDenoiser):
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
         """See `FrameDenoiser.__call__`."""
         if self._bank is None:
-            self._bank = self.networks.read_appearance(self.sources)
+            self._bank = self.pipe.read_reference(self.sources)
         nets, timestep, count, scale = self.networks, self.timesteps[step], len(latents), self.guidance_scale
         given, weight = self._conditions(rows), self._weights[step]
         noisy, windows = self.pipe.scheduler.scale_model_input(latents, timestep), nets.window_head is not None

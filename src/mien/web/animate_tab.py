@@ -23,6 +23,12 @@ RELATIVE = {"where the driving video is": False, "from the portrait's own on": T
 FACES: dict[str, int | str | None] = {"the clearest": None, "the largest": 0, "the second largest": 1, "all": "all"}
 OPTIONS = declarations(AnimateOptions)
 _OUTPUTS = 3
+EXAMPLE_LIST = """expressions:
+  - {at: 0}
+  - {at: 0.6, smile: 0.8, yaw: 12}
+  - {at: 1.4, scores: {eyeBlinkLeft: 1}}
+  - {at: 2.0}
+"""
 
 
 def options_from(inputs: dict[str, Any], folder: Path) -> AnimateOptions:
@@ -32,6 +38,9 @@ def options_from(inputs: dict[str, Any], folder: Path) -> AnimateOptions:
     portrait = needed(inputs["portrait"], "The portrait")
     pose, expression = optional(inputs["pose_from"]), optional(inputs["expression_from"])
     apart = dex and pose is not None and expression is not None
+    listed = optional(inputs["expressions"])
+    if listed is not None:
+        return _performing(inputs, portrait, listed, model, folder)
     driver = optional(inputs["driver"]) if apart else needed(inputs["driver"], "The driving video")
     more: dict[str, Any] = {
         "start": inputs["start"] or None,
@@ -55,6 +64,21 @@ def options_from(inputs: dict[str, Any], folder: Path) -> AnimateOptions:
     return animate_options(driver=driver, portraits=(portrait,), output=output, model=model, **more)
 
 
+def _performing(inputs: dict[str, Any], portrait: Path, listed: Path, model: str, folder: Path) -> AnimateOptions:
+    """Options of a portrait that performs a list: nothing else drives it."""
+    return animate_options(
+        driver=None,
+        expressions=listed,
+        portraits=(portrait,),
+        output=folder / f"{portrait.stem}--{listed.stem}.mp4",
+        model=model,
+        face=FACES[inputs["face"]],
+        seed=int(inputs["seed"] or 0),
+        steps=None if not inputs["steps"] else int(inputs["steps"]),
+        paste_back=inputs["paste_back"],
+    )
+
+
 def build(studio: Studio, desk: Desk) -> None:
     """The tab's widgets and what they do."""
     with gr.Row(equal_height=False):
@@ -66,6 +90,8 @@ def build(studio: Studio, desk: Desk) -> None:
         fields |= _motion()
     with gr.Accordion("Head pose and expression from different videos (DeX-Portrait)", open=False):
         fields |= _apart(studio)
+    with gr.Accordion("Expressions over time, without a driving video", open=False):
+        fields |= _listed()
     with gr.Accordion("Result: whole portrait or face, which face, steps, seed", open=False):
         fields |= _picture()
 
@@ -147,6 +173,16 @@ def _apart(studio: Studio) -> dict[str, Any]:
         fields["pose_gain"] = slider(OPTIONS["pose_gain"], "Head pose", min_width=140)
         fields["expression_gain"] = slider(OPTIONS["expression_gain"], "Expression", min_width=140)
     return fields
+
+
+def _listed() -> dict[str, Any]:
+    gr.Markdown(
+        "A list of moments, each with sliders of *Edit* or scores, in place of the driving video; in between the face"
+        " goes over smoothly."
+    )
+    gr.Code(EXAMPLE_LIST, language="yaml", label="Such as", interactive=False, elem_id="animate-list-example")
+    chosen = gr.File(label="List (.yaml)", file_types=[".yaml", ".yml"], height=120, elem_id="animate-list")
+    return {"expressions": chosen}
 
 
 def paste_back_box() -> gr.Checkbox:

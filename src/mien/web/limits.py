@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mien.animation.expression_list import load_list
 from mien.errors import InputError
 from mien.media import open_clip
 from mien.web.options import ServeOptions
@@ -27,3 +28,15 @@ def check_driver(path: Path, options: ServeOptions, start: float | None = None, 
             f"{path.name} lasts {played:.0f} seconds, but {options.clip_seconds} are allowed here: set start and end to"
             " play a part of it"
         )
+
+
+def check_list(path: Path, options: ServeOptions) -> None:
+    """Raise InputError for a list of expressions that cannot be read, is too long, or names files of the server."""
+    listed = load_list(path)
+    last = listed.moments[-1].at
+    if last > options.clip_seconds:
+        raise InputError(
+            f"{path.name} lasts {last:g} seconds, but {options.clip_seconds} are allowed here: leave later moments out"
+        )
+    if any(moment.picture is not None for moment in listed.moments):
+        raise InputError(f"{path.name} names a picture, which is not here: give its scores, or use mien animate")

@@ -28,7 +28,7 @@ from mien.jobs.options import AnimateOptions
 from mien.jobs.report import AnimateReport
 from mien.media.files import readable_name, whole_file
 from mien.motion.keypoint_motion import LANDMARKS
-from mien.web.limits import check_driver, check_size
+from mien.web.limits import check_driver, check_list, check_size
 from mien.web.options import ServeOptions
 from mien.web.running import Watch
 from mien.web.workspace import Workspace
@@ -153,6 +153,9 @@ class Studio:
             check_size(self.workspace.own(path), self.options)
         if isinstance(options, EditOptions):
             drivers = {options.expression_from}
+        elif options.expressions is not None:
+            check_list(self.workspace.own(options.expressions), self.options)
+            drivers = set()
         else:
             drivers = {options.pose_driver, options.expression_driver}
         for driver in drivers:

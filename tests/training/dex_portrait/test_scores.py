@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from benchmarks.dex_encoder_scores import Variation, score_encoders
+from benchmarks.dex_encoder_scores import (
+    EncoderScores,
+    Variation,
+    load_encoders,
+    score_encoders,
+    table,
+    variations,
+)
 
+from mien.avatars.head_model import load_head_model
+from mien.avatars.pack import PackedCast
+from mien.errors import WeightsError
+from mien.geometry.pose import rotation_matrix, rotation_vector
+from mien.models.dex_portrait import FACE_WINDOW
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.training.data.samples import FaceFrame
+from mien.training.engine import checkpoints
 from samples import _TEMPLATE, draw_face
 
 
@@ -46,3 +61,39 @@ def test_a_pose_that_moves_with_the_mouth_is_a_leak() -> None:
     hidden = score_encoders(pose, expression, [Variation(base, base, frame(0.5, head, 0))])
     seen = score_encoders(pose, expression, [Variation(base, base, frame(0.0, head, 6))])  # another light
     assert hidden.leak < 0.2 * seen.leak
+
+
+def test_encoders_are_found_in_runs_and_folders(tmp_path: Path) -> None:
+    pose = PoseEncoder(32, (1, 1), (8, 16))
+    expression = ExpressionEncoder(32, (8, 8, 16), 2, 6, 16, 0, "group")
+    for folder in (tmp_path / "model", tmp_path / "run" / "export"):
+        pose.save_pretrained(folder / "pose_encoder")
+        expression.save_pretrained(folder / "expression_encoder")
+    for place in (tmp_path / "model", tmp_path / "run"):
+        found, _ = load_encoders(place)
+        assert torch.equal(found.head.weight, pose.head.weight) and not found.training
+    started = {f"pose_encoder.{n}": v for n, v in PoseEncoder(**FACE_WINDOW.pose_encoder()).state_dict().items()}
+    encoder = ExpressionEncoder(**FACE_WINDOW.expression_encoder())
+    started |= {f"expression_encoder.{n}": v for n, v in encoder.state_dict().items()}
+    checkpoints.save(tmp_path / "going", 1, started, {}, {})
+    assert torch.equal(load_encoders(tmp_path / "going")[1].head.weight, encoder.head.weight)
+    checkpoints.save(tmp_path / "other", 1, {"unet.weight": torch.zeros(1)}, {}, {})
+    with pytest.raises(WeightsError, match="no encoders of nano size"):
+        load_encoders(tmp_path / "other")
+
+
+def test_promises_stand_beside_the_scores() -> None:
+    told = table(EncoderScores(3.9, 0.1, 0.1, 0.96, 0.94, 0.3, 1.2))
+    assert "| degrees | 3.900 | <= 4 | yes |" in told and "| turned_in_plane | 0.960 | >= 0.97 | no |" in told
+    assert "| turned_away | 0.940 | >= 0.93 | yes |" in told and "| leak | 1.200 | <= 1 | no |" in told
+
+
+def test_people_are_shown_as_they_are_turned_and_with_another_expression(pack: Path) -> None:
+    cast = PackedCast(load_head_model(pack), (), ())
+    first, second = variations(cast, 2, yaw=20.0)
+    assert not np.array_equal(first.base.picture, second.base.picture)
+    before, after, mimic = (one.head_pose() for one in (first.base, first.turned, first.mimic))
+    turn = rotation_matrix(before[:3]).T @ rotation_matrix(after[:3])
+    assert np.degrees(np.linalg.norm(rotation_vector(turn))) == pytest.approx(20, abs=3)
+    np.testing.assert_allclose(mimic[:3], before[:3], atol=1e-4)
+    assert np.abs(first.mimic.landmarks - first.base.landmarks).max() > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,21 +10,41 @@ import numpy as np
 import pytest
 import torch
 
-from mien.errors import InputError
+from mien.errors import InputError, WeightsError
 from mien.geometry.pose import rotation_matrix
+from mien.media import write_video
+from mien.models.dex_portrait import Conditions, Pose
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
+from mien.training.dex_portrait.animator import Dropped
 from mien.training.dex_portrait.window_data import collate, posed_as
 from mien.training.dex_portrait.window_encoders import WindowEncoders
 from mien.training.dex_portrait.window_stage import DexWindowStage
+from mien.training.engine import checkpoints
+from mien.training.engine.checkpoints import fill
 from mien.training.engine.stage import trained_names
 from mien.training.engine.trainer import train
 from mien.training.registry import configure
 from mien.training.x_portrait.face_windows import WindowSpec
+from mien.training.x_portrait.window_export import to_pipeline
+from mien.training.x_portrait.window_model import LAST, FaceWindowModel, read_start
+from samples import DrawnFaceReader, draw_face
+from tiny import TINY_WINDOW, tiny_networks
 from tiny_dex import TINY_DEX_WINDOW
 
 from ..x_portrait.test_face_windows import frame
 from .test_encoders import drawn_group
+
+
+def x_portrait(folder: Path) -> FaceWindowModel:
+    """A random X-Portrait for face windows in a folder, as its stages export it, and its networks in single
+    precision."""
+    networks = tiny_networks(TINY_WINDOW, seed=3)
+    model = FaceWindowModel(networks)
+    to_pipeline(deepcopy(model), TINY_WINDOW).save_pretrained(folder)
+    fill(model, read_start(folder, model))
+    return model
+
 
 POSE = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.45], np.float32)
 
@@ -137,6 +158,34 @@ def test_the_code_decides_what_is_painted_and_the_pose_is_seen() -> None:
     torch.testing.assert_close(plain, painted(again=batch["driver"]))
 
 
+def test_what_guidance_leads_away_from_is_learned_without_portrait_pose_and_expression(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of two sources loses everything: only what is painted on is left to it, and nobody else is changed by it."""
+    made = stage()
+    model = made.build().eval()
+    for part in (model.unet.conv_out, model.window_head):
+        for parameter in part.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    batch = made.batch(np.random.default_rng(0), 2)
+
+    @torch.no_grad()
+    def painted(learning: bool, **changed: torch.Tensor) -> torch.Tensor:
+        given = made._given({**batch, **changed})
+        return made._made(model, given, torch.full((4,), 999), torch.Generator().manual_seed(0), learning)
+
+    second = Dropped(*(torch.tensor(lost) for lost in ([False, True], [False, False], [False, False])))
+    whole = painted(False)
+    monkeypatch.setattr(Dropped, "draw", lambda *given: second)
+    dropped = painted(True)
+    torch.testing.assert_close(dropped[:2], whole[:2], atol=1e-3, rtol=1e-2)
+    assert not torch.allclose(dropped[2:], whole[2:], atol=0.05)
+    torch.testing.assert_close(dropped, painted(True, **{
+        name: torch.cat([batch[name][: len(batch[name]) // 2], torch.randn_like(batch[name][len(batch[name]) // 2 :])])
+        for name in ("source", "source_pose", "pose", "driver")
+    }))  # fmt: skip
+
+
 def test_ablations_do_without_what_they_name(tmp_path: Path) -> None:
     for preset, kept in (("no-ray-map", (False, True)), ("no-warping", (True, False))):
         made = stage(preset=preset)
@@ -144,6 +193,51 @@ def test_ablations_do_without_what_they_name(tmp_path: Path) -> None:
         pipe = DeXPortraitPipeline.from_pretrained(tmp_path / preset)
         assert (pipe.config.ray_maps, pipe.config.warping) == kept
     assert not stage(preset="no-augmentation").spec(1).errors
+
+
+@torch.no_grad()
+def test_it_starts_from_x_portrait_as_that_is_without_its_controls(tmp_path: Path) -> None:
+    x = x_portrait(tmp_path / "nano")
+    made = stage(start=str(tmp_path / "nano"))
+    model = made.build().eval()
+    untaught = deepcopy(model.expression_encoder.state_dict())
+    made.start(model, tmp_path / "nano")
+    noisy, moved = torch.randn(2, 1, 48, 8, 8, generator=torch.Generator().manual_seed(0))
+    last = torch.tensor(LAST)
+    nets = x.networks(("temporal",))
+    theirs = nets.unet.predict_with_features(
+        noisy, last, nets.empty_prompt(), nets.read_appearance([moved], last), source=moved
+    )
+    ours = model.networks(False)
+    bank = ours.read_appearance([moved])
+    features = ours.unet.predict_with_features(noisy, last, ours.empty_prompt(), reference=bank, source=moved)[1]
+    torch.testing.assert_close(features, theirs[1], atol=1e-4, rtol=1e-4)
+    # poses and expressions are seen from the first step on, and disturb little
+    pose = Pose.from_code(torch.tensor([[0.1, 0.3, 0, 0.1, 0, 0]]))
+    still = Pose.from_code(torch.zeros(1, 6))
+    given = Conditions(bank, moved, still, pose, ours.injection.tokens(torch.randn(1, 16)))
+    seen = ours.unet.predict_with_features(noisy, last, **ours._shown(noisy, 1, given))[1]
+    assert 0 < float((seen - features).abs().mean()) < 0.3 * float(features.abs().mean())
+    # at first the picture is that of the moved portrait, as it would be with an untaught model
+    change, start = ours.change(noisy, last, 1, Conditions(bank, moved))
+    everything = nets.change(noisy, last, 1, nets.read_appearance([moved], last), None, moved)[0].picture(start)
+    off, theirs_off = ((picture - start).abs().mean() for picture in (change.picture(start), everything))
+    assert 0 < float(off) < 0.2 * float(theirs_off)
+    assert all(torch.equal(untaught[name], value) for name, value in model.expression_encoder.state_dict().items())
+    # a run is as good as the folder that it exports
+    checkpoints.save(tmp_path / "run", 1, x.state_dict(), {}, {})
+    again = made.build()
+    made.start(again, tmp_path / "run")
+    whole = model.state_dict()
+    assert all(torch.equal(whole[name], value) for name, value in again.state_dict().items())
+
+
+def test_another_size_of_x_portrait_is_refused(tmp_path: Path) -> None:
+    wide = replace(TINY_WINDOW, block_out_channels=(8, 24))
+    to_pipeline(FaceWindowModel(tiny_networks(wide)), wide).save_pretrained(tmp_path / "nano")
+    made = stage()
+    with pytest.raises(WeightsError, match="do not fit the stage"):
+        made.start(made.build(), tmp_path / "nano")
 
 
 def test_only_what_looks_along_time_learns_in_its_stage() -> None:
@@ -157,11 +251,50 @@ def test_only_what_looks_along_time_learns_in_its_stage() -> None:
     assert not any("encoder" in name for name in trained_names(model, frozen.optimizer_steps))
 
 
-def test_sides_at_which_the_reference_is_no_volume_are_refused() -> None:
-    config = configure("dex/face-window", side=160)
-    with pytest.raises(InputError, match="--side is 160"):
-        DexWindowStage(config)
-    DexWindowStage(configure("dex/face-window", side=128))
+def test_any_side_that_windows_have_folds_into_volumes() -> None:
+    made = DexWindowStage(configure("dex/face-window", side=80, reading_weight=0.0), TINY_DEX_WINDOW, OneSample())
+    losses = made.loss(made.build(), made.batch(np.random.default_rng(0), 1), torch.Generator().manual_seed(0))
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_faces_of_clips_are_positives_and_the_reader_tells_what_they_express(tmp_path: Path) -> None:
+    groups, clips = tmp_path / "groups", tmp_path / "clips"
+    groups.mkdir()
+    clips.mkdir()
+    drawn_group(groups)
+    faces = [draw_face(96, 96, mouth=0.1 * i) for i in range(6)]
+    write_video(clips / "talk_000.mp4", faces, 25)
+    marks = np.stack([DrawnFaceReader().read(face).landmarks for face in faces])  # type: ignore[union-attr]
+    seen = np.array([True] * 5 + [False])
+    np.savez(clips / "talk_000.npz", landmarks=marks, head_pose=np.tile(POSE, (6, 1)), seen=seen)
+    data = (f"{groups}:0.5", f"{clips}:0.5")
+    config = configure("dex/face-window-encoder", data=data, out=str(tmp_path / "run"), steps=1, show_every=0)
+    encoders = WindowEncoders(config, TINY_DEX_WINDOW)
+    batch = encoders.batch(np.random.default_rng(0), 8)
+    assert batch["crop"].shape == batch["clip_crop"].shape == batch["clip_again"].shape == (4, 3, 32, 32)
+    assert not torch.equal(batch["clip_crop"], batch["clip_again"])
+    assert len(encoders.clips._faces[0]) == 5, "frames without a face show nothing"  # type: ignore[index]
+
+    class Reader:
+        def read(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            presence = torch.tensor([1.0, 0.0, 1.0, 1.0]) if len(crops) == 4 else torch.zeros(len(crops))
+            return torch.zeros(0), torch.full((len(crops), 52), 3.0), presence
+
+    encoders._reader = Reader()  # type: ignore[assignment]
+    model = encoders.build()
+    for head in (model.scores, model.read_scores):
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+    with torch.no_grad():
+        losses = encoders.loss(model, batch, torch.Generator().manual_seed(0))
+        same = encoders.loss(model, {**batch, "clip_again": batch["clip_crop"]}, torch.Generator().manual_seed(0))
+    # half of the batch, three of four faces, 3 away each; the rendered ones show no face to this reader
+    assert float(losses["clip_read"]) == pytest.approx(2.0 * 0.5 * 0.75 * 3.0) and float(losses["read"]) == 0
+    assert 0 < float(losses["clip_agreement"]) < 0.5
+    assert float(same["clip_agreement"]) == pytest.approx(0, abs=1e-5)
+    assert train(encoders, config).finished
+    with pytest.raises(InputError, match="need exact ground truth too"):
+        WindowEncoders(configure("dex/face-window-encoder", data=(str(clips),)), TINY_DEX_WINDOW)
 
 
 def test_encoders_learn_scores_and_hand_on_to_the_window_model(tmp_path: Path) -> None:
@@ -179,8 +312,19 @@ def test_encoders_learn_scores_and_hand_on_to_the_window_model(tmp_path: Path) -
     sum(losses.values()).backward()
     assert model.scores.weight.grad is not None and model.scores.weight.grad.abs().sum() > 0
     assert train(encoders, config).finished
+    trained = checkpoints.find(tmp_path / "run").averaged_weights()["expression_encoder.head.weight"]
     made = stage()
     window = made.build()
-    before = window.expression_encoder.head.weight.clone()
     made.start(window, tmp_path / "run")
-    assert not torch.equal(before, window.expression_encoder.head.weight)
+    assert torch.equal(trained, window.expression_encoder.head.weight)
+    # and beside a model that is started from
+    x_portrait(tmp_path / "nano")
+    both = stage(start=str(tmp_path / "nano"), encoders=str(tmp_path / "run"))
+    window = both.build()
+    both.start(window, tmp_path / "nano")
+    assert torch.equal(trained, window.expression_encoder.head.weight)
+    with pytest.raises(InputError, match="--encoders goes with --start"):
+        stage(encoders=str(tmp_path / "run"))
+    wrong = stage(start=str(tmp_path / "nano"), encoders=str(tmp_path))
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        wrong.start(window, tmp_path / "nano")

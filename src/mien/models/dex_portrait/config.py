@@ -194,7 +194,7 @@ NANO = DeXPortraitConfig(
     expression_heads=2,
 )
 
-# The expression comes in where features are 24 and 12 cells a side; 2 x 96 / 24 and 2 x 120 / 12 channels make volumes.
+# As wide as X-Portrait's, from which it starts; the expression comes in where features are 24 cells a side too.
 FACE_WINDOW = replace(
     NANO,
     name="face-window",
@@ -202,7 +202,6 @@ FACE_WINDOW = replace(
     backbone=replace(
         X_FACE_WINDOW,
         name="dex-face-window",
-        block_out_channels=(64, 96, 120),
         attention_levels=(False, True, True),
     ),
     tokens=16,

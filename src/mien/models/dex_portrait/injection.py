@@ -8,7 +8,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from mien.models.dex_portrait.expression_attention import ExpressionAttention, token_positions
-from mien.models.dex_portrait.reference_warp import ReferenceWarp, check_places
+from mien.models.dex_portrait.reference_warp import ReferenceWarp
 
 
 class MotionInjection(ModelMixin, ConfigMixin):
@@ -26,7 +26,6 @@ class MotionInjection(ModelMixin, ConfigMixin):
         norm_num_groups: int = 32,
     ) -> None:
         super().__init__()
-        check_places(places)
         self.names = [name for name, _, _ in places]
         self.warps = nn.ModuleList(ReferenceWarp(channels) for _, channels, _ in places)
         self.attentions = nn.ModuleList(

@@ -20,14 +20,28 @@ def to_volume(tokens: Tensor, side: int) -> Tensor:
     """Fold the tokens of a square of h x h into a volume.
 
     Args:
-        tokens: [r, h^2, c]; h is even and divides 2c.
+        tokens: [r, h^2, c].
         side: h.
 
     Returns:
-        [r, 2c / h, h / 2, h, h].
+        [r, c / d, d, h, h], d as `volume_depth` says; in the paper's sizes [r, 2c / h, h / 2, h, h].
     """
     rows, _, channels = tokens.shape
-    return tokens.transpose(1, 2).reshape(rows, 2 * channels // side, side // 2, side, side)
+    depth = volume_depth(channels, side)
+    return tokens.transpose(1, 2).reshape(rows, channels // depth, depth, side, side)
+
+
+def volume_depth(channels: int, side: int) -> int:
+    """How deep the volume of a square of tokens is.
+
+    It is half as deep as wide, as in the paper, where that divides the channels; else by the next smaller number that
+    does.
+
+    Args:
+        channels: of a token, c.
+        side: of the square, h.
+    """
+    return next(depth for depth in range(max(side // 2, 1), 0, -1) if channels % depth == 0)
 
 
 class ReferenceWarp(nn.Module):
@@ -44,7 +58,7 @@ class ReferenceWarp(nn.Module):
 
         Args:
             tokens: [r, h^2, c].
-            grid: places [b, h / 2, h, h, 3] in [-1, 1].
+            grid: places [b, d, h, h, 3] in [-1, 1], d as `volume_depth` says.
 
         Returns:
             [b, h^2, c].
@@ -76,7 +90,7 @@ class PosedReferenceFeatures(ReferenceFeatures):
         """
         super().__init__()
         self.tokens, self._projected = features.tokens, features._projected
-        self._warps, self._absent, self._grids = warps, absent, dict[int, Tensor]()
+        self._warps, self._absent, self._grids = warps, absent, dict[tuple[int, int], Tensor]()
         self._matrix = backward_matrix(source.repeat(len(driving) // len(source)), driving)
 
     def residual(self, layer: str, hidden: Tensor) -> Tensor:
@@ -89,13 +103,14 @@ class PosedReferenceFeatures(ReferenceFeatures):
         Returns:
             [b, h^2, c].
         """
-        count = hidden.shape[1]
-        if count not in self._grids:
-            side = round(count**0.5)
-            self._grids[count] = sampling_grid(self._matrix, (side // 2, side, side))
+        count, channels = hidden.shape[1:]
+        side = round(count**0.5)
+        size = (volume_depth(channels, side), side)
+        if size not in self._grids:
+            self._grids[size] = sampling_grid(self._matrix, (*size, side))
         # tokens of further portraits follow the first one's; only the first one's pose is known
         tokens = self.tokens[layer][:, :count]
-        result: Tensor = self._warps[transformer_of(layer)](tokens, self._grids[count])
+        result: Tensor = self._warps[transformer_of(layer)](tokens, self._grids[size])
         if self._absent is not None:
             result = result * ~self._absent[:, None, None]
         return result.to(hidden.dtype)
@@ -123,10 +138,3 @@ class WarpingAttention(ReferenceAttention):
 def transformer_of(layer: str) -> str:
     """The name of the spatial transformer that a self-attention's processor belongs to."""
     return layer.split(".transformer_blocks.")[0]
-
-
-def check_places(places: tuple[tuple[str, int, int], ...]) -> None:
-    """Raise ValueError unless the tokens of every transformer (name, channels, side) fold into a volume."""
-    for name, channels, side in places:
-        if side % 2 or (2 * channels) % side:
-            raise ValueError(f"{name}: {side}^2 tokens of {channels} channels do not fold into a volume")

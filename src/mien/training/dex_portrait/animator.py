@@ -52,7 +52,7 @@ class Dropout:
 
 
 # a start shows the motion, and one step without guidance adds to it: what is left out is hardly asked for
-STARTED = Dropout(0.05, 0.05, 0.05)
+STARTED, NOTHING_DROPPED = Dropout(0.05, 0.05, 0.05), Dropout(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class DexAnimator(SampleStage):
     ) -> Conditions:
         """Of the sources that did not lose everything. source [r, c, h, w]; init_latents [n, c, h, w]."""
         own, driving, expression = codes
-        kept, rows = _rows(~dropped.everything, frames, source.device)
+        kept, rows = frame_rows(~dropped.everything, frames, source.device)
         without_expression, without_pose = (
             lost.to(source.device)[kept].repeat_interleave(frames) for lost in (dropped.expression, dropped.pose)
         )
@@ -238,12 +238,12 @@ class DexAnimator(SampleStage):
         frames: int,
     ) -> Tensor:
         """Predictions [n, c, h, w]: sources that lost everything run apart, for nothing is injected there."""
-        kept, rows = _rows(~dropped.everything, frames, noisy.device)
+        kept, rows = frame_rows(~dropped.everything, frames, noisy.device)
         length = frames if self.temporal else 1
         got = nets.predict(noisy[rows], timestep[rows], length, given)
         if len(kept) == len(dropped.everything):
             return got
-        _, rest = _rows(dropped.everything, frames, noisy.device)
+        _, rest = frame_rows(dropped.everything, frames, noisy.device)
         nothing = Conditions(tokens=nets.injection.no_expression(len(rest)))
         bare = nets.predict(noisy[rest], timestep[rest], length, nothing)
         result = torch.empty_like(noisy).to(got.dtype)
@@ -309,7 +309,7 @@ class DexAnimator(SampleStage):
         made.save_pretrained(folder)
 
 
-def _rows(chosen: Tensor, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def frame_rows(chosen: Tensor, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Numbers of the chosen sources, from a mask [r], and of all their frames."""
     sources = torch.nonzero(chosen).flatten().to(device)
     return sources, (sources[:, None] * frames + torch.arange(frames, device=device)).flatten()

@@ -143,24 +143,24 @@ class EncoderData:
             group = self.groups[int(rng.choice(len(self.groups), p=self._odds))]
             person, motion = int(rng.integers(len(group.frames))), int(rng.integers(len(group.other)))
             flip = bool(rng.random() < 0.5)
-            picture, marks = _flipped(group.frames[person, motion], group.landmarks[person, motion], flip)
+            picture, marks = flipped(group.frames[person, motion], group.landmarks[person, motion], flip)
             code, twin = _mirrored_code(group.codes[person, motion], flip), int(group.twin[motion])
             if twin >= 0 and augmentation.other_view:
-                seen = _flipped(group.frames[person, twin], group.landmarks[person, twin], flip)
+                seen = flipped(group.frames[person, twin], group.landmarks[person, twin], flip)
                 twins.append(_turned(*seen, code, sides[0], augmentation, deepcopy(rng))[0])
                 twin_of.append(row)
             shown, code = _turned(picture, marks, code, sides[0], augmentation, rng)
             masked.append(shown)
             poses.append(code)
-            crops.append(_crop(picture, marks, sides[1], augmentation, rng))
+            crops.append(augmented_crop(picture, marks, sides[1], augmentation, rng))
             view = int(group.other[motion]) if augmentation.other_view else -1
             other = person
             if augmentation.other_person and rng.random() < augmentation.other_person:
                 other = int(rng.integers(len(group.frames)))
             if view >= 0 or other != person:
                 view = motion if view < 0 else view
-                picture, marks = _flipped(group.frames[other, view], group.landmarks[other, view], flip)
-            again.append(_crop(picture, marks, sides[1], augmentation, rng))
+                picture, marks = flipped(group.frames[other, view], group.landmarks[other, view], flip)
+            again.append(augmented_crop(picture, marks, sides[1], augmentation, rng))
             for column, shape in ((moved, group.moved[person, motion]), (moved_again, group.moved[other, motion])):
                 column.append(shape[_KEYPOINT_MIRROR] * np.array([-1, 1, 1], np.float32) if flip else shape)
             scores.append(group.scores[motion][group.mirrored] if flip else group.scores[motion])
@@ -218,7 +218,8 @@ def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> tuple[
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def _flipped(picture: Pixels, marks: Floats, flip: bool) -> tuple[Pixels, Floats]:
+def flipped(picture: Pixels, marks: Floats, flip: bool) -> tuple[Pixels, Floats]:
+    """A square picture and its landmarks [68, 2] in a mirror, or as they are."""
     if not flip:
         return np.asarray(picture), marks
     return np.ascontiguousarray(picture[:, ::-1]), marks[MIRROR] * [-1, 1] + [picture.shape[1], 0]
@@ -254,7 +255,7 @@ def _turned(
     return np.asarray(shown, np.uint8), np.array([*vector, *(linear @ code[3:5] + shift), code[5] + np.log(zoom)])
 
 
-def _crop(
+def augmented_crop(
     picture: Pixels, marks: Floats, size: int, augmentation: EncoderAugmentation, rng: np.random.Generator
 ) -> Pixels:
     """The face as `face_crop` cuts it from landmarks that are not quite right."""

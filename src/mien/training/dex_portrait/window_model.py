@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,8 +21,7 @@ from mien.models.x_portrait import WindowHead
 from mien.motion.motion_limits import NANO_MOTION_LIMITS
 from mien.pipelines import loading
 from mien.pipelines.dex_portrait import ENCODERS, PARTS, DeXPortraitPipeline
-from mien.training.engine import checkpoints
-from mien.training.latent_diffusion import WEIGHTS_FILE, LatentModel, float_weights
+from mien.training.latent_diffusion import LatentModel
 from mien.training.x_portrait.losses import scheduler_for
 from mien.weights import bundled
 
@@ -69,25 +67,6 @@ def fresh(seed: int, config: DeXPortraitConfig) -> DexWindowModel:
         nn.init.zeros_(unet.get_parameter(name))
     nn.init.normal_(model.empty_prompt.context, std=0.5)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def take_start(model: DexWindowModel, place: Path) -> None:
-    """Take over a run of `dex/face-window-encoder` (the encoders alone), a run of the window stages, or an exported
-    pipeline folder, whose missing temporal modules stay as they are. Raises InputError, or WeightsError where something
-    does not fit."""
-    if (place / "model_index.json").is_file():
-        for part in ALL_PARTS:
-            file = place / part / WEIGHTS_FILE
-            if file.is_file():
-                checkpoints.fill(model.get_submodule(part), float_weights(file))
-        return
-    weights = checkpoints.find(place).averaged_weights()
-    if any(name.startswith("unet.") for name in weights):
-        checkpoints.fill(model, weights)
-        return
-    for part in ENCODERS:
-        own = {n.removeprefix(f"{part}."): value for n, value in weights.items() if n.startswith(f"{part}.")}
-        checkpoints.fill(model.get_submodule(part), own)
 
 
 def to_pipeline(

@@ -1,7 +1,10 @@
 """Stages of DeX-Portrait nano, which works on face windows: `dex/face-window`, and `-temporal` for what looks along
 time.
 
-    mien train dex/face-window --data GROUPS --data PAIRED_GROUPS --start ENCODERS --out runs/dex-window
+    mien train dex/face-window --start X_PORTRAIT --encoders ENCODERS --data GROUPS --data PAIRED_GROUPS --out RUN
+
+As the paper starts from Stable Diffusion, this starts from X-Portrait nano (`window_start`), a run or a model folder,
+and from the encoders of a run of `dex/face-window-encoder`.
 
 The portrait is moved by the pose first, rigidly, with its own expression; the networks are told the pose by ray maps
 and by the warped reference, and the expression by the code's tokens alone. The expression encoder goes on learning
@@ -10,7 +13,7 @@ here: it is the pictures that tell it what of a face is worth a code. Presets na
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import InputError
-from mien.models.dex_portrait import FACE_WINDOW, Conditions, DeXPortraitConfig, Pose
-from mien.models.dex_portrait.reference_warp import check_places
+from mien.models.dex_portrait import FACE_WINDOW, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Pose
 from mien.training.data.samples import SampleSource
+from mien.training.dex_portrait.animator import NOTHING_DROPPED, STARTED, Dropped, frame_rows
 from mien.training.dex_portrait.window_data import DexWindowBatch, draw_batch
-from mien.training.dex_portrait.window_model import DexWindowModel, fresh, take_start, to_pipeline
+from mien.training.dex_portrait.window_model import DexWindowModel, fresh, to_pipeline
+from mien.training.dex_portrait.window_start import take_encoders, take_start
 from mien.training.engine.config import option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.x_portrait.face_windows import WindowSpec
@@ -33,7 +37,6 @@ from mien.training.x_portrait.window_stage import FaceWindowStage, WindowConfig
 
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
 LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection", "window_head")
-_DROPPED = 0.05  # of the sources do without expression, as many without pose: guidance asks for both
 _AGREEMENT = 0.1  # weight: two crops of a face have one code
 
 
@@ -42,6 +45,7 @@ class DexWindowConfig(WindowConfig):
     """Of both stages."""
 
     preset: str = option("paper", "paper, or an ablation: no-ray-map, no-warping, no-augmentation.", choices=PRESETS)
+    encoders: str | None = option(None, "A run of dex/face-window-encoder, whose encoders are taken.")
     learn_encoder: bool = option(True, "The expression encoder goes on learning.")
 
 
@@ -55,7 +59,8 @@ class DexWindowStage(FaceWindowStage):
     ) -> None:
         super().__init__(options, config.backbone, data)  # type: ignore[arg-type]
         self.networks_config = config
-        self._check_side()
+        if options.encoders is not None and options.start is None:
+            raise InputError("--encoders goes with --start: to start from encoders alone, give --start their run.")
         if self.temporal:
             return
         parts = (*LEARNING, *(("expression_encoder",) if options.learn_encoder else ()))
@@ -65,14 +70,6 @@ class DexWindowStage(FaceWindowStage):
                 "face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3, rates if options.learn_encoder else {}
             ),
         )
-
-    def _check_side(self) -> None:
-        """Raise InputError where the warped reference cannot be a volume at this side."""
-        backbone = replace(self.config, image_size=self.side)
-        try:
-            check_places(tuple(replace(self.networks_config, backbone=backbone)._places()))
-        except ValueError as error:
-            raise InputError(f"--side is {self.side}, at which {error}: give 96, 128 or 192.") from error
 
     def spec(self, sources: int) -> WindowSpec:
         """See `FaceWindowStage.spec`."""
@@ -86,9 +83,11 @@ class DexWindowStage(FaceWindowStage):
         return fresh(self.options.loop.seed, self.networks_config)
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """A run of `dex/face-window-encoder`, of these stages, or an exported pipeline folder."""
+        """See `take_start`; encoders that were named are taken in place of the start's."""
         assert isinstance(model, DexWindowModel)
         take_start(model, place)
+        if self.options.encoders is not None:
+            take_encoders(model, Path(self.options.encoders))
 
     # -- data and loss -----------------------------------------------------------------------------------------------
 
@@ -112,28 +111,49 @@ class DexWindowStage(FaceWindowStage):
         nets, device = model.networks(self.temporal), given.target.device
         side, patch = given.target.shape[-1], model.vae.patch
         frames = len(given.target) // len(given.source)
+        length = frames if self.temporal else 1
         noise = torch.randn(len(given.target), 3 * patch**2, side // patch, side // patch, generator=generator)
-        lost = torch.rand(2, len(given.source), generator=generator) < (_DROPPED if learning else 0.0)
-        no_expression, no_pose = lost.to(device).repeat_interleave(frames, 1)
-        clean, source, moved = (
-            model.vae.encode(pictures).latent_dist.mode() for pictures in (given.target, given.source, given.moved)
-        )
-        nets.expression_encoder.eval()  # its dropout costs more than it gives
-        codes = nets.expression_encoder(given.driver)
+        dropped = Dropped.draw(len(given.source), STARTED if learning else NOTHING_DROPPED, generator)
+        clean, moved = (model.vae.encode(pictures).latent_dist.mode() for pictures in (given.target, given.moved))
         scheduler = scheduler_for("sample")
         noisy = scheduler.scale_model_input(scheduler.add_noise(clean, noise.to(device), times), times)
-        conditions = Conditions(
+        kept, rows = frame_rows(~dropped.everything, frames, device)
+        conditions = self._conditions(model, nets, given, dropped, frames)
+        change, start = nets.change(noisy[rows], times[rows], length, conditions)
+        made = change.picture(start)
+        if len(kept) == len(given.source):
+            return made
+        # what guidance leads away from: neither portrait nor pose nor expression, but for what is painted on
+        _, rest = frame_rows(dropped.everything, frames, device)
+        nothing = Conditions(tokens=nets.injection.no_expression(len(rest)), latents=moved[rest])
+        change, start = nets.change(noisy[rest], times[rest], length, nothing)
+        result = torch.empty_like(given.target, dtype=made.dtype)
+        return result.index_copy(0, rows, made).index_copy(0, rest, change.picture(start).to(made.dtype))
+
+    def _conditions(
+        self, model: DexWindowModel, nets: DeXPortraitNetworks, given: DexWindowBatch, dropped: Dropped, frames: int
+    ) -> Conditions:
+        """Of the sources that did not lose everything."""
+        device = given.target.device
+        kept, rows = frame_rows(~dropped.everything, frames, device)
+        no_expression, no_pose = (
+            lost.to(device)[kept].repeat_interleave(frames) for lost in (dropped.expression, dropped.pose)
+        )
+        nets.expression_encoder.eval()  # its dropout costs more than it gives
+        codes = nets.expression_encoder(given.driver[rows])
+        source, moved = (
+            model.vae.encode(pictures).latent_dist.mode() for pictures in (given.source[kept], given.moved[rows])
+        )
+        return Conditions(
             bank=nets.read_appearance([source]),
             latents=moved,
-            source_pose=Pose.from_code(given.source_pose),
-            pose=Pose.from_code(given.pose),
+            source_pose=Pose.from_code(given.source_pose[kept]),
+            pose=Pose.from_code(given.pose[rows]),
             tokens=nets.injection.tokens(codes, no_expression),
             pose_absent=no_pose,
             ray_maps=self.options.preset != "no-ray-map",
             warping=self.options.preset != "no-warping",
         )
-        change, start = nets.change(noisy, times, frames if self.temporal else 1, conditions)
-        return change.picture(start)
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """A folder for `DeXPortraitPipeline.from_pretrained`."""
