@@ -46,6 +46,8 @@ BY_HAND = {*FILES, "system", "help"}
 NODES_ALONE = {
     *(("MienControl", "fps"), ("MienKeyframe", "frame"), ("MienAnimateKeyframes", "frames")),
     *(("MienAnimateKeyframes", "easing"), ("MienPasteBack", "feather")),
+    # the text of a list, where the command takes a file; 0 stands for its own rate
+    *(("MienAnimateList", "expressions"), ("MienAnimateList", "fps")),
     # together --offload: saved graphs have the switch, what is moved at a time came later
     *(("MienLoadModel", "offload"), ("MienLoadModel", "offload_unit")),
 }
