@@ -177,7 +177,7 @@ def _apart(studio: Studio) -> dict[str, Any]:
 
 def _listed() -> dict[str, Any]:
     gr.Markdown(
-        "A list of moments, each with sliders of *Edit* or blendshapes, in place of the driving video; in between the face"
+        "A list of moments, with sliders of *Edit* or blendshapes, in place of the driving video; in between the face"
         " goes over smoothly."
     )
     gr.Code(EXAMPLE_LIST, language="yaml", label="Such as", interactive=False, elem_id="animate-list-example")
