@@ -47,7 +47,7 @@ class Denoising:
         plan = WindowPlan(self.frames, 0)
         denoiser = XPortraitDenoiser(self.pipe, plan, GUIDANCE, [self.clip.reference[:1]], self.frames)
         for frame in range(self.frames):
-            denoiser.hints[frame] = self.clip.hints.select(slice(frame, frame + 1))
+            denoiser.control_features[frame] = self.clip.hints.select(slice(frame, frame + 1))
         start = iter(self.clip.start[: self.frames])
         return torch.stack(list(StreamingSampler(start, self.pipe.scheduler, plan, denoiser)))
 

@@ -20,7 +20,7 @@ import torch
 
 from mien.diffusion import WindowPlan
 from mien.models.x_portrait import SD15, XPortraitNetworks, build
-from mien.pipelines.cost import count_flops
+from mien.pipelines import work as works
 
 WINDOW, OVERLAP, STEPS, GOAL = 16, 4, 31, 0.80
 # TFLOP per frame and step of the published script; its hint encoders (0.015 each) are inside C and C_l
@@ -66,7 +66,7 @@ def measure(networks: XPortraitNetworks, size: int, window: int = WINDOW) -> Par
     assert control_features.local is not None
 
     def tera(work: object, share: int = 1) -> float:
-        return count_flops(work) / share / 1e12  # type: ignore[arg-type]
+        return works.measure(work).flops / share / 1e12  # type: ignore[arg-type]
 
     # the first window of a timestep also projects the reference tokens; later ones find keys and values kept
     first = tera(lambda: networks.predict(noisy, timestep, window, reference))

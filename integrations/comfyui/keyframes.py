@@ -47,7 +47,7 @@ def changes_over_time(keyframes: tuple[Keyframe, ...], frames: int, smooth: bool
 
 def between(start: FaceChange, end: FaceChange, way: float) -> FaceChange:
     """From `start` (way 0) to `end` (way 1): all numbers go evenly, the zoom by even factors."""
-    values = {part.name: getattr(start, part.name) for part in fields(FaceChange) if part.name != "scores"}
+    values = {part.name: getattr(start, part.name) for part in fields(FaceChange) if part.name != "blendshapes"}
     mixed = {name: value + way * (getattr(end, name) - value) for name, value in values.items()}
     mixed["zoom"] = start.zoom * (end.zoom / start.zoom) ** way
     return FaceChange(**mixed)

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mien.animation.animator import Drivers, DrivingMotion
 from mien.animation.config import AnimationConfig
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
 from mien.animation.dex_window import DeXWindowAnimator
+from mien.animation.driving_motion import Drivers, DrivingMotion
 from mien.animation.expression_list import ExpressionList, Moment, parse_list
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import still_editor
-from mien.animation.motion_transfer import MotionControl
+from mien.animation.motion_transfer import TransferSettings
 from mien.errors import InputError
 from mien.faces import TrackReport, read_portrait
 from mien.jobs.edit import turned_pose
@@ -42,7 +42,7 @@ class Sampling:
     steps: int | None = None
     guidance: float | None = None
 
-    def config(self, control: MotionControl | None = None, **more: Any) -> AnimationConfig:
+    def config(self, control: TransferSettings | None = None, **more: Any) -> AnimationConfig:
         """As animators take it; nodes give squares."""
         if control is not None:
             gains = control.gains
@@ -59,10 +59,10 @@ def animate(
     sampling: Sampling,
     best_frame: int | str,
     align: bool,
-    control: MotionControl | None = None,
+    control: TransferSettings | None = None,
 ) -> Tensor:
     """The portrait's square, moved by every frame of the driver: [frames, s, s, 3]. InputError without a face."""
-    control = control or MotionControl()
+    control = control or TransferSettings()
     clip = BatchClip(driver, "driver", control.rate)
     if subject.model.dex is not None:
         only_plain(control)
@@ -229,9 +229,9 @@ def _posed(pipe: DeXPortraitPipeline, changes: list[FaceChange]) -> Motion:
     return Motion(torch.cat(codes), own.expression.expand(len(changes), -1))
 
 
-def only_plain(control: MotionControl) -> None:
+def only_plain(control: TransferSettings) -> None:
     """Raise InputError for gains that a model without read landmarks does not know."""
-    if control != MotionControl(rate=control.rate):
+    if control != TransferSettings(rate=control.rate):
         raise InputError("control is for models that move by read landmarks, such as nano: disconnect it")
 
 

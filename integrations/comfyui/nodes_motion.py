@@ -29,7 +29,7 @@ from .inputs import (
 from .words import node_messages
 
 if TYPE_CHECKING:
-    from mien.animation.motion_transfer import MotionControl
+    from mien.animation.motion_transfer import TransferSettings
 
     from .keyframes import Keyframe
     from .session import Model, Subject
@@ -70,10 +70,10 @@ class MienControl(io.ComfyNode):  # type: ignore[misc]
     def execute(
         cls, eyes: float, mouth: float, brows: float, head: float, relative: bool, smooth: float, fps: float
     ) -> Any:
-        from mien.animation.motion_transfer import MotionControl
+        from mien.animation.motion_transfer import TransferSettings
         from mien.motion.gains import MotionGains
 
-        return io.NodeOutput(MotionControl(MotionGains(eyes, mouth, brows, head, relative), smooth, Fraction(fps)))
+        return io.NodeOutput(TransferSettings(MotionGains(eyes, mouth, brows, head, relative), smooth, Fraction(fps)))
 
 
 class MienAnimate(io.ComfyNode):  # type: ignore[misc]
@@ -109,7 +109,7 @@ class MienAnimate(io.ComfyNode):  # type: ignore[misc]
         guidance: float,
         best_frame: int,
         align: bool,
-        control: MotionControl | None = None,
+        control: TransferSettings | None = None,
     ) -> Any:
         from .motion import animate
 
@@ -344,14 +344,14 @@ class MienAnimateVideo(io.ComfyNode):  # type: ignore[misc]
         guidance: float,
         best_frame: int,
         face: int,
-        control: MotionControl | None = None,
+        control: TransferSettings | None = None,
         watermark: bool = True,
     ) -> Any:
-        from mien.animation.motion_transfer import MotionControl
+        from mien.animation.motion_transfer import TransferSettings
 
         from .source_video import animate_video
 
         best = "auto" if best_frame < 0 else best_frame
         chosen = sampling(seed, steps, guidance)
-        made = animate_video(model, source, driver, chosen, face, best, control or MotionControl(), watermark)
+        made = animate_video(model, source, driver, chosen, face, best, control or TransferSettings(), watermark)
         return io.NodeOutput(made)

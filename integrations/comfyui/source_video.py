@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mien.animation.motion_transfer import MotionControl
+from mien.animation.motion_transfer import TransferSettings
 from mien.errors import InputError
 from mien.media.watermark import marked
 
@@ -23,7 +23,7 @@ def animate_video(
     sampling: Sampling,
     face: int,
     best_frame: int | str,
-    control: MotionControl,
+    control: TransferSettings,
     watermark: bool,
 ) -> Tensor:
     """The source's frames [n, h, w, 3], its face moved by the driver's, frame for frame; n: of the shorter one.
@@ -40,7 +40,8 @@ def animate_video(
     count = min(clip.count() for clip in clips)
     if clips[0].count() != clips[1].count():
         host.tell(
-            f"source has {clips[0].count()} frames and driver {clips[1].count()}: the result is as long as the shorter"
+            f"source has {clips[0].count()} frames and the driving video {clips[1].count()}: the result is as long as"
+            " the shorter"
         )
     source_clip, driver_clip = BatchClip(source[:count], "source"), BatchClip(driver[:count], "driver", control.rate)
     progress = host.NodeProgress(_READING, _READING, _ANIMATING)

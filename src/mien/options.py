@@ -1,21 +1,18 @@
 """An option is declared once, as a field of a dataclass, and every front end makes its own of that.
 
     @dataclass(frozen=True)
-    class MyOptions:
+    class MyOptions(Checked):
         steps: int = declared(4, "Denoising steps.", "Model", least=1, most=1000)
 
-        def __post_init__(self) -> None:
-            check_declared(self)
-
-The command line (`mien.cli.grouped`), the web UI's sliders, the inputs of the ComfyUI nodes, the columns of job tables
-and the tables of the manual read the declarations. Training stages declare theirs by `mien.training.engine.config`.
+The command line (`mien.cli.grouped`), the web UI's sliders, the inputs of the ComfyUI nodes, the columns of job tables,
+the tables of the manual and `mien train` read the declarations.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +20,7 @@ from mien.errors import InputError
 
 REQUIRED: Any = MISSING  # the default of an option that must be given
 _LONGEST_RATE = 40  # characters
+_NO_LIMITS = (-math.inf, math.inf, -math.inf, math.inf)
 
 
 def declared(
@@ -30,8 +28,11 @@ def declared(
     help: str,
     group: str = "",
     *,
+    unit: str = "",
     least: float | None = None,
     most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
     step: float | None = None,
     word: str = "",
     choices: tuple[str, ...] = (),
@@ -47,8 +48,11 @@ def declared(
         help: a sentence for people; at its end, for those who type it, a default that the value does not tell, as
             "Denoising steps.  [default: the model's]".
         group: the heading that it stands under.
+        unit: of the number, where the help does not say it.
         least: the smallest value that makes sense; None, here and below: no limit.
         most: the largest one.
+        above: a number that it must be above.
+        below: a number that it must be below.
         step: from one value to the next, where it is set by a slider or arrows.
         word: what it may be beside a whole number.
         choices: the words that it may be; empty: any.
@@ -59,7 +63,8 @@ def declared(
     """
     help, mark, own = help.partition("  [default:")
     about: dict[str, Any] = dict(help=help, typed=f"{typed}{mark}{own}", group=group, flags=flags, argument=argument)
-    about.update(least=least, most=most, step=step, word=word, choices=choices, parse=parse)
+    about.update(least=least, most=most, above=above, below=below, step=step, unit=unit)
+    about.update(word=word, choices=choices, parse=parse)
     return field(default=default, metadata=about)
 
 
@@ -79,7 +84,7 @@ def sliders(options: type) -> dict[str, Field[Any]]:
     return {name: one for name, one in declarations(options).items() if one.metadata["step"] is not None}
 
 
-def option(name: str) -> str:
+def typed_name(name: str) -> str:
     """A field's name as it is typed, such as --eyes-gain."""
     return f"--{name.replace('_', '-')}"
 
@@ -87,7 +92,7 @@ def option(name: str) -> str:
 def flag(one: Field[Any]) -> str:
     """An option as it is typed, such as --eyes-gain."""
     flags = one.metadata["flags"]
-    return flags[-1].partition("/")[0] if flags else option(one.name)
+    return flags[-1].partition("/")[0] if flags else typed_name(one.name)
 
 
 def help_of(one: Field[Any]) -> str:
@@ -102,6 +107,18 @@ def parser(one: Field[Any]) -> Callable[[str], Any] | None:
     return number_or(word, flag(one)) if word else one.metadata["parse"]
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Options whose declared values are checked as they are made.
+
+    Raises:
+        InputError: for a value outside of the limits that its field declares.
+    """
+
+    def __post_init__(self) -> None:
+        check_declared(self)
+
+
 def check_declared(options: Any) -> None:
     """Raise InputError for a value of a dataclass outside of the limits that its field declares."""
     for one in declarations(type(options)).values():
@@ -111,24 +128,39 @@ def check_declared(options: Any) -> None:
 def check_limits(one: Field[Any], value: Any) -> None:
     """Raise InputError for a value outside of the limits that a field declares."""
     about, name = one.metadata, flag(one)
+    if value is None or (about["word"] and value == about["word"]):
+        return
     if about["choices"]:
         check_choice(name, value, about["choices"])
-    if about["least"] is None or (about["word"] and value == about["word"]):
-        return
-    if "int" in str(one.type):
+    if "int" in str(one.type) and about["least"] is not None:
         check_whole_number(name, value, about["least"], about["most"], about["word"] and f' or "{about["word"]}"')
-    else:
-        check_number(name, value, about["least"], math.inf if about["most"] is None else about["most"])
+    elif limits_of(one):
+        bounds = (about[name] for name in ("least", "most", "above", "below"))
+        low, high, above, below = (no if bound is None else bound for bound, no in zip(bounds, _NO_LIMITS, strict=True))
+        check_number(name, value, low, high, above=above, below=below)
 
 
-def check_number(name: str, value: float | None, least: float, most: float) -> None:
-    """Raise InputError unless `value` is None or a finite number from `least` to `most`."""
+def limits_of(one: Field[Any]) -> list[str]:
+    """The limits that a field declares, such as ["from 0", "below 1"]; the unit first, if it has one."""
+    named = (("from", "least"), ("to", "most"), ("above", "above"), ("below", "below"))
+    limits = [f"{word} {one.metadata[name]:g}" for word, name in named if one.metadata[name] is not None]
+    return [one.metadata["unit"], *limits] if one.metadata["unit"] else limits
+
+
+def check_number(
+    name: str, value: float | None, least: float, most: float, *, above: float = -math.inf, below: float = math.inf
+) -> None:
+    """Raise InputError unless `value` is None or a finite number from `least` to `most`, and above and below others."""
     if value is None:
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not least <= value <= most:
-        limits = f"from {least:g} up" if math.isinf(most) else f"from {least:g} to {most:g}"
-        raise InputError(f"{name} is {value}, but it must be a number {limits}")
+    if number and least <= value <= most and above < value < below:
+        return
+    limits = [f"from {least:g} to {most:g}"] if math.isfinite(least) and math.isfinite(most) else []
+    if not limits:
+        limits = [f"from {least:g} up"] * math.isfinite(least) + [f"up to {most:g}"] * math.isfinite(most)
+    limits += [f"above {above:g}"] * math.isfinite(above) + [f"below {below:g}"] * math.isfinite(below)
+    raise InputError(f"{name} is {value}, but it must be a number {' and '.join(limits)}")
 
 
 def check_whole_number(name: str, value: object, least: int, most: int | None, also: str = "") -> None:

@@ -20,8 +20,18 @@ from mien.animation.face_edit import FaceChange
 from mien.cli.app import app
 from mien.errors import InputError
 from mien.evaluation.build_options import BuildOptions, HeadBuildOptions
-from mien.jobs.data.options import CastOptions, DriverOptions, GroupOptions, PrepareOptions, ReportOptions
+from mien.jobs.batch_options import BatchOptions
+from mien.jobs.data.options import (
+    CastOptions,
+    DriverOptions,
+    GroupOptions,
+    PackOptions,
+    PrepareOptions,
+    ReportOptions,
+    TrackOptions,
+)
 from mien.jobs.edit_options import EditOptions
+from mien.jobs.evaluate_options import AblationOptions, EvaluateOptions, SystemSpec
 from mien.jobs.options import AnimateOptions, ConvertOptions, MotionOptions
 from mien.jobs.run.job_table import column_names
 from mien.options import REQUIRED, declarations, help_of
@@ -36,6 +46,8 @@ BY_HAND = {*FILES, "system", "help"}
 NODES_ALONE = {
     *(("MienControl", "fps"), ("MienKeyframe", "frame"), ("MienAnimateKeyframes", "frames")),
     *(("MienAnimateKeyframes", "easing"), ("MienPasteBack", "feather")),
+    # the text of a list, where the command takes a file; 0 stands for its own rate
+    *(("MienAnimateList", "expressions"), ("MienAnimateList", "fps")),
     # together --offload: saved graphs have the switch, what is moved at a time came later
     *(("MienLoadModel", "offload"), ("MienLoadModel", "offload_unit")),
 }
@@ -111,14 +123,24 @@ def test_serve_s_command_has_every_option_of_the_page() -> None:
         ("data avatar", CastOptions, set()),
         ("data avatars", GroupOptions, set()),
         ("data driver", DriverOptions, set()),
-        ("data prepare", PrepareOptions, {"ray", "ray_address"}),
-        ("data look", ReportOptions, {"folder", "output"}),
+        ("data motion", TrackOptions, set()),
+        ("data pack", PackOptions, set()),
+        ("data prepare", PrepareOptions, set()),
+        ("data look", ReportOptions, set()),
+        ("batch", BatchOptions, set()),
+        ("evaluate ablations", AblationOptions, set()),
         ("evaluate build real", BuildOptions, {"data", "out"}),
         ("evaluate build heads", HeadBuildOptions, {"data", "out"}),
     ],
 )
 def test_other_commands_have_the_options_that_their_jobs_declare(words: str, options: type, by_hand: set[str]) -> None:
     check(words, declarations(options), by_hand)
+
+
+def test_evaluate_s_command_has_what_is_scored_and_how_our_systems_run() -> None:
+    check("evaluate run", {**declarations(EvaluateOptions), **declarations(SystemSpec)}, set())
+    for name in ("steps", "guidance", "seed", "device", "reader"):
+        assert limits(declarations(SystemSpec)[name]) == limits(DECLARED[name]), name
 
 
 def test_a_value_outside_of_the_limits_is_told_by_the_option_s_name() -> None:
@@ -144,7 +166,7 @@ def test_the_nodes_have_the_same_defaults_limits_and_words(tmp_path: Path, monke
             assert called in ALL, f"{node}.{name} is declared nowhere"
             seen.add(called)
             _check_input(node, name, said, ALL[called])
-    assert {*CHANGES, *GAINS} - {"scores"} <= seen
+    assert {*CHANGES, *GAINS} - {"blendshapes"} <= seen
     assert {"smooth", "relative", "pose_gain", "expression_gain", "steps", "guidance", "seed", "align"} <= seen
     assert {"best_frame", "face", "dtype", "reader", "model", "watermark"} <= seen
 
@@ -182,7 +204,7 @@ def test_the_web_ui_s_sliders_of_a_face_stay_within_the_limits() -> None:
     gr = pytest.importorskip("gradio", reason="needs gradio: pip install 'mien[web]'")
     from mien.web import edit_tab as tab
 
-    assert {*tab.HEAD, *tab.FACE} == set(CHANGES) - {"scores"}
+    assert {*tab.HEAD, *tab.FACE} == set(CHANGES) - {"blendshapes"}
     with gr.Blocks():
         for name in (*tab.HEAD, *tab.FACE):
             one, slider = CHANGES[name], tab._slider(name)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from mien.animation.animator import Drivers, animator_of
+from mien.animation.animator import animator_of
 from mien.animation.config import AnimationConfig
 from mien.animation.dex_window import DeXWindowAnimator
+from mien.animation.driving_motion import Drivers
 from mien.animation.face_edit import FaceChange
 from mien.geometry.face_window import FaceWindow
 from mien.geometry.pose import HeadPose

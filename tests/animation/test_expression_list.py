@@ -27,7 +27,7 @@ fps: 10
 expressions:
   - {at: 0}
   - {at: 0.4, jaw: 1.0, x: 0.1, zoom: 2.0}
-  - {at: 0.8, scores: {jawOpen: 0.25}}
+  - {at: 0.8, blendshapes: {jawOpen: 0.25}}
 """
 pytestmark = pytest.mark.usefixtures("drawn_person")
 
@@ -90,7 +90,7 @@ def test_a_picture_gives_its_expression(tmp_path: Path) -> None:
         ("expressions: [{smile: 1}]", "at is missing"),
         ("expressions: [{at: 0, grin: 1}]", "'grin', which is not known"),
         ("expressions: [{at: 0, smile: 3}]", "--smile is 3"),
-        ("expressions: [{at: 0, scores: {jaw: 1}}]", "--score jaw is not known"),
+        ("expressions: [{at: 0, blendshapes: {jaw: 1}}]", "--blendshape jaw is not known"),
         ("expressions: [{at: 1}, {at: 1}]", "sort them by time"),
         ("expressions: [{at: .inf}]", "at is inf"),
         ("expressions: [{at: 0, picture: 3}]", "picture is 3"),
@@ -101,6 +101,11 @@ def test_what_cannot_be_meant_is_told_with_the_file(tmp_path: Path, text: str, s
     with pytest.raises(InputError) as error:
         load_list(path)
     assert said in str(error.value) and str(path) in str(error.value)
+
+
+def test_the_first_release_s_word_for_blendshapes_is_read(tmp_path: Path) -> None:
+    old = load_list(write(tmp_path, LIST.replace("blendshapes:", "scores:")))
+    assert old.moments == load_list(write(tmp_path)).moments and old.moments[-1].change.blendshapes
 
 
 @pytest.mark.parametrize("kind", ["window", "dex-window", "reenactor"])

@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from mien.animation.face_edit import SLIDERS, FaceChange, parse_score
+from mien.animation.face_edit import SLIDERS, FaceChange, parse_blendshape
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
@@ -57,7 +57,9 @@ def test_left_and_right_are_the_subjects_own() -> None:
 
 
 def test_named_scores_are_set_as_they_are() -> None:
-    change = FaceChange(smile=1.0, scores=(parse_score("mouthSmileLeft=0.3"), parse_score("jawOpen = 1")))
+    change = FaceChange(
+        smile=1.0, blendshapes=(parse_blendshape("mouthSmileLeft=0.3"), parse_blendshape("jawOpen = 1"))
+    )
     got = change.expressed(OWN)
     assert (score(got, "mouthSmileLeft"), score(got, "mouthSmileRight"), score(got, "jawOpen")) == (0.3, 1, 1)
 
@@ -74,8 +76,8 @@ def test_every_slider_is_a_field_and_has_shapes_that_exist() -> None:
         ({"zoom": 0.0}, "--scale is 0"),
         ({"gaze_x": 1.5}, "--gaze-x is 1.5"),
         ({"smile": float("nan")}, "--smile is nan"),
-        ({"scores": (("jawOpened", 0.5),)}, "--score jawOpened is not known"),
-        ({"scores": (("jawOpen", 2.0),)}, "--score jawOpen is 2"),
+        ({"blendshapes": (("jawOpened", 0.5),)}, "--blendshape jawOpened is not known"),
+        ({"blendshapes": (("jawOpen", 2.0),)}, "--blendshape jawOpen is 2"),
     ],
 )
 def test_what_makes_no_sense_is_told(wish: dict[str, float], sentence: str) -> None:
@@ -85,4 +87,4 @@ def test_what_makes_no_sense_is_told(wish: dict[str, float], sentence: str) -> N
 
 def test_a_score_must_be_a_name_and_a_number() -> None:
     with pytest.raises(InputError, match="jawOpen=0.5"):
-        parse_score("jawOpen")
+        parse_blendshape("jawOpen")

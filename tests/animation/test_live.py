@@ -17,7 +17,7 @@ from mien.animation.face_edit import FaceChange
 from mien.animation.frame_stepper import LiveControl, LiveFrame
 from mien.animation.live import LiveAnimator
 from mien.animation.live_motion import LiveMotion
-from mien.animation.motion_transfer import MotionControl, driven_keypoints
+from mien.animation.motion_transfer import TransferSettings, driven_keypoints
 from mien.animation.source import find_portrait
 from mien.errors import InputError
 from mien.faces import TrackedFace, TrackReport
@@ -186,7 +186,7 @@ def test_one_frame_goes_where_a_clip_of_it_goes(relative: bool) -> None:
     live.calibrate(still)
     driven = live.driven(still, LiveControl(config))
     track = replace(live._track, faces=[TrackedFace(0, still.reading, "found")], report=TrackReport(1, 1))
-    wanted = driven_keypoints(portrait, track, basis, MotionControl.of(config, 25))
+    wanted = driven_keypoints(portrait, track, basis, TransferSettings.of(config, 25))
     np.testing.assert_allclose(driven, wanted[0], atol=1e-5)
 
 
@@ -239,7 +239,7 @@ def test_a_face_window_of_a_frame_goes_where_that_of_a_clip_goes() -> None:
     live.calibrate(still)
     face = live.face(still, LiveControl(config))
     track = replace(live._track, faces=[TrackedFace(0, still.reading, "found")], report=TrackReport(1, 1))
-    wanted = driven_faces(portrait, track, basis, MotionControl.of(config, 25))[0]
+    wanted = driven_faces(portrait, track, basis, TransferSettings.of(config, 25))[0]
     for name in ("keypoints", "neutral", "driving"):
         np.testing.assert_allclose(getattr(face, name), getattr(wanted, name), atol=1e-3)
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.animation.animator import Source, animator_of
+from mien.animation.animator import animator_of
 from mien.animation.config import AnimationConfig
 from mien.animation.driven_face import driven_faces
 from mien.animation.face_edit import FaceChange
 from mien.animation.image_edit import WindowEditor, still_editor
-from mien.animation.motion_transfer import MotionControl
+from mien.animation.motion_transfer import TransferSettings
 from mien.animation.multi_face import find_people
-from mien.animation.source import find_portrait
+from mien.animation.source import Source, find_portrait
 from mien.animation.window_animator import WindowAnimator
 from mien.animation.window_engine import WindowCheckpoint, window_driver
 from mien.geometry.face_window import PaintedWindow
@@ -110,7 +110,7 @@ def test_the_driver_is_laid_over_the_portraits_face(pipe: XPortraitPipeline, dri
     config = AnimationConfig()
     motion = animator.read_driving(open_clip(driver), config)
     person = animator.source.portraits[0]
-    faces = driven_faces(person, motion.tracks[0], animator.basis, MotionControl())
+    faces = driven_faces(person, motion.tracks[0], animator.basis, TransferSettings())
     for face, image in zip(faces, open_clip(driver), strict=True):
         spotted = image.copy()
         x, y = face.driving[27:36].mean(0)

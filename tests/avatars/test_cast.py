@@ -14,7 +14,7 @@ from mien.avatars.pack import load_pack
 from mien.errors import InputError
 from mien.jobs.data.avatars import install_head_model, make_cast, pack_cast
 from mien.jobs.data.look import look
-from mien.jobs.data.options import CastOptions, ReportOptions
+from mien.jobs.data.options import CastOptions, PackOptions, ReportOptions
 from mien.jobs.demo import FOLDER
 from mien.jobs.run.progress import Silent
 from mien.media import read_image, write_image
@@ -74,7 +74,7 @@ def test_bad_photographs_cost_only_themselves(cast: Path, photos: Path, pack: Pa
 
 
 def test_a_cast_is_reported(cast: Path, pack: Path, tmp_path: Path) -> None:
-    written = look(cast, tmp_path, ReportOptions(1, pack))
+    written = look(ReportOptions(cast, tmp_path, 1, pack), Silent())
     assert [path.name for path in written] == ["cast.jpg", "cast.json", "statistics.md"]
     page = written[-1].read_text()
     assert "1 avatars, 10 photographs left out." in page and "| 2 | no face found" in page
@@ -88,7 +88,7 @@ def test_a_cast_is_reported(cast: Path, pack: Path, tmp_path: Path) -> None:
 
 def test_a_cast_without_a_head_model_is_counted(cast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
-    written = look(cast, tmp_path / "look")
+    written = look(ReportOptions(cast), Silent())
     found = json.loads(written[1].read_text())
     assert found["avatars"] == 1 and not found["measured_again"] and "everyone" in found["unmeasured"]
 
@@ -101,7 +101,7 @@ def test_an_avatar_answers_to_commands(cast: Path) -> None:
 
 
 def test_a_packed_cast_renders_as_its_files_do(cast: Path, pack: Path, model: HeadModel, tmp_path: Path) -> None:
-    packed = pack_cast(cast, tmp_path / "cast.safetensors", None, pack, 256)
+    packed = pack_cast(PackOptions(cast, tmp_path / "cast.safetensors", head=pack))
     assert packed.stat().st_size < 24e6, "the head model, and some kilobytes a person"
     loaded = load_pack(packed)
     assert [member.id for member in loaded.people] == ["good"]

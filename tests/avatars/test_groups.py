@@ -18,7 +18,7 @@ from mien.errors import InputError
 from mien.geometry import HeadPose
 from mien.jobs.data.avatars import render_dataset, render_driver
 from mien.jobs.data.look import look
-from mien.jobs.data.options import DriverOptions, GroupOptions
+from mien.jobs.data.options import DriverOptions, GroupOptions, ReportOptions
 from mien.jobs.run.progress import Silent
 from mien.media import open_clip
 from mien.motion.keypoint_motion import closed_lips
@@ -105,7 +105,7 @@ def test_training_reads_the_groups(dataset: Path) -> None:
 
 
 def test_a_dataset_can_be_looked_at(dataset: Path, tmp_path: Path) -> None:
-    written = look(dataset, tmp_path)
+    written = look(ReportOptions(dataset, tmp_path), Silent())
     assert [path.name for path in written] == ["group_000.jpg", "group_001.jpg", "statistics.md"]
     text = written[-1].read_text()
     assert "2 groups (1 for validation), 3 people, 192 frames." in text and "| jawOpen |" in text

@@ -53,7 +53,7 @@ def test_a_head_is_turned(inputs: Path, dex_model: Path, tmp_path: Path) -> None
         (["edit", "-s", "P", "-o", "O.png", "--system", "dex"], "nothing is to change"),
         (["edit", "-s", "P", "-o", "O.png", "--system", "dex", "--smile", "1"], "are for nano"),
         (["edit", "-s", "P", "-o", "O.png", "--system", "y", "--smile", "1"], "must be one of x, dex"),
-        (["edit", "-s", "P", "-o", "O.png", "--score", "jawOpen"], "jawOpen=0.5"),
+        (["edit", "-s", "P", "-o", "O.png", "--blendshape", "jawOpen"], "jawOpen=0.5"),
     ],
 )
 def test_mistakes_are_one_sentence(

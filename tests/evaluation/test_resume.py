@@ -21,8 +21,8 @@ from mien.evaluation.footage import load_footage
 from mien.evaluation.runs import find_runs, read_run
 from mien.evaluation.scoring import Scorer
 from mien.jobs import evaluate as job
-from mien.jobs.evaluate import EvaluateOptions, evaluate, report
-from mien.jobs.evaluation_systems import PREDICTIONS, SystemSpec
+from mien.jobs.evaluate import evaluate, report
+from mien.jobs.evaluate_options import PREDICTIONS, EvaluateOptions, SystemSpec
 from mien.jobs.run.progress import Silent
 from mien.media import write_video
 from samples import DrawnFaceReader

@@ -16,12 +16,10 @@ from mien.evaluation.footage import Footage, load_footage
 from mien.evaluation.scoring import ScoreOptions, Scorer
 from mien.evaluation.systems import CopyDriver, CopySource, answer
 from mien.jobs.demo import FOLDER
+from mien.jobs.evaluate_options import SystemSpec, parse_predictions, parse_system
 from mien.jobs.evaluation_systems import (
     KINDS,
-    SystemSpec,
     load_system,
-    parse_predictions,
-    parse_system,
 )
 from mien.models.face_vid2vid import FaceVid2Vid
 from mien.pipelines.face_vid2vid import FaceVid2VidPipeline
@@ -65,7 +63,7 @@ def test_x_portrait_answers_as_animate_does(kind: str, model: str, footages: dic
 
 def test_a_reader_that_is_gone_is_told_before_any_work() -> None:
     with pytest.raises(InputError, match="'nano' is gone: give auto"):
-        parse_system("x-portrait", SystemSpec("", "", reader="nano"))
+        SystemSpec("x-portrait", "x-portrait", reader="nano")
 
 
 @pytest.mark.usefixtures("_drawn")
@@ -91,15 +89,14 @@ def test_absent_weights_are_one_clear_sentence(kind: str, says: str) -> None:
 
 
 def test_systems_are_named_as_one_likes(tmp_path: Path) -> None:
-    defaults = SystemSpec("", "", steps=3)
-    spec = parse_system("w/o local control=x-portrait:runs/a=b", defaults)
-    assert (spec.name, spec.kind, spec.model, spec.steps) == ("w/o local control", "x-portrait", "runs/a=b", 3)
+    spec = parse_system("w/o local control=x-portrait:runs/a=b")
+    assert (spec.name, spec.kind, spec.model) == ("w/o local control", "x-portrait", "runs/a=b")
     assert spec.folder == "w-o-local-control"
-    assert parse_system("face-vid2vid-plus", defaults).kind == "face-vid2vid-plus"
-    assert parse_system("truth", defaults).kind == "ground-truth", "the first release's name"
+    assert parse_system("face-vid2vid-plus").kind == "face-vid2vid-plus"
+    assert parse_system("truth").kind == "ground-truth", "the first release's name"
     assert set(KINDS) >= {"x-portrait", "dex", "face-vid2vid", "landmarks", "copy-source", "copy-driver"}
     with pytest.raises(InputError, match="no system 'magic'"):
-        parse_system("magic", defaults)
+        parse_system("magic")
     (tmp_path / "TPS").mkdir()
     assert parse_predictions(str(tmp_path / "TPS")).name == "TPS"
     assert parse_predictions(f"mine={tmp_path / 'TPS'}").name == "mine"

@@ -170,7 +170,7 @@ def test_messages_name_inputs_and_never_options_of_the_command(host: Host, anima
     for said, node, given, more in [
         (r"best_frame is 9, but driver has 5", "MienAnimate", (portrait, driver, *sampled, 9, True), {}),
         (r"best_frame is 9, but driver has 5", "MienAnimate", (dex, driver, *sampled, 9, True), {}),
-        (r"driver: use a driver that shows one face, or switch align off", "MienAnimate",
+        (r"driver: use a driving video that shows one face, or switch align off", "MienAnimate",
          (portrait, grey, *sampled, -1, True), {}),
         (r"the sliders of the expression, from smile", "MienEdit", (dex, *sampled), {"smile": 0.5}),
         (r"yaw", "MienEdit", (portrait, *sampled), {"yaw": 200.0}),

@@ -207,7 +207,7 @@ def test_start_frames_change_the_result_and_must_fit(inputs: Path, tmp_path: Pat
     start = write_video(tmp_path / "start.mp4", noise, RATE)
     started = pictures(run(inputs, tmp_path / "out.mp4", start_from=start, paste_back=False).output)
     assert np.abs(np.stack(plain).astype(int) - np.stack(started)).mean() > 0.2
-    with pytest.raises(InputError, match="3 frames, but the driver"):
+    with pytest.raises(InputError, match="3 frames, but the driving video"):
         run(inputs, tmp_path / "x.mp4", start_from=inputs / "faceless.mp4")
     oblong = write_video(tmp_path / "oblong.mp4", noise[:, :32], RATE)
     with pytest.raises(InputError, match="64 x 32"):

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from mien.cli.app import app
 from mien.errors import InputError, MienError
 from mien.jobs import batch
-from mien.jobs.batch import FAILURES, BatchOptions, batch_jobs, parse_common, run_batch
+from mien.jobs.batch import FAILURES, batch_jobs, run_batch
+from mien.jobs.batch_options import BatchOptions, parse_setting
 from mien.jobs.run.progress import Silent
 from mien.jobs.run.workers import Outcome, spread
 from samples import DrawnFaceReader
@@ -32,7 +33,8 @@ def folder(inputs: Path, tmp_path: Path) -> Path:
 
 def pairs(folder: Path, model: Path, **changes: str) -> BatchOptions:
     common = {"model": str(model), "steps": "1", **changes}
-    return BatchOptions(folder / "out", portraits=folder / "people", drivers=folder / "drivers", common=common)
+    given = {"portraits": folder / "people", "drivers": folder / "drivers"}
+    return BatchOptions(folder / "out", **given, common=tuple(common.items()))
 
 
 def states(out: Path) -> dict[str, tuple[int, int]]:
@@ -178,10 +180,10 @@ def test_two_pictures_of_one_name_need_names(folder: Path) -> None:
 
 
 def test_common_options() -> None:
-    assert parse_common(["steps=4", "paste-back=no"]) == {"steps": "4", "paste_back": "no"}
+    assert [parse_setting(word) for word in ("steps=4", "--paste-back=no")] == [("steps", "4"), ("paste_back", "no")]
     for word in ("steps", "stepz=4", "portrait=a"):
         with pytest.raises(InputError, match="--set"):
-            parse_common([word])
+            parse_setting(word)
 
 
 def test_several_processes(folder: Path, tiny_model: Path) -> None:

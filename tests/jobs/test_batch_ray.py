@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.jobs.batch import BatchOptions, run_batch
+from mien.jobs.batch import run_batch
+from mien.jobs.batch_options import BatchOptions
 from mien.jobs.run.progress import Silent
 from mien.jobs.run.workers import LOCAL_RAY
 from mien.media import write_image, write_video
@@ -54,7 +55,12 @@ def test_a_killed_worker_costs_no_job_and_repeats_none(
     out = tmp_path / "out"
     common = {"model": str(tiny_model), "steps": "4", "reader": "mesh", "device": "cpu"}
     options = BatchOptions(
-        out, portraits=tmp_path / "people", drivers=tmp_path / "drivers", common=common, workers=2, ray=LOCAL_RAY
+        out,
+        portraits=tmp_path / "people",
+        drivers=tmp_path / "drivers",
+        common=tuple(common.items()),
+        workers=2,
+        ray=LOCAL_RAY,
     )
     killed: list[int] = []
     before: dict[str, tuple[int, int]] = {}

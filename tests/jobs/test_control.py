@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.animation.driving import place_driver, read_faces
-from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_motion
+from mien.animation.motion_transfer import TransferSettings, driven_keypoints, portrait_motion
 from mien.animation.source import find_portrait
 from mien.animation.source_video import calm_crops
 from mien.errors import InputError
@@ -123,9 +123,9 @@ def test_relative_motion_begins_at_the_portrait_and_smoothing_calms(inputs: Path
     plain, moved, calm = (
         np.stack(driven_keypoints(portrait, track, basis, control))
         for control in (
-            MotionControl(),
-            MotionControl(MotionGains(relative=True), 0.0, RATE),
-            MotionControl(MotionGains(), 1.0, RATE),
+            TransferSettings(),
+            TransferSettings(MotionGains(relative=True), 0.0, RATE),
+            TransferSettings(MotionGains(), 1.0, RATE),
         )
     )
     source = portrait_motion(portrait)

@@ -71,7 +71,7 @@ def given(nets, seed: int = 0, **changes) -> Conditions:
     generator = torch.Generator().manual_seed(seed)
     source = latents(1, 9)
     conditions = Conditions(
-        bank=nets.read_appearance([source]),
+        reference_features=nets.read_appearance([source]),
         latents=source,
         source_pose=Pose.from_code(torch.randn(1, 6, generator=generator) * 0.2),
         pose=Pose.from_code(torch.randn(2, 6, generator=generator) * 0.2),
@@ -87,7 +87,9 @@ def test_a_fresh_network_sees_the_source_but_neither_pose_nor_expression() -> No
     base = given(nets)
     want = nets.predict(latents(2), T, 2, base)
     assert torch.allclose(nets.predict(latents(2), T, 2, given(nets, 5)), want, atol=1e-6)
-    assert not torch.allclose(nets.predict(latents(2), T, 2, dataclasses.replace(base, bank=None)), want, atol=1e-4)
+    assert not torch.allclose(
+        nets.predict(latents(2), T, 2, dataclasses.replace(base, reference_features=None)), want, atol=1e-4
+    )
 
 
 @torch.no_grad()
@@ -102,7 +104,7 @@ def test_a_trained_network_reads_all_it_is_given() -> None:
         {"tokens": nets.injection.no_expression(2)},
         {"ray_maps": False},
         {"warping": False},
-        {"bank": None},
+        {"reference_features": None},
         {"pose_absent": torch.tensor([True, True])},
     ):
         got = nets.predict(latents(2), T, 2, dataclasses.replace(base, **changes))
@@ -124,7 +126,7 @@ def test_rows_without_pose_are_as_if_there_were_none() -> None:
 def test_with_equal_poses_the_warped_reference_is_the_reference() -> None:
     nets = tiny_dex_networks()
     base = given(nets)
-    features, warps = base.bank, nets.injection.reference_warps()
+    features, warps = base.reference_features, nets.injection.reference_warps()
     layer, tokens = next(iter(features.tokens.items()))
     name = layer.split(".transformer_blocks.")[0]
     warp = warps[name]

@@ -7,7 +7,7 @@ import pytest
 
 from mien.geometry import HeadPose
 from mien.motion.keypoint_motion import FaceMotion
-from mien.motion.one_euro import one_euro, one_euro_motions, one_euro_turns
+from mien.motion.one_euro import OneEuro, OneEuroTurns, one_euro_motions
 
 RATE = 25
 
@@ -20,6 +20,11 @@ def motions(count: int = 40, noise: float = 0.02) -> list[FaceMotion]:
         pose = HeadPose.from_euler(60 * yaw, 60 * pitch, 60 * roll, (x, y), 0.4 * math.exp(rng.normal() * noise))
         made.append(FaceMotion(np.zeros((68, 2)), pose, 0.3 + rng.normal(size=52) * noise, rng.normal(size=(70, 3))))
     return made
+
+
+def one_euro(values: np.ndarray, rate: float, cutoff: float, slope: float) -> np.ndarray:
+    only = OneEuro(cutoff, slope)
+    return np.stack([only(row, rate) for row in values])
 
 
 def shake(values: np.ndarray) -> float:
@@ -53,7 +58,8 @@ def test_a_still_value_keeps_still_and_a_fast_one_is_followed() -> None:
 def test_turns_are_filtered_about_their_axis() -> None:
     angles = np.r_[np.zeros(3), np.linspace(0, 2.5, 30)]
     turns = angles[:, None] * np.array([0.0, 1.0, 0.0])
-    out = one_euro_turns(turns, RATE, 0.5, 3.0)
+    only = OneEuroTurns(0.5, 3.0)
+    out = np.stack([only(row, RATE) for row in turns])
     np.testing.assert_allclose(out[:, [0, 2]], 0, atol=1e-9)
     np.testing.assert_allclose(out[:, 1], one_euro(angles, RATE, 0.5, 3.0), atol=1e-9)
 

@@ -96,7 +96,7 @@ class _Run:
         scale = float(kit.run["cfg"])
         self.denoiser = XPortraitDenoiser(pipe, self.plan, scale, sources, guidance_mode=mode)
         for frame in range(len(clip.start)):
-            self.denoiser.hints[frame] = clip.hints.select(torch.tensor([frame]))
+            self.denoiser.control_features[frame] = clip.hints.select(torch.tensor([frame]))
         self.predictions: list[Tensor] = []
         self.latents: list[Tensor] = []
         self.windows: list[Tensor] = []
@@ -116,7 +116,7 @@ class _Run:
 
     def _keep(self, step: int, prediction: Tensor, latents: Tensor) -> None:
         # banks of past timesteps are of no more use, and with latents per frame they are large
-        self.denoiser.banks.pop(step, None)
+        self.denoiser.reference_features.pop(step, None)
         self.predictions.append(prediction)
         self.latents.append(latents)
 

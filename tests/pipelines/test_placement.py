@@ -112,18 +112,18 @@ class Watched(dict[int, Any]):
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """The banks of the next denoiser."""
-    banks, made = Watched(), x_portrait_denoiser.XPortraitDenoiser.__init__
+    """The reference features that the next denoiser keeps."""
+    kept, made = Watched(), x_portrait_denoiser.XPortraitDenoiser.__init__
 
     def init(self: Any, *args: Any, **more: Any) -> None:
         made(self, *args, **more)
-        self.banks = banks
+        self.reference_features = kept
 
     monkeypatch.setattr(x_portrait_denoiser.XPortraitDenoiser, "__init__", init)
-    yield banks
+    yield kept
 
 
-def test_a_clip_of_one_window_holds_one_timestep_s_bank_at_a_time(watched: Watched) -> None:
+def test_a_clip_of_one_window_holds_one_timestep_s_features_at_a_time(watched: Watched) -> None:
     run(tiny_pipeline(), num_inference_steps=4, window=11, overlap=2)
     assert watched.made == [0, 1, 2, 3] and watched.most == 1 and not watched
 
@@ -142,7 +142,7 @@ def test_a_device_with_little_room_makes_the_same_frames(
 
 
 def test_room_is_shared_out_to_banks_then_to_frames() -> None:
-    need, plan, gpu = Needs(bank=10, hints=1, work=100), WindowPlan(4, 1), torch.device("cuda")
+    need, plan, gpu = Needs(reference_features=10, control_features=1, work=100), WindowPlan(4, 1), torch.device("cuda")
     assert in_flight(plan, 5, 3) == (1, 3)
     assert in_flight(plan, 5, None) == (5, 25)
     least = 100 + 10 + 4
@@ -164,8 +164,11 @@ def test_decoded_pieces_are_as_large_as_there_is_room(monkeypatch: pytest.Monkey
 def test_needs_grow_with_the_window_and_a_bank_does_not() -> None:
     pipe = tiny_pipeline()
     short, long = needs(pipe, 4, True, 1), needs(pipe, 8, True, 1)
-    assert (short.bank, short.hints) == (long.bank, long.hints) and 1.5 * short.work < long.work
-    assert needs(pipe, 4, True, 2).bank == 2 * short.bank
+    assert (short.reference_features, short.control_features) == (
+        long.reference_features,
+        long.control_features,
+    ) and 1.5 * short.work < long.work
+    assert needs(pipe, 4, True, 2).reference_features == 2 * short.reference_features
 
 
 def test_a_model_without_weights_costs_what_the_whole_one_does(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The one place where a portrait and a driver become frames, whatever the model.
+"""The one place where a portrait and a driving video become frames, whatever the model.
 
     animator = load_animator("nano")
     animator.set_source([read_image("portrait.png")])
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, Union
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -25,103 +25,23 @@ import torch
 from mien import faces
 from mien.animation.compositing import pasted
 from mien.animation.config import AnimationConfig, check_overlap
+from mien.animation.driving_motion import Driver, Drivers, DrivingMotion
 from mien.animation.frame_stepper import FrameStepper
 from mien.animation.loading import SYSTEMS, load_pipeline
-from mien.animation.motion_template import MotionTemplate
 from mien.animation.multi_face import composed, shared_updates
+from mien.animation.person_run import PersonCheckpoint, PersonRun
 from mien.animation.progress import SILENT, Progress
-from mien.animation.source import Portrait, find_portrait
+from mien.animation.source import Portrait, Source, find_portrait
 from mien.animation.source_video import first_portrait
 from mien.errors import InputError
-from mien.faces import FaceReader, TrackReport
-from mien.media import Clip, ClipInfo
-from mien.pipelines.finishing import Checkpoint
+from mien.faces import FaceReader
+from mien.media import Clip
 
-Driver: TypeAlias = Union[Clip, MotionTemplate]  # noqa: UP007 - evaluated at run time
 Config = TypeVar("Config", bound=AnimationConfig)
 
 
-@dataclass(frozen=True)
-class Source:
-    """Whom to animate.
-
-    What is known of the source beside its pictures, such as layers of person and background, belongs here.
-
-    Attributes:
-        portraits: pictures of one person; the first is animated, the others are further references.
-        others: other people in the first picture, who are animated as well.
-        video: a video of the person in place of the first picture: every frame of it is animated.
-    """
-
-    portraits: tuple[Portrait, ...]
-    others: tuple[Portrait, ...] = ()
-    video: Clip | None = None
-
-    @property
-    def people(self) -> tuple[Portrait, ...]:
-        """Everybody who is animated."""
-        return self.portraits[0], *self.others
-
-    def number(self, person: Portrait) -> int:
-        """The place of a person among `people`."""
-        return next(place for place, one in enumerate(self.people) if one is person)
-
-
-@dataclass(frozen=True)
-class Drivers:
-    """Two drivers, for models that take pose and expression apart; None: the portrait's own is kept."""
-
-    pose: Driver | None
-    expression: Driver | None
-
-    @property
-    def main(self) -> Driver:
-        """The one that gives the result its times: the expression's, or the pose's where the other is a still."""
-        first, second = self.expression or self.pose, self.pose or self.expression
-        if first is None or second is None:
-            raise InputError("nothing drives the portrait: give a driver of its pose, of its expression, or both")
-        return second if length(first) == 1 and length(second) > 1 else first
-
-
-def length(driver: Driver) -> int:
-    """Frames of a driver."""
-    return driver.count() if isinstance(driver, Clip) else len(driver.motion)
-
-
-@dataclass(frozen=True)
-class DrivingMotion:
-    """What was read of a driver. Each system adds what it understands of motion.
-
-    Attributes:
-        clip: the main driver's own pictures, to be read once more beside the motion by models that look at pixels;
-            None: there is motion only.
-        info: the main driver's.
-        frames: how many the result has.
-        reports: how the faces were read, by the name of the file or input.
-        best_frame: the frame that is laid over the portrait, or from which relative motion counts.
-    """
-
-    clip: Clip | None
-    info: ClipInfo
-    frames: int
-    reports: dict[str, TrackReport]
-    best_frame: int | None
-
-    @property
-    def report(self) -> TrackReport | None:
-        """How the main driver's faces were read; None: there is motion only."""
-        return self.reports.get(self.info.path.name)
-
-
-class PersonCheckpoint(Checkpoint, Protocol):
-    """A `Checkpoint` that gives back what it keeps."""
-
-    def frames(self) -> Iterator[np.ndarray]:
-        """The frames that were finished before."""
-
-
 class Animator(ABC):
-    """A model with a face reader. Set a source, read a driver, take the frames.
+    """A model with a face reader. Set a source, read a driving video, take the frames.
 
     Attributes:
         system: the system's short name, which records keep.
@@ -179,7 +99,19 @@ class Animator(ABC):
         return images
 
     def set_source_video(self, video: Clip, *, face: int | None = None, encode: bool = True) -> Source:
-        """Take a video as the source; its first frame that shows the face is the portrait. See `set_source`."""
+        """Take a video as the source; its first frame that shows the face is the portrait.
+
+        Args:
+            video: of the person.
+            face: which face of a frame, the largest is 0; None: the clearest.
+            encode: False: not yet, for a pipeline without weights.
+
+        Returns:
+            The source.
+
+        Raises:
+            InputError: where no frame shows the face.
+        """
         portrait = first_portrait(video, self.reader, face).framed(self.pipe.crop_scale)
         return self.set_source(Source((portrait,), video=video), encode=encode)
 
@@ -201,10 +133,10 @@ class Animator(ABC):
     def read_driving(
         self, driver: Driver | Drivers, config: AnimationConfig, progress: Progress = SILENT
     ) -> DrivingMotion:
-        """Read the motion of a driver, for the source that is set.
+        """Read the motion of a driving video, for the source that is set.
 
         Args:
-            driver: a clip, or a driver each for pose and expression, where the system takes them apart.
+            driver: a clip, or a driving video each for pose and expression, where the system takes them apart.
             config: how it will be animated.
             progress: told how far the reading is.
 
@@ -213,7 +145,13 @@ class Animator(ABC):
         """
 
     def read_list(self, listed: Any) -> DrivingMotion:
-        """Take a list of expressions (`mien.animation.expression_list`) in place of a driver.
+        """Take a list of expressions in place of a driving video.
+
+        Args:
+            listed: an `ExpressionList`, see `mien.animation.expression_list`.
+
+        Returns:
+            What `frames` is given.
 
         Raises:
             InputError: if the model cannot be driven so, or if a picture that the list names shows no face.
@@ -254,7 +192,7 @@ class Animator(ABC):
             # encoded one after the other: a stream keeps what it needs of the portrait that was set as it began
             self._encode(person)
             kept = None if checkpoint is None else checkpoint(person)
-            stream = self._squares(person, motion, config, progress=update, start_from=start_from, kept=kept, note=note)
+            stream = self._squares(PersonRun(person, motion, config, update, start_from, kept, note))
             squares.append(stream if kept is None else chain(kept.frames(), stream))
         if len(people) > 1:
             return composed(people, squares)
@@ -265,17 +203,7 @@ class Animator(ABC):
         return pasted(squares, self.source.portraits[0])
 
     @abstractmethod
-    def _squares(
-        self,
-        person: Portrait,
-        motion: Any,
-        config: AnimationConfig,
-        *,
-        progress: Callable[[float], None],
-        start_from: Clip | None,
-        kept: Checkpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[np.ndarray]:
+    def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
         """One person's squares, uint8 [s, s, 3]; all that depends on the portrait is done as it is called."""
 
     # -- a camera ------------------------------------------------------------------------------------------------
@@ -290,11 +218,29 @@ class Animator(ABC):
     # -- about -----------------------------------------------------------------------------------------------------
 
     def size(self, config: AnimationConfig) -> tuple[int, int]:
-        """Width and height of the frames."""
+        """Width and height of the frames.
+
+        Args:
+            config: with `paste_back` they are as large as the portrait, else squares.
+
+        Returns:
+            (width, height), pixels.
+        """
         return self.source.portraits[0].size if config.paste_back else (self.pipe.image_size,) * 2
 
     def resolved(self, config: Config, *, fast: bool = False) -> Config:
-        """The same configuration with every default of the model filled in. Raises InputError for too long windows."""
+        """The same configuration with every default of the model filled in.
+
+        Args:
+            config: None stands for the model's default.
+            fast: with the defaults of few steps.
+
+        Returns:
+            A copy in which steps, guidance, window and overlap are numbers.
+
+        Raises:
+            InputError: for windows that are longer than the model knows, or no longer than their overlap.
+        """
         defaults = dict(self.pipe.default_options)
         if fast:
             defaults |= {"num_inference_steps": 4, "guidance_scale": 1.0, **defaults.get("fast", {})}
@@ -309,22 +255,52 @@ class Animator(ABC):
         return replace(config, steps=steps, guidance=guidance, window=window, overlap=overlap)
 
     def cost(self, frames: int, config: AnimationConfig) -> Any:
-        """FLOPs and memory to expect, see `pipelines.cost`; None where nobody can tell."""
+        """FLOPs and memory to expect.
+
+        Args:
+            frames: of the result.
+            config: how it will be animated.
+
+        Returns:
+            A `mien.pipelines.cost.Cost`; None where nobody can tell.
+        """
         return None
 
     @classmethod
     def check(cls, config: AnimationConfig, model: str) -> None:
-        """Raise InputError for options that this system has no use for."""
+        """Refuse options that this system has no use for, before a model is loaded.
+
+        Args:
+            config: what was asked for.
+            model: its name, for the message.
+
+        Raises:
+            InputError: for the first such option that differs from its default.
+        """
         given = config.changed(cls.refuses)
         if given:
             raise InputError(f"{given[0]} {cls.why.format(model=model)}")
 
     def check_config(self, config: AnimationConfig) -> None:
-        """Raise InputError for what this very model, or the source that is set, has no use for."""
+        """Refuse what this very model, or the source that is set, has no use for.
+
+        Args:
+            config: what was asked for.
+
+        Raises:
+            InputError: for the first such option.
+        """
         return
 
     def sampling(self, config: AnimationConfig) -> dict[str, Any]:
-        """The denoising's options for the pipeline's `stream`."""
+        """The denoising's options for the pipeline's `stream`.
+
+        Args:
+            config: a resolved one.
+
+        Returns:
+            Keyword arguments, with a CPU generator that `config.seed` has seeded.
+        """
         return {
             "num_inference_steps": config.steps,
             "guidance_scale": config.guidance,
@@ -339,13 +315,28 @@ class Animator(ABC):
 
 
 def animator_kind(system: str) -> type[Animator]:
-    """The class of a system's animators, see `SYSTEMS`."""
+    """The class of a system's animators, see `SYSTEMS`.
+
+    Args:
+        system: a key of `SYSTEMS`.
+
+    Returns:
+        The class; it is imported now.
+    """
     kind: type[Animator] = resolve_name(SYSTEMS[system].animator)
     return kind
 
 
 def animator_of(pipe: Any, reader: FaceReader) -> Animator:
-    """An animator around a pipeline and a reader that are loaded already."""
+    """An animator around a pipeline and a reader that are loaded already.
+
+    Args:
+        pipe: a pipeline of a class that `SYSTEMS` knows.
+        reader: reads the faces of source and driving video.
+
+    Returns:
+        The system's animator, or its animator for face windows where the model has a window head.
+    """
     loaded = type(pipe).__name__
     system = next(one for one in SYSTEMS.values() if one.class_name == loaded)
     windowed = system.window_animator and pipe.face_window is not None

@@ -14,13 +14,30 @@ from mien.media import Clip
 
 
 def pasted(squares: Iterable[np.ndarray], portrait: Portrait) -> Iterator[np.ndarray]:
-    """Whole pictures, uint8 [H, W, 3], at the portrait's own size."""
+    """Whole pictures at the portrait's own size.
+
+    Args:
+        squares: uint8 [s, s, 3].
+        portrait: what they are laid into, at its crop.
+
+    Yields:
+        uint8 [H, W, 3]; pixels outside the crop are exactly the portrait's.
+    """
     for square in squares:
         yield paste_back(portrait.image, portrait.crop, square)
 
 
 def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resample uint8 [H, W, 3] to [height, width, 3]."""
+    """Resample a picture.
+
+    Args:
+        image: uint8 [H, W, 3].
+        width: pixels.
+        height: pixels.
+
+    Returns:
+        uint8 [height, width, 3]; the picture itself where nothing changes.
+    """
     if image.shape[:2] == (height, width):
         return image
     picture = Image.fromarray(np.ascontiguousarray(image))
@@ -28,7 +45,16 @@ def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def start_frames(start: Clip, portrait: Portrait, side: int) -> Iterator[np.ndarray]:
-    """Squares [side, side, 3] of another reenactment's frames, which are squares already or whole portraits."""
+    """Another reenactment's frames as squares.
+
+    Args:
+        start: its frames, which are squares already or whole portraits.
+        portrait: whose crop is taken out of whole pictures.
+        side: of the result, pixels.
+
+    Yields:
+        uint8 [side, side, 3].
+    """
     for frame in start:
         if frame.shape[0] == frame.shape[1] and portrait.size[0] != portrait.size[1]:
             yield fit(frame, side, side)
@@ -37,7 +63,15 @@ def start_frames(start: Clip, portrait: Portrait, side: int) -> Iterator[np.ndar
 
 
 def start_pictures(start: Clip, portrait: Portrait) -> Iterator[np.ndarray]:
-    """The same as whole pictures of the portrait's size, squares laid into the portrait."""
+    """Another reenactment's frames as whole pictures.
+
+    Args:
+        start: its frames; squares are laid into the portrait.
+        portrait: of whose size the result is.
+
+    Yields:
+        uint8 [H, W, 3].
+    """
     for frame in start:
         if frame.shape[0] == frame.shape[1] and portrait.size[0] != portrait.size[1]:
             yield paste_back(portrait.image, portrait.crop, frame)
@@ -46,10 +80,19 @@ def start_pictures(start: Clip, portrait: Portrait) -> Iterator[np.ndarray]:
 
 
 def check_start_clip(start: Clip, driver: Clip, portrait: Portrait) -> None:
-    """Raise InputError unless the clip to start from fits: as many frames, and the portrait's shape or a square."""
+    """Refuse a clip to start from that does not fit.
+
+    Args:
+        start: the clip.
+        driver: it must have as many frames.
+        portrait: it must have its shape, or be square.
+
+    Raises:
+        InputError: unless it does.
+    """
     name, frames, wanted = start.info.path, start.count(), driver.count()
     if frames != wanted:
-        raise InputError(f"{name} has {frames} frames, but the driver {driver.info.path} has {wanted}")
+        raise InputError(f"{name} has {frames} frames, but the driving video {driver.info.path} has {wanted}")
     (width, height), (start_width, start_height) = portrait.size, (start.info.width, start.info.height)
     same_shape = abs(start_width * height - start_height * width) <= max(width, height)
     if start_width != start_height and not same_shape:

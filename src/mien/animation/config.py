@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from mien.errors import InputError
-from mien.options import check_declared, declared, option
+from mien.options import check_declared, declared, typed_name
 
 GAINS = ("eyes_gain", "mouth_gain", "brows_gain", "head_gain")
 MOST_GAIN = 4.0
@@ -79,13 +79,28 @@ class AnimationConfig:
             raise InputError("--relative counts from the frame that is laid over the portrait: leave --no-align out")
 
     def changed(self, names: tuple[str, ...]) -> list[str]:
-        """Which of these options differ from their defaults, as they are typed."""
+        """Which of these options differ from their defaults, as they are typed.
+
+        Args:
+            names: of fields.
+
+        Returns:
+            Flags such as --eyes-gain, or --no-align.
+        """
         own = [field for field in fields(self) if field.name in names]
         flags = {"align": "--no-align", "paste_back": "--no-paste-back"}
-        return [flags.get(f.name, option(f.name)) for f in own if getattr(self, f.name) != f.default]
+        return [flags.get(f.name, typed_name(f.name)) for f in own if getattr(self, f.name) != f.default]
 
 
 def check_overlap(window: int, overlap: int) -> None:
-    """Raise InputError unless neighbouring windows advance."""
+    """Refuse windows that do not advance.
+
+    Args:
+        window: frames.
+        overlap: frames that neighbours share.
+
+    Raises:
+        InputError: unless the overlap is smaller.
+    """
     if overlap >= window:
         raise InputError(f"--overlap is {overlap}, but it must be smaller than the window of {window} frames")

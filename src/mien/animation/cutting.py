@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from mien.animation.layers import HeadLayer
 from mien.faces.person_mask import PersonMask
-from mien.geometry.shares import face_shares
+from mien.geometry.blend_weights import face_blend_weights
 from mien.geometry.smooth import smooth_step
 from mien.motion.keypoint_motion import Floats
-
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
 
 _SEEN = 2.4  # half side of the square around a face in which its person is looked for, extents of the landmarks
 _FADE = (1.5, 2.0)  # extents beside and above the face where what may be somebody else begins and ends to count less
@@ -59,9 +58,9 @@ class PersonCutter:
         if others:
             height, width = person.shape
             hidden = np.maximum(person, np.maximum.reduce([self._around(image, points) for points in others]))
-            shares = face_shares([keypoints[:68], *(points[:68] for points in others)], width, height)
+            weights = face_blend_weights([keypoints[:68], *(points[:68] for points in others)], width, height)
             # a narrow seam: whoever is half there is seen through
-            person = person * np.clip((shares[0] - 0.5) * _SEAM + 0.5, 0, 1)
+            person = person * np.clip((weights[0] - 0.5) * _SEAM + 0.5, 0, 1)
         return HeadLayer.cut(image, _alone(person, keypoints), keypoints, hidden=hidden)
 
     def _around(self, image: Picture, keypoints: Floats) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
-"""DeX-Portrait as an `Animator`: head pose and expression apart, as codes, each from a driver of its own."""
+"""DeX-Portrait as an `Animator`: head pose and expression apart, as codes, each from a driving video of its own."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion
+from mien.animation.animator import Animator
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import read_faces
+from mien.animation.driving_motion import Driver, Drivers, DrivingMotion
 from mien.animation.motion_template import MotionTemplate
+from mien.animation.person_run import PersonRun
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
 from mien.errors import InputError
@@ -24,7 +26,6 @@ from mien.media import Clip
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import limited_motion, nearest_pose, smooth_motion
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
-from mien.pipelines.finishing import Checkpoint
 
 _LARGEST_SIDE = 512  # of the squares that the encoders' pictures are made from
 _LEAST_SIDE = 256  # of the portrait's square: the encoders read more than a small model's picture
@@ -32,7 +33,7 @@ _LEAST_SIDE = 256  # of the portrait's square: the encoders read more than a sma
 
 @dataclass(frozen=True)
 class DeXPortraitMotion(DrivingMotion):
-    """pose, expression: codes of every frame, at the main driver's rate; None: the portrait's own is kept."""
+    """pose, expression: codes of every frame, at the main driving video's rate; None: the portrait's own is kept."""
 
     pose: Motion | None
     expression: Motion | None
@@ -99,29 +100,27 @@ class DeXPortraitAnimator(Animator):
         wanted = config.best_frame
         if isinstance(wanted, int):
             if wanted >= len(pose):
-                name = "the driver" if driver is None else driver.info.path
+                name = "the driving video" if driver is None else driver.info.path
                 raise InputError(f"--best-frame is {wanted}, but {name} has {len(pose)} frames, counted from 0")
             return wanted
         return nearest_pose(Pose.from_code(self.pipe.portrait.pose), Pose.from_code(pose.pose))
 
-    def _squares(
-        self,
-        person: Portrait,
-        motion: DeXPortraitMotion,
-        config: AnimationConfig,
-        *,
-        progress: Callable[[float], None],
-        start_from: Clip | None,
-        kept: Checkpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[np.ndarray]:
-        pose = self.placed_pose(person, motion, config)
-        return self.squares_by_codes(
-            pose, motion.expression, motion.frames, config, progress=progress, checkpoint=kept, note=note
-        )
+    def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
+        motion: DeXPortraitMotion = run.motion
+        pose = self.placed_pose(run.person, motion, run.config)
+        return self.squares_by_codes(pose, motion.expression, motion.frames, run.config, **run.telling)
 
     def placed_pose(self, person: Portrait, motion: DeXPortraitMotion, config: AnimationConfig) -> Motion | None:
-        """The driver's poses as a person's head is to take them over, within the model's limits."""
+        """The driving poses as a person's head is to take them over, within the model's limits.
+
+        Args:
+            person: whose head.
+            motion: as it was read.
+            config: relative motion is limited later, by the pipeline.
+
+        Returns:
+            Codes of every frame; None: the portrait keeps its own pose.
+        """
         pose, limits = motion.pose, self.pipe.motion_limits
         if pose is not None and person is not self.source.portraits[0] and config.best_frame == "auto":
             pose = replace(pose, reference=self._start_frame(pose, config, None))
@@ -155,7 +154,17 @@ def _frames_at(rate: Fraction, motion: Motion, own: Fraction) -> int:
 
 
 def at_rate(motion: Motion, own: Fraction, rate: Fraction, count: int) -> Motion:
-    """`count` frames of a motion at another rate, the nearest ones; a still is left as it is."""
+    """A motion at another rate: of each frame the nearest one.
+
+    Args:
+        motion: as it was read; a still is left as it is.
+        own: its frames a second.
+        rate: those that are wanted.
+        count: frames of the result.
+
+    Returns:
+        The motion; its reference frame is kept beside the frames that are played.
+    """
     if len(motion) == 1 or (own == rate and len(motion) == count):
         return motion
     rows = [min(math.floor(index * own / rate + Fraction(1, 2)), len(motion) - 1) for index in range(count)]
@@ -170,11 +179,23 @@ def read_clip_motion(
     """Codes of every frame: two passes, one for the faces, one for the encoders; only readings and codes are kept.
 
     The head is measured in one square for the whole clip. Frames whose face was not found have codes between those of
-    their neighbours. Raises InputError if no frame shows a face.
+    their neighbours.
+
+    Args:
+        clip: the driving video.
+        reader: of faces.
+        pipe: whose encoders read it.
+        progress: told how many frames are read, of each pass.
+
+    Returns:
+        The codes, smoothed, and how the faces were read.
+
+    Raises:
+        InputError: if no frame shows a face.
     """
     faces, report = read_faces(clip, reader, progress)
     if report.found == 0:
-        raise InputError(f"no face was found in any frame of {clip.info.path}: use a driver that shows one face")
+        raise InputError(f"no face was found in any frame of {clip.info.path}: use a video that shows one face")
     landmarks = [None if face.reading is None else face.reading.landmarks for face in faces]
     crop = driver_crop(landmarks, clip.info.width, clip.info.height, pipe.crop_scale)
     side = int(min(max(round(crop.size), pipe.pose_encoder.config.size), _LARGEST_SIDE))
@@ -185,7 +206,7 @@ def read_clip_motion(
             if face.state == "found" and face.reading is not None:
                 yield crop.extract(image, side), crop.points_in(face.reading.landmarks, 1)
 
-    progress.stage("Reading the driver's motion", len(seen))
+    progress.stage("Reading the driving video's motion", len(seen))
     read = pipe.read_motion(frames(), progress=progress.update)
     moments, known = np.arange(len(faces)), np.array(seen)
     pose, expression = (_between(moments, known, codes) for codes in (read.pose, read.expression))

@@ -1,4 +1,4 @@
-"""Where a face goes in every frame of a driver, in pixels of the portrait, and where the driver's own face is."""
+"""Where a face goes in every frame of a driving video, in pixels of the portrait, and where the driving face is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.animation.driving import DriverTrack
 from mien.animation.motion_transfer import (
-    MotionControl,
+    TransferSettings,
     driver_motions,
     own_face,
     portrait_motion,
@@ -23,13 +23,13 @@ from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointM
 
 @dataclass(frozen=True, eq=False)
 class DrivenFace:
-    """A portrait's face in one frame of a driver.
+    """A portrait's face in one frame of a driving video.
 
     Attributes:
         keypoints: 68 landmarks and two pupils [70, 2], pixels of the portrait.
         neutral: the same in the same pose without expression.
-        driving: the driver's own face in its pose without expression [70, 2], pixels of the driving frame; None: no
-            driver is seen.
+        driving: the driving face in its pose without expression [70, 2], pixels of the driving frame; None:
+            no driving video is seen.
     """
 
     keypoints: Floats
@@ -61,7 +61,18 @@ class FaceMover:
         return out_of(self.crop, self.shape.posed(own.pose, np.zeros_like(own.blendshapes)))
 
     def driven(self, motion: FaceMotion, reference: FaceMotion | None, driving: Floats | None) -> DrivenFace:
-        """The face in a motion; see `KeypointMotion.driven` and `DrivenFace`."""
+        """The face in a motion; see `KeypointMotion.driven`.
+
+        Args:
+            motion: as the portrait takes it over.
+            reference: the driving face in the frame that is laid over the portrait; None: places and sizes are
+                absolute.
+            driving: the driving face's own keypoints without expression [70, 2], pixels of the driving frame; None:
+                there is none.
+
+        Returns:
+            Keypoints in the portrait's picture.
+        """
         calm = replace(motion, blendshapes=np.zeros_like(motion.blendshapes), extra=None)
         places, neutral = (out_of(self.crop, self.shape.driven(one, reference)) for one in (motion, calm))
         return DrivenFace(pupils_in_eyes(places), neutral, driving)
@@ -86,12 +97,32 @@ def pupils_in_eyes(keypoints: Floats) -> Floats:
 
 
 def out_of(crop: SquareCrop, points: Floats) -> Floats:
-    """Points [..., 2] in half sides of a square as pixels of its picture."""
+    """Points of a square in its picture.
+
+    Args:
+        crop: the square.
+        points: [..., 2], in half sides of the square from its middle.
+
+    Returns:
+        [..., 2], pixels of the picture.
+    """
     return crop.points_out((np.asarray(points) + 1) / 2, 1)
 
 
-def driven_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl) -> list[DrivenFace]:
-    """The portrait's face in every frame of a driver."""
+def driven_faces(
+    portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings
+) -> list[DrivenFace]:
+    """The portrait's face in every frame of a driving video.
+
+    Args:
+        portrait: whose face.
+        track: the driving faces, laid over the portrait's.
+        basis: of keypoints.
+        control: gains, smoothing, relative or not.
+
+    Returns:
+        One a frame.
+    """
     mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
     motions, reference = taken_over(portrait, track, basis, control, own_face(mover.shape))
     own = driving_faces(portrait, track, basis)
@@ -99,9 +130,17 @@ def driven_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis, contr
 
 
 def driving_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis) -> list[Floats]:
-    """The driver's own face in every frame, in its pose and without expression, [70, 2] pixels of the frame.
+    """The driving face in every frame, in its pose and without expression.
 
     Its shape is the mean over the frames: what each leaves unexplained differs, the person does not.
+
+    Args:
+        portrait: stands in for frames before the first reading.
+        track: the driving faces.
+        basis: of keypoints.
+
+    Returns:
+        Keypoints [70, 2] of each frame, pixels of the frame.
     """
     motions = smoothed_motion(driver_motions(portrait, replace(track, matrix=None)))
     if not motions:

@@ -1,4 +1,4 @@
-"""The driver of a run: one pass that reads its faces, one that cuts, aligns and patches its frames for the model."""
+"""The driving video: one pass that reads its faces, one that cuts, aligns and patches its frames for the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OVERSAMPLE = 2
 
 @dataclass(frozen=True)
 class DriverTrack:
-    """A driver's faces, a reading for each frame. best_frame: the frame that was laid over the portrait.
+    """A driving faces, a reading for each frame. best_frame: the frame that was laid over the portrait.
 
     anchor: the portrait's landmarks in the square; limits: how far from them the head may go; None: anywhere.
     """
@@ -41,7 +41,14 @@ class DriverTrack:
     limits: MotionLimits | None = None
 
     def placement(self, landmarks: np.ndarray | None) -> np.ndarray | None:
-        """The map [2, 3] for a frame with these landmarks in the crop: the track's, softly held within limits."""
+        """The map from the driving square into the portrait's, softly held within the model's limits.
+
+        Args:
+            landmarks: of the frame [68, 2], 0 to 1 across the square; None: not read.
+
+        Returns:
+            [2, 3] in sides of the squares; None: nothing is aligned.
+        """
         if self.matrix is None or self.limits is None or self.anchor is None or landmarks is None:
             return self.matrix
         placed = landmarks @ self.matrix[:, :2].T + self.matrix[:, 2]
@@ -61,9 +68,13 @@ def _spread(landmarks: np.ndarray) -> float:
 
 
 def motion_of(driver: Path) -> tuple[Path, str | None] | None:
-    """The motion library and the track that LIBRARY.safetensors#TRACK names, the track None if it names none.
+    """The motion library and the track that LIBRARY.safetensors#TRACK names.
 
-    None for a driver that is something else, such as a video.
+    Args:
+        driver: what was given as the driving video.
+
+    Returns:
+        The file, and the track or None if it names none; None for anything else, such as a video.
     """
     if driver.suffix.lower() == ".safetensors":
         return driver, None
@@ -110,11 +121,19 @@ def read_faces(
     progress: Progress,
     *,
     start: FaceReading | None = None,
-    stage: str = "Reading the driver's face",
+    stage: str = "Reading the driving face",
 ) -> tuple[list[TrackedFace], TrackReport]:
-    """One pass over the clip that keeps readings only; every frame has one unless the clip shows no face at all.
+    """One pass over the clip that keeps readings only.
 
-    start: a reading near which the face is looked for at first, to choose one of several people.
+    Args:
+        clip: the frames.
+        reader: of faces.
+        progress: told how many frames are read.
+        start: a reading near which the face is looked for at first, to choose one of several people.
+        stage: the title of the pass.
+
+    Returns:
+        A face for every frame, each with a reading unless the clip shows no face at all; and how many were found.
     """
     tracker = FaceTracker(reader, start=start)
     faces: list[TrackedFace] = []
@@ -139,9 +158,21 @@ def place_driver(
 ) -> DriverTrack:
     """Choose the square, the frame that is most like the portrait, and the map that lays its face over the portrait's.
 
-    scale: how large the square is around the face where nothing is aligned (see `driver_crop`). limits: how far the
-    head may wander in the square, for models that know heads near the middle only.
-    Raises InputError if no frame shows a face and alignment was wanted, or if best_frame is not a frame of the clip.
+    Args:
+        faces: of every frame.
+        report: how they were read.
+        clip: of which they are.
+        portrait: over whose face they are laid.
+        best_frame: the frame to lay over it; "auto": the one that is most like it.
+        align: False: nothing is laid over anything.
+        scale: how large the square is around the face where nothing is aligned (see `driver_crop`).
+        limits: how far the head may wander in the square, for models that know heads near the middle only.
+
+    Returns:
+        The faces with all that.
+
+    Raises:
+        InputError: if no frame shows a face and alignment was wanted, or if best_frame is not a frame of the clip.
     """
     landmarks = (face.reading.landmarks if face.reading else None for face in faces)
     crop = driver_crop(landmarks, clip.info.width, clip.info.height, scale)
@@ -149,8 +180,8 @@ def place_driver(
         return DriverTrack(faces, report, None, crop, None)
     if report.found == 0:
         raise InputError(
-            f"no face was found in any frame of {clip.info.path}: use a driver that shows one face, or --no-align to"
-            " take the middle of its picture as it is"
+            f"no face was found in any frame of {clip.info.path}: use a driving video that shows one face, or"
+            " --no-align to take the middle of its picture as it is"
         )
     chosen = _best_frame(faces, clip, portrait, best_frame)
     reading = faces[chosen].reading
@@ -161,7 +192,7 @@ def place_driver(
 
 
 def _seen_square(crop: SquareCrop, matrix: np.ndarray) -> SquareCrop:
-    """The square of the driver's picture that holds all that the aligned square will show.
+    """The square of the driving video's picture that holds all that the aligned square will show.
 
     The crop around the faces may be smaller: pixels beside it would be lost although the picture has them.
     """
@@ -181,9 +212,15 @@ def _best_frame(faces: list[TrackedFace], clip: Clip, portrait: Portrait, wanted
 
 
 def control_frames(clip: Clip, track: DriverTrack, side: int) -> tuple[Iterator[np.ndarray], Iterator[np.ndarray]]:
-    """What the model sees of the driver: aligned squares, and the same with all but eyes and mouth blank.
+    """What the model sees of the driving video: aligned squares, and the same with all but eyes and mouth blank.
 
-    Both uint8 [side, side, 3], a stream each; frames are held only between the two being asked for them.
+    Args:
+        clip: its frames; they are held only between the two streams being asked for them.
+        track: its faces, as they are placed.
+        side: of the squares, pixels.
+
+    Returns:
+        Two streams of uint8 [side, side, 3].
     """
     whole, local = tee(_control_pairs(clip, track, side))
     return (pair[0] for pair in whole), (pair[1] for pair in local)

@@ -5,11 +5,12 @@
       - {at: 0}
       - {at: 0.6, smile: 0.8, yaw: 12}
       - {at: 1.4, picture: surprised.jpg, gain: 0.9}
-      - {at: 2.0, scores: {eyeBlinkLeft: 1}}
+      - {at: 2.0, blendshapes: {eyeBlinkLeft: 1}}
       - {at: 2.3}
 
-A moment is told by the sliders of `mien edit`, by scores, or by a picture of a face whose expression is taken over;
-what it does not name is as in the portrait. In between, everything goes over smoothly; `ease: false` makes it even.
+A moment is told by the sliders of `mien edit`, by blendshapes, or by a picture of a face whose expression is taken
+over; what it does not name is as in the portrait. In between, everything goes over smoothly; `ease: false` makes it
+even.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from mien.animation.animator import DrivingMotion
 from mien.animation.driven_face import DrivenFace, FaceMover, out_of
+from mien.animation.driving_motion import DrivingMotion
 from mien.animation.face_edit import FaceChange, HeadMove
 from mien.animation.motion_transfer import own_face
 from mien.animation.source import find_portrait, read_portrait_image
@@ -40,8 +41,9 @@ from mien.options import check_number, checked_rate
 Scores = NDArray[np.floating]
 
 _MOVES = tuple(one.name for one in fields(HeadMove))
-_SLIDERS = tuple(one.name for one in fields(FaceChange) if one.name != "scores")
-_KEYS = ("at", *_SLIDERS, "scores", "picture", "gain")
+_SLIDERS = tuple(one.name for one in fields(FaceChange) if one.name != "blendshapes")
+_KEYS = ("at", *_SLIDERS, "blendshapes", "picture", "gain")
+_OLD_KEYS = {"scores": "blendshapes"}  # names of the first release
 _LONGEST = 3600.0  # seconds
 _MOST = 2**20  # bytes of a list
 _ROUNDED = 1e-6  # frames
@@ -53,7 +55,7 @@ class Moment:
 
     Attributes:
         at: seconds.
-        change: the sliders and scores.
+        change: the sliders and blendshapes.
         picture: of a face whose expression is taken first; None: the portrait's own.
         gain: how much of it, 0 to 1.
     """
@@ -94,7 +96,18 @@ class ListedMotion(DrivingMotion):
 
     @classmethod
     def read(cls, listed: ExpressionList, reader: FaceReader) -> ListedMotion:
-        """Read the pictures that a list names. Raises InputError where one shows no face."""
+        """Read the pictures that a list names.
+
+        Args:
+            listed: the list.
+            reader: of faces.
+
+        Returns:
+            The motion.
+
+        Raises:
+            InputError: where a picture shows no face.
+        """
         known: dict[Path, Scores] = {}
         for path in (moment.picture for moment in listed.moments):
             if path is not None and path not in known:
@@ -131,7 +144,15 @@ class ListedMotion(DrivingMotion):
 
 
 def listed_faces(mover: FaceMover, motion: ListedMotion) -> list[DrivenFace]:
-    """The portrait's face in every frame of a list; where nothing changes it is where it was read."""
+    """The portrait's face in every frame of a list; where nothing changes it is where it was read.
+
+    Args:
+        mover: of the portrait's face.
+        motion: the list.
+
+    Returns:
+        One a frame.
+    """
     own = own_face(mover.shape)
     calm = np.zeros_like(own.blendshapes)
     # what the basis does not explain of the portrait as it is stays with it
@@ -149,7 +170,18 @@ def listed_faces(mover: FaceMover, motion: ListedMotion) -> list[DrivenFace]:
 
 
 def load_list(path: Path, rate: Fraction | None = None) -> ExpressionList:
-    """Read a list; rate: in place of its own. Raises InputError that names the file, the line and the fix."""
+    """Read a list.
+
+    Args:
+        path: a YAML file of at most 1 MiB.
+        rate: frames a second in place of the list's own.
+
+    Returns:
+        The list.
+
+    Raises:
+        InputError: names the file, the line and the fix.
+    """
     readable_file(path, "list of expressions")
     if path.stat().st_size > _MOST:
         raise InputError(f"{path} is larger than 1 MiB, too large for a list of expressions: name another file")
@@ -208,22 +240,23 @@ def _moment(path: Path, place: int, given: Any) -> Moment:
     where = f"{path}, expression {place}"
     if not isinstance(given, dict):
         raise InputError(f"{where} is {given!r}, but it must be like {{at: 0.5, smile: 0.8}}")
+    given = {_OLD_KEYS.get(name, name): value for name, value in given.items()}
     for name in given:
         if name not in _KEYS:
             raise InputError(f"{where} has {name!r}, which is not known: use {', '.join(_KEYS)}")
     at, gain = given.get("at"), given.get("gain", 1.0)
-    picture, scores = given.get("picture"), given.get("scores", {})
+    picture, blendshapes = given.get("picture"), given.get("blendshapes", {})
     try:
         if at is None:
             raise InputError("at is missing: say at which second")
         check_number("at", at, 0, _LONGEST)
         check_number("gain", gain, 0, 1)
-        if not isinstance(scores, dict):
-            raise InputError("scores must be like {jawOpen: 0.5}")
+        if not isinstance(blendshapes, dict):
+            raise InputError("blendshapes must be like {jawOpen: 0.5}")
         if picture is not None and not isinstance(picture, str):
             raise InputError(f"picture is {picture!r}, but it must be the name of a file")
         sliders = {name: given[name] for name in _SLIDERS if name in given}
-        change = FaceChange(**sliders, scores=tuple((str(name), value) for name, value in scores.items()))
+        change = FaceChange(**sliders, blendshapes=tuple((str(name), value) for name, value in blendshapes.items()))
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     # pictures are named as seen from the list

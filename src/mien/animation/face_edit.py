@@ -1,4 +1,4 @@
-"""How a head in a still is to change: turned, moved, and with other expression scores, all by plain numbers."""
+"""How a head in a still is to change: turned, moved, and with another expression, all by plain numbers."""
 
 from __future__ import annotations
 
@@ -50,13 +50,23 @@ def _slider(help: str) -> float:
     return value
 
 
-def parse_score(text: str) -> tuple[str, float]:
-    """ "jawOpen=0.5" and the like as name and value; InputError for what is not."""
+def parse_blendshape(text: str) -> tuple[str, float]:
+    """A blendshape and its value.
+
+    Args:
+        text: "jawOpen=0.5" and the like.
+
+    Returns:
+        Name and value, which `FaceChange` checks.
+
+    Raises:
+        InputError: for what is not of that form.
+    """
     name, _, value = text.partition("=")
     try:
         return name.strip(), float(value)
     except ValueError as error:
-        raise InputError(f"--score is {text!r}, but it must be a name and a number such as jawOpen=0.5") from error
+        raise InputError(f"--blendshape is {text!r}, but it must be a name and a number such as jawOpen=0.5") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +94,14 @@ class HeadMove:
         return (self.yaw, self.pitch, self.roll, self.x, self.y, self.zoom) != (0, 0, 0, 0, 0, 1)
 
     def moved(self, head: HeadPose) -> HeadPose:
-        """The pose that a head ends up in. Without a turn its rotation stays the very same numbers."""
+        """The pose that a head ends up in. Without a turn its rotation stays the very same numbers.
+
+        Args:
+            head: the portrait's own.
+
+        Returns:
+            The pose; places count from the middle of the square, in its half sides.
+        """
         place = np.asarray(head.translation) + 2 * np.array([self.x, self.y])
         changed = replace(head, translation=place, scale=head.scale * self.zoom)
         if (self.yaw, self.pitch, self.roll) == (0, 0, 0):
@@ -98,8 +115,15 @@ class FaceChange(HeadMove):
     """A move, and what becomes of the expression.
 
     The sliders, see SLIDERS, go from -1 to 1 and start from the portrait's own expression, 0; 1 is as far as a face
-    goes. gaze_x: to the picture's right; gaze_y: down. scores: names of EXPRESSION_NAMES with values from 0 to 1, which
-    are then set as they are. Raises InputError for values that make no sense.
+    goes.
+
+    Attributes:
+        gaze_x: to the picture's right.
+        gaze_y: down.
+        blendshapes: names of EXPRESSION_NAMES with values from 0 to 1, which are then set as they are.
+
+    Raises:
+        InputError: for values that make no sense.
     """
 
     smile: float = _slider("Smile, or sulk")
@@ -109,25 +133,25 @@ class FaceChange(HeadMove):
     brows: float = _slider("Brows up, or down")
     gaze_x: float = _slider("Look to the picture's right, or left")
     gaze_y: float = _slider("Look down, or up")
-    scores: tuple[tuple[str, float], ...] = declared(
+    blendshapes: tuple[tuple[str, float], ...] = declared(
         (),
         "Set one of the 52 ARKit blendshapes, such as jawOpen=0.5. Repeat it.",
         EXPRESSION,
-        flags=("--score",),
-        parse=parse_score,
+        flags=("--score", "--blendshape"),
+        parse=parse_blendshape,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in self.scores:
+        for name, value in self.blendshapes:
             if name not in _INDEX:
-                raise InputError(f"--score {name} is not known: name one of the 52 ARKit shapes, such as jawOpen")
-            check_number(f"--score {name}", value, 0, 1)
+                raise InputError(f"--blendshape {name} is not known: name one of the 52 ARKit shapes, such as jawOpen")
+            check_number(f"--blendshape {name}", value, 0, 1)
 
     @property
     def expresses(self) -> bool:
         """Whether the expression changes."""
-        return bool(self.scores) or any(getattr(self, name) != 0 for name in SLIDERS)
+        return bool(self.blendshapes) or any(getattr(self, name) != 0 for name in SLIDERS)
 
     @property
     def is_nothing(self) -> bool:
@@ -135,7 +159,14 @@ class FaceChange(HeadMove):
         return not (self.moves or self.expresses)
 
     def expressed(self, own: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Scores [52] in [0, 1] from the portrait's own."""
+        """The blendshapes that a face ends up with.
+
+        Args:
+            own: the portrait's [52], in the order of EXPRESSION_NAMES.
+
+        Returns:
+            [52] in [0, 1].
+        """
         scores = np.asarray(own, np.float64).copy()
         for name, (up, down) in SLIDERS.items():
             value = getattr(self, name)
@@ -144,6 +175,6 @@ class FaceChange(HeadMove):
                 scores[_INDEX[shape]] += abs(value) * weight * (1 - scores[_INDEX[shape]])
             for shape in lowered:
                 scores[_INDEX[shape]] *= 1 - abs(value)
-        for name, value in self.scores:
+        for name, value in self.blendshapes:
             scores[_INDEX[name]] = value
         return scores.clip(0, 1)

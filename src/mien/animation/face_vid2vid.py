@@ -1,4 +1,4 @@
-"""Face Vid2Vid as an `Animator`: one pass a frame, by the driver's pixels, aligned as X-Portrait's are."""
+"""Face Vid2Vid as an `Animator`: one pass a frame, by the driving video's pixels, aligned as X-Portrait's are."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from mien.animation.animator import Animator, Config
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.frame_stepper import FrameStepper
+from mien.animation.person_run import PersonRun
 from mien.animation.source import Portrait
 from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
 from mien.errors import InputError
-from mien.media import Clip
-from mien.pipelines.finishing import Checkpoint, finished_frames
+from mien.pipelines.finishing import finished_frames
 
 
 class FaceVid2VidAnimator(XPortraitAnimator):
@@ -36,21 +36,12 @@ class FaceVid2VidAnimator(XPortraitAnimator):
         if self.source.video is not None:
             raise InputError("a video as a source needs a model that moves by read landmarks, such as nano")
 
-    def _squares(
-        self,
-        person: Portrait,
-        motion: XPortraitMotion,
-        config: AnimationConfig,
-        *,
-        progress: Callable[[float], None],
-        start_from: Clip | None,
-        kept: Checkpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[np.ndarray]:
-        whole, _ = self.control_frames(motion, motion.tracks[self.source.number(person)])
-        relative = {"motion": "relative", "reference": motion.best_frame} if config.relative else {}
+    def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
+        motion: XPortraitMotion = run.motion
+        whole, _ = self.control_frames(motion, motion.tracks[self.source.number(run.person)])
+        relative = {"motion": "relative", "reference": motion.best_frame} if run.config.relative else {}
         squares = self.pipe.stream(whole, **relative)
-        return _told(squares, finished_frames(kept), motion.frames, progress)
+        return _told(squares, finished_frames(run.kept), motion.frames, run.progress)
 
     def live(self) -> FrameStepper:
         """See `Animator.live`: this one cannot."""

@@ -45,10 +45,19 @@ class FrameStepper(Protocol):
     """One person of a source, ready to follow a camera; see `mien.animation.animator.Animator.live`."""
 
     def calibrate(self, frame: LiveFrame) -> None:
-        """From here on motion counts from this frame's face, which is laid over the portrait's."""
+        """From here on motion counts from this frame's face, which is laid over the portrait's.
+
+        Args:
+            frame: with its face.
+        """
 
     def step(self, frame: LiveFrame, control: LiveControl) -> NDArray[np.uint8]:
-        """The whole portrait, uint8 [H, W, 3] at its own size, doing what the face in the frame does.
+        """The portrait, doing what the face in the frame does; `calibrate` was called before.
 
-        `calibrate` was called before.
+        Args:
+            frame: of the camera, with its face.
+            control: gains and smoothing, and what the sliders add.
+
+        Returns:
+            The whole picture, uint8 [H, W, 3] at the portrait's own size.
         """

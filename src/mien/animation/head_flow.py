@@ -63,8 +63,14 @@ class HeadFlow:
         return np.concatenate([self._driven, ring]), np.concatenate([self._own, origins]), weights
 
     def _sideways(self, turns: Floats) -> Floats:
-        """How far the ring's points come from elsewhere than a rigid head has them, [n, 2]: ears of a head that turns
-        go with the jaw beside them."""
+        """How far the ring's points come from elsewhere than a rigid head has them: ears go with the jaw beside them.
+
+        Args:
+            turns: of the ring's points.
+
+        Returns:
+            [n, 2], pixels.
+        """
         rest = self._own[:68] - (self._driven[:68] @ self._matrix.T + self._shift)
         right, left = (rest[list(side)].mean(0) for side in _BESIDE_EARS)
         across = np.cos(turns)[:, None]

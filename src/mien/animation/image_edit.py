@@ -21,8 +21,7 @@ from mien.motion.keypoint_motion import FaceBasis, KeypointMotion
 from mien.pipelines.pictures import to_pixels, to_uint8
 from mien.pipelines.reenactment import Reenactment
 from mien.pipelines.x_portrait import XPortraitPipeline
-
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
 
 
 class StillEditor(ABC):
@@ -36,10 +35,26 @@ class StillEditor(ABC):
 
     @abstractmethod
     def square(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> Picture:
-        """The portrait's square [s, s, 3], changed; expression: scores [52] to start from, None: the portrait's own."""
+        """The portrait's square, changed.
+
+        Args:
+            change: of pose and expression.
+            expression: blendshapes [52] to start from; None: the portrait's own.
+
+        Returns:
+            uint8 [s, s, 3].
+        """
 
     def picture(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> Picture:
-        """The whole portrait, changed as `square` says; the portrait itself where nothing changes."""
+        """The whole portrait, changed; the portrait itself where nothing changes.
+
+        Args:
+            change: of pose and expression.
+            expression: blendshapes [52] to start from; None: the portrait's own.
+
+        Returns:
+            uint8 [H, W, 3].
+        """
         if expression is None and change.is_nothing:
             return self.portrait.image
         return self._changed(change, expression)
@@ -49,7 +64,15 @@ class StillEditor(ABC):
         """The whole portrait, changed."""
 
     def mixed(self, other: NDArray[np.floating], gain: float) -> NDArray[np.float64]:
-        """Scores [52] from the portrait's own (gain 0) to another face's (gain 1)."""
+        """Blendshapes between the portrait's own and another face's.
+
+        Args:
+            other: the other's [52].
+            gain: 0: the portrait's own, 1: the other's.
+
+        Returns:
+            [52].
+        """
         return self._own.blendshapes + gain * (np.asarray(other, np.float64) - self._own.blendshapes)
 
     @property
@@ -81,7 +104,16 @@ class ReenactorEditor(StillEditor):
 
 
 def reenacted_list(pipe: XPortraitPipeline, portrait: Portrait, motion: ListedMotion) -> Iterator[Picture]:
-    """The portrait's square in every frame of a list of expressions, by the one-pass reenactor, uint8 [s, s, 3]."""
+    """The portrait's square in every frame of a list of expressions, by the one-pass reenactor.
+
+    Args:
+        pipe: with a reenactor.
+        portrait: who is moved.
+        motion: the list.
+
+    Yields:
+        uint8 [s, s, 3].
+    """
     mover = FaceMover(pipe.reenactor.basis(), portrait_motion(portrait), portrait.crop)
     moving = Reenactment(
         pipe.reenactor, to_pixels([portrait.square(pipe.image_size)], pipe.image_size), mover.shape.keypoints
@@ -92,7 +124,7 @@ def reenacted_list(pipe: XPortraitPipeline, portrait: Portrait, motion: ListedMo
 
 
 class WindowEditor(StillEditor):
-    """By layers, and by a model for face windows, which is shown the moved face itself in place of a driver's."""
+    """By layers, and by a model for face windows, which is shown the moved face itself in place of a driving one."""
 
     def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> None:
         """pipe: a model for face windows. seed: of the noise."""

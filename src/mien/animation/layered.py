@@ -10,22 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from mien.animation.animator import Animator, DrivingMotion, PersonCheckpoint
+from mien.animation.animator import Animator
 from mien.animation.config import AnimationConfig
 from mien.animation.cutting import NO_PERSON, PersonCutter
 from mien.animation.driven_face import DrivenFace, FaceMover
+from mien.animation.driving_motion import DrivingMotion
 from mien.animation.expression_list import ListedMotion
 from mien.animation.layers import HeadLayer
 from mien.animation.motion_transfer import portrait_motion
 from mien.animation.multi_face import shared_updates
+from mien.animation.person_run import PersonCheckpoint
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
-from mien.animation.window_engine import Picture, WindowCheckpoint, shown_window, together
+from mien.animation.window_engine import WindowCheckpoint, shown_window, together
 from mien.errors import InputError
 from mien.geometry import SquareCrop
 from mien.geometry.face_window import FaceWindow
 from mien.media import Clip
 from mien.motion.keypoint_motion import FaceBasis
+from mien.typing import Picture
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,36 @@ class LayeredAnimator(Animator):
         return basis
 
     def mover(self, person: Portrait) -> FaceMover:
-        """A person's face, to be put anywhere."""
+        """A person's face, to be put anywhere.
+
+        Args:
+            person: of the source.
+
+        Returns:
+            What maps motions to keypoints of the person's picture.
+        """
         return FaceMover(self.basis, portrait_motion(person), person.crop)
 
     def own_window(self, person: Portrait) -> FaceWindow:
-        """The window of a portrait's face as it is."""
+        """The window of a portrait's face as it is.
+
+        Args:
+            person: of the source.
+
+        Returns:
+            The window, in pixels of the person's picture.
+        """
         return FaceWindow.around(self.mover(person).neutral)
 
     def shown_windows(self, portraits: Sequence[Portrait]) -> list[Picture]:
-        """What pictures of one person show in their windows: how the model is shown the portrait."""
+        """What pictures show in their windows: how the model is shown the portrait.
+
+        Args:
+            portraits: of one person.
+
+        Returns:
+            uint8 [w, w, 3] each, w the model's side.
+        """
         side = self.pipe.face_window
         return [shown_window(one.image, self.own_window(one), side) for one in portraits]
 
@@ -126,7 +150,15 @@ class LayeredAnimator(Animator):
         """What the model paints, packed; all that depends on the portrait is done as it is called."""
 
     def layer(self, person: Portrait, note: Callable[[str], None] | None = None) -> HeadLayer:
-        """A person of a still picture, cut out. note: told if that cannot be done."""
+        """A person of a still picture, cut out.
+
+        Args:
+            person: of the source.
+            note: told in one sentence if that cannot be done.
+
+        Returns:
+            The layer; the whole picture where nobody can be cut out.
+        """
         others = [one.reading.landmarks for one in self.source.people if one is not person]
         layer = self.cutter.cut(person.image, self.mover(person).keypoints, others)
         if not layer.layered and note is not None:
@@ -134,7 +166,14 @@ class LayeredAnimator(Animator):
         return layer
 
     def crops(self, motion: Any) -> Iterator[SquareCrop]:
-        """The square around head and shoulders in every picture."""
+        """The square around head and shoulders in every picture.
+
+        Args:
+            motion: as it was read.
+
+        Returns:
+            One a frame.
+        """
         return repeat(self.source.portraits[0].crop)
 
     def _cut(self, pictures: Iterator[Picture], motion: Any) -> Iterator[Picture]:

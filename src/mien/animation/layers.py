@@ -17,9 +17,9 @@ from mien.animation.head_flow import Box, HeadFlow, folded
 from mien.animation.painted_face import PaintedFace
 from mien.geometry.face_window import FaceWindow, PaintedWindow, sample_smoothly
 from mien.geometry.smooth import push_pull, smooth_step
+from mien.typing import Picture
 
 Floats = NDArray[np.floating]
-Picture = NDArray[np.uint8]
 
 _FILL_SIDE = 384  # pixels at which holes are filled
 _MARGIN = 0.02  # of the longer side: how far the person's outline is widened before the background is filled
@@ -81,11 +81,27 @@ class HeadLayer:
         return self.alpha is not None
 
     def flow(self, driven: Floats) -> HeadFlow:
-        """How the picture moves with its keypoints at `driven` [70, 2], pixels."""
+        """How the picture moves with its keypoints.
+
+        Args:
+            driven: where they go [70, 2], pixels.
+
+        Returns:
+            The flow from the moved picture back to this one.
+        """
         return HeadFlow(self.keypoints, driven, self.size, everything=not self.layered)
 
     def moved_window(self, driven: Floats, window: FaceWindow, side: int) -> Picture:
-        """What the moved portrait shows in a window, background and all, [side, side, 3]."""
+        """What the moved portrait shows in a window, background and all.
+
+        Args:
+            driven: where the keypoints go [70, 2], pixels.
+            window: of the driven face.
+            side: of the result, pixels.
+
+        Returns:
+            uint8 [side, side, 3].
+        """
         places = _window_places(self.flow(driven), window, side)
         return sample_smoothly(self.image, places, side / (2 * window.half))
 

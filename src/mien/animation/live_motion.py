@@ -10,7 +10,7 @@ import numpy as np
 from mien.animation.driven_face import DrivenFace, FaceMover, out_of, pupils_in_eyes
 from mien.animation.driving import DriverTrack
 from mien.animation.frame_stepper import LiveControl, LiveFrame
-from mien.animation.motion_transfer import MotionControl, driver_motions, own_face, portrait_motion
+from mien.animation.motion_transfer import TransferSettings, driver_motions, own_face, portrait_motion
 from mien.animation.source import Portrait
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES, FaceReading, TrackedFace, TrackReport
@@ -27,8 +27,8 @@ _SHAPES = 200  # frames over which a driver's own shape is averaged, the latest 
 class LiveMotion:
     """A portrait whose keypoints follow the faces that are read of a camera.
 
-    What a clip gives from all of its frames is learned here from those so far: the driver's own neutral face, which
-    `calibrate` begins anew.
+    What a clip gives from all of its frames is learned here from those so far: the driving person's own neutral
+    face, which `calibrate` begins anew.
     """
 
     def __init__(self, portrait: Portrait, basis: FaceBasis, scale: float, limits: MotionLimits | None) -> None:
@@ -37,7 +37,7 @@ class LiveMotion:
         Args:
             portrait: with its square.
             basis: the model's.
-            scale: how large the driver's square is around its face (see `driver_crop`).
+            scale: how large the driving video's square is around its face (see `driver_crop`).
             limits: how far the head may wander.
         """
         self._mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
@@ -62,16 +62,32 @@ class LiveMotion:
         self._shape, self._shapes = np.zeros_like(self.keypoints.canonical), 0
 
     def driven(self, frame: LiveFrame, control: LiveControl) -> Floats:
-        """The portrait's keypoints [70, 2], half sides of its square, for a frame.
+        """The portrait's keypoints for a frame.
 
-        Raises InputError before anything was calibrated.
+        Args:
+            frame: of the camera, with its face.
+            control: gains and smoothing, and what the sliders add.
+
+        Returns:
+            [70, 2], half sides of the portrait's square.
+
+        Raises:
+            InputError: before anything was calibrated.
         """
         return self.keypoints.posed(*self._followed(frame, control))
 
     def face(self, frame: LiveFrame, control: LiveControl) -> DrivenFace:
         """Where the portrait's face goes for a frame, and where the frame's own is.
 
-        Raises InputError before anything was calibrated.
+        Args:
+            frame: of the camera, with its face.
+            control: gains and smoothing, and what the sliders add.
+
+        Returns:
+            Keypoints in the portrait's picture and in the frame.
+
+        Raises:
+            InputError: before anything was calibrated.
         """
         pose, blendshapes, extra = self._followed(frame, control)
         driven = self.keypoints.posed(pose, blendshapes, extra)
@@ -97,7 +113,7 @@ class LiveMotion:
         self._measured.learn([motion])
         motion, reference = self._measured.of(motion), self._measured.of(self._reference)
         motion = self._smoothed(motion, config.smooth, frame.seconds)
-        gains = MotionControl.of(config, Fraction(25)).gains
+        gains = TransferSettings.of(config, Fraction(25)).gains
         if self._limits is not None and not gains.relative:
             motion = limited_turns([motion], self._own, reference, self._limits.turn)[0]
         motion = apply_gains([motion], self._own, reference, gains, EXPRESSION_NAMES)[0]
@@ -111,7 +127,7 @@ class LiveMotion:
         return driver_motions(self._portrait, self._seen(reading))[0]
 
     def _seen(self, reading: FaceReading) -> DriverTrack:
-        """A driver of this one frame, laid over the portrait."""
+        """A driving video of this one frame, laid over the portrait."""
         if self._track is None:
             raise InputError("no face of the camera was laid over the portrait's: call calibrate first")
         return replace(self._track, faces=[TrackedFace(0, reading, "found")])

@@ -64,7 +64,17 @@ _TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for "auto", "cpu", "cuda" or "mps"; InputError if this machine has none of that kind."""
+    """The device of a name.
+
+    Args:
+        name: "auto" (cuda, else mps, else cpu), "cpu", "cuda" or "mps".
+
+    Returns:
+        The device.
+
+    Raises:
+        InputError: if this machine has none of that kind.
+    """
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if has[kind])
@@ -74,7 +84,15 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision for "auto" or a name: bfloat16 or float16 on GPUs, float32 elsewhere."""
+    """The precision of a name.
+
+    Args:
+        name: "float32", "float16", "bfloat16", or "auto": bfloat16 or float16 on GPUs, float32 elsewhere.
+        device: where the model is to run.
+
+    Returns:
+        The type.
+    """
     if name != "auto":
         return _TYPES[name]
     if device.type == "cuda":
@@ -83,7 +101,14 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def system_of(model: str) -> str | None:
-    """Which system a model is of, by its name and the index of its folder: a key of `SYSTEMS`; None: not known here."""
+    """Which system a model is of, by its name and the index of its folder.
+
+    Args:
+        model: a bundled model's name, a folder or a hub id.
+
+    Returns:
+        A key of `SYSTEMS`; None: not known before it is loaded.
+    """
     if model in _BUNDLED:
         return _BUNDLED[model]
     index = Path(model) / "model_index.json"
@@ -95,7 +120,14 @@ def system_of(model: str) -> str | None:
 
 
 def on_windows(model: str) -> bool:
-    """Whether a model works on face windows, by the index of its folder; False where it is not known here."""
+    """Whether a model works on face windows, by the index of its folder.
+
+    Args:
+        model: a bundled model's name, a folder or a hub id.
+
+    Returns:
+        False where it is not known here.
+    """
     system = _BUNDLED.get(model)
     folder = Path(model)
     if system is not None:
@@ -158,7 +190,14 @@ def load_pipeline(
 
 
 def check_weight_file(path: Path) -> None:
-    """Raise InputError unless `path` is a safetensors file; other formats may run code when they are opened."""
+    """Refuse other formats than safetensors, which may run code when they are opened.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: unless it is there and a .safetensors file.
+    """
     if not path.is_file():
         raise InputError(f"{path} does not exist or is no file: name a .safetensors file")
     if path.suffix != ".safetensors":

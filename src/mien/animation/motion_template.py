@@ -45,7 +45,14 @@ class MotionTemplate:
 
 
 def is_template(path: Path) -> bool:
-    """Whether `path` is a template of `mien motion`; other .safetensors files are motion libraries or weights."""
+    """Whether `path` is a template of `mien motion`; other .safetensors files are motion libraries or weights.
+
+    Args:
+        path: any file.
+
+    Returns:
+        Whether its header says so; nothing else of it is read.
+    """
     if path.suffix.lower() != SUFFIX or not path.is_file():
         return False
     try:
@@ -56,7 +63,12 @@ def is_template(path: Path) -> bool:
 
 
 def save_template(template: MotionTemplate, source: str) -> None:
-    """Write a template; the file appears whole or not at all. source: the clip's name, for people."""
+    """Write a template; the file appears whole or not at all.
+
+    Args:
+        template: codes, rate, and where to.
+        source: the clip's name, for people.
+    """
     tensors = {"pose": template.motion.pose.contiguous(), "expression": template.motion.expression.contiguous()}
     metadata = {
         "format": FORMAT,
@@ -71,9 +83,18 @@ def save_template(template: MotionTemplate, source: str) -> None:
 
 
 def load_template(path: Path, encoder: str, width: int) -> MotionTemplate:
-    """Read a template; InputError if it is damaged, or if other encoders than `encoder` made it.
+    """Read a template.
 
-    width: of the encoders' expression codes.
+    Args:
+        path: the file.
+        encoder: the model's `encoder_id`, which must have made it.
+        width: of the encoders' expression codes.
+
+    Returns:
+        Codes and rate.
+
+    Raises:
+        InputError: if it is damaged, or if other encoders made it.
     """
     readable_file(path, "motion template")
     try:

@@ -1,4 +1,4 @@
-"""Where the portrait's keypoints go in every frame of a driver: what a model with a reenactor starts from."""
+"""Where the portrait's keypoints go in every frame of a driving video: what a model with a reenactor starts from."""
 
 from __future__ import annotations
 
@@ -27,33 +27,64 @@ from mien.motion.one_euro import one_euro_motions
 
 
 @dataclass(frozen=True)
-class MotionControl:
-    """What is done to a driver's read motion before a portrait takes it over. rate: frames a second."""
+class TransferSettings:
+    """What is done to a driving video's read motion before a portrait takes it over. rate: frames a second."""
 
     gains: MotionGains = MotionGains()
     smooth: float = 0.0
     rate: Fraction = Fraction(25)
 
     @classmethod
-    def of(cls, config: AnimationConfig, rate: Fraction) -> MotionControl:
-        """As a configuration says."""
+    def of(cls, config: AnimationConfig, rate: Fraction) -> TransferSettings:
+        """As a configuration says.
+
+        Args:
+            config: gains, smoothing, relative or not.
+            rate: of the driving video, frames a second.
+
+        Returns:
+            The control.
+        """
         gains = {name.removesuffix("_gain"): float(getattr(config, name)) for name in GAINS}
         return cls(MotionGains(**gains, relative=config.relative), config.smooth, rate)
 
 
 def square_motion(reading: FaceReading, crop: SquareCrop) -> FaceMotion:
-    """A reading of a picture as the motion of the face in a square of it."""
+    """A reading of a picture as the motion of the face in a square of it.
+
+    Args:
+        reading: in pixels of the picture.
+        crop: the square.
+
+    Returns:
+        Landmarks and pupils in half sides of the square, pose and blendshapes.
+    """
     pupils = None if reading.pupils is None else crop.points_in(reading.pupils, 1)
     return FaceMotion.read(crop.points_in(reading.landmarks, 1), reading.pose.rotation, reading.expression, pupils)
 
 
 def portrait_motion(portrait: Portrait) -> FaceMotion:
-    """The portrait's own face in its square."""
+    """The portrait's own face in its square.
+
+    Args:
+        portrait: with its reading.
+
+    Returns:
+        See `square_motion`.
+    """
     return square_motion(portrait.reading, portrait.crop)
 
 
 def driver_motions(portrait: Portrait, track: DriverTrack) -> list[FaceMotion]:
-    """The driver's face in every aligned square; a frame without one keeps the motion of the frame before."""
+    """The driving face in every aligned square; a frame without one keeps the motion of the frame before.
+
+    Args:
+        portrait: stands in for frames before the first reading.
+        track: the driving faces, as they are placed.
+
+    Returns:
+        One a frame.
+    """
     last, motions = portrait_motion(portrait), []
     for face in track.faces:
         reading = face.reading
@@ -70,12 +101,27 @@ def driver_motions(portrait: Portrait, track: DriverTrack) -> list[FaceMotion]:
 
 
 def portrait_keypoints(portrait: Portrait, basis: FaceBasis) -> Floats:
-    """The portrait's own keypoints [70, 2], half sides of its square."""
+    """The portrait's own keypoints.
+
+    Args:
+        portrait: with its reading.
+        basis: of keypoints.
+
+    Returns:
+        [70, 2], half sides of its square.
+    """
     return KeypointMotion(basis, portrait_motion(portrait)).keypoints
 
 
 def own_face(keypoints: KeypointMotion) -> FaceMotion:
-    """A source's own face, with the extra displacement by which it looks as in its picture (see `posed`)."""
+    """A source's own face, with the extra displacement by which it looks as in its picture (see `posed`).
+
+    Args:
+        keypoints: of the source.
+
+    Returns:
+        The motion that leaves the picture as it is.
+    """
     source, measured = keypoints.source, MeasuredFace(keypoints.basis)
     measured.learn([source])
     extra = keypoints.canonical - closed_lips(keypoints.canonical)
@@ -86,9 +132,19 @@ def own_face(keypoints: KeypointMotion) -> FaceMotion:
 
 
 def driven_keypoints(
-    portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl = MotionControl()
+    portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings = TransferSettings()
 ) -> list[Floats]:
-    """The portrait's keypoints [70, 2], half sides of its square, in the driver's every pose and expression."""
+    """The portrait's keypoints in every driving pose and expression.
+
+    Args:
+        portrait: who is moved.
+        track: the driving faces, laid over the portrait's.
+        basis: of keypoints.
+        control: gains, smoothing, relative or not.
+
+    Returns:
+        [70, 2] of each frame, half sides of the portrait's square.
+    """
     source = portrait_motion(portrait)
     keypoints = KeypointMotion(basis, source)
     motions, reference = taken_over(portrait, track, basis, control, own_face(keypoints))
@@ -99,10 +155,21 @@ def taken_over(
     portrait: Portrait,
     track: DriverTrack,
     basis: FaceBasis,
-    control: MotionControl,
+    control: TransferSettings,
     source: FaceMotion | Sequence[FaceMotion],
 ) -> tuple[list[FaceMotion], FaceMotion | None]:
-    """The driver's motions as the source, one face or one a frame, takes them over, and the reference frame's."""
+    """The driving motions as the source takes them over: smoothed, within the model's limits, by the gains.
+
+    Args:
+        portrait: who is moved.
+        track: the driving faces, laid over the portrait's.
+        basis: of keypoints.
+        control: gains, smoothing, relative or not.
+        source: the source's own face, or one of each frame of a source video.
+
+    Returns:
+        A motion a frame, and that of the reference frame; None: places and sizes are absolute.
+    """
     motions = smoothed_motion(driver_motions(portrait, track))
     measured = MeasuredFace(basis)
     measured.learn(motions)

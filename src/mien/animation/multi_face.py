@@ -11,11 +11,23 @@ from mien.animation.source import Portrait
 from mien.errors import InputError
 from mien.faces import FaceReader
 from mien.geometry import portrait_crop
-from mien.geometry.shares import face_shares, paste_shared
+from mien.geometry.blend_weights import face_blend_weights, paste_blended
 
 
 def find_people(path: Path, image: np.ndarray, reader: FaceReader) -> list[Portrait]:
-    """A portrait for every face of the picture, the largest first; InputError if there is none."""
+    """A portrait for every face of the picture, the largest first.
+
+    Args:
+        path: of the picture.
+        image: uint8 [H, W, 3].
+        reader: of faces.
+
+    Returns:
+        One or more.
+
+    Raises:
+        InputError: if there is no face.
+    """
     height, width = image.shape[:2]
     readings = reader.read_all(image)
     if not readings:
@@ -26,7 +38,15 @@ def find_people(path: Path, image: np.ndarray, reader: FaceReader) -> list[Portr
 
 
 def shared_updates(update: Callable[[float], None], count: int) -> list[Callable[[float], None]]:
-    """A report of progress for each of `count` streams that run together: the mean of theirs is passed on."""
+    """A report of progress for each of several streams that run together: the mean of theirs is passed on.
+
+    Args:
+        update: told a fraction from 0 to 1.
+        count: how many streams.
+
+    Returns:
+        One report for each.
+    """
     done = [0.0] * count
 
     def part(index: int) -> Callable[[float], None]:
@@ -40,8 +60,16 @@ def shared_updates(update: Callable[[float], None], count: int) -> list[Callable
 
 
 def composed(people: Sequence[Portrait], streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
-    """Frames of the whole picture in which everybody moves; one frame of each stream is held."""
+    """Frames of the whole picture in which everybody moves; one frame of each stream is held.
+
+    Args:
+        people: of one picture.
+        streams: the squares of each, uint8 [s, s, 3].
+
+    Yields:
+        uint8 [H, W, 3].
+    """
     image, crops = people[0].image, [person.crop for person in people]
-    shares = face_shares([person.reading.landmarks for person in people], *people[0].size)
+    weights = face_blend_weights([person.reading.landmarks for person in people], *people[0].size)
     for squares in zip(*streams, strict=True):
-        yield paste_shared(image, crops, squares, shares)
+        yield paste_blended(image, crops, squares, weights)

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from mien.animation.head_flow import Box
 from mien.geometry.face_window import FaceWindow, PaintedWindow
-
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
 
 _STRAIGHT = 0.02  # pixels; a window that bends less bends nothing
 _BARE = 1 / 255  # share; a window that paints less paints nothing
@@ -42,7 +41,12 @@ class PaintedFace:
         self.box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
     def bend(self, away: NDArray[np.float32], band: Box) -> None:
-        """Add the window's own flow to where the pixels of a band come from, [h, w, 2]."""
+        """Add the window's own flow to where the pixels of a band come from.
+
+        Args:
+            away: offsets [h, w, 2] of the band, pixels; changed in place.
+            band: the band's box in the picture.
+        """
         if self._bent is None:
             return
         part = _shared(self.box, band)
@@ -50,7 +54,12 @@ class PaintedFace:
             away[_inside(part, band)] += self._enlarged(self._bent, part, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
 
     def lay_over(self, shown: Picture, band: Box) -> None:
-        """Paint a band [h, w, 3] of the moved picture."""
+        """Paint a band of the moved picture.
+
+        Args:
+            shown: the band, uint8 [h, w, 3]; changed in place.
+            band: its box in the picture.
+        """
         part = _shared(self.box, band)
         if part is None:
             return

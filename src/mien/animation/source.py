@@ -12,7 +12,7 @@ import numpy as np
 from mien.errors import InputError
 from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.geometry import SquareCrop, portrait_crop
-from mien.media import ClipInfo, read_image
+from mien.media import Clip, ClipInfo, read_image
 from mien.media.kind import kind_of
 
 _LEAST_SIDE = 32  # pixels; below that there is no face to be seen
@@ -38,21 +38,49 @@ class Portrait:
         return self.crop.points_in(self.reading.landmarks, 1)
 
     def framed(self, scale: float) -> Portrait:
-        """The same portrait, cut out as large around the face as a model knows faces (see `portrait_crop`)."""
+        """The same portrait, cut out as large around the face as a model knows faces.
+
+        Args:
+            scale: see `portrait_crop`.
+
+        Returns:
+            A portrait with another crop.
+        """
         return replace(self, crop=portrait_crop(self.reading.landmarks, *self.size, scale=scale))
 
     def square(self, side: int) -> np.ndarray:
-        """The crop, uint8 [side, side, 3]."""
+        """The crop, resampled.
+
+        Args:
+            side: of the result, pixels.
+
+        Returns:
+            uint8 [side, side, 3].
+        """
         return self.crop.extract(self.image, side)
 
 
 def is_video(path: Path) -> bool:
-    """Whether a source is a video, by its content; of an animated picture the first one is the portrait."""
+    """Whether a source is a video, by its content; of an animated picture the first one is the portrait.
+
+    Args:
+        path: the file.
+
+    Returns:
+        True for a video.
+    """
     return kind_of(path) == "video"
 
 
 def portrait_notes(paths: Iterable[Path]) -> tuple[str, ...]:
-    """What is to be said about the files of portraits."""
+    """What is to be said about the files of portraits.
+
+    Args:
+        paths: of them.
+
+    Returns:
+        A sentence for each that is more than a picture.
+    """
     return tuple(
         f"{path} is an animation, of which the first picture is the portrait; save it as MP4 to animate all of it"
         for path in paths
@@ -61,13 +89,31 @@ def portrait_notes(paths: Iterable[Path]) -> tuple[str, ...]:
 
 
 def picture_info(path: Path, image: np.ndarray) -> ClipInfo:
-    """What is told of a picture where clips are described."""
+    """What is told of a picture where clips are described.
+
+    Args:
+        path: of the picture.
+        image: uint8 [H, W, 3].
+
+    Returns:
+        One frame of one second.
+    """
     second = Fraction(1)
     return ClipInfo(path, "image", image.shape[1], image.shape[0], rate=second, frames=1, duration=second)
 
 
 def read_portrait_image(path: Path) -> np.ndarray:
-    """The picture, uint8 [H, W, 3]; InputError if it cannot be read or is too small to show a face."""
+    """The picture of a portrait.
+
+    Args:
+        path: an image file.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        InputError: if it cannot be read, is a video, or is too small to show a face.
+    """
     if is_video(path):
         raise InputError(f"{path} is a video, but one picture is needed here: give a picture, such as a frame of it")
     image = read_image(path)
@@ -78,7 +124,53 @@ def read_portrait_image(path: Path) -> np.ndarray:
 
 
 def find_portrait(path: Path, image: np.ndarray, reader: FaceReader, face: int | None) -> Portrait:
-    """Read the face of a portrait; InputError if there is none."""
+    """Read the face of a portrait.
+
+    Args:
+        path: of the picture, for messages.
+        image: uint8 [H, W, 3].
+        reader: of faces.
+        face: which one, the largest is 0; None: the clearest.
+
+    Returns:
+        The picture with its reading and its crop.
+
+    Raises:
+        InputError: if there is none.
+    """
     reading = read_portrait(reader, image, str(path), face)
     height, width = image.shape[:2]
     return Portrait(path, image, reading, portrait_crop(reading.landmarks, width, height))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whom to animate.
+
+    What is known of the source beside its pictures, such as layers of person and background, belongs here.
+
+    Attributes:
+        portraits: pictures of one person; the first is animated, the others are further references.
+        others: other people in the first picture, who are animated as well.
+        video: a video of the person in place of the first picture: every frame of it is animated.
+    """
+
+    portraits: tuple[Portrait, ...]
+    others: tuple[Portrait, ...] = ()
+    video: Clip | None = None
+
+    @property
+    def people(self) -> tuple[Portrait, ...]:
+        """Everybody who is animated."""
+        return self.portraits[0], *self.others
+
+    def number(self, person: Portrait) -> int:
+        """The place of a person among `people`, from 0.
+
+        Args:
+            person: one of them, the very object.
+
+        Returns:
+            Its index.
+        """
+        return next(place for place, one in enumerate(self.people) if one is person)

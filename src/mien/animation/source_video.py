@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.animation.driven_face import DrivenFace, FaceMover, driving_faces
 from mien.animation.driving import DriverTrack, read_faces
-from mien.animation.motion_transfer import MotionControl, square_motion, taken_over
+from mien.animation.motion_transfer import TransferSettings, square_motion, taken_over
 from mien.animation.progress import Progress
 from mien.animation.source import Portrait
 from mien.errors import InputError
@@ -29,12 +29,23 @@ _SAMPLES = 200  # frames at most of which the person's own shape is the mean
 
 
 def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
-    """Source and driver frame for frame, at the driver's rate and as long as the shorter one, which a sentence says."""
+    """Source and driving video frame for frame, at the driving video's rate and as long as the shorter one.
+
+    Args:
+        source: a video.
+        driver: the driving video.
+
+    Returns:
+        Both, and a sentence where one was cut.
+
+    Raises:
+        InputError: if the driving video is a picture.
+    """
     rate = driver.info.rate
     if driver.info.kind == "image":
         raise InputError(
-            f"the source {source.info.path} is a video, but the driver {driver.info.path} is a picture, which does not"
-            " move: if they were swapped, give the picture with -s and the video with -d"
+            f"the source {source.info.path} is a video, but the driving video {driver.info.path} is a picture, which"
+            " does not move: if they were swapped, give the picture with -s and the video with -d"
         )
     source, driver = evened(source, rate), evened(driver)
     frames = min(source.count(), driver.count())
@@ -49,7 +60,19 @@ def matched(source: Clip, driver: Clip) -> tuple[Clip, Clip, tuple[str, ...]]:
 
 
 def first_portrait(clip: Clip, reader: FaceReader, face: int | None) -> Portrait:
-    """The first frame that shows the face (its number `face`, or the clearest one), as the portrait."""
+    """The first frame that shows the face, as the portrait.
+
+    Args:
+        clip: the source video.
+        reader: of faces.
+        face: its number, the largest is 0; None: the clearest.
+
+    Returns:
+        The frame with its reading.
+
+    Raises:
+        InputError: if no frame shows it.
+    """
     for image in clip:
         if face is None:
             reading = reader.read(image)
@@ -67,7 +90,7 @@ def first_portrait(clip: Clip, reader: FaceReader, face: int | None) -> Portrait
 class SourceVideo:
     """The person in a video. crops: the square of every frame; motions: the face in it; nothing else is held.
 
-    The driver may be shorter, not longer.
+    The driving video may be shorter, not longer.
     """
 
     clip: Clip
@@ -77,7 +100,18 @@ class SourceVideo:
 
     @classmethod
     def read(cls, clip: Clip, portrait: Portrait, reader: FaceReader, scale: float, progress: Progress) -> SourceVideo:
-        """One pass over the clip. scale: how large the square is around the face, see `portrait_crop`."""
+        """Read the face of every frame in one pass over the clip.
+
+        Args:
+            clip: the source video.
+            portrait: its first frame with the face, near which the face is looked for.
+            reader: of faces.
+            scale: how large the square is around the face, see `portrait_crop`.
+            progress: told how many frames are read.
+
+        Returns:
+            The video with a square and a motion for each frame.
+        """
         faces, report = read_faces(clip, reader, progress, start=portrait.reading, stage="Reading the source's face")
         readings = [face.reading or portrait.reading for face in faces]
         crops = calm_crops([reading.landmarks for reading in readings], clip, scale)
@@ -85,9 +119,19 @@ class SourceVideo:
         return cls(clip, crops, smoothed_motion(motions), report)
 
     def reenacted(
-        self, reenactor: Reenactor, portrait: Portrait, track: DriverTrack, control: MotionControl
+        self, reenactor: Reenactor, portrait: Portrait, track: DriverTrack, control: TransferSettings
     ) -> Iterator[Reenacted]:
-        """Every frame's square with the driver's pose and expression in place of its own."""
+        """Every frame's square with the driving pose and expression in place of its own.
+
+        Args:
+            reenactor: moves the squares.
+            portrait: the first frame.
+            track: the driving faces, laid over the portrait's.
+            control: gains, smoothing, relative or not.
+
+        Yields:
+            What sampling starts from.
+        """
         basis, side = reenactor.basis(), int(reenactor.config.image_size)
         motions, reference = self._taken_over(portrait, track, basis, control)
         canonical, eye_gains = self._shape(basis)
@@ -100,9 +144,19 @@ class SourceVideo:
             yield Reenactment(reenactor, square, seen).start(keypoints.driven(motion, reference))
 
     def driven_faces(
-        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl
+        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings
     ) -> tuple[list[DrivenFace], list[Floats]]:
-        """The face in every frame with the driver's pose and expression, and its own keypoints [70, 2], pixels."""
+        """The face in every frame with the driving pose and expression.
+
+        Args:
+            portrait: the first frame.
+            track: the driving faces, laid over the portrait's.
+            basis: of keypoints.
+            control: gains, smoothing, relative or not.
+
+        Returns:
+            One a frame; and its own keypoints [70, 2] in each, pixels.
+        """
         motions, reference = self._taken_over(portrait, track, basis, control)
         shape, (faces, own) = self._shape(basis), (list[DrivenFace](), list[Floats]())
         driving = driving_faces(portrait, track, basis)
@@ -115,15 +169,23 @@ class SourceVideo:
         return faces, own
 
     def _taken_over(
-        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: MotionControl
+        self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings
     ) -> tuple[list[FaceMotion], FaceMotion | None]:
-        """The driver's motions as this person takes them over, see `taken_over`."""
+        """The driving video's motions as this person takes them over, see `taken_over`."""
         measured = MeasuredFace(basis)
         measured.learn(self.motions)
         return taken_over(portrait, track, basis, control, [measured.of(motion) for motion in self.motions])
 
     def finished(self, squares: Iterable[np.ndarray], paste: bool) -> Iterator[np.ndarray]:
-        """The frames to write: pasted back into the video's frames, or bare squares."""
+        """The frames to write.
+
+        Args:
+            squares: uint8 [s, s, 3].
+            paste: back into the video's frames; False: the bare squares.
+
+        Yields:
+            uint8 [H, W, 3], or the squares.
+        """
         if not paste:
             yield from squares
             return
@@ -139,7 +201,16 @@ class SourceVideo:
 
 
 def calm_crops(landmarks: list[np.ndarray], clip: Clip, scale: float) -> list[SquareCrop]:
-    """A square of one size for every frame that follows the face softly, so that neither pumps nor trembles."""
+    """A square of one size for every frame that follows the face softly, so that neither pumps nor trembles.
+
+    Args:
+        landmarks: [68, 2] of each frame, pixels.
+        clip: of which they are.
+        scale: side of the square over the face, see `portrait_crop`; the median over the frames counts.
+
+    Returns:
+        One a frame, within the picture where it fits.
+    """
     width, height = clip.info.width, clip.info.height
     crops = [portrait_crop(points, width, height, scale=scale) for points in landmarks]
     size = float(np.median([crop.size for crop in crops]))

@@ -14,13 +14,14 @@ from mien.animation.frame_stepper import FrameStepper
 from mien.animation.layered import LayeredAnimator, Part
 from mien.animation.layers import HeadLayer
 from mien.animation.live_nano import WindowStepper
-from mien.animation.motion_transfer import MotionControl
+from mien.animation.motion_transfer import TransferSettings
 from mien.animation.source import Portrait
-from mien.animation.window_engine import Picture, WindowCheckpoint, window_drivers
+from mien.animation.window_engine import WindowCheckpoint, window_drivers
 from mien.animation.x_portrait import XPortraitAnimator
 from mien.geometry import SquareCrop
 from mien.media import Clip
 from mien.pipelines.finishing import finished_frames
+from mien.typing import Picture
 
 
 class WindowAnimator(LayeredAnimator, XPortraitAnimator):
@@ -40,7 +41,7 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
         if isinstance(motion, ListedMotion):
             layer = self.layer(person, note)
             return Part(listed_faces(self.mover(person), motion), repeat(layer), repeat(layer))
-        control = MotionControl.of(config, motion.info.rate)
+        control = TransferSettings.of(config, motion.info.rate)
         track = motion.tracks[self.source.number(person)]
         if motion.video is not None:
             faces, own = motion.video.driven_faces(person, track, self.basis, control)

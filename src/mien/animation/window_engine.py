@@ -1,4 +1,4 @@
-"""How a model for face windows is shown a driver, and how what it paints becomes pictures.
+"""How a model for face windows is shown a driving video, and how what it paints becomes pictures.
 
 The model works in an upright window around the face (`mien.geometry.face_window`); everything else is layers
 (`mien.animation.layers`), at the portrait's own size.
@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mien.animation.driven_face import DrivenFace
 from mien.animation.layers import HeadLayer
@@ -28,8 +27,7 @@ from mien.geometry.face_window import (
 )
 from mien.motion.keypoint_motion import Floats
 from mien.pipelines.finishing import Checkpoint
-
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,7 @@ class WindowDriver:
     """What a model for face windows sees of one frame.
 
     Attributes:
-        whole: the driver rectified onto the portrait's face, uint8 [s, s, 3].
+        whole: the driving video rectified onto the portrait's face, uint8 [s, s, 3].
         parts: its eyes and mouth, larger, the rest grey, uint8 [t, t, 3].
         moved: the moved portrait, from which the painting starts, uint8 [s, s, 3].
     """
@@ -48,7 +46,16 @@ class WindowDriver:
 
 
 def shown_window(image: Picture, window: FaceWindow, side: int) -> Picture:
-    """What a picture [h, w, 3] shows in a window, [side, side, 3]: how a model is shown the portrait."""
+    """What a picture shows in a window: how a model is shown the portrait.
+
+    Args:
+        image: uint8 [h, w, 3].
+        window: in pixels of the picture.
+        side: of the result, pixels.
+
+    Returns:
+        uint8 [side, side, 3].
+    """
     return sample_smoothly(image, window.places(side), side / (2 * window.half))
 
 
@@ -79,7 +86,18 @@ def window_drivers(
     sides: tuple[int, int],
     finished: int = 0,
 ) -> Iterator[WindowDriver]:
-    """`window_driver` of every frame, one at a time; the first `finished` are black, as nobody looks at them."""
+    """What the model is shown for every frame, one at a time; see `window_driver`.
+
+    Args:
+        faces: of every frame.
+        layers: of every frame.
+        frames: of the driving video; None: there is none, and the moved face itself is shown.
+        sides: of the window and of its parts of eyes and mouth, pixels.
+        finished: so many at the start are black, as nobody looks at them.
+
+    Yields:
+        One a frame.
+    """
     black = WindowDriver(*(np.zeros((side, side, 3), np.uint8) for side in (sides[0], sides[1], sides[0])))
     for number, (face, layer, frame) in enumerate(zip(faces, layers, frames, strict=False)):
         yield black if number < finished else window_driver(face, layer, frame, sides)
@@ -125,7 +143,15 @@ class FramePainter:
         self._pipe.set_portrait([shown_window(image, FaceWindow.around(neutral), side)])
 
     def picture(self, face: DrivenFace, frame: Picture | None) -> Picture:
-        """The whole portrait, uint8 [h, w, 3] at its own size; see `window_driver`."""
+        """The whole portrait at its own size, with its face painted.
+
+        Args:
+            face: where it goes.
+            frame: of the camera; None: the moved face itself is shown to the model.
+
+        Returns:
+            uint8 [h, w, 3].
+        """
         shown = window_driver(face, self._layer, frame, self._sides)
         generator = torch.Generator("cpu").manual_seed(self._seed)
         given = {"start_frames": [shown.moved], "generator": generator}

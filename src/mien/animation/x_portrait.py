@@ -1,29 +1,29 @@
-"""X-Portrait as an `Animator`: it looks at the driver's pixels, or, as nano, moves the portrait by read landmarks."""
+"""X-Portrait as an `Animator`: it looks at driving pixels, or, as nano, moves the portrait by read landmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mien.animation.animator import Animator, Driver, Drivers, DrivingMotion
+from mien.animation.animator import Animator
 from mien.animation.compositing import start_frames
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
+from mien.animation.driving_motion import Driver, Drivers, DrivingMotion
 from mien.animation.expression_list import ListedMotion
 from mien.animation.frame_stepper import FrameStepper
 from mien.animation.image_edit import reenacted_list
 from mien.animation.live_nano import ReenactorStepper
-from mien.animation.motion_transfer import MotionControl, driven_keypoints, portrait_keypoints
+from mien.animation.motion_transfer import TransferSettings, driven_keypoints, portrait_keypoints
+from mien.animation.person_run import PersonRun
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
 from mien.animation.source_video import SourceVideo
 from mien.errors import InputError
-from mien.faces import TrackedFace
 from mien.media import Clip, part_of
-from mien.pipelines.finishing import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,16 @@ class XPortraitAnimator(Animator):
         faces, report = read_faces(driver, self.reader, progress)
         reports = {} if video is None else {video.clip.info.path.name: video.report}
         reports[driver.info.path.name] = report
-        placed = [self._placed(person, faces, report, driver, config) for person in source.people]
+        placed = [
+            place_driver(
+                *(faces, report, driver, person),
+                best_frame=config.best_frame,
+                align=config.align,
+                scale=self.pipe.crop_scale,
+                limits=getattr(self.pipe, "motion_limits", None),
+            )
+            for person in source.people
+        ]
         return XPortraitMotion(
             driver, driver.info, len(faces), reports, placed[0].best_frame, tracks=tuple(placed), video=video
         )
@@ -80,20 +89,6 @@ class XPortraitAnimator(Animator):
             return super().read_list(listed)
         return ListedMotion.read(listed, self.reader)
 
-    def _placed(
-        self, person: Portrait, faces: list[TrackedFace], report: Any, clip: Clip, config: AnimationConfig
-    ) -> DriverTrack:
-        return place_driver(
-            faces,
-            report,
-            clip,
-            person,
-            best_frame=config.best_frame,
-            align=config.align,
-            scale=self.pipe.crop_scale,
-            limits=getattr(self.pipe, "motion_limits", None),
-        )
-
     def check_config(self, config: AnimationConfig) -> None:
         """See `Animator.check_config`: some things only read motion can be given."""
         if self.pipe.face_basis is not None:
@@ -103,48 +98,45 @@ class XPortraitAnimator(Animator):
         if given:
             raise InputError(
                 f"{given[0]} needs a model that moves by read landmarks, such as nano, but this one looks at the"
-                " driver's pixels: leave it out, or use dex-nano for gains"
+                " driving video's pixels: leave it out, or use dex-nano for gains"
             )
 
     def control_frames(
         self, motion: XPortraitMotion, track: DriverTrack
     ) -> tuple[Iterator[np.ndarray], Iterator[np.ndarray]]:
-        """What the networks see of the driver, whole and in patches, uint8 [s, s, 3]."""
+        """What the networks see of the driving video, whole and in patches.
+
+        Args:
+            motion: as it was read.
+            track: of one person's.
+
+        Returns:
+            Two streams of uint8 [s, s, 3].
+        """
         assert motion.clip is not None  # as `read_driving` has it
         return control_frames(motion.clip, track, self.pipe.image_size)
 
-    def _squares(
-        self,
-        person: Portrait,
-        motion: XPortraitMotion,
-        config: AnimationConfig,
-        *,
-        progress: Callable[[float], None],
-        start_from: Clip | None,
-        kept: Checkpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[np.ndarray]:
+    def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
+        pipe, person, motion = self.pipe, run.person, run.motion
         if isinstance(motion, ListedMotion):
-            return reenacted_list(self.pipe, person, motion)
-        pipe, track = self.pipe, motion.tracks[self.source.number(person)]
-        control = MotionControl.of(config, motion.info.rate)
+            return reenacted_list(pipe, person, motion)
+        track = motion.tracks[self.source.number(person)]
+        control = TransferSettings.of(run.config, motion.info.rate)
         begin: Any = None
         driven = None
-        if start_from is not None:
-            begin = start_frames(start_from, person, pipe.image_size)
+        if run.start_from is not None:
+            begin = start_frames(run.start_from, person, pipe.image_size)
         elif pipe.reenactor is not None and motion.video is not None:
             begin = motion.video.reenacted(pipe.reenactor, person, track, control)
         elif pipe.reenactor is not None:
             driven = driven_keypoints(person, track, pipe.reenactor.basis(), control)
         stream: Iterator[np.ndarray] = pipe.stream(
             *self.control_frames(motion, track),
-            **self.sampling(config),
+            **self.sampling(run.config),
             start_frames=begin,
             driven=driven,
             count=motion.frames,
-            progress=progress,
-            checkpoint=kept,
-            note=note,
+            **run.telling,
         )
         return stream
 

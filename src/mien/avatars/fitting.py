@@ -248,11 +248,10 @@ class _Problem:
         return np.concatenate([top, priors])
 
 
-def fitted_gaze(model: HeadModel, shape: HeadShape, fit: Fit, face: Face, size: int) -> tuple[Floats, Floats]:
+def fitted_gaze(shape: HeadShape, fit: Fit, face: Face, size: int) -> tuple[Floats, Floats]:
     """Where the eyes look and how large the irises are.
 
     Args:
-        model: of the head.
         shape: of the person.
         fit: of the face.
         face: as read.

@@ -176,12 +176,12 @@ def perform(model: HeadModel, actor: Actor, performance: Performance, style: Sty
         origins.append(project(view.placement.offset[None], size)[0])
         poses.append([*pose.rotation, *pose.translation, pose.scale])
         pupils.append(view.pupils)
-        neutral.append(_without_expression(model, actor, view, size))
+        neutral.append(_without_expression(model, actor, view))
     rows = (np.array(row, np.float32) for row in (landmarks, depths, origins, poses, pupils, neutral))
     return Acted(np.stack(frames), *rows)
 
 
-def _without_expression(model: HeadModel, actor: Actor, view: View, size: int) -> Floats:
+def _without_expression(model: HeadModel, actor: Actor, view: View) -> Floats:
     """Landmarks and pupils [70, 2], pixels, of the same head in the same pose with a neutral face."""
     calm = model.coefficients()
     points = view.placement.apply(model.posed(actor.shape, calm))

@@ -16,8 +16,8 @@ from mien.avatars.fitting import Fit, FitOptions, deepened, fit_face, fitted_gaz
 from mien.avatars.head_model import EYE_SOCKETS, EYEBALLS, FACE, GUMS, HEAD, SOCKET, TEETH, HeadModel, HeadShape
 from mien.avatars.kernels import vertex_normals
 from mien.avatars.lids import Lid, paint_lids
+from mien.avatars.photo_background import PhotoBackground, cut_background
 from mien.avatars.renderer import Coat, Mesh, look_at, shrink
-from mien.avatars.surroundings import Surroundings, make_surroundings
 from mien.avatars.texture import ATLAS, atlas_places, bake, empty_atlas, part_tint
 from mien.geometry.smooth import smooth_step
 
@@ -49,7 +49,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Gains:
+class ExpressionGains:
     """Factors on commanded coefficients, by which people differ.
 
     Attributes:
@@ -81,7 +81,7 @@ class PhotoAvatar:
             photo: uint8 [s, s, 3].
             face: as read in the photo.
             fit: if it was made before.
-            jaw_gain: see `Gains`.
+            jaw_gain: see `ExpressionGains`.
             depth_gain: see `deepened`.
             atlas: side of the texture, texels.
         """
@@ -90,8 +90,8 @@ class PhotoAvatar:
         self.fit = fit or fit_face(model, face, size, FitOptions())
         self.rest, self.expression = self.fit.placement, self.fit.expression
         self.shape = deepened(model, fitted_shape(model, self.fit), self.rest, depth_gain)
-        self.gains = Gains(lid_gains(model, self.shape), jaw_gain)
-        self.gaze, self.iris_radii = fitted_gaze(model, self.shape, self.fit, face, size)
+        self.gains = ExpressionGains(lid_gains(model, self.shape), jaw_gain)
+        self.gaze, self.iris_radii = fitted_gaze(self.shape, self.fit, face, size)
         self._rest_posed = model.posed(self.shape, self.expression, self.gaze)
         self._mesh = Mesh.of(model, (FACE, SOCKET, *EYE_SOCKETS, GUMS, TEETH, *EYEBALLS))
         self._face_triangles = np.ascontiguousarray(model.triangles[model.triangle_part == FACE])
@@ -100,7 +100,7 @@ class PhotoAvatar:
         self._opacity = self._coat.tint[:, 3] * (1 - hidden[model.corner_vertex])
         self._edge = _edge(model)
         self._unlit = np.ones((len(model.neutral), 3), np.float32)
-        self.surroundings: Surroundings = make_surroundings(model, self.rest, self._rest_posed, photo, face)
+        self.background: PhotoBackground = cut_background(model, self.rest, self._rest_posed, photo, face)
 
     def _make_coat(self, atlas: int) -> tuple[Coat, tuple[Lid, Lid]]:
         model = self.model
@@ -172,7 +172,7 @@ class PhotoAvatar:
         posed = self.model.posed(self.shape, amounts, looking)
         points = placement.apply(posed)
         large = size * supersample
-        image = self.surroundings.draw(placement, posed - self._rest_posed, large).astype(np.float32)
+        image = self.background.draw(placement, posed - self._rest_posed, large).astype(np.float32)
         for side, lid in enumerate(self._lids):
             lid.write(self._coat.texture, float(expression[self.model.index(f"eyeBlink_{'LR'[side]}")]))
         self._fade_far_side(points)
@@ -188,7 +188,7 @@ class PhotoAvatar:
         self._coat.tint[:, 3] = self._opacity * kept[self.model.corner_vertex]
 
     def commanded(self, expression: Floats) -> Floats:
-        """The coefficients that the head gets for an expression: with this person's amplitudes, see `Gains`.
+        """The coefficients that the head gets for an expression: with this person's amplitudes, see `ExpressionGains`.
 
         Args:
             expression: [57].

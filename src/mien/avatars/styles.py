@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+from mien.typing import Picture
+
 StyleName = Literal["plain", "cartoon", "painting", "stone", "wood", "pencil", "posterised"]
 STYLE_NAMES: tuple[StyleName, ...] = ("plain", "cartoon", "painting", "stone", "wood", "pencil", "posterised")
 

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from mien.cli.grouped import grouped
+from mien.jobs.batch_options import BatchOptions
 
 if TYPE_CHECKING:
     from mien.jobs.batch import BatchReport
 
 
-def batch(
-    out: Annotated[Path, typer.Option("-o", "--output", help="The folder for the results.")],
-    jobs: Annotated[
-        Path | None,
-        typer.Argument(help="A table of jobs, .csv, .json or .yaml: portrait, driver and any option of mien animate."),
-    ] = None,
-    portraits: Annotated[Path | None, typer.Option(help="All pairs: a folder of portraits, or one.")] = None,
-    drivers: Annotated[Path | None, typer.Option(help="All pairs: a folder of driving videos, or one.")] = None,
-    common: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE for all jobs, such as --set steps=4. Repeat it for more."),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; where there are several GPUs, one for each.")] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(help="Run on the Ray cluster at this address, or auto; local: one of --workers here."),
-    ] = None,
-) -> None:
+@grouped
+def batch(options: BatchOptions) -> None:
     """Animate many portraits by many driving videos; what is finished already is kept."""
     from mien.cli.progress import TerminalProgress
-    from mien.jobs.batch import BatchOptions, parse_common, run_batch
+    from mien.jobs.batch import run_batch
 
-    options = BatchOptions(out, jobs, portraits, drivers, parse_common(common or []), workers, ray)
-    with TerminalProgress(f"results that were finished are in {out}; the same command makes the others") as progress:
+    unfinished = f"results that were finished are in {options.out}; the same command makes the others"
+    with TerminalProgress(unfinished) as progress:
         report = run_batch(options, progress)
-    tell(report, out)
+    tell(report, options.out)
 
 
 def tell(report: BatchReport, out: Path) -> None:

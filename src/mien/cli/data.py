@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.grouped import grouped
-from mien.jobs.data.options import CastOptions, DriverOptions, GroupOptions, PrepareOptions, ReportOptions
+from mien.jobs.data.options import (
+    CastOptions,
+    DriverOptions,
+    GroupOptions,
+    PackOptions,
+    PrepareOptions,
+    ReportOptions,
+    TrackOptions,
+)
 
 if TYPE_CHECKING:
     from mien.jobs.run.workers import Outcome
 
 data = typer.Typer(name="data", no_args_is_help=True, help="Make training data: people who can be animated.")
-
-Head = Annotated[Path | None, typer.Option("--head-model", help="The head model's pack; else the installed one.")]
 
 
 @data.command("head-model")
@@ -44,20 +48,15 @@ def avatar(options: CastOptions) -> None:
 
 
 @data.command("motion")
-def motion(
-    clips: Annotated[Path, typer.Argument(help="A video of one face, or a folder of them.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The motion library, .safetensors.")],
-    head: Head = None,
-    reader: Annotated[str, typer.Option(help="Who reads the faces: auto or mesh.")] = "auto",
-    limit: Annotated[int | None, typer.Option(help="Read so many frames of a clip at most.", min=1)] = None,
-) -> None:
+@grouped
+def motion(options: TrackOptions) -> None:
     """Measure head poses and expressions in clips: numbers only, no picture is kept."""
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.avatars import measure_motion
 
-    with TerminalProgress(f"{output} was not written") as progress:
-        outcome = measure_motion(clips, output, head, reader, limit, progress)
-    _tell(outcome, "tracks", output)
+    with TerminalProgress(f"{options.output} was not written") as progress:
+        outcome = measure_motion(options, progress)
+    _tell(outcome, "tracks", options.output)
 
 
 @data.command("driver")
@@ -84,56 +83,36 @@ def avatars(options: GroupOptions) -> None:
 
 
 @data.command("pack")
-def pack(
-    cast: Annotated[Path, typer.Argument(help="A folder of avatars.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write, .safetensors.")],
-    motions: Annotated[Path | None, typer.Option(help="A motion library to put in.")] = None,
-    head: Head = None,
-    side: Annotated[int, typer.Option(min=64, max=512, help="Pixels a side of the photographs.")] = 256,
-) -> None:
+@grouped
+def pack(options: PackOptions) -> None:
     """Put a cast, the head model and motions into one file, from which a training renders its pictures."""
     from mien.jobs.data.avatars import pack_cast
 
-    written = pack_cast(cast, output, motions, head, side)
+    written = pack_cast(options)
     typer.echo(f"{written} ({written.stat().st_size / 1e6:.1f} MB)")
 
 
 @data.command("prepare")
 @grouped
-def prepare(
-    options: PrepareOptions,
-    ray: Annotated[
-        bool, typer.Option("--ray", help="Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")
-    ] = False,
-    ray_address: Annotated[
-        str | None, typer.Option(help="The Ray cluster to run on, such as auto or HOST:6379.")
-    ] = None,
-) -> None:
+def prepare(options: PrepareOptions) -> None:
     """Cut real videos into clips of one person each, with landmarks, pose and expression; resumes where it stopped."""
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.prepare import prepare_videos
-    from mien.jobs.run.workers import LOCAL_RAY
 
-    if ray and ray_address is None:
-        ray_address = os.environ.get("RAY_ADDRESS", LOCAL_RAY)
     with TerminalProgress(f"what was finished is in {options.out}; the same command goes on") as progress:
-        outcome = prepare_videos(replace(options, ray=ray_address), progress)
+        outcome = prepare_videos(options, progress)
     _tell(outcome, "videos", options.out)
 
 
 @data.command("look")
 @grouped
-def look(
-    folder: Annotated[Path, typer.Argument(help="A dataset of `mien data avatars`, or a folder of avatars.")],
-    options: ReportOptions,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to; else FOLDER/look.")] = None,
-) -> None:
+def look(options: ReportOptions) -> None:
     """Draw contact sheets and write a page of statistics."""
     from mien.cli.progress import TerminalProgress
     from mien.jobs.data.look import look as make_sheets
 
     with TerminalProgress("the sheets are not all written; the data are as they were") as progress:
-        written = make_sheets(folder, output, options, progress)
+        written = make_sheets(options, progress)
     for path in written:
         typer.echo(path)
 

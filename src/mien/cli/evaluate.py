@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from mien.cli.grouped import grouped
+from mien.cli.grouped import flags_of, grouped
 from mien.evaluation.build_options import BuildOptions, HeadBuildOptions
+from mien.jobs.evaluate_options import AblationOptions, EvaluateOptions, SystemSpec
 
 evaluate = typer.Typer(name="evaluate", no_args_is_help=True, help="Score systems by the papers' protocols.")
 build = typer.Typer(name="build", no_args_is_help=True, help="Make a benchmark file: who drives whom.")
 evaluate.add_typer(build)
 
 Out = Annotated[Path, typer.Argument(help="The benchmark file to write, .json.")]
-Weights = Annotated[list[Path] | None, typer.Option("--weights", help="A folder with networks that metrics need.")]
-Checksum = Annotated[
-    list[str] | None,
-    typer.Option("--checksum", help="NAME=SHA256: use this file of a network in place of the published one."),
-]
-Predictions = Annotated[
-    list[str] | None, typer.Option("--predictions", help="NAME=FOLDER with a video ID.mp4 for each pair.")
-]
+if TYPE_CHECKING:
+    OurFlags: TypeAlias = Any
+    TableFlags: TypeAlias = Any
+    NetworkFlags: TypeAlias = Any
+else:
+    OurFlags = flags_of(SystemSpec)
+    TableFlags = flags_of(EvaluateOptions, "predictions", "weights")
+    NetworkFlags = flags_of(EvaluateOptions, "weights", "checksums")
 
 
 @build.command("real")
@@ -53,58 +55,16 @@ def build_heads(
 
 
 @evaluate.command("run")
-def run(
-    benchmark: Annotated[Path, typer.Argument(help="A benchmark file of `mien evaluate build`.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for results and the report.")],
-    systems: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--system",
-            help="[NAME=]KIND[:MODEL]; KIND is x-portrait, dex, face-vid2vid, face-vid2vid-plus, landmarks,"
-            " copy-source, copy-driver or ground-truth.",
-        ),
-    ] = None,
-    predictions: Predictions = None,
-    weights: Weights = None,
-    checksum: Checksum = None,
-    metrics: Annotated[list[str] | None, typer.Option("--metric", help="Only these; all for none.")] = None,
-    side: Annotated[int | None, typer.Option(help="Pixels a side, in place of the benchmark's.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps of our systems.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance of our systems.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of our systems.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    reader: Annotated[str, typer.Option(help="Who reads faces for our systems: auto or mesh.")] = "auto",
-    reader_model: Annotated[Path | None, typer.Option(help="Its model file.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or local.")] = None,
-) -> None:
+@grouped
+def run(options: EvaluateOptions, ours: OurFlags) -> None:
     """Run systems, score every clip, and write tables and the report; goes on where it was stopped."""
     from mien.cli.progress import TerminalProgress
-    from mien.evaluation.weights import parse_checksum
-    from mien.jobs.evaluate import EvaluateOptions
     from mien.jobs.evaluate import evaluate as run_evaluation
-    from mien.jobs.evaluation_systems import SystemSpec, parse_predictions, parse_system
 
-    defaults = SystemSpec("", "", None, steps, guidance, seed, device, reader, reader_model)
-    specs = [parse_system(text, defaults) for text in systems or []]
-    specs += [parse_predictions(text) for text in predictions or []]
-    options = EvaluateOptions(
-        benchmark,
-        output,
-        tuple(specs),
-        side,
-        tuple(metrics or ()),
-        tuple(weights or ()),
-        tuple(parse_checksum(text) for text in checksum or ()),
-        workers,
-        ray,
-    )
-    with TerminalProgress(f"clips that were scored are in {output}; the same command goes on") as progress:
-        done = run_evaluation(options, progress)
-    for name, reason in sorted(done.outcome.failed.items()):
-        typer.echo(f"{name}: {reason}", err=True)
-    for name, reason in done.missing.items():
-        typer.echo(f"{name} is not computed: {reason}", err=True)
+    systems = tuple(replace(spec, **vars(ours)) for spec in options.systems)
+    with TerminalProgress(f"clips that were scored are in {options.out}; the same command goes on") as progress:
+        done = run_evaluation(replace(options, systems=systems), progress)
+    _tell(done.outcome.failed, done.missing)
     typer.echo(f"{done.outcome.summary('clips')}: {done.written[-1]}")
 
 
@@ -123,27 +83,24 @@ def report(
 def _table_command(name: str) -> Callable[..., None]:
     """The command that writes one of the papers' tables."""
 
+    @grouped
     def table(
+        flags: TableFlags,
         runs: Annotated[list[Path] | None, typer.Argument(help="Folders that `mien evaluate run` wrote.")] = None,
         output: Annotated[
             Path | None, typer.Option("-o", "--output", help="A folder for the table, .md and .json.")
         ] = None,
         benchmark: Annotated[Path | None, typer.Option(help="For --predictions: the benchmark file.")] = None,
-        predictions: Predictions = None,
-        weights: Weights = None,
     ) -> None:
         from mien.cli.progress import TerminalProgress
         from mien.errors import InputError
-        from mien.jobs.evaluate import EvaluateOptions
         from mien.jobs.evaluate import table as write
-        from mien.jobs.evaluation_systems import parse_predictions
 
         scored = None
-        if predictions:
+        if flags.predictions:
             if benchmark is None or output is None:
                 raise InputError("--predictions are scored first: give --benchmark FILE and --output FOLDER as well")
-            specs = tuple(parse_predictions(text) for text in predictions)
-            scored = EvaluateOptions(benchmark, output, specs, weights=tuple(weights or ()))
+            scored = EvaluateOptions(benchmark, output, **vars(flags))
         with TerminalProgress() as progress:
             text, written = write(name, runs or [], output, scored, progress)
         typer.echo(text.rstrip())
@@ -163,14 +120,13 @@ for _name, _what in {
 
 
 @evaluate.command("metrics")
-def metrics(weights: Weights = None, checksum: Checksum = None) -> None:
+@grouped
+def metrics(flags: NetworkFlags) -> None:
     """List the metrics: what each measures, its source, and whether it can be measured here."""
     from mien.evaluation.registry import METRICS
     from mien.evaluation.scoring import ScoreOptions, unavailable
-    from mien.evaluation.weights import parse_checksum
 
-    given = tuple(parse_checksum(text) for text in checksum or ())
-    lacking = unavailable(ScoreOptions(weights=tuple(weights or ()), checksums=given))
+    lacking = unavailable(ScoreOptions(**vars(flags)))
     for key, metric in METRICS.items():
         low, high = ("" if bound is None else f"{bound:g}" for bound in metric.range)
         unit = f" {metric.unit}" if metric.unit else ""
@@ -195,33 +151,21 @@ def weights(
 
 
 @evaluate.command("ablations")
-def ablations(
-    manifest: Annotated[
-        Path,
-        typer.Argument(
-            help="A YAML file: benchmarks, and for each of a paper's tables its systems, a folder for each seed; its"
-            " form stands in the manual, under Evaluation."
-        ),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for runs, tables and the page.")],
-    weights: Weights = None,
-    checksum: Checksum = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise, the same for all.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-) -> None:
+@grouped
+def ablations(options: AblationOptions) -> None:
     """Score trained models of several seeds, and write tables, the paper's direction beside ours, and one page."""
     from mien.cli.progress import TerminalProgress
-    from mien.evaluation.weights import parse_checksum
-    from mien.jobs.ablations import AblationOptions
     from mien.jobs.ablations import ablations as run_ablations
 
-    checksums = tuple(parse_checksum(text) for text in checksum or ())
-    options = AblationOptions(manifest, output, tuple(weights or ()), checksums, seed, device, workers)
     with TerminalProgress() as progress:
         done = run_ablations(options, progress)
-    for name, reason in sorted(done.failed.items()):
-        typer.echo(f"{name}: {reason}", err=True)
-    for name, reason in done.missing.items():
-        typer.echo(f"{name} is not computed: {reason}", err=True)
+    _tell(done.failed, done.missing)
     typer.echo(done.written[-1])
+
+
+def _tell(failed: dict[str, str], missing: dict[str, str]) -> None:
+    """Say on stderr which clips have no scores, and which metrics were not computed, and why."""
+    for name, reason in sorted(failed.items()):
+        typer.echo(f"{name}: {reason}", err=True)
+    for name, reason in missing.items():
+        typer.echo(f"{name} is not computed: {reason}", err=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from mien.options import declarations, help_of, option, parser
+from mien.options import declarations, help_of, parser, typed_name
 from mien.typing import field_types
 
 Result = TypeVar("Result")
@@ -24,11 +24,11 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if name != "return" and is_dataclass(hint)}
-    typed = {name: _options(group) for name, group in groups.items()}
+    shown = {name: _options(group) for name, group in groups.items()}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
-            parameters += typed[name]
+            parameters += shown[name]
         else:
             # Python 3.10 lays Optional[...] around the type of a parameter whose default is None
             inner = [one for one in get_args(hints[name]) if get_origin(one) is Annotated]
@@ -38,7 +38,7 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
     def run(**given: Any) -> Result:
         for name, group in groups.items():
             defaults = {one.name: one.default for one in fields(group)}
-            given[name] = group(**{one.name: _value(defaults[one.name], given.pop(one.name)) for one in typed[name]})
+            given[name] = group(**{one.name: _value(defaults[one.name], given.pop(one.name)) for one in shown[name]})
         return command(**given)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -49,7 +49,7 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
 def _options(group: Any) -> list[inspect.Parameter]:
     hints, found = get_type_hints(group, include_extras=True), []
     for one in fields(group):
-        hint = _typed(one, hints[one.name]) if "help" in one.metadata else hints[one.name]
+        hint = typed(one, hints[one.name], help_of(one)) if "help" in one.metadata else hints[one.name]
         if get_origin(hint) is Annotated:
             default = {MISSING: inspect.Parameter.empty, (): None}.get(one.default, one.default)
             found.append(inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
@@ -69,8 +69,15 @@ def _value(default: Any, value: Any) -> Any:
     return tuple(value or ()) if default == () or isinstance(value, list) else value
 
 
-def _typed(one: Field[Any], kind: Any) -> Any:
-    """An option's type with what typer needs to know of it; tuples are typed item by item."""
+def typed(one: Field[Any], kind: Any, help: str, *, both: bool = False) -> Any:
+    """An option's type with what typer needs to know of it; tuples are typed item by item.
+
+    Args:
+        one: the field that declares it.
+        kind: the field's type.
+        help: what the command line says of it.
+        both: a switch has a --no- as well, whatever its default.
+    """
     about, parse = one.metadata, parser(one)
     more: dict[str, Any] = {} if parse is None else {"parser": parse, "metavar": "TEXT"}
     if get_origin(kind) is tuple:
@@ -78,6 +85,6 @@ def _typed(one: Field[Any], kind: Any) -> Any:
     elif parse is not None:
         kind = str
     if about["argument"]:
-        return Annotated[kind, typer.Argument(help=help_of(one), **more)]
-    flags = about["flags"] or ([option(one.name)] if one.default is False else [])
-    return Annotated[kind, typer.Option(*flags, help=help_of(one), rich_help_panel=about["group"] or None, **more)]
+        return Annotated[kind, typer.Argument(help=help, **more)]
+    flags = about["flags"] or ([typed_name(one.name)] if one.default is False and not both else [])
+    return Annotated[kind, typer.Option(*flags, help=help, rich_help_panel=about["group"] or None, **more)]

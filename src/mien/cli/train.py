@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 import time
+from dataclasses import Field
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mien.cli.grouped import typed
 from mien.cli.recipe import card, export, recipe
 from mien.errors import InputError
-from mien.training.engine.config import DatasetConfig, LoopConfig, Option, StageConfig, flag, options_of, parse_seconds
+from mien.options import help_of, limits_of
+from mien.training.engine.config import StageConfig, options_of
 from mien.training.registry import configure, foreign_option, resumed
 
 _WHOLE = {"recipe": recipe, "export": export, "card": card}  # commands among the stages: all of a model
-_PANELS = {DatasetConfig: "Data", LoopConfig: "The loop"}
 
 
 class StageCommand(TyperCommand):
@@ -83,20 +85,17 @@ def _stages() -> None:
 def _command(stage: str, help: str) -> Any:
     from mien.training.registry import config_class
 
-    kind = config_class(stage)
-    types = {field.name: hint for _, field, hint, _ in options_of(kind)}
-
     def run(ctx: typer.Context, **given: Any) -> None:
         dry_run = given.pop("dry_run")
         chosen = {name: value for name, value in given.items() if _given(ctx, name)}
         _run(stage, chosen, dry_run)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-    for owner, field, _, option in options_of(kind):
-        shown, default = _shown(field.name, types[field.name], field.default)
-        info = typer.Option(default, *shown[1], help=_help(option), rich_help_panel=_PANELS.get(owner, "The stage"))
+    for one, kind in options_of(config_class(stage)):
+        default = None if one.default == () else one.default
+        shown = typed(one, kind, _help(one), both=True)
         parameters.append(
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=shown[0])
+            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=shown)
         )
     dry = typer.Option(False, "--dry-run", help="Print parts, memory, FLOPs and days; train nothing.")
     parameters.append(inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, default=dry, annotation=bool))
@@ -118,30 +117,16 @@ def _given(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def _shown(name: str, hint: Any, default: Any) -> tuple[tuple[Any, list[str]], Any]:
-    """An option's type and names for typer, and its default."""
-    if name == "time_limit":
-        return (str | None, [flag(name)]), None
-    if hint == tuple[str, ...]:
-        return (list[str] | None, [flag(name)]), None
-    if hint in (bool, bool | None):
-        return (hint, [f"{flag(name)}/--no-{name.replace('_', '-')}"]), default
-    return (hint, [flag(name)]), default
-
-
-def _help(option: Option) -> str:
-    limits = (("from", option.minimum), ("to", option.maximum), ("above", option.above), ("below", option.below))
-    parts = [option.unit, *(f"{word} {limit:g}" for word, limit in limits if limit is not None)]
-    said = ", ".join(part for part in parts if part)
-    return f"{option.help} ({said})" if said else option.help
+def _help(one: Field[Any]) -> str:
+    """An option's help with its unit and its limits."""
+    said = ", ".join(limits_of(one))
+    return f"{help_of(one)} ({said})" if said else help_of(one)
 
 
 def _run(stage: str, chosen: dict[str, Any], dry_run: bool) -> None:
     began = time.monotonic()
     if not chosen.get("out") and not dry_run:
         raise InputError("--out is missing: give the folder of the run.")
-    if "time_limit" in chosen:
-        chosen["time_limit"] = parse_seconds(chosen["time_limit"])
     if dry_run:
         from mien.jobs.train import describe_training
 

@@ -9,8 +9,8 @@ A benchmark is a JSON file; paths are relative to it:
        {"id": "p01-d03-d11", "protocol": "disentangled", "source": {"path": "p01.jpg"},
         "driver": {"path": "d11.mp4"}, "expression": {"path": "d03.mp4"}}]}
 
-- "self": the driver's first frame is the reference, the rest is the ground truth (X-Portrait, Section 4.2).
-- "cross": somebody else drives. "ground_truth" may name pictures of the source in the driver's motion, where there are
+- "self": the driving video's first frame is the reference, the rest is the ground truth (X-Portrait, Section 4.2).
+- "cross": somebody else drives. "ground_truth" may name pictures of the source in the driving motion, where there are
   such. (Files of the first release call it "truth", which is read for one more.)
 - "disentangled": head pose from "driver", expression from "expression" (DeX-Portrait, Table 1).
 
@@ -71,10 +71,10 @@ class Pair:
     Attributes:
         id: name of its files.
         protocol: see the module.
-        source: the portrait; in "self" a frame of the driver.
+        source: the portrait; in "self" a frame of the driving video.
         driver: of whom the head pose comes.
         expression: of whom the expression comes, in "disentangled" alone.
-        ground_truth: in "self" the driver itself, else None where there is none.
+        ground_truth: in "self" the driving video itself, else None where there is none.
         rate: frames a second.
         tags: words that its maker wants to find again in reports.
     """

@@ -19,9 +19,9 @@ _RATE = Fraction(25)
 def build_heads(folder: Path, options: BuildOptions, every_group: bool = False) -> Benchmark:
     """Pairs of people of the same group: one drives, the ground truth is the other in the same motion.
 
-    The portrait is the ground truth's first frame: then there is one ground truth, whether a system takes the driver's
-    place and pose as they are or counts them from where portrait and driver are alike. The two clips of a group are 16
-    frames long, so that longer ones are cut to that.
+    The portrait is the ground truth's first frame: then there is one ground truth, whether a system takes the driving
+    video's place and pose as they are or counts them from where portrait and driving video are alike. The two clips of
+    a group are 16 frames long, so that longer ones are cut to that.
 
     Args:
         folder: of rendered groups.

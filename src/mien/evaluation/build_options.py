@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mien.errors import InputError
-from mien.options import again, check_declared, declared
+from mien.options import Checked, again, declared
 
 
 @dataclass(frozen=True)
-class BuildOptions:
+class BuildOptions(Checked):
     """How a benchmark is made; real people's "self" has at most one pair a clip, and frames are the clips' middle."""
 
     pairs: int = declared(8, "Pairs of each protocol.", least=1)
@@ -22,7 +22,7 @@ class BuildOptions:
     )
 
     def __post_init__(self) -> None:
-        check_declared(self)
+        super().__post_init__()
         if not self.protocols:
             raise InputError("a benchmark needs a protocol: give --protocol self, cross or disentangled")
 

@@ -33,7 +33,7 @@ class _Clip:
 
 
 def build_real(data: Path, options: BuildOptions) -> Benchmark:
-    """Every driver in turn on every portrait in turn, both in an order drawn from the seed.
+    """Every driving video in turn on every portrait in turn, both in an order drawn from the seed.
 
     The clips of clips/ are not taken: shipped weights have learned from motion measured in them.
 
@@ -78,7 +78,7 @@ def build_real(data: Path, options: BuildOptions) -> Benchmark:
 def _next_portrait(
     waiting: list[_Portrait], portraits: list[_Portrait], clip: _Clip, rng: np.random.Generator
 ) -> _Portrait:
-    """The next whose turn it is and who is not the driver's own; when all have had theirs, all wait again."""
+    """The next whose turn it is and who is not the driving video's own; when all have had theirs, all wait again."""
     if all((portrait.id, clip.id) in _SAME_PERSON for portrait in waiting):
         waiting += [portraits[number] for number in rng.permutation(len(portraits))]
     turn = next(n for n, portrait in enumerate(waiting) if (portrait.id, clip.id) not in _SAME_PERSON)

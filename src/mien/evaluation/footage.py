@@ -25,9 +25,9 @@ class Case:
     Attributes:
         id: of the pair.
         protocol: of the pair.
-        source: the portrait [s, s, 3]; in "self" the driver's first frame.
+        source: the portrait [s, s, 3]; in "self" the driving video's first frame.
         driver: of whom the head pose comes [n, s, s, 3].
-        expression: of whom the expression comes [n, s, s, 3]; the driver itself but in "disentangled".
+        expression: of whom the expression comes [n, s, s, 3]; the driving video itself but in "disentangled".
         rate: frames a second.
     """
 
@@ -87,7 +87,7 @@ def load_footage(pair: Pair, side: int) -> Footage:
         length = min(len(driver), len(expression))
         driver, expression = driver[:length], expression[:length]
     if ground_truth is not None and len(ground_truth) != len(driver):
-        counts = f"{len(ground_truth)} frames, but the driver {len(driver)}"
+        counts = f"{len(ground_truth)} frames, but the driving video {len(driver)}"
         raise InputError(f"pair {pair.id}: the ground truth has {counts}")
     # what a system was given is no answer of its own
     given = ground_truth is not None and np.array_equal(ground_truth[0], source)

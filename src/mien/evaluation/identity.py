@@ -69,58 +69,62 @@ class YuNet:
         return None
 
 
-class Retail:
-    """face-reidentification-retail-0095 of Intel's Open Model Zoo, 256 numbers."""
+class _OfFoundFace:
+    """An embedder of the face that YuNet finds."""
 
-    def __init__(self, yunet: YuNet, model: Path) -> None:
+    def __init__(self, yunet: YuNet) -> None:
         self._yunet = yunet
-        self._network = _onnx(model)
 
     def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
         """See `Embedder.embed`."""
         face = self._yunet.find(image)
-        if face is None:
-            return None
+        return None if face is None else self._of(image, face)
+
+    def _of(self, image: NDArray[np.uint8], face: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The vector of a face in a picture. face: its row, see `YuNet.find`."""
+        raise NotImplementedError
+
+
+class Retail(_OfFoundFace):
+    """face-reidentification-retail-0095 of Intel's Open Model Zoo, 256 numbers."""
+
+    def __init__(self, yunet: YuNet, model: Path) -> None:
+        super().__init__(yunet)
+        self._network = _onnx(model)
+
+    def _of(self, image: NDArray[np.uint8], face: NDArray[np.float32]) -> NDArray[np.float64]:
         warp = similarity(face[4:14].reshape(5, 2), _RETAIL_POINTS * _RETAIL_SIDE)
         crop = cv2.warpAffine(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), warp, (_RETAIL_SIDE, _RETAIL_SIDE))
         self._network.setInput(crop.astype(np.float32).transpose(2, 0, 1)[None])
         return np.asarray(self._network.forward().ravel(), np.float64)
 
 
-class SFace:
+class SFace(_OfFoundFace):
     """SFace (Zhong et al. 2021) of OpenCV Zoo, 128 numbers."""
 
     def __init__(self, yunet: YuNet, model: Path) -> None:
-        self._yunet = yunet
+        super().__init__(yunet)
         try:
             self._network = cv2.FaceRecognizerSF.create(str(model), "")
         except cv2.error as error:
             raise WeightsError(f"{model} is not SFace: fetch it with mien evaluate weights") from error
 
-    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """See `Embedder.embed`."""
-        face = self._yunet.find(image)
-        if face is None:
-            return None
+    def _of(self, image: NDArray[np.uint8], face: NDArray[np.float32]) -> NDArray[np.float64]:
         aligned = self._network.alignCrop(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), face)
         return np.asarray(self._network.feature(aligned).ravel(), np.float64)
 
 
-class ArcFace:
+class ArcFace(_OfFoundFace):
     """ArcFace (Deng et al. 2019), the ResNet-50 w600k_r50.onnx of InsightFace's buffalo_l, 512 numbers.
 
     Faces are found by YuNet, whose five points InsightFace's template is laid over.
     """
 
     def __init__(self, yunet: YuNet, model: Path) -> None:
-        self._yunet = yunet
+        super().__init__(yunet)
         self._network = _onnx(model)
 
-    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """See `Embedder.embed`."""
-        face = self._yunet.find(image)
-        if face is None:
-            return None
+    def _of(self, image: NDArray[np.uint8], face: NDArray[np.float32]) -> NDArray[np.float64]:
         return self.embed_aligned(aligned_arcface(image, face[4:14].reshape(5, 2)))
 
     def embed_aligned(self, crop: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Small pictures of a clip for the report: strips of frames, and source, driver and result side by side in motion."""
+"""Small pictures of a clip for the report: strips of frames, and source, driving video and result side by side."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _CRF = 27
 def write_looks(folder: Path, footage: Footage, result: Frames) -> None:
     """Write small pictures and a video of a clip.
 
-    ID-inputs.webp: portrait and driver; expression clip and ground truth below, where there are such. ID-result.webp:
-    the result, the portrait's cell blank. ID.mp4: driver, ground truth or expression clip if any, result.
+    ID-inputs.webp: portrait and driving video; expression clip and ground truth below, where there are such.
+    ID-result.webp: the result, the portrait's cell blank. ID.mp4: driving video, ground truth or expression clip if
+    any, result.
 
     Args:
         folder: of the run.

@@ -86,7 +86,7 @@ def per_frame(
 
 
 def pose_correlation(driver: Track, result: Track) -> float | None:
-    """Pearson correlation, mean of those of yaw, pitch and roll that move in the driver; None if none does."""
+    """Pearson correlation, mean of those of yaw, pitch and roll that move in the driving video; None if none does."""
     pairs = _both(driver, result)
     if len(pairs) < _LEAST_FRAMES:
         return None
@@ -96,7 +96,7 @@ def pose_correlation(driver: Track, result: Track) -> float | None:
 
 
 def expression_correlation(driver: Track, result: Track) -> float | None:
-    """Pearson correlation, mean of those blendshapes that move in the driver; None if none does."""
+    """Pearson correlation, mean of those blendshapes that move in the driving video; None if none does."""
     pairs = _both(driver, result)
     if len(pairs) < _LEAST_FRAMES:
         return None
@@ -118,10 +118,10 @@ def _correlation(driver: Floats, result: Floats, still: float) -> float | None:
 
 
 def motion_amount(pose_driver: Track, expression_driver: Track, result: Track) -> float | None:
-    """How much the result moves for each unit of the driver; None where nothing moves in the driver.
+    """How much the result moves for each unit of the driving video; None where nothing moves in the driving video.
 
-    Standard deviations of the three angles and of the blendshapes, summed each, result over driver, mean of the two.
-    What does not move in the driver is left out.
+    Standard deviations of the three angles and of the blendshapes, summed each, result over driving video, mean of the
+    two. What does not move in the driving video is left out.
 
     Args:
         pose_driver: of whom the pose comes.
@@ -161,11 +161,11 @@ def jitter(track: Track) -> float | None:
 
 
 def jitter_ratio(driver: Track, result: Track) -> float | None:
-    """`jitter` of the result over that of the driver; None if the driver has none at all.
+    """`jitter` of the result over that of the driving video; None if the driving video has none at all.
 
     Args:
         driver: frames in which the result shows no face are passed over.
-        result: frames in which the driver shows no face are passed over.
+        result: frames in which the driving video shows no face are passed over.
     """
     pairs = _both(driver, result)
     one, two = jitter([a for a, _ in pairs]), jitter([b for _, b in pairs])

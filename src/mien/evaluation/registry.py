@@ -170,7 +170,7 @@ _ALL = (
         "higher", (-1, 1), "", "clip", "driver", ()
     ),
     Metric(
-        "motion", "motion", "how much head and face move, result over driver: 0 is a still picture",
+        "motion", "motion", "how much head and face move, result over driving video: 0 is a still picture",
         "standard deviation over time of angles and blendshapes, averaged", "one", (0, None), "", "clip", "driver",
         ()
     ),

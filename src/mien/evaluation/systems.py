@@ -66,7 +66,7 @@ class CopySource:
 
 
 class CopyDriver(CopySource):
-    """The driver as it is: all the motion, nothing of the portrait. With two drivers there is no such copy."""
+    """The driving video as it is: all the motion, nothing of the portrait. With two of them there is no such copy."""
 
     name = "copy-driver"
     protocols = ONE_DRIVER
@@ -92,8 +92,8 @@ class GroundTruth(CopySource):
 class Predictions:
     """Files made by anyone: FOLDER/ID.mp4 (or another video), or a folder FOLDER/ID of pictures, for each pair.
 
-    A clip must have as many frames as the driver (in "self" with the first one) and show the square that the benchmark
-    gives; its size may be another. InputError says which file does not fit.
+    A clip must have as many frames as the driving video (in "self" with the first one) and show the square that the
+    benchmark gives; its size may be another. InputError says which file does not fit.
     """
 
     protocols = EVERY

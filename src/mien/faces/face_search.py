@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from mien.faces.networks import as_tensor, for_pictures, load_weights
 from mien.geometry import TurnedSquare
 from mien.models.face_networks import Candidates, Detector, FullRangeDetector, ShortRangeDetector
+from mien.typing import Picture
 
 SCALE = 1.5  # side of the square around a face over the face's larger extent; the landmark network was trained with it
 _OVERLAP = 0.3  # intersection over union from which two candidates are one face
 _LEAST_PART = 160  # pixels; smaller parts of a picture are not searched
 _BATCH = 16
 
-Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 

@@ -1,4 +1,4 @@
-"""Bringing a driver's frames to the place and size of the portrait's face, as X-Portrait's published script does it."""
+"""Bringing driving frames to the place and size of the portrait's face, as X-Portrait's published script does it."""
 
 from __future__ import annotations
 

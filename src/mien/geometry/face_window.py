@@ -238,13 +238,13 @@ def rectified_driver(
 ) -> NDArray[np.uint8]:
     """The driving frame, laid over the portrait's face as if both had the same proportions.
 
-    Both faces are matched by where they would be *without expression*; so whatever the driver's face does, lids, gaze,
-    lips, teeth, tongue, wrinkles, is seen at the place where the portrait's must do it.
+    Both faces are matched by where they would be *without expression*; so whatever the driving face does, lids,
+    gaze, lips, teeth, tongue, wrinkles, is seen at the place where the portrait's must do it.
 
     Args:
         window: the portrait's, in its driven pose.
         frame: the driving frame, uint8 [h, w, 3].
-        driving: the driver's neutral landmarks [68 or more, 2] in its pose, pixels of `frame`.
+        driving: the driving face's neutral landmarks [68 or more, 2] in its pose, pixels of `frame`.
         driven: the portrait's neutral landmarks [68 or more, 2] in the driven pose, pixels of the portrait.
         side: of the result, pixels.
 
@@ -286,7 +286,7 @@ _RIM = 0.15
 
 
 def eyes_and_mouth(neutral: Floats, side: int) -> NDArray[np.float32]:
-    """Where eyes and mouth are, softly, [side, side] in [0, 1]: what the local control is shown of a rectified driver.
+    """Where eyes and mouth are, softly, [side, side] in [0, 1]: what the local control is shown of a driving frame.
 
     neutral: the face's landmarks without expression [68 or more, 2], in the window's coordinates.
     """
@@ -303,6 +303,6 @@ def eyes_and_mouth(neutral: Floats, side: int) -> NDArray[np.float32]:
 
 
 def local_view(driver: NDArray[np.uint8], neutral: Floats) -> NDArray[np.uint8]:
-    """A rectified driver [s, s, 3] with all but eyes and mouth grey, see `eyes_and_mouth`."""
+    """A rectified driving frame [s, s, 3] with all but eyes and mouth grey, see `eyes_and_mouth`."""
     share = eyes_and_mouth(neutral, len(driver))[..., None]
     return np.asarray((driver - _GREY) * share + _GREY + 0.5, np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:  # the command line's help reads this package and does not wait for torch
     import torch
 
-Picture = TypeVar("Picture", np.ndarray, "torch.Tensor")
+Pixels = TypeVar("Pixels", np.ndarray, "torch.Tensor")
 
 # Image-right eye, image-left eye, mouth. The first point of each group is left out, as in the official code: weights
 # trained there expect it.
@@ -42,7 +42,7 @@ def patch_boxes(landmarks: np.ndarray, side: int) -> list[tuple[int, int, int, i
     return boxes
 
 
-def local_patches(image: Picture, landmarks: np.ndarray | Sequence[np.ndarray | None] | None) -> Picture:
+def local_patches(image: Pixels, landmarks: np.ndarray | Sequence[np.ndarray | None] | None) -> Pixels:
     """Keep only the eye and mouth squares of a square picture (X-Portrait, Section 3.3).
 
     Args:

@@ -13,26 +13,12 @@ from mien.evaluation.benchmark import PROTOCOLS
 from mien.evaluation.manifest import Manifest, ManifestComparison, ManifestSystem, read_manifest
 from mien.evaluation.runs import read_run
 from mien.evaluation.tables import LAYOUTS, full_layout, make_table, write_table
-from mien.evaluation.weights import Checksums
-from mien.jobs.evaluate import EvaluateOptions, evaluate
-from mien.jobs.evaluation_systems import KINDS, SystemSpec
+from mien.jobs.evaluate import evaluate
+from mien.jobs.evaluate_options import AblationOptions, EvaluateOptions, SystemSpec
+from mien.jobs.evaluation_systems import KINDS
 from mien.jobs.run.progress import Progress
 
 _FOLDER = re.compile(r"[^A-Za-z0-9_.+-]+")
-
-
-@dataclass(frozen=True)
-class AblationOptions:
-    """manifest: see `mien.evaluation.manifest`. out: for runs, tables and the page. seed: of the noise. The others as
-    in `EvaluateOptions`."""
-
-    manifest: Path
-    out: Path
-    weights: tuple[Path, ...] = ()
-    checksums: Checksums = ()
-    seed: int = 0
-    device: str = "auto"
-    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -47,8 +33,17 @@ class AblationResult:
 def ablations(options: AblationOptions, progress: Progress) -> AblationResult:
     """Score everything that the manifest names and write the tables and the page.
 
-    What was scored before stays, as with `mien evaluate run`. Raises InputError for a manifest that does not fit,
-    before any work.
+    What was scored before stays, as with `mien evaluate run`.
+
+    Args:
+        options: see `AblationOptions`.
+        progress: told about each run.
+
+    Returns:
+        The files that were written, and what could not be measured.
+
+    Raises:
+        InputError: for a manifest that does not fit, before any work.
     """
     manifest = read_manifest(options.manifest)
     specs = _specs(manifest, options)

@@ -1,6 +1,6 @@
 """`mien animate`: files in, a video out, by whatever model.
 
-The driver is read twice by models that look at its pixels: once for its faces, which decide crop, best frame and
+The driving video is read twice by models that look at its pixels: once for its faces, which decide crop, best frame and
 alignment, and once as the pictures that the model sees. Neither pass holds more than a window of frames.
 """
 
@@ -18,24 +18,16 @@ import numpy as np
 from diffusers import LCMScheduler
 
 from mien import faces
-from mien.animation.animator import (
-    Animator,
-    Driver,
-    Drivers,
-    DrivingMotion,
-    Source,
-    animator_kind,
-    animator_of,
-    length,
-)
+from mien.animation.animator import Animator, animator_kind, animator_of
 from mien.animation.compositing import check_start_clip
 from mien.animation.driving import open_driver
+from mien.animation.driving_motion import Driver, Drivers, DrivingMotion, length
 from mien.animation.expression_list import ExpressionList, load_list
 from mien.animation.loading import choose_device, load_pipeline, system_of
 from mien.animation.motion_template import is_template, load_template
 from mien.animation.multi_face import find_people
 from mien.animation.progress import Progress, Silent
-from mien.animation.source import is_video, portrait_notes, read_portrait_image
+from mien.animation.source import Source, is_video, portrait_notes, read_portrait_image
 from mien.animation.source_video import matched
 from mien.errors import InputError
 from mien.faces import FaceReader
@@ -77,7 +69,7 @@ class _Job:
 
     @property
     def info(self) -> ClipInfo:
-        """What is known of the main driver by now: reading a clip makes it certain."""
+        """What is known of the main driving video by now: reading a clip makes it certain."""
         return (self.driver.main if isinstance(self.driver, Drivers) else self.driver).info
 
     @property
@@ -96,7 +88,7 @@ def animate(
     pipe: Any = None,
     reader: FaceReader | None = None,
 ) -> AnimateReport:
-    """Animate a portrait by a driver and write the result, its record and, if wanted, a preview.
+    """Animate a portrait by a driving video and write the result, its record and, if wanted, a preview.
 
     Args:
         options: what, by what, and how.
@@ -206,7 +198,7 @@ def _loaded(options: AnimateOptions, reader: FaceReader, note: Callable[[str], N
 
 
 def _with_drivers(options: AnimateOptions, system: str | None) -> AnimateOptions:
-    """For a system that takes pose and expression apart: each one's driver named, and the main one."""
+    """For a system that takes pose and expression apart: each one's driving video named, and the main one."""
     if system != "dex":
         return options
     apart: dict[str, Any] = {"pose_from": options.pose_driver, "expression_from": options.expression_driver}
@@ -229,7 +221,7 @@ def _open_drivers(options: AnimateOptions) -> dict[Path, Clip]:
 def _drivers(
     options: AnimateOptions, clips: dict[Path, Clip], animator: Animator
 ) -> tuple[AnimateOptions, Driver | Drivers]:
-    """What the animator reads, and the options with the main driver's name."""
+    """What the animator reads, and the options with the main driving video's name."""
     if options.pose_driver == options.expression_driver == options.driver and options.driver in clips:
         return options, clips[options.driver]
     pipe, found = animator.pipe, dict[Path, Driver](clips)
@@ -286,7 +278,15 @@ def _set_source(options: AnimateOptions, images: list[np.ndarray], video: Clip |
 
 
 def resolve_options(options: Options, animator: Animator) -> Options:
-    """The same options with every default of the model, the device and the reader filled in."""
+    """The same options with every default of the model, the device and the reader filled in.
+
+    Args:
+        options: as they were given.
+        animator: of the model that they name.
+
+    Returns:
+        What the record keeps.
+    """
     pipe = animator.pipe
     empty = pipe.device.type == "meta"
     return replace(

@@ -1,9 +1,9 @@
-"""`mien batch`: many portraits by many drivers, in several processes or on a Ray cluster, resumed where it stopped."""
+"""`mien batch`: many portraits by many driving videos, in several processes or on a Ray cluster; it can be resumed."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from mien.animation.loading import load_pipeline
 from mien.animation.progress import Progress, Silent
 from mien.errors import InputError, MienError, OutputError
 from mien.jobs.animate import animate
+from mien.jobs.batch_options import BatchOptions
 from mien.jobs.options import AnimateOptions
-from mien.jobs.run.job_table import Job, column_names, make_jobs, read_jobs
+from mien.jobs.run.job_table import Job, make_jobs, read_jobs
 from mien.jobs.run.output_lock import tidy
 from mien.jobs.run.outputs import checked_place
 from mien.jobs.run.request_digest import is_finished, request_digest
@@ -24,33 +25,6 @@ FAILURES = "failures.csv"
 
 
 @dataclass(frozen=True)
-class BatchOptions:
-    """What to run and where.
-
-    jobs: a table of jobs (see `jobs.job_table`), or None with `portraits` and `drivers`, each a file or a folder of
-    them, for all pairs. out: the folder for the results. common: options of `mien animate` by name, for every job that
-    does not set them. workers: processes. ray: a Ray cluster to run on, see `spread`.
-    Raises InputError unless there is a table or both folders.
-    """
-
-    out: Path
-    jobs: Path | None = None
-    portraits: Path | None = None
-    drivers: Path | None = None
-    common: dict[str, str] = field(default_factory=dict)
-    workers: int = 1
-    ray: str | None = None
-
-    def __post_init__(self) -> None:
-        pairs = self.portraits is not None and self.drivers is not None
-        neither = self.portraits is None and self.drivers is None
-        if not (pairs and self.jobs is None) and not (neither and self.jobs is not None):
-            raise InputError("give either a table of jobs, or --portraits and --drivers for all pairs")
-        if self.workers < 1:
-            raise InputError(f"--workers is {self.workers}, but it must be 1 or more")
-
-
-@dataclass(frozen=True)
 class BatchReport:
     """How it went. failures: the file that lists what failed, None if all went well."""
 
@@ -58,23 +32,20 @@ class BatchReport:
     failures: Path | None
 
 
-def parse_common(words: list[str]) -> dict[str, str]:
-    """NAME=VALUE words as columns. Raises InputError."""
-    found: dict[str, str] = {}
-    for word in words:
-        name, sign, value = word.partition("=")
-        name = name.strip().lstrip("-").replace("-", "_")
-        if not sign or name not in column_names() or name in ("portrait", "driver", "output"):
-            known = ", ".join(column_names()[3:])
-            raise InputError(f"--set is {word!r}, but it must be NAME=VALUE, with a name of {known}")
-        found[name] = value
-    return found
-
-
 def batch_jobs(options: BatchOptions) -> list[Job]:
-    """All jobs, checked as far as that goes without opening portraits and drivers. Raises InputError."""
+    """All jobs, checked as far as that goes without opening portraits and driving videos.
+
+    Args:
+        options: a table, or folders for all pairs.
+
+    Returns:
+        One job a result.
+
+    Raises:
+        InputError: names the row and the column that cannot be used.
+    """
     if options.jobs is not None:
-        return read_jobs(options.jobs, options.out, options.common)
+        return read_jobs(options.jobs, options.out, dict(options.common))
     assert options.portraits is not None and options.drivers is not None  # as BatchOptions has it
     pictures = _files(options.portraits, ("image", "animation"), "portraits", "pictures")
     drivers = _files(options.drivers, ("image", "animation", "video"), "drivers", "videos or pictures")
@@ -83,13 +54,22 @@ def batch_jobs(options: BatchOptions) -> list[Job]:
         for picture in pictures
         for driver in drivers
     ]
-    return make_jobs(rows, Path(), options.out, options.common)
+    return make_jobs(rows, Path(), options.out, dict(options.common))
 
 
 def run_batch(options: BatchOptions, progress: Progress) -> BatchReport:
     """Run all jobs that are not finished. What fails is left out, listed, and tried again by the next run.
 
-    Raises InputError for a table that cannot be used, MienError if the work cannot go on.
+    Args:
+        options: see `BatchOptions`.
+        progress: told how many jobs are through.
+
+    Returns:
+        What was done, kept and failed.
+
+    Raises:
+        InputError: for a table that cannot be used.
+        MienError: if the work cannot go on.
     """
     if checked_place(options.out).is_file():
         raise OutputError(f"{options.out} is a file, but the results go into a folder: choose another name")
@@ -113,7 +93,14 @@ def run_batch(options: BatchOptions, progress: Progress) -> BatchReport:
 
 
 def run_job(options: AnimateOptions) -> str | None:
-    """In a worker: one job. What another worker finished before it was lost stays. Returns why it failed."""
+    """In a worker: one job. What another worker finished before it was lost stays.
+
+    Args:
+        options: of the job.
+
+    Returns:
+        Why it failed; None: it did not.
+    """
     try:
         if is_finished(options, request_digest(options)):
             tidy(options.output)

@@ -90,7 +90,14 @@ def benchmark(options: BenchmarkOptions, progress: Progress = SILENT) -> Benchma
 
 
 def machine(pipe: Any) -> dict[str, str]:
-    """What it ran on, for people."""
+    """What a pipeline runs on, for people.
+
+    Args:
+        pipe: loaded.
+
+    Returns:
+        Device, cores, system, Python and backend by name.
+    """
     device = torch.device(pipe.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     dtype = str(getattr(pipe, "unet", pipe).dtype).removeprefix("torch.")

@@ -1,5 +1,7 @@
-"""A foreign checkpoint into our folder format: model_index.json, a folder for each part, conversion_report.json, and
-SHA256SUMS."""
+"""A foreign checkpoint into our folder format.
+
+That is model_index.json, a folder for each part, conversion_report.json, and SHA256SUMS.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,19 @@ _TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 def convert_x_portrait(options: ConvertOptions, progress: Progress | None = None) -> ConversionReport:
     """Convert the official X-Portrait checkpoint; the folder appears whole or not at all.
 
-    The checkpoint is mapped from disk, and a tensor is held in memory only if its type changes. Raises InputError,
-    WeightsError that names the keys that do not fit, or OutputError.
+    The checkpoint is mapped from disk, and a tensor is held in memory only if its type changes.
+
+    Args:
+        options: see `ConvertOptions`.
+        progress: told what is read and written.
+
+    Returns:
+        What became of every key.
+
+    Raises:
+        InputError: for a file that is no such checkpoint.
+        WeightsError: names the keys that do not fit.
+        OutputError: the folder cannot be written.
     """
     progress = progress or Silent()
     with _whole_folder(options.output) as folder:

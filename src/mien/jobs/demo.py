@@ -12,7 +12,17 @@ FOLDER = Path(__file__).resolve().parent.parent / "demo"
 
 
 def demo_options(output: Path) -> AnimateOptions:
-    """What `mien demo` runs. InputError if the demo's files are missing."""
+    """What `mien demo` runs.
+
+    Args:
+        output: the folder for its result.
+
+    Returns:
+        Options of an animation.
+
+    Raises:
+        InputError: if the demo's files are missing.
+    """
     portrait, driver = FOLDER / "portrait_1.png", FOLDER / "driver.mp4"
     for path in (portrait, driver):
         if not path.is_file():

@@ -102,7 +102,15 @@ def _edited(animator: Animator, options: EditOptions, progress: Progress) -> tup
 
 
 def turned_pose(own: Motion, change: FaceChange) -> Motion:
-    """The portrait's motion with its pose changed."""
+    """The portrait's motion with its pose changed.
+
+    Args:
+        own: the portrait's codes, one frame.
+        change: of the head.
+
+    Returns:
+        Codes of one frame.
+    """
     changed = change.moved(Pose.from_code(own.pose).head_pose())
     return Motion(torch.from_numpy(code_of_head_pose(changed))[None], own.expression)
 

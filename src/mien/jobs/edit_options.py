@@ -47,7 +47,23 @@ def edit_options(
     model: str = "nano",
     **more: Any,
 ) -> EditOptions:
-    """Options of an edit; `system` as in `model_of`. Raises InputError if nothing is to change."""
+    """Options of an edit, as a command line gives them.
+
+    Args:
+        portrait: the picture.
+        output: where to write.
+        change: of head and expression.
+        expression_from: a picture, clip or template whose expression is taken first.
+        system: the old way to choose DeX-Portrait's bundled model, see `model_of`.
+        model: which model.
+        more: further options.
+
+    Returns:
+        What `edit` is given.
+
+    Raises:
+        InputError: if nothing is to change, or the model knows no such change.
+    """
     if expression_from is None and change.is_nothing:
         raise InputError("nothing is to change: give --yaw, --smile or another of the sliders (see mien edit --help)")
     options = EditOptions(
@@ -67,7 +83,16 @@ def edit_options(
 
 
 def check_edit(options: EditOptions, system: str | None, windows: bool) -> None:
-    """Raise InputError for what a system does not know; windows: whether the model works on face windows."""
+    """Refuse what a system does not know.
+
+    Args:
+        options: of the edit.
+        system: a key of `SYSTEMS`; None: not known before the model is loaded.
+        windows: whether the model works on face windows.
+
+    Raises:
+        InputError: names the option.
+    """
     if system == "dex" and options.change.expresses and not windows:
         raise InputError(
             f"--smile and the other sliders of the expression are for nano: give --expression-from with {options.model}"

@@ -27,8 +27,8 @@ from mien.evaluation.benchmark import (
 )
 from mien.evaluation.build_options import BuildOptions
 from mien.evaluation.scoring import ScoreOptions, Scorer, unavailable
-from mien.evaluation.weights import Checksums
-from mien.jobs.evaluation_systems import SystemSpec, load_system
+from mien.jobs.evaluate_options import EvaluateOptions, SystemSpec
+from mien.jobs.evaluation_systems import load_system
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.record import package_versions
 from mien.jobs.run.workers import Outcome, spread, work_in
@@ -36,34 +36,6 @@ from mien.version import __version__
 
 PACKAGES = ("torch", "diffusers", "numpy", "av", "opencv-python-headless", "torchmetrics")
 _PARTS = ("", "answers", "scores", "features", "looks")
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """systems: whom to score. side: of the squares, None for the benchmark's own. metrics: names, all for none.
-    weights: folders with networks that metrics need. checksums: of files that are meant in place of the published ones.
-    ray: an address, or "local"; None for processes here."""
-
-    benchmark: Path
-    out: Path
-    systems: tuple[SystemSpec, ...]
-    side: int | None = None
-    metrics: tuple[str, ...] = ()
-    weights: tuple[Path, ...] = ()
-    checksums: Checksums = ()
-    workers: int = 1
-    ray: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.systems:
-            raise InputError("nobody is to be scored: give --system or --predictions")
-        folders = [spec.folder for spec in self.systems]
-        for spec in self.systems:
-            if folders.count(spec.folder) > 1:
-                raise InputError(f"two systems are called {spec.name}: give one another name, as in NAME=x-portrait")
-        for folder in self.weights:
-            if not folder.is_dir():
-                raise InputError(f"--weights {folder} is no folder: give one that holds the networks of metrics")
 
 
 @dataclass
@@ -87,7 +59,21 @@ class _Task:
 
 
 def build(kind: str, data: Path, out: Path, options: BuildOptions, every_group: bool = False) -> Path:
-    """Write a benchmark file of "real" data or rendered "heads". Returns its path."""
+    """Write a benchmark file.
+
+    Args:
+        kind: "real" data or rendered "heads".
+        data: their folder.
+        out: the file.
+        options: see `BuildOptions`.
+        every_group: of heads, take also groups that were trained on.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        InputError: the folder has no such data, or not enough.
+    """
     from mien.evaluation.build_heads import build_heads
     from mien.evaluation.build_real import build_real
 
@@ -97,13 +83,24 @@ def build(kind: str, data: Path, out: Path, options: BuildOptions, every_group: 
 
 
 def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
-    """Run and score every system, then write the tables and the report into `options.out`."""
+    """Run and score every system, then write the tables and the report into `options.out`.
+
+    Args:
+        options: see `EvaluateOptions`.
+        progress: told how many clips are through.
+
+    Returns:
+        Clips scored, kept and failed, metrics that are missing, and the files written.
+
+    Raises:
+        InputError: a system or the benchmark cannot be had.
+    """
     benchmark = read_benchmark(options.benchmark)
     side = benchmark.side if options.side is None else check_side(options.side, "--side")
     scoring = ScoreOptions(options.metrics, options.weights, options.checksums)
     lacking = unavailable(scoring)
     outcome, tasks, found = Outcome(), [], []
-    for spec in options.systems:
+    for spec in options.everyone:
         system = load_system(spec)  # before any work: what cannot be had is told at once
         pairs = [pair for pair in benchmark.pairs if pair.protocol in system.protocols]
         protocols = system.protocols
@@ -206,9 +203,15 @@ def _write_run(
 
 
 def report(places: Sequence[Path], out: Path, names: Sequence[str] | None) -> list[Path]:
-    """Write tables and the report of finished runs. names: of tables, None for those that the runs have figures for.
+    """Write tables and the report of finished runs.
 
-    Returns what was written, the report last.
+    Args:
+        places: folders of runs, or above them.
+        out: where to.
+        names: of tables; None: those that the runs have figures for.
+
+    Returns:
+        What was written, the report last.
     """
     from mien.evaluation.page import write_page
     from mien.evaluation.runs import find_runs
@@ -230,9 +233,17 @@ def report(places: Sequence[Path], out: Path, names: Sequence[str] | None) -> li
 def table(
     name: str, places: Sequence[Path], out: Path | None, score: EvaluateOptions | None, progress: Progress
 ) -> tuple[str, list[Path]]:
-    """One paper's table over finished runs (none: the published figures alone): its text, and the files written.
+    """One paper's table over finished runs.
 
-    score: systems to score first, whose runs are put in as well.
+    Args:
+        name: a key of `mien.evaluation.tables.LAYOUTS`.
+        places: folders of runs; none: the published figures alone.
+        out: where to write it; None: nowhere.
+        score: systems to score first, whose runs are put in as well.
+        progress: told how many clips are through.
+
+    Returns:
+        Its text, and the files written.
     """
     from mien.evaluation.runs import find_runs
     from mien.evaluation.tables import LAYOUTS, make_table, to_markdown, write_table
@@ -240,13 +251,25 @@ def table(
     folders = [*places]
     if score is not None:
         evaluate(score, progress)
-        folders += [score.out / spec.folder for spec in score.systems]
+        folders += [score.out / spec.folder for spec in score.everyone]
     made = make_table(LAYOUTS[name], find_runs(folders))
     return to_markdown(made), [] if out is None else write_table(made, out)
 
 
 def fetch_weights(folder: Path, needs: Sequence[str], progress: Progress) -> list[Path]:
-    """Download the networks that metrics need into a folder. needs: names, all that can be fetched for none."""
+    """Download the networks that metrics need.
+
+    Args:
+        folder: where to.
+        needs: names; none: all that can be fetched.
+        progress: told the bytes.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: there is no such network, or it cannot be reached.
+    """
     from mien.evaluation.weights import fetch, fetchable
 
     paths = []

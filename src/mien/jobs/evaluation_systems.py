@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,71 +14,30 @@ from mien import faces
 from mien.errors import InputError
 from mien.evaluation.footage import Case, Frames, folder_digest
 from mien.evaluation.systems import EVERY, ONE_DRIVER, CopyDriver, CopySource, GroundTruth, Predictions, System
-from mien.faces.backends import check_reader_name
+from mien.jobs.evaluate_options import PREDICTIONS, SystemSpec
 from mien.media import Clip, ClipInfo
-
-PREDICTIONS = "predictions"
-_OLD_KINDS = {"truth": "ground-truth"}  # names of the first release
-_FOLDER = re.compile(r"[^A-Za-z0-9_.+-]+")
-
-
-@dataclass(frozen=True)
-class SystemSpec:
-    """Which system, in words that can be sent to a worker.
-
-    name: of its run. kind: one of KINDS, or "predictions". model: "nano", a folder or a hub id, None for the kind's
-    own; of predictions the folder. The others as in `AnimateOptions`. Raises InputError for an unknown reader.
-    """
-
-    name: str
-    kind: str
-    model: str | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    seed: int = 0
-    device: str = "auto"
-    reader: str = "auto"
-    reader_model: Path | None = None
-
-    def __post_init__(self) -> None:
-        check_reader_name(self.reader)
-
-    @property
-    def folder(self) -> str:
-        """The name of its folder of results."""
-        return _FOLDER.sub("-", self.name).strip("-.") or "run"
-
-
-def parse_system(text: str, defaults: SystemSpec) -> SystemSpec:
-    """[NAME=]KIND[:MODEL], such as x-portrait, or "w/o local=x-portrait:runs/no-local". InputError otherwise."""
-    kinds = "|".join(re.escape(kind) for kind in sorted((*KINDS, *_OLD_KINDS), key=len, reverse=True))
-    found = re.fullmatch(rf"(?:(.+)=)?({kinds})(?::(.+))?", text)
-    if found is None:
-        raise InputError(f"there is no system {text!r}: choose one of {', '.join(KINDS)}, or give --predictions")
-    name, given, model = found.groups()
-    kind = _OLD_KINDS.get(given, given)
-    return replace(defaults, name=name or kind, kind=kind, model=model)
-
-
-def parse_predictions(text: str) -> SystemSpec:
-    """NAME=FOLDER, or a FOLDER that gives its name. InputError if there is no such folder."""
-    name, folder = "", text
-    if not Path(text).is_dir():
-        name, _, folder = text.partition("=")
-    if not folder or not Path(folder).is_dir():
-        raise InputError(f"{folder or text} is no folder: give --predictions NAME=FOLDER with a video for each pair")
-    return SystemSpec(name or Path(folder).resolve().name, PREDICTIONS, folder)
 
 
 def load_system(spec: SystemSpec) -> System:
-    """Load it. Raises WeightsError or InputError with one sentence if it cannot be had here."""
+    """Load a system to be scored.
+
+    Args:
+        spec: which.
+
+    Returns:
+        The system.
+
+    Raises:
+        WeightsError: its weights cannot be had here.
+        InputError: it needs what is not given.
+    """
     if spec.kind == PREDICTIONS:
         return Predictions(spec.name, Path(spec.model or ""))
     return KINDS[spec.kind](spec)
 
 
 class CaseClip(Clip):
-    """The driver of a case as a clip, as `mien animate` takes it."""
+    """The driving video of a case as a clip, as `mien animate` takes it."""
 
     def __init__(self, case: Case) -> None:
         path = Path(f"the driving video of {case.id}")
@@ -146,7 +104,7 @@ class AnimatorSystem:
 
     def animate(self, case: Case) -> Frames:
         """See `System.animate`; InputError if there is no face to be found."""
-        from mien.animation.animator import Drivers
+        from mien.animation.driving_motion import Drivers
 
         config = self._config
         if case.protocol == "self":

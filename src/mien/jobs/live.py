@@ -33,7 +33,12 @@ class PictureSink(Protocol):
     """Where pictures go beside the window: a file, a virtual camera."""
 
     def write(self, picture: NDArray[np.uint8], seconds: float) -> None:
-        """The next picture, uint8 [h, w, 3] of any size; seconds: when, on a clock that only goes forward."""
+        """The next picture.
+
+        Args:
+            picture: uint8 [h, w, 3] of any size.
+            seconds: when, on a clock that only goes forward.
+        """
 
     def close(self) -> None:
         """Finish; nothing is written afterwards."""
@@ -134,7 +139,15 @@ class LiveSession:
             self._changed.notify_all()
 
     def next(self, after: int, timeout: float) -> LivePicture | None:
-        """The newest picture of a later frame than `after`, as soon as there is one; None: not within `timeout`."""
+        """The newest picture of a later frame, as soon as there is one.
+
+        Args:
+            after: the number of the frame that was seen last.
+            timeout: seconds.
+
+        Returns:
+            The picture; None: not in time, or the session is over.
+        """
         with self._changed:
             self._changed.wait_for(
                 lambda: self._shut or (self._newest is not None and self._newest.number > after), timeout

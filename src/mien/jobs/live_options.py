@@ -10,14 +10,14 @@ from mien.animation.face_edit import FaceChange
 from mien.errors import InputError
 from mien.faces.backends import check_reader_name
 from mien.jobs.options import AnimateOptions
-from mien.options import again, check_declared, declared
+from mien.options import Checked, again, declared
 
 PAGE = "Page"
 RECORDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveOptions:
+class LiveOptions(Checked):
     """How a portrait follows a camera; what each option means says its declaration.
 
     Attributes:
@@ -58,7 +58,7 @@ class LiveOptions:
     browser: bool = declared(True, "Open the page in the browser.", PAGE)
 
     def __post_init__(self) -> None:
-        check_declared(self)
+        super().__post_init__()
         check_reader_name(self.reader)
         if self.record is not None and self.record.suffix.lower() not in RECORDINGS:
             raise InputError(f"--record is {self.record}, but it must end with one of {' '.join(RECORDINGS)}")

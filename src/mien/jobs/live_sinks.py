@@ -93,7 +93,16 @@ class VirtualCamera:
 
 
 def fitted_in(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """A picture uint8 [h, w, 3] as large as it goes in the middle of one of another size, on black."""
+    """A picture as large as it goes in the middle of one of another size, on black.
+
+    Args:
+        picture: uint8 [h, w, 3].
+        width: pixels.
+        height: pixels.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
     high, wide = picture.shape[:2]
     if (wide, high) == (width, height):
         return np.ascontiguousarray(picture)
@@ -106,7 +115,15 @@ def fitted_in(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np
 
 
 def live_provenance(options: LiveOptions, system: str) -> Provenance:
-    """What a recording says of itself; its options are those that it began with."""
+    """What a recording says of itself; its options are those that it began with.
+
+    Args:
+        options: of the session.
+        system: of the model.
+
+    Returns:
+        The same as of an animation's result.
+    """
     asked = json.dumps(asdict(options), default=str, sort_keys=True)
     model = options.model if not Path(options.model).is_dir() else Path(options.model).resolve().name
     return Provenance(system, readable_name(model), __version__, hashlib.sha256(asked.encode()).hexdigest())

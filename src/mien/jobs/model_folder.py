@@ -78,7 +78,15 @@ def examine_model(folder: Path, progress: Progress | None = None) -> ModelFolder
 
 
 def write_sums(folder: Path, progress: Progress | None = None) -> Path:
-    """Write SHA256SUMS over all files below a folder, for `examine_model` and `sha256sum -c`."""
+    """Write SHA256SUMS over all files below a folder, for `examine_model` and `sha256sum -c`.
+
+    Args:
+        folder: of a model.
+        progress: told the megabytes that are read.
+
+    Returns:
+        The file's path.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     sums = _sums(folder, [path.relative_to(folder).as_posix() for path in files], progress or Silent())
     (folder / SUMS).write_text("".join(f"{value}  {name}\n" for name, value in sums), encoding="utf-8")

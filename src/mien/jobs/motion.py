@@ -37,7 +37,22 @@ def extract_motion(
     pipe: DeXPortraitPipeline | None = None,
     reader: FaceReader | None = None,
 ) -> MotionReport:
-    """Write the motion of a clip as a template. Raises InputError, OutputError or WeightsError."""
+    """Write the motion of a clip as a template.
+
+    Args:
+        options: see `MotionOptions`.
+        progress: told how many frames are read.
+        pipe: loaded already; None: `options.model` is loaded.
+        reader: open already; None: `options.reader` is.
+
+    Returns:
+        Where it is, and how the faces were read.
+
+    Raises:
+        InputError: the clip cannot be read or shows no face.
+        OutputError: the template cannot be written.
+        WeightsError: the model cannot be loaded.
+    """
     progress = progress or Silent()
     output = _output(options)
     with ExitStack() as stack:

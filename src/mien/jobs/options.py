@@ -9,12 +9,12 @@ from typing import Any
 
 from mien.animation.config import APART, MACHINE, MODEL, MOTION, RESULT, AnimationConfig
 from mien.errors import InputError
-from mien.faces.backends import check_reader_name
+from mien.faces.backends import READER_NAMES, check_reader_name
 from mien.options import (
     REQUIRED,
+    Checked,
     again,
     check_choice,
-    check_declared,
     check_whole_number,
     checked_rate,
     declared,
@@ -62,7 +62,7 @@ class AnimateOptions(AnimationConfig):
         word="all",
         typed="all: every one.  [default: the clearest]",
     )
-    reader: str = declared("auto", "What reads the faces: auto or mesh.", MOTION)
+    reader: str = declared("auto", f"What reads the faces: {' or '.join(READER_NAMES)}.", MOTION)
     reader_model: Path | None = declared(None, "The reader's weights, if not its own.", MOTION)
     expressions: Path | None = declared(
         None, "A list of expressions over time (.yaml), in place of a driving video.", MOTION
@@ -170,7 +170,7 @@ class AnimateOptions(AnimationConfig):
 
 
 @dataclass(frozen=True)
-class MotionOptions:
+class MotionOptions(Checked):
     """Of `mien motion`; see `AnimateOptions`."""
 
     clip: Path = declared(REQUIRED, "A video, an image, or a folder of images.", argument=True)
@@ -184,12 +184,9 @@ class MotionOptions:
     device: str = again(AnimateOptions, "device", group="")
     dtype: str = "auto"
 
-    def __post_init__(self) -> None:
-        check_declared(self)
-
 
 @dataclass(frozen=True)
-class ConvertOptions:
+class ConvertOptions(Checked):
     """Of `mien convert x-portrait`."""
 
     checkpoint: Path = declared(REQUIRED, "The published checkpoint (.th, .pt, .ckpt or .safetensors).", argument=True)
@@ -199,9 +196,6 @@ class ConvertOptions:
     )
     dtype: str = declared("float32", "float32, float16 or bfloat16.", choices=DTYPES[1:])
     allow_unknown: bool = declared(False, "Leave out keys that belong to no known part; they are reported.")
-
-    def __post_init__(self) -> None:
-        check_declared(self)
 
 
 def unloaded_options(
@@ -218,9 +212,9 @@ def unloaded_options(
     """Options from what a command line says, as far as they can be checked in no time, without torch.
 
     Args:
-        driver: what has no driver of its own; None: the portrait keeps it, or there are both.
+        driver: what has no driving video of its own; None: the portrait keeps it, or there are both.
         pose_from: see `AnimateOptions`, as the others.
-        expression_from: the driver of the expression.
+        expression_from: the driving video of the expression.
         pose_only: keep the expression.
         expression_only: keep the pose.
         system: the old way to choose DeX-Portrait's bundled model, see `model_of`.
@@ -247,14 +241,32 @@ def unloaded_options(
 
 
 def animate_options(*, driver: Path | None, **given: Any) -> AnimateOptions:
-    """`unloaded_options`, checked against the model's system as well. Raises InputError."""
+    """`unloaded_options`, checked against the model's system as well.
+
+    Args:
+        driver: what drives all that has no driving video of its own.
+        given: see `unloaded_options`.
+
+    Returns:
+        The options.
+
+    Raises:
+        InputError: for what makes no sense, or what the system has no use for.
+    """
     options = unloaded_options(driver=driver, **given)
     check_system(options)
     return options
 
 
 def check_system(options: AnimateOptions) -> None:
-    """Raise InputError for options that the model's system has no use for, if it is known before it is loaded."""
+    """Refuse options that the model's system has no use for, if it is known before it is loaded.
+
+    Args:
+        options: as they were given.
+
+    Raises:
+        InputError: names the option.
+    """
     from mien.animation.animator import animator_kind
     from mien.animation.loading import system_of
 
@@ -263,7 +275,18 @@ def check_system(options: AnimateOptions) -> None:
 
 
 def model_of(system: str | None, model: str) -> str:
-    """The model that `--system`, x or dex, meant; it is read from the model now. Raises InputError."""
+    """The model that `--system` meant, which is read from the model now.
+
+    Args:
+        system: "x" or "dex"; None: not given.
+        model: as it was given.
+
+    Returns:
+        The model's name.
+
+    Raises:
+        InputError: the model is of the other system.
+    """
     if system is None:
         return model
     check_choice("--system", system, ("x", "dex"))

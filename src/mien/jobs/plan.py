@@ -9,7 +9,14 @@ if TYPE_CHECKING:
 
 
 def describe_plan(report: AnimateReport) -> str:
-    """The plan of a dry run, a line each for input, model, sampling, cost and output."""
+    """The plan of a dry run, a line each for input, model, sampling, cost and output.
+
+    Args:
+        report: of a dry run.
+
+    Returns:
+        Lines for people.
+    """
     options = report.options
     width, height = report.size
     windows = f"windows of {options.window} frames that share {options.overlap}"

@@ -14,7 +14,8 @@ from mien.jobs.options import AnimateOptions
 class AnimateReport:
     """What a run did, or with `dry_run` would do.
 
-    options: with every default resolved. frames: of the driver and the result. size: width and height of the result.
+    options: with every default resolved. frames: of the driving video and the result. size: width and height of the
+        result.
     stage_time_fractions: the part of the time that each stage took, by name, sum 1.
     """
 

@@ -40,8 +40,18 @@ class _Reporter:
 def run_training(options: StageConfig, progress: Progress, began: float | None = None) -> Outcome:
     """Train a stage until its steps or its time are over, and write RUN/export when the steps are.
 
-    began: `time.monotonic()` from which the time limit counts. The same options go on with the run in `options.out`.
-    Raises InputError where it cannot begin, or where the folder holds a run of another stage.
+    The same options go on with the run in `options.out`.
+
+    Args:
+        options: the stage's config.
+        progress: told how many steps are done.
+        began: `time.monotonic()` from which the time limit counts.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        InputError: it cannot begin, or the folder holds a run of another stage.
     """
     import torch
 
@@ -69,7 +79,15 @@ def run_training(options: StageConfig, progress: Progress, began: float | None =
 
 
 def write_export(options: StageConfig, outcome: Outcome | None = None) -> Path:
-    """Write RUN/export from the newest checkpoint: the averaged weights as inference loads them, and training.json."""
+    """Write RUN/export from the newest checkpoint: the averaged weights as inference loads them, and training.json.
+
+    Args:
+        options: of the run.
+        outcome: of the training, for the record; None: it is exported later.
+
+    Returns:
+        The folder.
+    """
     from mien.training.engine import checkpoints
     from mien.training.registry import make_stage
 
@@ -88,7 +106,14 @@ def write_export(options: StageConfig, outcome: Outcome | None = None) -> Path:
 
 
 def what_is_left(options: StageConfig) -> str:
-    """One sentence on what an interruption leaves of a run."""
+    """What an interruption leaves of a run.
+
+    Args:
+        options: of the run.
+
+    Returns:
+        One sentence.
+    """
     from mien.training.engine import checkpoints
 
     step = checkpoints.newest_step(Path(options.out))
@@ -109,7 +134,14 @@ def _check_run(options: StageConfig) -> None:
 
 
 def describe_training(options: StageConfig) -> str:
-    """What `--dry-run` prints: parts, memory, FLOPs and days, all counted without weights."""
+    """What `--dry-run` prints: parts, memory, FLOPs and days, all counted without weights.
+
+    Args:
+        options: of the run.
+
+    Returns:
+        Text for people.
+    """
     from mien.training.dry_run import report
 
     return report(options)

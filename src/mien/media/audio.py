@@ -1,4 +1,4 @@
-"""The driver's sound beside a new picture: copied packet by packet where the container allows, else encoded anew."""
+"""A driving video's sound with a new picture: copied packet by packet where the container allows, or encoded anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drivers opened for reading: a video, an animated GIF, an image or a folder of images, one frame at a time."""
+"""Driving videos opened for reading: a video, an animated GIF, an image or a folder of images, one frame at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos written frame by frame: exact rate, exact count, the driver's sound, whole files or none."""
+"""Videos written frame by frame: exact rate, exact count, the driving video's sound, whole files or none."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How much of a driver's motion a portrait takes over, in each region of the face: blinks, mouth, brows, head.
+"""How much of a driving video's motion a portrait takes over, in each region of the face: blinks, mouth, brows, head.
 
 Everything counts from the portrait's own pose and expression: with gain 0 a region stays as it is in the portrait, with
-1 it does what the driver's does, beyond that it exaggerates. `mien.animation.motion_transfer` calls `apply_gains` where
-the driver's face is read; models that look at pixels have their own means.
+1 it does what the driving video's does, beyond that it exaggerates. `mien.animation.motion_transfer` calls
+`apply_gains` where the driving face is read; models that look at pixels have their own means.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _MOST_EXTRA = 0.5  # half face heights
 
 @dataclass(frozen=True)
 class MotionGains:
-    """Gains by region, and where the driver's motion is measured from.
+    """Gains by region, and where the driving video's motion is measured from.
 
     Attributes:
-        eyes: of blinks and gaze, from 0 (as in the portrait) through 1 (as the driver does) to exaggeration.
+        eyes: of blinks and gaze, from 0 (as in the portrait) through 1 (as the driving video does) to exaggeration.
         mouth: of all other expression: lips, jaw, cheeks, nose, tongue.
         brows: of the brows.
         head: of turn, place and size.
-        relative: the portrait adds what has changed in the driver's face since its reference frame to its own pose and
-            expression; else it takes the driver's on. Place and size are always measured from the reference frame, if
-            any.
+        relative: the portrait adds what has changed in the driving face since its reference frame to its own
+            pose and expression; else it takes the driving video's on. Place and size are always measured from the
+            reference frame, if any.
     """
 
     eyes: float = 1.0
@@ -55,7 +55,7 @@ class MotionGains:
 
     @property
     def plain(self) -> bool:
-        """Whether the driver's motion is taken over as it is."""
+        """Whether the driving video's motion is taken over as it is."""
         return self == MotionGains()
 
 
@@ -66,12 +66,14 @@ def apply_gains(
     gains: MotionGains,
     names: Sequence[str],
 ) -> list[FaceMotion]:
-    """The driver's motions, changed so that `KeypointMotion.driven` with `reference` moves the source by `gains`.
+    """Driving motions, changed so that `KeypointMotion.driven` with `reference` moves the source by `gains`.
 
     Args:
-        motions: the driver's, one a frame.
-        source: the portrait's own face, or its face in each frame, with its own `extra` if the driver's is measured.
-        reference: the driver's face in the frame that was laid over the portrait; None: places and sizes are absolute.
+        motions: the driving video's, one a frame.
+        source: the portrait's own face, or its face in each frame, with its own `extra` if the driving video's is
+            measured.
+        reference: the driving face in the frame that was laid over the portrait; None: places and sizes are
+            absolute.
         gains: by region.
         names: of the blendshapes, in their order.
 

@@ -125,17 +125,17 @@ class KeypointMotion:
         return own
 
     def driven(self, driver: FaceMotion, reference: FaceMotion | None = None) -> NDArray[np.float32]:
-        """The source's keypoints [70, 2], half sides, in the driver's pose and expression; see `pose_of`."""
+        """The source's keypoints [70, 2], half sides, in the driving video's pose and expression; see `pose_of`."""
         return self.posed(self.pose_of(driver, reference), driver.blendshapes, driver.extra)
 
     def pose_of(self, driver: FaceMotion, reference: FaceMotion | None = None) -> HeadPose:
-        """The pose that the source takes on by a driver.
+        """The pose that the source takes on by a driving video.
 
         Args:
-            driver: the driver's face.
-            reference: the driver's face in the frame that was laid over the source: place and size then count from
-                there, because two heads that overlay each other need not have one origin. None: the driver's own place
-                and size.
+            driver: the driving face.
+            reference: the driving face in the frame that was laid over the source: place and size then count
+                from there, because two heads that overlay each other need not have one origin. None: its own place and
+                size.
 
         Returns:
             [70, 2], half sides.

@@ -1,8 +1,9 @@
-"""What a driver's lips, chin and pupils do beyond what its blendshapes say.
+"""What a driving video's lips, chin and pupils do beyond what its blendshapes say.
 
 A linear basis over 52 blendshapes opens every mouth alike; where the lips truly are, the landmarks tell. Each landmark
-is brought into the head's frame, the driver's own neutral face is taken off, learned as the mean over its frames of
-what the blendshapes leave unexplained, and the rest is a displacement in half face heights that any face can be given.
+is brought into the head's frame, the driving video's own neutral face is taken off, learned as the mean over its frames
+of what the blendshapes leave unexplained, and the rest is a displacement in half face heights that any face can be
+given.
 Where eyes look has a neutral of its own, straight ahead: it is taken over as it is, measured from the corners of the
 eye.
 """
@@ -33,10 +34,10 @@ _MOST = 0.35  # half face heights; nothing on a face goes further
 
 
 class MeasuredFace:
-    """Learns a driver's own neutral face and gives its motions with the measured rest, `FaceMotion.extra`."""
+    """Learns a driving video's own neutral face and gives its motions with the measured rest, `FaceMotion.extra`."""
 
     def __init__(self, basis: FaceBasis) -> None:
-        """Nothing is known of the driver yet: `learn` comes first.
+        """Nothing is known of the driving video yet: `learn` comes first.
 
         Args:
             basis: how keypoints move with blendshapes.

@@ -33,8 +33,8 @@ class MotionLimits:
     Attributes:
         shift: way from the portrait's place, sides of the square.
         zoom: natural logarithm of how much larger or smaller.
-        turn: radians between the portrait and the driver's reference frame; what the driver turns from there on is
-            free.
+        turn: radians between the portrait and the driving video's reference frame; what the driving video turns from
+            there on is free.
     """
 
     shift: float
@@ -54,15 +54,15 @@ class MotionLimits:
 def limited_turns(
     motions: Sequence[FaceMotion], source: FaceMotion, reference: FaceMotion, most: float
 ) -> list[FaceMotion]:
-    """The driver's motions with the turn from the portrait's face to the driver's reference frame held.
+    """The driving video's motions with the turn from the portrait's face to the driving video's reference frame held.
 
-    With R_i = D_i O R_s, where O R_s is the driver's turn in its reference frame: O is held, D_i is left as it is. So a
-    portrait that looks aside is not turned by all of that to the front, where its picture has nothing to show.
+    With R_i = D_i O R_s, where O R_s is the driving video's turn in its reference frame: O is held, D_i is left as it
+    is. So a portrait that looks aside is not turned by all of that to the front, where its picture has nothing to show.
 
     Args:
-        motions: the driver's, one a frame.
+        motions: the driving video's, one a frame.
         source: the portrait's face.
-        reference: the driver's face in its reference frame.
+        reference: the driving face in its reference frame.
         most: the limit of the turn O, radians; infinite: none.
     """
     own, there = rotation_matrix(source.pose.rotation), rotation_matrix(reference.pose.rotation)

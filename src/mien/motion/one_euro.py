@@ -1,7 +1,7 @@
 """The one-euro filter (Casiez, Roussel, Vogel, CHI 2012) for the motion of a face.
 
 A low-pass filter whose cut-off follows the speed: a still face is held still, a fast one is let through. It is causal,
-so a live driver can be filtered like a file; what is filtered comes late by 1 / (2 pi cut-off) seconds.
+so a live driving video can be filtered like a file; what is filtered comes late by 1 / (2 pi cut-off) seconds.
 """
 
 from __future__ import annotations
@@ -84,18 +84,6 @@ class MotionFilter:
         turned = HeadPose(self._turn(pose.rotation, rate), self._place(pose.translation, rate), size)
         extra = None if motion.extra is None else self._shape(motion.extra, rate)
         return replace(motion, pose=turned, blendshapes=self._blendshapes(motion.blendshapes, rate), extra=extra)
-
-
-def one_euro(values: Floats, rate: float, cutoff: float, slope: float) -> NDArray[np.float64]:
-    """Values [n] or [n, d], `rate` rows a second; see `OneEuro`."""
-    only = OneEuro(cutoff, slope)
-    return np.stack([only(row, rate) for row in np.asarray(values, np.float64)])
-
-
-def one_euro_turns(turns: Floats, rate: float, cutoff: float, slope: float) -> NDArray[np.float64]:
-    """The same for rotations [n, 3]; see `OneEuroTurns`."""
-    only = OneEuroTurns(cutoff, slope)
-    return np.stack([only(row, rate) for row in np.asarray(turns, np.float64)])
 
 
 def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength: float) -> list[FaceMotion]:

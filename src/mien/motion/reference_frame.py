@@ -1,4 +1,4 @@
-"""Choosing the driver's reference frame: the one in which it is most like the portrait."""
+"""Choosing the driving video's reference frame: the one in which it is most like the portrait."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def face_distance(source: ReadableFace, driver: ReadableFace, aspects: FrameAspe
 
     Args:
         source: the portrait's face.
-        driver: the driver's face in a frame.
+        driver: the driving face in a frame.
         aspects: weights, None for the defaults.
     """
     aspects = aspects or FrameAspects()
@@ -66,11 +66,11 @@ def face_distance(source: ReadableFace, driver: ReadableFace, aspects: FrameAspe
 def choose_best_frame(
     source: ReadableFace, drivers: Iterable[ReadableFace | None], aspects: FrameAspects | None = None
 ) -> int:
-    """The driver's frame that is nearest to the source in head pose, expression and shape of the landmarks.
+    """The driving video's frame that is nearest to the source in head pose, expression and shape of the landmarks.
 
     Args:
         source: the portrait's face.
-        drivers: the driver's faces, one a frame; frames without a face (None) are passed over.
+        drivers: the driving faces, one a frame; frames without a face (None) are passed over.
         aspects: weights, None for the defaults.
 
     Returns:

@@ -25,7 +25,7 @@ from mien.motion.motion_limits import MotionLimits
 from mien.pipelines import loading
 from mien.pipelines.cost import decoder_bytes
 from mien.pipelines.finishing import Checkpoint, Decoder
-from mien.pipelines.pictures import Picture, as_output, to_pixels
+from mien.pipelines.pictures import PictureLike, as_output, to_pixels
 from mien.pipelines.placement import free_bytes
 from mien.pipelines.reenactment import Start, decoded_from_starts
 from mien.pipelines.sampling import FrameDenoiser
@@ -91,7 +91,18 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @classmethod
     def find(cls, name: str | Path, revision: str | None = None) -> Path:
-        """The folder of a bundled model's name, of a folder or of a hub id; WeightsError if there is none."""
+        """The folder of a model.
+
+        Args:
+            name: a bundled model's name, a folder or a hub id.
+            revision: of a hub id.
+
+        Returns:
+            A local folder.
+
+        Raises:
+            WeightsError: if there is none.
+        """
         return (
             bundled(cls.bundled_name)
             if str(name) in ("nano", cls.bundled_name)
@@ -162,8 +173,10 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @property
     def default_options(self) -> dict[str, Any]:
-        """Sampling options of this model: num_inference_steps, guidance_scale, window, overlap; under "fast", what
-        changes in a hurry."""
+        """Sampling options of this model: num_inference_steps, guidance_scale, window, overlap.
+
+        Under "fast" stands what changes with few steps.
+        """
         return {**self.own_defaults, **self.config.defaults}
 
     @property
@@ -173,7 +186,9 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     # -- the portrait ----------------------------------------------------------------------------------------------
 
-    def _encode_sources(self, images: Picture | Sequence[Picture], generator: torch.Generator | None) -> list[Any]:
+    def _encode_sources(
+        self, images: PictureLike | Sequence[PictureLike], generator: torch.Generator | None
+    ) -> list[Any]:
         """Encode one portrait or several of a person; returns them as a list."""
         pictures: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
         if not pictures:
@@ -214,7 +229,14 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         return WindowPlan(length, shared), float(defaults["guidance_scale"] if scale is None else scale)
 
     def longest_window(self, otherwise: int) -> int:
-        """Frames that the temporal modules can see together; `otherwise` where there are none."""
+        """How many frames the temporal modules can see together.
+
+        Args:
+            otherwise: what is returned where there are none.
+
+        Returns:
+            Frames.
+        """
         return otherwise if self.temporal is None else int(self.temporal.config.positions)
 
     def _run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
@@ -42,20 +41,29 @@ class Cost:
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes on the device: `bank` of a timestep, `hints` of a frame, `work` of a window or whatever needs more."""
+    """Bytes on the device.
 
-    bank: int
-    hints: int
+    Attributes:
+        reference_features: what R says of the source at one timestep.
+        control_features: what the motion controls read in one frame.
+        work: of a window, or whatever needs more.
+    """
+
+    reference_features: int
+    control_features: int
     work: int
 
 
-def count_flops(work: Callable[[], Any]) -> int:
-    """FLOPs of `work`, attention included."""
-    return measure(work).flops
-
-
 def on_meta(networks: XPortraitNetworks, dtype: torch.dtype | None = None) -> XPortraitNetworks:
-    """The same networks without storage; dtype: of all, None: single precision."""
+    """The same networks without storage.
+
+    Args:
+        networks: of which only the configs are read.
+        dtype: of all; None: single precision.
+
+    Returns:
+        Networks on the meta device.
+    """
     made: dict[str, Any] = {}
     for name, part in vars(networks).items():
         if part is None:
@@ -67,7 +75,15 @@ def on_meta(networks: XPortraitNetworks, dtype: torch.dtype | None = None) -> XP
 
 
 def decoder_bytes(vae: Any, image_size: int) -> int:
-    """Bytes that decoding a frame of `image_size` takes."""
+    """What decoding a frame takes.
+
+    Args:
+        vae: the autoencoder; it is not run.
+        image_size: side of the frame, pixels.
+
+    Returns:
+        Bytes.
+    """
     with torch.device("meta"):
         twin = nn.Module.to(type(vae).from_config(vae.config), vae.dtype)
         pixels = torch.empty(1, 3, image_size, image_size, dtype=vae.dtype)
@@ -89,33 +105,56 @@ class _Counted:
             timestep = torch.empty((), dtype=torch.long)
         source = nets.vae.encode(pixels).latent_dist.mode()
         noisy = source.expand(length, -1, -1, -1).contiguous()
-        bank = nets.read_appearance([source] * references, timestep)
-        hint = nets.read_motion(pixels, patch)
-        hints = hint.select(torch.zeros(length, dtype=torch.long, device="meta"))
+        reference_features = nets.read_appearance([source] * references, timestep)
+        control = nets.read_motion(pixels, patch)
+        control_features = control.select(torch.zeros(length, dtype=torch.long, device="meta"))
         self.reference = measure(lambda: nets.read_appearance([source] * references, timestep))
-        self.hint = measure(lambda: nets.read_motion(pixels, patch))
+        self.control = measure(lambda: nets.read_motion(pixels, patch))
         self.encode = measure(lambda: nets.vae.encode(pixels))
         self.decode = measure(lambda: nets.vae.decode(source))
-        self.guided = measure(lambda: nets.predict(noisy, timestep, length, bank, hints, source))
+        self.guided = measure(
+            lambda: nets.predict(noisy, timestep, length, reference_features, control_features, source)
+        )
         # models of face windows are not guided
         guided = guided and nets.window_head is None
         self.bare = measure(lambda: nets.predict(noisy, timestep, length)) if guided else Work(0, 0)
-        a_frame = sum(one.numel() for one in (hint.motion, hint.local, hint.driver) if one is not None)
-        works = (self.reference, self.hint, self.encode, self.decode, self.guided, self.bare)
+        a_frame = sum(one.numel() for one in (control.motion, control.local, control.driver) if one is not None)
+        works = (self.reference, self.control, self.encode, self.decode, self.guided, self.bare)
         self.needs = Needs(
-            bank=2 * dtype.itemsize * sum(tokens.numel() for tokens in bank.tokens.values()),
-            hints=dtype.itemsize * a_frame,
+            reference_features=2
+            * dtype.itemsize
+            * sum(tokens.numel() for tokens in reference_features.tokens.values()),
+            control_features=dtype.itemsize * a_frame,
             work=int(_BESIDES * max(work.peak for work in works)),
         )
 
 
 def needs(pipe: Any, length: int, guided: bool, references: int) -> Needs:
-    """What windows of `length` frames need beside the weights."""
+    """What windows need beside the weights.
+
+    Args:
+        pipe: an `XPortraitPipeline`; it is not run.
+        length: frames of a window.
+        guided: with an unconditional branch.
+        references: pictures of the person.
+
+    Returns:
+        Bytes of each thing that is kept.
+    """
     return _Counted(pipe, length, guided, references).needs
 
 
 def in_flight(plan: WindowPlan, steps: int, frames: int | None) -> tuple[int, int]:
-    """The most timesteps and frames that are under way at once; frames: of the clip, None: without end."""
+    """The most timesteps and frames that are under way at once.
+
+    Args:
+        plan: the windows.
+        steps: denoising steps.
+        frames: of the clip; None: without end.
+
+    Returns:
+        (timesteps, frames).
+    """
     flying = (steps + 2) * plan.stride + plan.length
     if frames is None:
         return steps, flying
@@ -152,20 +191,29 @@ def estimate(
     window = counted.guided.flops + counted.bare.flops
     flops = (
         steps * counted.reference.flops
-        + frames * (counted.hint.flops + counted.decode.flops)
+        + frames * (counted.control.flops + counted.decode.flops)
         + references * counted.encode.flops
         + plan.cost(steps, frames) * window / length
     )
     need, (busy, flying) = counted.needs, in_flight(plan, steps, frames)
-    waiting = busy * need.bank + flying * need.hints
-    kept = waiting if on_cpu else need.bank + length * need.hints
+    waiting = busy * need.reference_features + flying * need.control_features
+    kept = waiting if on_cpu else need.reference_features + length * need.control_features
     parts = {"weights": resident_bytes(pipe, offload, quantize), "kept": kept, "work": need.work}
     whole = not on_cpu or in_flight(plan, steps, None) == (busy, flying)
     return Cost(float(flops), sum(parts.values()), parts, 0 if on_cpu else waiting, any_length=whole)
 
 
 def resident_bytes(pipe: Any, offload: str = "none", quantize: str = "none") -> int:
-    """Bytes of the weights that are on the device at once."""
+    """How much of the weights is on the device at once.
+
+    Args:
+        pipe: any pipeline.
+        offload: "none", "model" or "group", see `placement`.
+        quantize: "none", "int8" or "fp8".
+
+    Returns:
+        Bytes.
+    """
     sizes: dict[str, int] = {}
     for name, part in pipe.components.items():
         if isinstance(part, nn.Module):

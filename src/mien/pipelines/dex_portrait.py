@@ -42,8 +42,8 @@ from mien.pipelines import loading
 from mien.pipelines.base import PortraitPipeline
 from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
 from mien.pipelines.finishing import Checkpoint, finished_frames, unfinished
-from mien.pipelines.pictures import Picture, as_uint8, batches, to_pixels
-from mien.pipelines.reenactment import Reenacted, Start
+from mien.pipelines.pictures import PictureLike, as_uint8, batches, to_pixels
+from mien.pipelines.reenactment import Start
 from mien.pipelines.window_denoiser import packed_windows
 from mien.weights import FOLDERS, HERE
 
@@ -65,7 +65,7 @@ WINDOW_PARTS: dict[str, type[ModelMixin]] = {"window_head": WindowHead, "keypoin
 ENCODERS = ("pose_encoder", "expression_encoder")
 _BUNDLED = HERE / FOLDERS["dex-nano"]
 # a square picture and its 68 landmarks, 0 to 1 across it
-Frame = tuple[Picture, NDArray[np.floating]]
+Frame = tuple[PictureLike, NDArray[np.floating]]
 StepCallback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 
 
@@ -194,16 +194,22 @@ class DeXPortraitPipeline(PortraitPipeline):
     @torch.no_grad()
     def set_portrait(
         self,
-        images: Picture | Sequence[Picture],
+        images: PictureLike | Sequence[PictureLike],
         landmarks: NDArray[np.floating],
         generator: torch.Generator | None = None,
-        windows: Sequence[Picture] | None = None,
+        windows: Sequence[PictureLike] | None = None,
     ) -> None:
-        """Encode one portrait, or several of the same person; `landmarks` [68, 2] of the first, 0 to 1 across it.
+        """Encode one portrait, or several pictures of the same person.
 
-        Square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1]. With a `generator` latents
-        are drawn from the VAE's posterior, else its mode is taken. `windows`: what the face windows of the same
-        pictures show, for models that work on them; the encoders still read the squares.
+        Args:
+            images: square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1].
+            landmarks: [68, 2] of the first one, 0 to 1 across it.
+            generator: latents are drawn from the VAE's posterior; None: its mode.
+            windows: what the face windows of the same pictures show, for models that work on them; the encoders still
+                read the squares.
+
+        Raises:
+            ValueError: the model works on face windows, and none are given.
         """
         if self.window_head is not None and windows is None:
             raise ValueError("this model works on face windows: pass those of the portrait")
@@ -238,9 +244,18 @@ class DeXPortraitPipeline(PortraitPipeline):
     def read_motion(
         self, frames: Iterable[Frame], reference: int = 0, progress: Callable[[float], None] | None = None
     ) -> Motion:
-        """Pose and expression codes of frames: square pictures with their landmarks [68, 2], 0 to 1 across them.
+        """Pose and expression codes of frames.
 
-        reference: the frame from which relative motion is measured. progress: called with the number of frames read.
+        Args:
+            frames: square pictures with their landmarks [68, 2], 0 to 1 across them.
+            reference: the frame from which relative motion is measured.
+            progress: called with the number of frames read.
+
+        Returns:
+            Codes of every frame, on the CPU.
+
+        Raises:
+            ValueError: there is no frame.
         """
         poses: list[Tensor] = []
         expressions: list[Tensor] = []
@@ -266,9 +281,19 @@ class DeXPortraitPipeline(PortraitPipeline):
     def drive(
         self, pose_from: Motion | None, expression_from: Motion | None, gains: Gains, frames: int | None = None
     ) -> Driven:
-        """Poses and expressions of every frame of the result, `frames` of them; None: as many as there are.
+        """Poses and expressions of every frame of the result.
 
-        A motion of one frame is held. Raises ValueError if neither is given, or if their lengths do not fit.
+        Args:
+            pose_from: codes of the head pose; one frame is held; None: the portrait's own.
+            expression_from: the same for the expression.
+            gains: how much of them, and whether they are relative.
+            frames: how many; None: as many as the motions have.
+
+        Returns:
+            What drives the networks, the portrait's own among it.
+
+        Raises:
+            ValueError: neither is given, or their lengths do not fit.
         """
         lengths = {len(motion) for motion in (pose_from, expression_from) if motion is not None}
         if not lengths:
@@ -296,7 +321,7 @@ class DeXPortraitPipeline(PortraitPipeline):
         frames: int | None = None,
         gains: Gains | None = None,
         driven: Driven | None = None,
-        start_frames: Iterable[Picture] | None = None,
+        start_frames: Iterable[PictureLike] | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         guidance: str = "progressive",
@@ -318,14 +343,15 @@ class DeXPortraitPipeline(PortraitPipeline):
             expression_from: the same for the expression.
             frames: how many to make; None: as many as the motions have.
             gains: see `Gains`.
-            driven: in place of all the above, for models that work on face windows: poses of heads in their windows,
-                the portrait's own among them, and expressions.
+            driven: in place of all the above, for models of face windows: heads' poses in them, and expressions.
             start_frames: the moved portrait in the window of every frame, for those models.
             num_inference_steps: None, here and below: the model's own, see `default_options`.
-            guidance_scale: 1: none; guidance: "progressive" (paper, Eq. 5) or "plain".
+            guidance_scale: 1: none.
+            guidance: "progressive" (paper, Eq. 5) or "plain".
             hold: the steps S in which the expression is held back; None: scaled to the steps.
             null_expression: what stands for no expression: "learned", "zeros" or the portrait's own, "source".
-            window: frames denoised together; overlap: frames that windows share.
+            window: frames denoised together.
+            overlap: frames that windows share.
             generator: of the noise.
             decode_chunk_size: frames decoded at a time; None: as many as there is memory for.
             callback_on_step_end: as in diffusers.
@@ -341,21 +367,10 @@ class DeXPortraitPipeline(PortraitPipeline):
             raise ValueError("this model paints over moved portraits: pass driven and start_frames")
         if driven is None:
             driven = self.drive(self._motion(pose_from), self._motion(expression_from), gains or Gains(), frames)
-        denoiser = DeXPortraitDenoiser(
-            self,
-            plan,
-            scale,
-            self._sources,
-            driven,
-            callback=callback_on_step_end,
-            progress=progress,
-            guidance=guidance,
-            hold=hold,
-            null_expression=null_expression,
-        )
-        (starts,) = unfinished(checkpoint, start_frames)
-        if starts is None:
-            starts = self._starts(driven, finished_frames(checkpoint))
+        how: dict[str, Any] = {"guidance": guidance, "hold": hold, "null_expression": null_expression}
+        how |= {"callback": callback_on_step_end, "progress": progress}
+        denoiser = DeXPortraitDenoiser(self, plan, scale, self._sources, driven, **how)
+        starts = self._starts(driven, start_frames, checkpoint)
         return self._run(denoiser, starts, generator, decode_chunk_size, checkpoint, note)
 
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
@@ -363,15 +378,20 @@ class DeXPortraitPipeline(PortraitPipeline):
             return packed_windows([start for _, start in chunk])
         return super()._finish(chunk)
 
-    def _starts(self, driven: Driven, first: int) -> Iterator[Reenacted | None]:
-        """The reenactor's picture of every frame from `first` on; None for each without a reenactor."""
+    def _starts(
+        self, driven: Driven, given: Iterable[PictureLike] | None, checkpoint: Checkpoint | None
+    ) -> Iterable[Any]:
+        """What each frame that is not finished starts from: what is given, the reenactor's picture, or None."""
+        if given is not None:
+            return unfinished(checkpoint, given)[0]  # type: ignore[no-any-return]
+        first = finished_frames(checkpoint)
         if self.reenactor is None or self.expression_shape is None or self._square is None:
             return repeat(None, len(driven) - first)
         return reenacted(self.reenactor, self.expression_shape, self._square, driven, first)
 
     @torch.no_grad()
-    def __call__(self, image: Picture, landmarks: NDArray[np.floating], driver: Motion, **options: Any) -> Any:
-        """`set_portrait` and `animate`, pose and expression from one driver, in one call."""
+    def __call__(self, image: PictureLike, landmarks: NDArray[np.floating], driver: Motion, **options: Any) -> Any:
+        """`set_portrait` and `animate`, pose and expression from one driving video, in one call."""
         self.set_portrait(image, landmarks)
         return self.animate(driver, driver, **options)
 

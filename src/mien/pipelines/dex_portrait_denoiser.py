@@ -17,7 +17,7 @@ from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import ReferenceFeatures
 from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
-from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.pictures import PictureLike, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment
 from mien.pipelines.window_denoiser import WindowDenoiser, stacked
 
@@ -48,10 +48,17 @@ def reenacted(
     driven: Driven,
     first: int = 0,
 ) -> Iterator[Reenacted]:
-    """The reenactor's picture of every frame from `first` on, its keypoints moved by the very codes that drive the
-    networks.
+    """The reenactor's pictures, its keypoints moved by the very codes that drive the networks.
 
-    square: the portrait [1, 3, s, s] in [-1, 1] with its landmarks [68, 2], 0 to 1 across it.
+    Args:
+        reenactor: moves the portrait.
+        shape: from expression codes to blendshapes.
+        square: the portrait [1, 3, s, s] in [-1, 1] with its landmarks [68, 2], 0 to 1 across it.
+        driven: poses and expressions of every frame.
+        first: the frame to begin with.
+
+    Yields:
+        One a frame.
     """
     own = FaceMotion(square[1] * 2 - 1, driven.source_pose.head_pose(), driven.source_expression[0].numpy())
     keypoints = KeypointMotion(shape.basis(), own)
@@ -61,8 +68,15 @@ def reenacted(
 
 
 class DeXPortraitDenoiser(WindowDenoiser):
-    """guidance: "progressive" (Eq. 5) or "plain"; hold: its S, None: scaled to the steps. null_expression: what stands
-    for no expression: "learned" tokens, "zeros", or the portrait's own, "source"."""
+    """What `StreamingSampler` asks of DeX-Portrait.
+
+    With `guidance` "progressive" (Eq. 5) the expression is held back for `hold` steps, its S (None: scaled to the
+    steps), with "plain" it is not. `null_expression` is what stands for no expression: "learned" tokens, "zeros", or
+    the portrait's own, "source".
+
+    Attributes:
+        driven: poses and expressions of every frame.
+    """
 
     def __init__(
         self,
@@ -86,15 +100,23 @@ class DeXPortraitDenoiser(WindowDenoiser):
         super().__init__(pipe, plan, guidance_scale, sources, len(driven), **more)
         self.driven, self._null_expression = driven, null_expression
         self._source_pose = driven.source_pose.to(self.device)
-        self._bank: ReferenceFeatures | None = None
+        self._reference_features: ReferenceFeatures | None = None
         steps = len(self.timesteps)
         # how much of the expression each step sees
         self._weights = [expression_weight(i, steps, hold) if guidance == "progressive" else 1.0 for i in range(steps)]
 
     @torch.no_grad()
-    def read(self, index: int, frame: Reenacted | Picture | None) -> Tensor:
-        """See `FrameDenoiser.read`; frame: the reenactor's picture, or the moved portrait in its face window; None: the
-        source is started from (X-NeMo)."""
+    def read(self, index: int, frame: Reenacted | PictureLike | None) -> Tensor:
+        """See `FrameDenoiser.read`.
+
+        Args:
+            index: of the frame.
+            frame: the reenactor's picture, or the moved portrait in its face window; None: the source is started from
+                (X-NeMo).
+
+        Returns:
+            The clean latents [1, c, h, w] that it starts from.
+        """
         if frame is None:
             return self.sources[0]
         if isinstance(frame, Reenacted):
@@ -104,8 +126,8 @@ class DeXPortraitDenoiser(WindowDenoiser):
     @torch.no_grad()
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
         """See `FrameDenoiser.__call__`."""
-        if self._bank is None:
-            self._bank = self.pipe.read_reference(self.sources)
+        if self._reference_features is None:
+            self._reference_features = self.pipe.read_reference(self.sources)
         nets, timestep, count, scale = self.networks, self.timesteps[step], len(latents), self.guidance_scale
         given, weight = self._conditions(rows), self._weights[step]
         noisy, windows = self.pipe.scheduler.scale_model_input(latents, timestep), nets.window_head is not None
@@ -138,7 +160,7 @@ class DeXPortraitDenoiser(WindowDenoiser):
     def _conditions(self, rows: Sequence[int]) -> Conditions:
         chosen = slice(rows[0], rows[-1] + 1)
         return Conditions(
-            bank=self._bank,
+            reference_features=self._reference_features,
             latents=self.source_latents(rows),
             source_pose=self._source_pose,
             pose=self.driven.pose[chosen].to(self.device),

@@ -1,4 +1,4 @@
-"""FaceVid2VidPipeline: one portrait, any driver, in one pass (Wang, Mallya, Liu, CVPR 2021); X-Portrait's 𝓕.
+"""FaceVid2VidPipeline: one portrait, any driving video, in one pass (Wang, Mallya, Liu, CVPR 2021); X-Portrait's 𝓕.
 
 pipe = FaceVid2VidPipeline.from_pretrained("runs/f/export")
 pipe.set_portrait(picture)
@@ -25,7 +25,7 @@ from torch import Tensor
 from mien.errors import WeightsError
 from mien.models.face_vid2vid import FaceVid2Vid, Motion, Portrait
 from mien.pipelines import loading
-from mien.pipelines.pictures import Picture, as_output, batches, to_pixels, to_uint8
+from mien.pipelines.pictures import PictureLike, as_output, batches, to_pixels, to_uint8
 from mien.typing import Reenact
 
 MOTIONS = ("absolute", "relative")
@@ -36,16 +36,21 @@ _PART = "face_vid2vid"
 
 @dataclass
 class FaceVid2VidOutput(BaseOutput):
-    """`frames`: list of PIL pictures ("pil"), uint8 array [f, h, w, 3] ("np") or tensor [f, 3, h, w] in [-1, 1]
-    ("pt").
+    """All frames of a clip.
+
+    Attributes:
+        frames: list of PIL pictures ("pil"), uint8 array [f, h, w, 3] ("np") or tensor [f, 3, h, w] in [-1, 1] ("pt").
     """
 
     frames: Any
 
 
 class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Moves a portrait as driving frames move. `crop_scale`: how large the model knows faces, side of its square over
-    the larger side of the landmarks' box."""
+    """Moves a portrait as driving frames move.
+
+    Attributes:
+        crop_scale: how large the model knows faces, side of its square over the larger side of the landmarks' box.
+    """
 
     networks_of: ClassVar[dict[str, type[ModelMixin]]] = {_PART: FaceVid2Vid}
 
@@ -69,11 +74,20 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         empty: bool = False,
         **parts: Any,
     ) -> FaceVid2VidPipeline:
-        """Load a folder or a hub id, strictly; single precision unless told otherwise, keypoints always.
+        """Load a folder or a hub id, strictly; keypoints always in single precision.
 
-        empty: on the meta device, without weights, to count what a run needs.
+        Args:
+            name: a folder or a hub id.
+            torch_dtype: of all else; None: single precision.
+            revision: of a hub id.
+            empty: on the meta device, without weights, to count what a run needs.
+            parts: a network that is loaded already.
 
-        Raises WeightsError that names the file and the keys when anything is missing, unexpected or damaged.
+        Returns:
+            The pipeline.
+
+        Raises:
+            WeightsError: names the file and the keys when anything is missing, unexpected or damaged.
         """
         folder = loading.find_folder(name, revision)
         index = loading.read_json(folder / "model_index.json")
@@ -99,8 +113,12 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
     # -- reading -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def set_portrait(self, image: Picture) -> None:
-        """Encode a portrait: a square picture of any size, PIL, uint8 [h, w, 3] or tensor [3, h, w] in [-1, 1]."""
+    def set_portrait(self, image: PictureLike) -> None:
+        """Encode a portrait.
+
+        Args:
+            image: a square picture of any size: PIL, uint8 [h, w, 3] or tensor [3, h, w] in [-1, 1].
+        """
         self._portrait = self.face_vid2vid.encode(self._pixels([image]))
 
     @property
@@ -111,31 +129,49 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         return self._portrait
 
     @torch.no_grad()
-    def read_motion(self, frames: Iterable[Picture], chunk_size: int = 8) -> Iterator[Motion]:
-        """Motions of driving squares, `chunk_size` frames at a time."""
+    def read_motion(self, frames: Iterable[PictureLike], chunk_size: int = 8) -> Iterator[Motion]:
+        """Motions of driving squares.
+
+        Args:
+            frames: square pictures, as for `set_portrait`.
+            chunk_size: frames that are read at a time.
+
+        Yields:
+            The motion of so many frames.
+        """
         for chunk in batches(frames, chunk_size):
             yield self.face_vid2vid.motion(self._pixels(chunk))
 
-    def _pixels(self, pictures: list[Picture]) -> Tensor:
+    def _pixels(self, pictures: list[PictureLike]) -> Tensor:
         return to_pixels(pictures, self.image_size).to(self._execution_device)
 
     # -- the animation -------------------------------------------------------------------------------------------------
 
     def stream(
         self,
-        frames: Iterable[Picture] | None = None,
+        frames: Iterable[PictureLike] | None = None,
         *,
         motion: str = "absolute",
         reference: int | None = None,
         views: Iterable[View] | None = None,
         decode_chunk_size: int = 8,
     ) -> Iterator[NDArray[np.uint8]]:
-        """Frames uint8 [h, w, 3] in order, each as soon as it is made.
+        """Frames in order, each as soon as it is made.
 
-        motion: "absolute": the head goes where the driver's is; "relative": the portrait's keypoints move as the
-        driver's do from its frame number `reference` on (None: the frame most like the portrait); all frames are then
-        read before the first comes out, though none is kept. views: free view (absolute motion only): angles in place
-        of the driver's, one for each frame; without `frames` the portrait itself is turned.
+        Args:
+            frames: driving squares; None: the portrait itself is turned by `views`.
+            motion: "absolute": the head goes where the driving one is; "relative": the portrait's keypoints move as the
+                driving ones do from the frame `reference` on; all frames are then read before the first comes out,
+                though none is kept.
+            reference: None: the frame most like the portrait.
+            views: free view (absolute motion only): angles in place of the driving ones, one for each frame.
+            decode_chunk_size: frames that are made at a time.
+
+        Yields:
+            uint8 [h, w, 3].
+
+        Raises:
+            ValueError: arguments that do not go together.
         """
         if motion not in MOTIONS:
             raise ValueError(f"motion must be {' or '.join(MOTIONS)}, not {motion!r}")
@@ -158,7 +194,7 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
         return picture
 
     def _absolute(
-        self, portrait: Portrait, frames: Iterable[Picture] | None, views: Iterable[View] | None, size: int
+        self, portrait: Portrait, frames: Iterable[PictureLike] | None, views: Iterable[View] | None, size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         turns = None if views is None else iter(views)
         if frames is None:
@@ -199,30 +235,55 @@ class FaceVid2VidPipeline(DiffusionPipeline):  # type: ignore[misc]
     @torch.no_grad()
     def animate(
         self,
-        frames: Iterable[Picture] | None = None,
+        frames: Iterable[PictureLike] | None = None,
         *,
         output_type: str = "pil",
         return_dict: bool = True,
         **options: Any,
     ) -> FaceVid2VidOutput | tuple[Any]:
-        """All frames at once, as "pil", "np" or "pt"; the options are those of `stream`."""
+        """All frames at once.
+
+        Args:
+            frames: see `stream`.
+            output_type: "pil", "np" or "pt".
+            return_dict: False: a plain tuple.
+            options: those of `stream`.
+
+        Returns:
+            The frames.
+        """
         made = as_output(list(self.stream(frames, **options)), output_type)
         return FaceVid2VidOutput(frames=made) if return_dict else (made,)
 
-    def __call__(self, image: Picture, frames: Iterable[Picture], **options: Any) -> Any:
+    def __call__(self, image: PictureLike, frames: Iterable[PictureLike], **options: Any) -> Any:
         """`set_portrait` and `animate` in one call."""
         self.set_portrait(image)
         return self.animate(frames, **options)
 
 
 def hull_area(keypoints: Tensor) -> float:
-    """Area of the convex hull of keypoints [K, 3] in the picture's plane."""
+    """Area of the convex hull of keypoints in the picture's plane.
+
+    Args:
+        keypoints: [K, 3].
+
+    Returns:
+        In squared units of the keypoints, above 0.
+    """
     flat = np.ascontiguousarray(keypoints[:, :2].float().cpu().numpy())
     return max(float(cv2.contourArea(cv2.convexHull(flat))), 1e-6)
 
 
 def nearest(own: Tensor, driver: Tensor) -> int:
-    """The frame of keypoints driver [f, K, 3] most like own [K, 3], place and size left aside."""
+    """The frame that is most like a face, place and size left aside.
+
+    Args:
+        own: keypoints [K, 3].
+        driver: keypoints [f, K, 3] of the driving video.
+
+    Returns:
+        The frame's number.
+    """
 
     def normed(points: Tensor) -> Tensor:
         return (points - points.mean(0)) / hull_area(points) ** 0.5
@@ -232,7 +293,7 @@ def nearest(own: Tensor, driver: Tensor) -> int:
 
 
 class _Reenactor:
-    """𝓕 as control images want it: absolute motion, so that the pair shows the driver's pose and place."""
+    """𝓕 as control images want it: absolute motion, so that the pair shows the driving video's pose and place."""
 
     def __init__(self, pipe: FaceVid2VidPipeline) -> None:
         self._pipe = pipe
@@ -253,6 +314,17 @@ def _at_side(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def load_reenactor(folder: Path) -> Reenact:
-    """𝓕 from a folder that `mien train face-vid2vid` exported: a portrait [s, s, 3] and driving frames to as many
-    pictures [s, s, 3]. On the GPU where there is one, but not in worker processes. Raises WeightsError."""
+    """F, the function that makes X-Portrait's control images.
+
+    It runs on the GPU where there is one, but not in worker processes.
+
+    Args:
+        folder: what `mien train face-vid2vid` exported.
+
+    Returns:
+        From a portrait [s, s, 3] and driving frames to as many pictures [s, s, 3].
+
+    Raises:
+        WeightsError: the folder holds no such model.
+    """
     return _Reenactor(FaceVid2VidPipeline.from_pretrained(folder))

@@ -27,23 +27,50 @@ class Checkpoint(Protocol):
         """Where an earlier run stopped; None: nowhere."""
 
     def save(self, frames: Sequence[NDArray[Any]], state: Callable[[], SamplerState]) -> None:
-        """Frames uint8 [h, w, 3] are done; `state` says where the run stands now."""
+        """Keep frames that are done.
+
+        Args:
+            frames: uint8 [h, w, 3], or packed face windows.
+            state: called for where the run stands now.
+        """
 
 
 def finished_frames(checkpoint: Checkpoint | None) -> int:
-    """How many frames an earlier run has finished; 0 without a checkpoint."""
+    """How many frames an earlier run has finished.
+
+    Args:
+        checkpoint: what kept them; None: nothing did.
+
+    Returns:
+        The count, from 0.
+    """
     state = None if checkpoint is None else checkpoint.state()
     return 0 if state is None else state.emitted
 
 
 def unfinished(checkpoint: Checkpoint | None, *streams: Iterable[Any] | None) -> tuple[Any, ...]:
-    """Streams with an entry a frame, without those of the frames that an earlier run has finished; None stays None."""
+    """Streams without the entries of frames that an earlier run has finished.
+
+    Args:
+        checkpoint: what kept them; None: nothing did.
+        streams: with an entry a frame; None stays None.
+
+    Returns:
+        As many streams.
+    """
     done = finished_frames(checkpoint)
     return tuple(stream if stream is None or not done else islice(stream, done, None) for stream in streams)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device; some of torch's are plain RuntimeErrors."""
+    """Whether an error says that memory ran out, on whatever device.
+
+    Args:
+        error: some of torch's are plain RuntimeErrors.
+
+    Returns:
+        True if it does.
+    """
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAID)

@@ -22,7 +22,18 @@ _OLD_KEYS = {"reach": "motion_limits", "shares": "shared_components"}  # what th
 
 
 def find_folder(name: str | Path, revision: str | None = None) -> Path:
-    """A local folder as it is; anything else is taken as a hub id and fetched once into the hub's cache."""
+    """A local folder as it is; anything else is taken as a hub id and fetched once into the hub's cache.
+
+    Args:
+        name: a folder or a hub id.
+        revision: of a hub id.
+
+    Returns:
+        The folder.
+
+    Raises:
+        WeightsError: there is no such folder, and the hub has none or cannot be reached.
+    """
     folder = Path(name)
     if folder.is_dir():
         return folder
@@ -38,12 +49,32 @@ def find_folder(name: str | Path, revision: str | None = None) -> Path:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The model_index.json of a pipeline's folder, under the keys of today."""
+    """The model_index.json of a pipeline's folder, under the keys of today.
+
+    Args:
+        folder: of the model.
+
+    Returns:
+        Its entries.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
     return {_OLD_KEYS.get(key, key): value for key, value in read_json(folder / "model_index.json").items()}
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of a model folder."""
+    """A JSON object from a file of a model folder.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its entries.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -58,7 +89,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def kind_of(kinds: type[ModelMixin] | tuple[type[ModelMixin], ...], config: dict[str, Any]) -> type[ModelMixin]:
-    """The class of a network: of several, the one that its config.json names, else the first."""
+    """The class of a network.
+
+    Args:
+        kinds: one class, or several.
+        config: the network's config.json, which names it.
+
+    Returns:
+        Of several the one that is named, else the first.
+    """
     several = kinds if isinstance(kinds, tuple) else (kinds,)
     return next((one for one in several if one.__name__ == config.get("_class_name")), several[0])
 
@@ -127,7 +166,16 @@ def _no_init() -> AbstractContextManager[None]:
 
 
 def check_keys(path: Path, wanted: set[str], given: set[str]) -> None:
-    """Raise a WeightsError that names the missing or unexpected keys of a weight file."""
+    """Compare the keys of a weight file.
+
+    Args:
+        path: the file, for the message.
+        wanted: what the network has.
+        given: what the file has.
+
+    Raises:
+        WeightsError: names the missing or unexpected ones.
+    """
     for problem, keys in (("missing", sorted(wanted - given)), ("unexpected", sorted(given - wanted))):
         if keys:
             shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
@@ -146,7 +194,18 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def load_scheduler(kinds: Mapping[str, type[SchedulerMixin]], folder: Path) -> SchedulerMixin:
-    """The scheduler that a folder describes, of one of the `kinds` by name. Raises WeightsError."""
+    """The scheduler that a folder describes.
+
+    Args:
+        kinds: known ones by name.
+        folder: with a scheduler_config.json.
+
+    Returns:
+        The scheduler.
+
+    Raises:
+        WeightsError: it is of no known kind.
+    """
     settings = read_json(folder / "scheduler_config.json")
     name = str(settings.get("_class_name", ""))
     if name not in kinds:

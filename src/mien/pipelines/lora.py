@@ -9,7 +9,15 @@ from mien.pipelines import loading
 
 
 def load_lora(unet: DenoisingUNet, name: str) -> None:
-    """Take over an LCM-LoRA: a safetensors file, a folder or a hub id. Raises WeightsError if it does not fit."""
+    """Take over an LCM-LoRA.
+
+    Args:
+        unet: changed in place.
+        name: a safetensors file, a folder or a hub id.
+
+    Raises:
+        WeightsError: if it does not fit.
+    """
     # asked for here, for diffusers has it only where transformers is installed
     from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
 

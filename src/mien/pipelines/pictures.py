@@ -12,19 +12,27 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-Picture: TypeAlias = Union[Image.Image, NDArray[np.uint8], Tensor]  # noqa: UP007 - evaluated at run time
+PictureLike: TypeAlias = Union[Image.Image, NDArray[np.uint8], Tensor]  # noqa: UP007 - evaluated at run time
 Item = TypeVar("Item")
 
 
-def to_pixels(pictures: Sequence[Picture], size: int) -> Tensor:
-    """Pictures to [n, 3, size, size] in [-1, 1]; tensors [3, h, w] are taken to be in [-1, 1] already.
+def to_pixels(pictures: Sequence[PictureLike], size: int) -> Tensor:
+    """Pictures as the networks take them; those that are not square are stretched: crop before.
 
-    Raises ValueError for other shapes. Pictures that are not square are stretched: crop before.
+    Args:
+        pictures: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1].
+        size: side of the result, pixels.
+
+    Returns:
+        [n, 3, size, size] in [-1, 1].
+
+    Raises:
+        ValueError: for other shapes.
     """
     return torch.stack([_one(picture, size) for picture in pictures])
 
 
-def _one(picture: Picture, size: int) -> Tensor:
+def _one(picture: PictureLike, size: int) -> Tensor:
     if isinstance(picture, Tensor):
         if picture.ndim != 3 or picture.shape[0] != 3:
             raise ValueError(f"a picture tensor must be [3, h, w], not {list(picture.shape)}")
@@ -41,13 +49,30 @@ def _one(picture: Picture, size: int) -> Tensor:
 
 
 def to_uint8(pixels: Tensor) -> list[NDArray[np.uint8]]:
-    """[n, 3, h, w] in [-1, 1] to n arrays uint8 [h, w, 3]."""
+    """What networks made as pictures.
+
+    Args:
+        pixels: [n, 3, h, w] in [-1, 1]; beyond that it is clipped.
+
+    Returns:
+        n arrays uint8 [h, w, 3].
+    """
     array = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return list(array)
 
 
-def as_uint8(picture: Picture) -> NDArray[np.uint8]:
-    """One picture as uint8 [h, w, 3]; tensors [3, h, w] are taken to be in [-1, 1]. Raises ValueError for others."""
+def as_uint8(picture: PictureLike) -> NDArray[np.uint8]:
+    """One picture as an array.
+
+    Args:
+        picture: PIL, uint8 [h, w, 3], or a tensor [3, h, w] in [-1, 1].
+
+    Returns:
+        uint8 [h, w, 3].
+
+    Raises:
+        ValueError: for others.
+    """
     if isinstance(picture, Tensor):
         return to_uint8(picture[None])[0]
     array = np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
@@ -57,7 +82,18 @@ def as_uint8(picture: Picture) -> NDArray[np.uint8]:
 
 
 def as_output(frames: list[NDArray[np.uint8]], kind: str) -> Any:
-    """uint8 frames as "pil" (list), "np" ([f, h, w, 3] uint8) or "pt" ([f, 3, h, w] in [-1, 1])."""
+    """Frames in the form that was asked for.
+
+    Args:
+        frames: uint8 [h, w, 3].
+        kind: "pil", "np" or "pt".
+
+    Returns:
+        A list of PIL pictures, uint8 [f, h, w, 3], or a tensor [f, 3, h, w] in [-1, 1].
+
+    Raises:
+        ValueError: there is no such form.
+    """
     if kind == "pil":
         return [Image.fromarray(frame) for frame in frames]
     if kind == "np":
@@ -68,7 +104,15 @@ def as_output(frames: list[NDArray[np.uint8]], kind: str) -> Any:
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` consecutive items; the last may be shorter."""
+    """Lists of consecutive items.
+
+    Args:
+        items: any stream.
+        size: of a list; the last may be shorter.
+
+    Yields:
+        The lists.
+    """
     batch: list[Item] = []
     for item in items:
         batch.append(item)

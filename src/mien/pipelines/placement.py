@@ -41,7 +41,16 @@ def place(pipe: Any, device: torch.device, offload: str = "none", quantize: str 
 
 
 def check_placement(device: torch.device, offload: str, quantize: str) -> None:
-    """Raise InputError for what `place` cannot do here."""
+    """Refuse what cannot be done here.
+
+    Args:
+        device: where the model is to run.
+        offload: "none", "model" or "group".
+        quantize: "none", "int8" or "fp8".
+
+    Raises:
+        InputError: it needs a GPU, or a package that is not installed.
+    """
     if offload != "none" and device.type == "cpu":
         raise InputError(
             f"--offload is {offload}, which keeps weights in main memory, but --device cpu computes there: leave it out"
@@ -57,6 +66,13 @@ def offload_layers(pipe: Any, device: torch.device) -> Any:
 
     Without streams that bring the next layer meanwhile: diffusers takes their order from the first pass, but here it
     changes, since both branches of the guidance share layers and the keys of a portrait are made once a timestep.
+
+    Args:
+        pipe: any pipeline; changed in place.
+        device: where layers compute.
+
+    Returns:
+        The pipeline.
     """
     from diffusers.hooks import apply_group_offloading
 
@@ -71,7 +87,12 @@ def offload_layers(pipe: Any, device: torch.device) -> Any:
 
 
 def quantize_weights(pipe: Any, kind: str) -> None:
-    """Store the weights of a pipeline's large networks in 8 bits; kind: "int8" or "fp8"."""
+    """Store the weights of a pipeline's large networks in 8 bits.
+
+    Args:
+        pipe: changed in place.
+        kind: "int8" (linear layers, by torchao) or "fp8" (convolutions too, by diffusers).
+    """
     for _, part in large_parts(pipe):
         if kind == "fp8":
             part.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=part.dtype)
@@ -82,7 +103,14 @@ def quantize_weights(pipe: Any, kind: str) -> None:
 
 
 def large_parts(pipe: Any) -> Iterator[tuple[str, Any]]:
-    """The networks of the denoising, by name."""
+    """The networks of the denoising.
+
+    Args:
+        pipe: any pipeline.
+
+    Yields:
+        Name and network.
+    """
     for name in getattr(pipe, "large_parts", ()):
         part = getattr(pipe, name)
         if part is not None:
@@ -90,7 +118,14 @@ def large_parts(pipe: Any) -> Iterator[tuple[str, Any]]:
 
 
 def offloading(pipe: Any) -> str:
-    """What a pipeline does, "none", "model" or "group", whoever switched it on."""
+    """What a pipeline keeps in main memory, whoever switched that on.
+
+    Args:
+        pipe: any pipeline.
+
+    Returns:
+        "none", "model" or "group".
+    """
     if getattr(pipe, "_all_hooks", None):
         return "model"
     registries = (getattr(m, "_diffusers_hook", None) for _, part in large_parts(pipe) for m in part.modules())
@@ -99,7 +134,16 @@ def offloading(pipe: Any) -> str:
 
 
 def stored_bytes(part: nn.Module, dtype: torch.dtype, quantize: str = "none") -> int:
-    """Bytes of a network's weights in `dtype`, or quantised."""
+    """What a network's weights take.
+
+    Args:
+        part: the network.
+        dtype: of its weights.
+        quantize: "none", "int8" or "fp8".
+
+    Returns:
+        Bytes.
+    """
     small = 0
     if quantize != "none":
         from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
@@ -115,7 +159,14 @@ def stored_bytes(part: nn.Module, dtype: torch.dtype, quantize: str = "none") ->
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory of a GPU that is free for tensors; None: not known, or shared with everything else."""
+    """Memory of a GPU that is free for tensors.
+
+    Args:
+        device: any.
+
+    Returns:
+        Bytes; None: not known, or shared with everything else.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))

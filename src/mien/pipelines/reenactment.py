@@ -15,7 +15,7 @@ from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import WindowChange
 from mien.motion.keypoint_motion import FaceMotion, Floats, KeypointMotion
 from mien.motion.landmark_residual import MeasuredFace
-from mien.pipelines.pictures import Picture, to_pixels, to_uint8
+from mien.pipelines.pictures import PictureLike, to_pixels, to_uint8
 
 _REACH = 1.3  # of the landmarks' box, how far around the face sampling may change a picture
 _SOFT = 10.0  # steepness of that region's edge
@@ -31,8 +31,14 @@ class Reenacted:
 
 @dataclass(frozen=True)
 class Start:
-    """What a frame starts from: picture [3, s, s] in [-1, 1] and its latents [1, c, h, w]; face [1, s, s]: where
-    sampling may change it, None: everywhere. change: what a model of face windows has made of it."""
+    """What a frame starts from.
+
+    Attributes:
+        picture: [3, s, s] in [-1, 1].
+        latents: of it [1, c, h, w].
+        face: [1, s, s], where sampling may change it; None: everywhere.
+        change: what a model of face windows has made of it.
+    """
 
     picture: Tensor
     latents: Tensor
@@ -41,11 +47,18 @@ class Start:
 
 
 def decoded_from_starts(decode: Callable[[Tensor], Tensor], chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
-    """Latents to pixels [n, 3, s, s] in [-1, 1]; decode: of the autoencoder.
+    """Latents to pixels.
 
     What started from the reenactor's picture keeps its fine detail: the decoder says what sampling has changed, and
     that is added to the picture, D(z) - D(z_start) + start, so that the autoencoder's own losses cancel; around the
     face only, for nano's networks are trained on windows there.
+
+    Args:
+        decode: of the autoencoder, [n, c, h, w] to [n, 3, s, s].
+        chunk: latents [c, h, w] with what each started from; None: the source.
+
+    Returns:
+        [n, 3, s, s] in [-1, 1].
     """
     decoded = decode(torch.stack([latents for latents, _ in chunk]))
     starts = [start for _, start in chunk if start is not None]
@@ -58,7 +71,15 @@ def decoded_from_starts(decode: Callable[[Tensor], Tensor], chunk: Sequence[tupl
 
 
 def face_region(landmarks: Floats, side: int) -> Tensor:
-    """A soft ellipse [1, side, side] around keypoints [k, 2] (half sides), a third higher for the forehead."""
+    """A soft ellipse around a face, a third higher for the forehead.
+
+    Args:
+        landmarks: keypoints [k, 2], half sides of the square.
+        side: of the result, pixels.
+
+    Returns:
+        [1, side, side] in [0, 1].
+    """
     points = np.asarray(landmarks, np.float64)
     low, high = points.min(0), points.max(0)
     low = low - [0, (high[1] - low[1]) / 3]
@@ -81,13 +102,27 @@ class Reenactment:
 
     @torch.no_grad()
     def picture(self, driven: Floats) -> Tensor:
-        """The portrait [3, s, s] in [-1, 1] with its keypoints at `driven` [70, 2], half sides."""
+        """The portrait with its keypoints moved.
+
+        Args:
+            driven: where they go [70, 2], half sides.
+
+        Returns:
+            [3, s, s] in [-1, 1].
+        """
         rendered = self._reenactor(self._source, self._features, self._keypoints, self._tensor(driven))
         picture: Tensor = rendered.picture[0].float().clamp(-1, 1)
         return picture
 
     def start(self, driven: Floats) -> Reenacted:
-        """The same with the region around the face."""
+        """The portrait with its keypoints moved, and the region around the face.
+
+        Args:
+            driven: where they go [70, 2], half sides.
+
+        Returns:
+            What sampling starts from.
+        """
         picture = self.picture(driven)
         return Reenacted(picture, face_region(driven, picture.shape[-1]))
 
@@ -97,21 +132,39 @@ class Reenactment:
 
 
 def read_motion(reading: FaceReading, side: int) -> FaceMotion:
-    """A reading of a square picture of `side` pixels as a motion."""
+    """A reading of a square picture as a motion.
+
+    Args:
+        reading: in pixels.
+        side: of the picture, pixels.
+
+    Returns:
+        Landmarks and pupils in half sides of the square, pose and blendshapes.
+    """
     pupils = None if reading.pupils is None else reading.pupils / side
     return FaceMotion.read(reading.landmarks / side, reading.pose.rotation, reading.expression, pupils)
 
 
 def read_driven(
-    reader: FaceReader, reenactor: Reenactor, portrait: Picture, frames: Iterable[Picture]
+    reader: FaceReader, reenactor: Reenactor, portrait: PictureLike, frames: Iterable[PictureLike]
 ) -> Iterator[Floats]:
-    """Driven keypoints [70, 2], half sides, for frames that are aligned to the portrait already; faces are read here.
+    """Driven keypoints for frames that are aligned to the portrait already; faces are read here.
 
-    A frame without a face keeps the motion of the one before. Raises InputError if the portrait shows no face.
+    Args:
+        reader: of faces.
+        reenactor: whose basis moves the keypoints.
+        portrait: a square picture.
+        frames: square pictures; one without a face keeps the motion of the one before.
+
+    Yields:
+        [70, 2], half sides.
+
+    Raises:
+        InputError: if the portrait shows no face.
     """
     side = int(reenactor.config.image_size)
 
-    def square(picture: Picture) -> np.ndarray:
+    def square(picture: PictureLike) -> np.ndarray:
         return to_uint8(to_pixels([picture], side))[0]
 
     source = read_motion(read_portrait(reader, square(portrait), "the portrait"), side)
@@ -125,8 +178,20 @@ def read_driven(
         yield keypoints.driven(measured.of(last) if seen else last)
 
 
-def portrait_keypoints(reader: FaceReader, reenactor: Reenactor, portrait: Picture) -> Floats:
-    """Keypoints [70, 2] of a portrait, half sides. Raises InputError if it shows no face."""
+def portrait_keypoints(reader: FaceReader, reenactor: Reenactor, portrait: PictureLike) -> Floats:
+    """Keypoints of a portrait; its face is read here.
+
+    Args:
+        reader: of faces.
+        reenactor: whose basis they are of.
+        portrait: a square picture.
+
+    Returns:
+        [70, 2], half sides.
+
+    Raises:
+        InputError: if it shows no face.
+    """
     side = int(reenactor.config.image_size)
     reading = reader.read(to_uint8(to_pixels([portrait], side))[0])
     if reading is None:

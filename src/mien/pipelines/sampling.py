@@ -54,7 +54,15 @@ class FrameDenoiser(ABC):
 
     @abstractmethod
     def read(self, index: int, frame: Any) -> Tensor:
-        """Keep what the networks are told of a frame; returns the clean latents [1, c, h, w] that it starts from."""
+        """Keep what the networks are told of a frame.
+
+        Args:
+            index: of the frame.
+            frame: what the stream gives; each pipeline has its own.
+
+        Returns:
+            The clean latents [1, c, h, w] that it starts from.
+        """
 
     def init_latents(
         self,
@@ -87,25 +95,60 @@ class FrameDenoiser(ABC):
             yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
 
     def start_at(self, index: int, picture: Tensor, face: Tensor | None) -> Tensor:
-        """Let a frame start from a picture [3, s, s] in [-1, 1] in place of the source; returns its latents."""
+        """Let a frame start from a picture in place of the source.
+
+        Args:
+            index: of the frame.
+            picture: [3, s, s] in [-1, 1].
+            face: where its detail is added to, [1, s, s] in [0, 1]; None: everywhere.
+
+        Returns:
+            Its latents [1, c, h, w].
+        """
         latents: Tensor = self.pipe._encode(picture[None])
         self.starts[index] = Start(picture, latents, face)
         return latents
 
     def release(self, index: int) -> Start | None:
-        """Forget a frame that has come out; returns what it started from, None: the source."""
+        """Forget a frame that has come out.
+
+        Args:
+            index: of the frame.
+
+        Returns:
+            What it started from; None: the source.
+        """
         return self.starts.pop(index, None)
 
     def kept_with(self, state: SamplerState) -> SamplerState:
-        """The sampler's state with what is kept here of frames that have not come out; `init_latents` takes it back."""
+        """The sampler's state with what is kept here of frames that have not come out; `init_latents` takes it back.
+
+        Args:
+            state: of the sampler.
+
+        Returns:
+            The same, or a copy with more in it.
+        """
         return state
 
     def source_latents(self, rows: Sequence[int]) -> Tensor:
-        """What a network that reads its start beside the noisy latents is shown: [f, c, h, w], or [1, c, h, w]."""
+        """What a network that reads its start beside the noisy latents is shown.
+
+        Args:
+            rows: frames of the window.
+
+        Returns:
+            [f, c, h, w], or [1, c, h, w] where all start from the source.
+        """
         return torch.cat([self.starts[row].latents for row in rows]) if self.starts else self.sources[0]
 
     def report(self, step: int, latents: Tensor) -> None:
-        """A window was predicted: tell callback and progress."""
+        """A window was predicted: tell callback and progress.
+
+        Args:
+            step: the denoising step.
+            latents: of the window [f, c, h, w].
+        """
         self._predicted += len(latents)
         if self._callback is not None:
             self._callback(self.pipe, step, int(self.timesteps[step]), {"latents": latents})

@@ -21,7 +21,14 @@ _PARTS = (2, 1, 3)  # channels of flow, share and paint, as they are stacked
 
 
 def packed_windows(starts: Sequence[Start | None]) -> Tensor:
-    """What was made of face windows, `PaintedWindow.packed` as pictures [n, 3, 3 s, s] in [-1, 1]."""
+    """What was made of face windows, as pictures.
+
+    Args:
+        starts: of frames whose last step is done.
+
+    Returns:
+        `PaintedWindow.packed` as [n, 3, 3 s, s] in [-1, 1].
+    """
     made = []
     for start in starts:
         assert start is not None and start.change is not None  # a frame comes out after its last step
@@ -33,12 +40,26 @@ def packed_windows(starts: Sequence[Start | None]) -> Tensor:
 
 
 def stacked(change: WindowChange) -> Tensor:
-    """A change as one tensor [n, 6, s, s], so that predictions can be guided."""
+    """A change as one tensor, so that predictions can be guided.
+
+    Args:
+        change: flow, share and paint.
+
+    Returns:
+        [n, 6, s, s].
+    """
     return torch.cat([change.flow, change.share, change.paint], 1)
 
 
 def unstacked(change: Tensor) -> WindowChange:
-    """What `stacked` was given; shares that guidance drove out of [0, 1] are held there."""
+    """What `stacked` was given; shares that guidance drove out of [0, 1] are held there.
+
+    Args:
+        change: [n, 6, s, s].
+
+    Returns:
+        Flow, share and paint.
+    """
     flow, share, paint = change.split(_PARTS, 1)
     return WindowChange(flow, share.clamp(0, 1), paint)
 

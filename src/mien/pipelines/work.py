@@ -17,8 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Work:
-    """`flops` (a multiply-add is 2), and `peak`, the bytes of the most tensors that were alive at once, without what
-    was there before and without what kernels need besides."""
+    """What a computation costs.
+
+    Attributes:
+        flops: a multiply-add is 2.
+        peak: bytes of the most tensors that were alive at once, without what was there before and without what kernels
+            need besides.
+    """
 
     flops: int
     peak: int
@@ -26,7 +31,14 @@ class Work:
 
 @torch.no_grad()
 def measure(work: Callable[[], Any]) -> Work:
-    """Run `work` on networks and inputs that stand on the meta device, and count."""
+    """Count what a computation costs; nothing is computed.
+
+    Args:
+        work: runs networks and inputs that stand on the meta device.
+
+    Returns:
+        FLOPs, attention included, and the most bytes alive at once.
+    """
     attention, memory = _Attention(), _Memory()
     # fused attention is told by its two matrix products, for its kernels are not all counted and hold no scores
     with FlopCounterMode(display=False) as counter, memory, attention:

@@ -1,4 +1,4 @@
-"""XPortraitPipeline: one portrait, any driver (X-Portrait, SIGGRAPH 2024).
+"""XPortraitPipeline: one portrait, any driving video (X-Portrait, SIGGRAPH 2024).
 
     pipe = XPortraitPipeline.from_pretrained("nano")
     pipe.set_portrait([picture])
@@ -35,7 +35,7 @@ from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Checkpoint, unfinished
 from mien.pipelines.lora import load_lora
-from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.pictures import PictureLike, to_pixels
 from mien.pipelines.reenactment import Reenacted, Reenactment, Start, portrait_keypoints, read_driven
 from mien.pipelines.window_denoiser import packed_windows
 from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser, driving_frames
@@ -108,7 +108,7 @@ class XPortraitPipeline(PortraitPipeline):
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
         self.register_to_config(**options, motion_limits=motion_limits)
         self._sources: list[Tensor] = []
-        self._portrait: Picture | None = None
+        self._portrait: PictureLike | None = None
         self._keypoints: Floats | None = None
 
     @property
@@ -123,9 +123,13 @@ class XPortraitPipeline(PortraitPipeline):
         return None if part is None else part.basis()
 
     def use_few_steps(self, lora: str | Path | None = None) -> None:
-        """Switch to the LCM scheduler, with an LCM-LoRA (a safetensors file, folder or hub id) for the backbone.
+        """Switch to the LCM scheduler; a model whose own sampler is made for few steps (nano) keeps it.
 
-        A model whose own sampler is made for few steps (nano) keeps it.
+        Args:
+            lora: LCM weights for the backbone: a safetensors file, folder or hub id; None: none.
+
+        Raises:
+            WeightsError: if they do not fit.
         """
         if lora is None and isinstance(self.scheduler, GatedDDIMScheduler):
             return
@@ -136,7 +140,7 @@ class XPortraitPipeline(PortraitPipeline):
     @torch.no_grad()
     def set_portrait(
         self,
-        images: Picture | Sequence[Picture],
+        images: PictureLike | Sequence[PictureLike],
         generator: torch.Generator | None = None,
         keypoints: Floats | None = None,
     ) -> None:
@@ -178,8 +182,8 @@ class XPortraitPipeline(PortraitPipeline):
 
     def stream(
         self,
-        frames: Iterable[Picture],
-        local_frames: Iterable[Picture] | None = None,
+        frames: Iterable[PictureLike],
+        local_frames: Iterable[PictureLike] | None = None,
         *,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -187,7 +191,7 @@ class XPortraitPipeline(PortraitPipeline):
         window: int | None = None,
         overlap: int | None = None,
         generator: torch.Generator | None = None,
-        start_frames: Iterable[Picture | Reenacted] | None = None,
+        start_frames: Iterable[PictureLike | Reenacted] | None = None,
         driven: Iterable[Floats] | None = None,
         count: int | None = None,
         decode_chunk_size: int | None = None,
@@ -201,7 +205,7 @@ class XPortraitPipeline(PortraitPipeline):
         A model that works on face windows (`face_window`) gives `PaintedWindow`s, packed: uint8 [3 s, s, 3].
 
         Args:
-            frames: driving squares; for face windows: the rectified driver.
+            frames: driving squares; for face windows: the rectified driving frame.
             local_frames: the same with all but eyes and mouth blank, needed where the model has local control; their
                 side is best `local_size`.
             num_inference_steps: None, here and below: the model's own, see `default_options`.
@@ -236,8 +240,8 @@ class XPortraitPipeline(PortraitPipeline):
         return self._run(denoiser, rows, generator, decode_chunk_size, checkpoint, note)
 
     def _reenacted(
-        self, frames: Iterable[Picture], driven: Iterable[Floats] | None
-    ) -> tuple[Iterable[Picture], Iterator[Reenacted]]:
+        self, frames: Iterable[PictureLike], driven: Iterable[Floats] | None
+    ) -> tuple[Iterable[PictureLike], Iterator[Reenacted]]:
         """The frames, and the reenactor's picture for each, a stream each."""
         portrait, reenactor = self._portrait, self.reenactor
         if portrait is None or reenactor is None:
@@ -252,7 +256,7 @@ class XPortraitPipeline(PortraitPipeline):
         source = to_pixels([portrait], self.image_size)
         return frames, map(Reenactment(reenactor, source, self._keypoints).start, driven)
 
-    def _all_frames(self, frames: Iterable[Picture], *more: Any, **options: Any) -> list[Any]:
+    def _all_frames(self, frames: Iterable[PictureLike], *more: Any, **options: Any) -> list[Any]:
         """`stream` to its end, behind diffusers' progress bar where the number of frames is known."""
         if not isinstance(frames, Sized) or "progress" in options:
             return list(self.stream(frames, *more, **options))
@@ -273,16 +277,25 @@ class XPortraitPipeline(PortraitPipeline):
         overlap: int | None = None,
         **placed: Any,
     ) -> Cost:
-        """FLOPs and peak memory to expect for a clip of `frames` frames with these options; runs nothing.
+        """FLOPs and peak memory to expect; runs nothing.
 
-        placed: where the weights will be, see `cost.estimate`.
+        Args:
+            frames: of the clip.
+            num_inference_steps: None, here and below: the model's own.
+            guidance_scale: 1: no unconditional branch.
+            window: frames denoised together.
+            overlap: frames that windows share.
+            placed: where the weights will be, see `cost.estimate`.
+
+        Returns:
+            The sums and what they are made of.
         """
         plan, scale = self._plan(num_inference_steps, guidance_scale, window, overlap)
         return estimate(self, plan, scale, frames, **{"references": max(1, len(self._sources)), **placed})
 
     @torch.no_grad()
     def __call__(
-        self, image: Picture | Sequence[Picture], driving_video: Iterable[Picture], **options: Any
+        self, image: PictureLike | Sequence[PictureLike], driving_video: Iterable[PictureLike], **options: Any
     ) -> PortraitOutput | tuple[Any]:
         """`set_portrait(image)` and `animate(driving_video, …)` in one call."""
         self.set_portrait(image)

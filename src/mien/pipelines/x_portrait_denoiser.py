@@ -13,7 +13,7 @@ from mien.diffusion import WindowPlan, classifier_free
 from mien.models.sd_backbone.backbone import FirstLayers
 from mien.models.x_portrait import ControlFeatures, ReferenceFeatures
 from mien.pipelines.cost import Needs, in_flight, needs, resident_bytes
-from mien.pipelines.pictures import Picture, to_pixels
+from mien.pipelines.pictures import PictureLike, to_pixels
 from mien.pipelines.placement import free_bytes, offloading
 from mien.pipelines.reenactment import Reenacted, Start
 from mien.pipelines.window_denoiser import WindowDenoiser, stacked
@@ -23,18 +23,37 @@ MODES = ("control", "balance")
 
 @dataclass(frozen=True)
 class DrivingFrame:
-    """What X-Portrait sees of a frame: the driving square, the same with all but eyes and mouth blank, and what the
-    frame starts from in place of the source."""
+    """What X-Portrait sees of a frame.
 
-    picture: Picture
-    patch: Picture | None = None
-    start: Picture | Reenacted | None = None
+    Attributes:
+        frame: the driving square.
+        patch: the same with all but eyes and mouth blank; None: the model has no local control.
+        start: what the frame starts from in place of the source; None: the source.
+    """
+
+    picture: PictureLike
+    patch: PictureLike | None = None
+    start: PictureLike | Reenacted | None = None
 
 
 def driving_frames(
-    frames: Iterable[Picture], patches: Iterable[Picture] | None, starts: Iterable[Picture | Reenacted] | None
+    frames: Iterable[PictureLike],
+    patches: Iterable[PictureLike] | None,
+    starts: Iterable[PictureLike | Reenacted] | None,
 ) -> Iterator[DrivingFrame]:
-    """Streams side by side; ValueError if one that was given is shorter than the frames."""
+    """A frame of each stream together.
+
+    Args:
+        frames: driving squares.
+        patches: their eyes and mouth; None: the model has no local control.
+        starts: what each frame starts from; None: the source.
+
+    Yields:
+        One a frame.
+
+    Raises:
+        ValueError: one that was given is shorter than the frames.
+    """
     given: dict[str, Iterable[Any] | None] = {"local_frames": patches, "start_frames": starts}
     others = {name: iter(stream) for name, stream in given.items() if stream is not None}
     for index, frame in enumerate(frames):
@@ -48,31 +67,47 @@ def driving_frames(
 def split_room(
     free: int, need: Needs, plan: WindowPlan, steps: int, frames: int | None, device: torch.device
 ) -> tuple[int, torch.device]:
-    """How many banks to keep on a device with so many bytes free, at least one, and where frames under way wait: there,
-    or in main memory, from which a window's are brought in a few milliseconds. A bank that is not kept is made again
-    for every window, by a pass of R over one picture."""
+    """Of how many steps R's features are kept, and where frames under way wait.
+
+    Features that are not kept are made again for every window, by a pass of R over one picture; frames that wait in
+    main memory are brought in a few milliseconds.
+
+    Args:
+        free: bytes on the device.
+        need: bytes of everything.
+        plan: the windows.
+        steps: denoising steps.
+        frames: of the clip; None: not known.
+        device: where the networks are.
+
+    Returns:
+        The number of steps, at least 1; the device or, where it has no room, the CPU.
+    """
     busy, flying = in_flight(plan, steps, frames)
-    room = free - need.work - need.bank - plan.length * need.hints
-    banks = max(1, min(busy, 1 + room // need.bank))
-    room -= (banks - 1) * need.bank
-    return banks, device if room >= flying * need.hints else torch.device("cpu")
+    room = free - need.work - need.reference_features - plan.length * need.control_features
+    kept = max(1, min(busy, 1 + room // need.reference_features))
+    room -= (kept - 1) * need.reference_features
+    return kept, device if room >= flying * need.control_features else torch.device("cpu")
 
 
 class XPortraitDenoiser(WindowDenoiser):
-    """guidance_mode: "control" drops reference and control in the unconditional branch, "balance" blanks the control
-    pictures only."""
+    """What `StreamingSampler` asks of X-Portrait.
+
+    With `guidance_mode` "control" reference and control are dropped in the unconditional branch, with "balance" the
+    control pictures alone are blanked.
+    """
 
     def __init__(self, *args: Any, guidance_mode: str = "control", **more: Any) -> None:
         if guidance_mode not in MODES:
             raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {guidance_mode!r}")
         super().__init__(*args, **more)
         self.guidance_mode = guidance_mode
-        self.hints: dict[int, ControlFeatures] = {}
-        self.banks: dict[int, ReferenceFeatures] = {}
-        self._most_banks, self._waiting = self._room()
+        self.control_features: dict[int, ControlFeatures] = {}
+        self.reference_features: dict[int, ReferenceFeatures] = {}
+        self._most_kept, self._waiting = self._room()
 
     def _room(self) -> tuple[int, torch.device]:
-        """How many banks to keep, and where frames under way wait: on a GPU as its memory allows, else all and here."""
+        """See `split_room`; on a CPU all are kept, and here."""
         steps, free = len(self.timesteps), free_bytes(self.device)
         if free is None:
             return steps, self.device
@@ -92,8 +127,8 @@ class XPortraitDenoiser(WindowDenoiser):
         shown = start.picture if isinstance(start, Reenacted) else frame.picture
         pixels = to_pixels([shown], size).to(self.device, dtype)
         local = None if frame.patch is None else to_pixels([frame.patch], self.pipe.local_size).to(self.device, dtype)
-        hints = self.networks.read_motion(pixels, local)
-        self.hints[index] = hints.to(self._waiting)
+        control_features = self.networks.read_motion(pixels, local)
+        self.control_features[index] = control_features.to(self._waiting)
         if start is None:
             if self.networks.window_head is not None:
                 raise ValueError("this model paints over moved portraits: pass start_frames")
@@ -104,23 +139,24 @@ class XPortraitDenoiser(WindowDenoiser):
 
     def release(self, index: int) -> Start | None:
         """See `FrameDenoiser.release`."""
-        del self.hints[index]
+        del self.control_features[index]
         return super().release(index)
 
     @torch.no_grad()
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:
         """See `FrameDenoiser.__call__`."""
         nets, timestep, count = self.networks, self.timesteps[step], len(latents)
-        bank, hints, source_latents = self._bank(step, rows), self._gather(rows), self.source_latents(rows)
+        reference, control_features = self._features_of(step, rows), self._gather(rows)
+        source_latents = self.source_latents(rows)
         noisy = self.pipe.scheduler.scale_model_input(latents, timestep)
         if nets.window_head is not None:
-            return self._windows(step, rows, noisy, (bank, hints, source_latents))
+            return self._windows(step, rows, noisy, (reference, control_features, source_latents))
         guided, balanced = self.guidance_scale != 1, self.guidance_mode == "balance"
         # a U-Net that reads the source has it in one branch alone, unless both are told all
         shared = FirstLayers() if guided and (balanced or not nets.unet.reads_source) else None
-        prediction = nets.predict(noisy, timestep, count, bank, hints, source_latents, shared)
+        prediction = nets.predict(noisy, timestep, count, reference, control_features, source_latents, shared)
         if guided:
-            bare = (bank, self._blank(latents), source_latents) if balanced else (None, None, None)
+            bare = (reference, self._blank(latents), source_latents) if balanced else (None, None, None)
             unconditional = nets.predict(noisy, timestep, count, *bare, shared)
             prediction = classifier_free(unconditional, prediction, self.guidance_scale)
         self._finish_window(step, rows, latents)
@@ -134,29 +170,29 @@ class XPortraitDenoiser(WindowDenoiser):
 
     def _finish_window(self, step: int, rows: Sequence[int], latents: Tensor) -> None:
         if self._count is not None and rows[-1] == self._count - 1:
-            self.banks.pop(step, None)  # the step has seen the whole clip
+            self.reference_features.pop(step, None)  # the step has seen the whole clip
         self.report(step, latents)
 
-    def _bank(self, step: int, rows: Sequence[int]) -> ReferenceFeatures:
+    def _features_of(self, step: int, rows: Sequence[int]) -> ReferenceFeatures:
         """Reference tokens and their keys and values: they depend on the portrait and the timestep alone.
 
         Sources with latents per frame, which only the published script has, give each frame its own tokens. Steps come
         round in turn, so where not all can be kept, the same ones are: the last that came in goes.
         """
         per_frame = len(self.sources[0]) > 1
-        if step not in self.banks:
-            if len(self.banks) >= self._most_banks:
-                self.banks.popitem()
-            self.banks[step] = self.networks.read_appearance(self.sources, self.timesteps[step], per_frame)
-        bank = self.banks[step]
-        return bank.select(torch.as_tensor(rows, device=self.device)) if per_frame else bank
+        if step not in self.reference_features:
+            if len(self.reference_features) >= self._most_kept:
+                self.reference_features.popitem()
+            self.reference_features[step] = self.networks.read_appearance(self.sources, self.timesteps[step], per_frame)
+        reference = self.reference_features[step]
+        return reference.select(torch.as_tensor(rows, device=self.device)) if per_frame else reference
 
     def _gather(self, rows: Sequence[int]) -> ControlFeatures:
-        chosen = [self.hints[row] for row in rows]
-        locals_ = [hint.local for hint in chosen if hint.local is not None]
-        drivers = [hint.driver for hint in chosen if hint.driver is not None]
+        chosen = [self.control_features[row] for row in rows]
+        locals_ = [one.local for one in chosen if one.local is not None]
+        drivers = [one.driver for one in chosen if one.driver is not None]
         gathered = ControlFeatures(
-            torch.cat([hint.motion for hint in chosen]),
+            torch.cat([one.motion for one in chosen]),
             torch.cat(locals_) if locals_ else None,
             torch.cat(drivers) if drivers else None,
         )
@@ -167,5 +203,5 @@ class XPortraitDenoiser(WindowDenoiser):
         pixels = 2 ** (len(self.pipe.vae.config.block_out_channels) - 1)
         height, width = latents.shape[-2] * pixels, latents.shape[-1] * pixels
         grey = torch.zeros(1, 3, height, width, device=self.device, dtype=self.pipe.unet.dtype)
-        hints = self.networks.read_motion(grey, grey if self.networks.local_control is not None else None)
-        return hints.select(torch.zeros(len(latents), dtype=torch.long, device=self.device))
+        control_features = self.networks.read_motion(grey, grey if self.networks.local_control is not None else None)
+        return control_features.select(torch.zeros(len(latents), dtype=torch.long, device=self.device))

@@ -39,8 +39,15 @@ _CONTEXT = 1.5e9  # bytes: CUDA, cuDNN and NCCL themselves
 
 @dataclass(frozen=True)
 class Count:
-    """Of one micro-batch on one device. flops: of a step's forward and backward; again: of what is computed again with
-    checkpointing; kept, kept_less: bytes of float32 activations without and with it; images: targets."""
+    """Of one micro-batch on one device.
+
+    Attributes:
+        flops: of a step's forward and backward.
+        again: of what is computed again with checkpointing.
+        kept: bytes of float32 activations without checkpointing.
+        kept_less: the same with it.
+        images: targets.
+    """
 
     flops: float
     again: float
@@ -59,7 +66,17 @@ class Choice:
 
 
 def report(options: StageConfig) -> str:
-    """The plan of a training, as lines to read. Raises InputError for stages that have nothing to count."""
+    """The plan of a training: parts, memory, FLOPs and days.
+
+    Args:
+        options: of the stage.
+
+    Returns:
+        Lines to read.
+
+    Raises:
+        InputError: for stages that have nothing to count.
+    """
     # F is counted for itself, by its sizes: its weights need not be there
     apart = {"control_source": "self"} if options.get("control_source") == "face-vid2vid" else {}
     stage = make_stage(options.changed(**apart))
@@ -117,7 +134,17 @@ def _days(stage: Stage, options: StageConfig, count: Count, accumulate: int) -> 
 
 
 def choose(options: StageConfig, stage: Stage, model: nn.Module, count: Count) -> Iterator[Choice]:
-    """Option sets from the fastest to the leanest, with the bytes that each needs on a device."""
+    """Option sets from the fastest to the leanest.
+
+    Args:
+        options: as they were given.
+        stage: of them.
+        model: on the meta device.
+        count: of a step.
+
+    Yields:
+        With the bytes that each needs on a device.
+    """
     weights = _weight_bytes(stage, model, options, ema=True)
     yield Choice("--no-checkpointing", options, weights + _activations(count.kept, options))
     yield Choice("--checkpointing", options, weights + _activations(count.kept_less, options))
@@ -151,8 +178,11 @@ def _activations(kept: float, options: StageConfig) -> float:
 
 
 def _weight_bytes(stage: Stage, model: nn.Module, options: StageConfig, ema: bool) -> float:
-    """Frozen weights 4 bytes (2 where the run holds them in half precision), trained ones 4 and as many for the
-    gradient, 8 for Adam, 4 for the average and 2 for the copy that autocast keeps."""
+    """Bytes of weights, gradients and optimizer states.
+
+    Frozen weights take 4 bytes (2 where the run holds them in half precision), trained ones 4 and as many for the
+    gradient, 8 for Adam, 4 for the average and 2 for the copy that autocast keeps.
+    """
     names, half = set(trained_names(model, stage.optimizer_steps)), options.loop.precision == "bf16"
     total = _CONTEXT
     for name, parameter in model.named_parameters():
@@ -164,7 +194,16 @@ def _weight_bytes(stage: Stage, model: nn.Module, options: StageConfig, ema: boo
 
 
 def count_step(stage: Stage, model: nn.Module, batch: Batch) -> Count:
-    """One micro-batch on the meta device, all optimizer steps, forward and backward."""
+    """One micro-batch on the meta device, all optimizer steps, forward and backward.
+
+    Args:
+        stage: of the model.
+        model: on the meta device.
+        batch: the same.
+
+    Returns:
+        FLOPs and bytes.
+    """
     plain = [_count_optimizer_step(model, update, stage, dict(batch)) for update in stage.optimizer_steps]
     return Count(
         sum(c.flops / update.every for c, update in zip(plain, stage.optimizer_steps, strict=True)),
@@ -190,8 +229,11 @@ def _count_optimizer_step(model: nn.Module, update: OptimizerStep, stage: Stage,
 
 
 class _Ledger:
-    """Bytes that autograd keeps: all, outside of the blocks that checkpointing would compute again, those blocks'
-    inputs, and the largest block; and the FLOPs of the blocks' forward."""
+    """Bytes that autograd keeps, and the FLOPs of the blocks' forward.
+
+    All bytes, outside of the blocks that checkpointing would compute again, those blocks' inputs, and the largest
+    block.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._known = {p.untyped_storage()._cdata for p in [*model.parameters(), *model.buffers()]}

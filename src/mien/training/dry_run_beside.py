@@ -76,9 +76,15 @@ def beside_steps(
 
 
 def count_reenactor(folder: str | None, sources: int, targets: int) -> tuple[float, float]:
-    """Parameters of F, and FLOPs of its pictures: each source encoded once, each target's motion read, and rendered.
+    """What F costs: each source encoded once, each target's motion read, and rendered.
 
-    folder: of an F, for its sizes; None: the published ones.
+    Args:
+        folder: of an F, for its sizes; None: the published ones.
+        sources: pictures.
+        targets: pictures.
+
+    Returns:
+        Parameters, and FLOPs.
     """
     with torch.device("meta"):
         if folder is not None and (Path(folder) / "face_vid2vid").is_dir():
@@ -96,7 +102,14 @@ def count_reenactor(folder: str | None, sources: int, targets: int) -> tuple[flo
 
 
 def clip_length(options: StageConfig) -> float | None:
-    """Mean frames of the clips in `--data`; None where the data are no clips. Nothing there: what is usually cut."""
+    """Mean frames of the clips in `--data`.
+
+    Args:
+        options: of the stage.
+
+    Returns:
+        None where the data are no clips; where there are no data yet, what is usually cut.
+    """
     places = [Path(text.rsplit(":", 1)[0] if not Path(text).exists() else text) for text in options.dataset.data]
     files = [file for place in places for file in place.glob("*.npz") if file.with_suffix(".mp4").is_file()]
     if not files:
@@ -110,7 +123,16 @@ def clip_length(options: StageConfig) -> float | None:
 
 
 def checkpoint_bytes(stage: Stage, model: nn.Module, averaged: bool) -> tuple[float, float]:
-    """Bytes of every checkpoint (weights, their average, Adam's two moments), and of what is written once a run."""
+    """What checkpoints take: weights, their average, Adam's two moments.
+
+    Args:
+        stage: of the model.
+        model: on the meta device.
+        averaged: whether averages are kept.
+
+    Returns:
+        Bytes of every checkpoint, and of what is written once a run.
+    """
     names = set(trained_names(model, stage.optimizer_steps))
     changing = still = 0.0
     for name, parameter in model.named_parameters():
@@ -124,7 +146,15 @@ def checkpoint_bytes(stage: Stage, model: nn.Module, averaged: bool) -> tuple[fl
 
 
 def decoding_flops(model: nn.Module, stage: Stage) -> float:
-    """FLOPs of decoding one picture; 0 where there is no autoencoder."""
+    """What decoding one picture costs.
+
+    Args:
+        model: on the meta device.
+        stage: of it.
+
+    Returns:
+        FLOPs; 0 where there is no autoencoder.
+    """
     vae: Any = getattr(model, "vae", None)
     if vae is None:
         return 0.0

@@ -32,29 +32,61 @@ class LatentModel(nn.Module):
     vae: Any
 
     def keep_scale(self, scale: float) -> None:
-        """Register the VAE's scale as a buffer."""
+        """Register the VAE's scale as a buffer.
+
+        Args:
+            scale: what latents are multiplied by.
+        """
         self.register_buffer("latent_scale", torch.tensor(float(scale)))
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures [n, 3, h, w] in [-1, 1] to scaled latents: the posterior's mean, in float32."""
+        """Pictures to scaled latents: the posterior's mean.
+
+        Args:
+            pictures: [n, 3, h, w] in [-1, 1].
+
+        Returns:
+            [n, c, h / f, w / f], float32.
+        """
         pieces = pictures.to(self.vae.dtype).split(_AT_ONCE)
         return torch.cat([self.vae.encode(piece).latent_dist.mean.float() for piece in pieces]) * self.latent_scale
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents to pictures in [-1, 1]."""
+        """Scaled latents to pictures.
+
+        Args:
+            latents: [n, c, h / f, w / f].
+
+        Returns:
+            [n, 3, h, w] in [-1, 1], float32.
+        """
         pieces = (latents / self.latent_scale).to(self.vae.dtype).split(_AT_ONCE)
         return torch.cat([self.vae.decode(piece).sample.float() for piece in pieces]).clamp(-1, 1)
 
     @torch.no_grad()
     def measure_scale(self, pictures: Tensor) -> None:
-        """Latents' scale: one over their standard deviation on some pictures."""
+        """Set the latents' scale: one over their standard deviation.
+
+        Args:
+            pictures: to measure it on [n, 3, h, w] in [-1, 1].
+        """
         self.latent_scale.fill_(1.0)
         self.latent_scale.fill_(round(1 / float(self.encode(pictures).std()), 4))
 
     def take_vae(self, place: Path) -> bool:
-        """The autoencoder of `read_vae`; whether the latents' scale is known with it. Raises WeightsError."""
+        """Take over the autoencoder of `read_vae`.
+
+        Args:
+            place: a run of the stage vae, or a folder.
+
+        Returns:
+            Whether the latents' scale is known with it.
+
+        Raises:
+            WeightsError: it does not fit.
+        """
         weights, scale = read_vae(place)
         try:
             checkpoints.fill(self.vae, weights)
@@ -81,17 +113,42 @@ def read_vae(place: Path) -> tuple[dict[str, Tensor], float | None]:
 
 
 def float_weights(file: Path) -> dict[str, Tensor]:
-    """A safetensors file in single precision."""
+    """A safetensors file in single precision.
+
+    Args:
+        file: the file.
+
+    Returns:
+        Tensors by name.
+    """
     return {name: value.float() for name, value in load_file(file).items()}
 
 
 def scale_of(folder: Path) -> float:
-    """The scale of the latents of the VAE in a folder. Raises InputError."""
+    """The scale of the latents of a VAE.
+
+    Args:
+        folder: with its config.json.
+
+    Returns:
+        What latents are multiplied by.
+
+    Raises:
+        WeightsError: the config is missing or damaged.
+    """
     return float(loading.read_json(folder / "config.json").get("scaling_factor", 0.18215))
 
 
 def scheduler_of(prediction_type: str, published: DDIMScheduler) -> DDIMScheduler:
-    """The sampler that goes with what a model predicts: the published one for eps, the gated one for x0 (nano)."""
+    """The sampler that goes with what a model predicts.
+
+    Args:
+        prediction_type: "epsilon": the published sampler; else the gated one (nano).
+        published: for eps.
+
+    Returns:
+        The sampler.
+    """
     if prediction_type == "epsilon":
         return published
     return GatedDDIMScheduler(
@@ -101,7 +158,19 @@ def scheduler_of(prediction_type: str, published: DDIMScheduler) -> DDIMSchedule
 
 
 def load_backbone(kind: Any, folder: Path) -> dict[str, Tensor]:
-    """A network's weights by diffusers' own loader, which knows the old names; strict all the same."""
+    """A network's weights by diffusers' own loader, which knows the old names; strict all the same.
+
+    Args:
+        kind: the network's class.
+        folder: a diffusers folder.
+
+    Returns:
+        Weights by name.
+
+    Raises:
+        InputError: the folder holds no such network.
+        WeightsError: it is damaged or incomplete.
+    """
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder} holds no {kind.__name__}: give --backbone a diffusers folder of Stable Diffusion 1.5."
@@ -119,7 +188,17 @@ def load_backbone(kind: Any, folder: Path) -> dict[str, Tensor]:
 
 
 def backbone_context(folder: Path) -> Tensor:
-    """The empty prompt's context [1, tokens, dim]: from empty_prompt.safetensors, or by the folder's text encoder."""
+    """The empty prompt's context: from empty_prompt.safetensors, or by the folder's text encoder.
+
+    Args:
+        folder: of Stable Diffusion 1.5.
+
+    Returns:
+        [1, tokens, dim].
+
+    Raises:
+        InputError: it has neither.
+    """
     from mien.interop.text_context import empty_prompt_context, read_context
     from mien.interop.x_portrait import TEXT_ENCODER
 
@@ -134,11 +213,25 @@ def backbone_context(folder: Path) -> Tensor:
 
 
 def side_by_side(columns: Sequence[Tensor]) -> list[Picture]:
-    """Columns of pictures [n, 3, h, w] in [-1, 1] as n uint8 pictures, each with its columns side by side."""
+    """Pictures beside each other.
+
+    Args:
+        columns: pictures [n, 3, h, w] in [-1, 1] each.
+
+    Returns:
+        n uint8 pictures, each with its columns side by side.
+    """
     shown = [to_uint8(column) for column in columns]
     return [np.concatenate(row, axis=1) for row in zip(*shown, strict=True)]
 
 
 def sheet(columns: Sequence[Tensor]) -> Picture:
-    """The same as one picture of n rows."""
+    """Rows of pictures beside each other.
+
+    Args:
+        columns: pictures [n, 3, h, w] in [-1, 1] each.
+
+    Returns:
+        One uint8 picture of n rows.
+    """
     return np.concatenate(side_by_side(columns))

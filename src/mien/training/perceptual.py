@@ -23,7 +23,14 @@ class Perceptual(Protocol):
     name: str
 
     def features(self, pictures: Tensor) -> list[Tensor]:
-        """Features [b, c, h, w] of pictures in [-1, 1], fine to coarse."""
+        """What pictures are compared by.
+
+        Args:
+            pictures: [b, 3, h, w] in [-1, 1].
+
+        Returns:
+            Features [b, c, h, w], fine to coarse.
+        """
 
 
 class PyramidPerceptual(nn.Module):
@@ -125,7 +132,17 @@ class VGG19Perceptual(VGGPerceptual):
 
 
 def choose_perceptual(weights: str | None) -> Perceptual:
-    """VGG19's or VGG16's features from a file; without one the pyramid. The log names which."""
+    """VGG19's or VGG16's features from a file; without one the pyramid. The log names which.
+
+    Args:
+        weights: a safetensors file of torchvision's names; None: the pyramid.
+
+    Returns:
+        What pictures are compared by.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit.
+    """
     if weights is None:
         logger.warning("no VGG weights were given: the perceptual losses are those of the pyramid, not LPIPS")
         return PyramidPerceptual()
@@ -141,7 +158,15 @@ def choose_perceptual(weights: str | None) -> Perceptual:
 
 
 def on_device(perceptual: Perceptual, like: Tensor) -> Perceptual:
-    """The same on a tensor's device."""
+    """The same on a tensor's device.
+
+    Args:
+        perceptual: moved in place.
+        like: a tensor that is there.
+
+    Returns:
+        The same object.
+    """
     if isinstance(perceptual, nn.Module):
         perceptual.to(like.device)
     return perceptual

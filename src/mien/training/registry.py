@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import InputError
-from mien.training.engine.config import OLD_NAMES, StageConfig, flag, options_of, saved_options
+from mien.options import typed_name
+from mien.training.engine.config import OLD_NAMES, StageConfig, options_of, saved_options
 
 if TYPE_CHECKING:  # the command line's help reads configs only, and does not wait for torch
     from mien.training.engine.stage import Stage
@@ -26,7 +27,14 @@ class Registered:
     config: str = "StageConfig"
 
     def load(self, name: str) -> Any:
-        """Something of the module, which is imported when it is asked for."""
+        """Something of the module, which is imported when it is asked for.
+
+        Args:
+            name: in the module.
+
+        Returns:
+            What has that name.
+        """
         return getattr(import_module(f"{_ROOT}.{self.module}"), name)
 
 
@@ -69,33 +77,74 @@ STAGES = {
 
 
 def registered(name: str) -> Registered:
-    """A stage's entry. Raises InputError where there is none of that name."""
+    """A stage's entry.
+
+    Args:
+        name: of the stage.
+
+    Returns:
+        The entry.
+
+    Raises:
+        InputError: there is none of that name.
+    """
     if name not in STAGES:
         raise InputError(f"there is no stage {name}: give one of {', '.join(STAGES)}.")
     return STAGES[name]
 
 
 def config_class(name: str) -> type[StageConfig]:
-    """The config of a stage."""
+    """The class of a stage's config.
+
+    Args:
+        name: of the stage.
+
+    Returns:
+        Its own, or `StageConfig`.
+    """
     entry = registered(name)
     kind: type[StageConfig] = StageConfig if entry.config == "StageConfig" else entry.load(entry.config)
     return kind
 
 
 def make_stage(config: StageConfig) -> Stage:
-    """The stage that a config is of. Raises InputError where there is none of that name, or its options do not do."""
+    """The stage that a config is of.
+
+    Args:
+        config: names it.
+
+    Returns:
+        The stage, ready to be trained.
+
+    Raises:
+        InputError: there is none of that name, or its options do not do.
+    """
     entry = registered(config.stage)
     stage: Stage = entry.load(entry.stage)(config)
     return stage
 
 
 def stages_with(option: str) -> list[str]:
-    """The stages that have an option of that name."""
-    return [name for name in STAGES if any(field.name == option for _, field, *_ in options_of(config_class(name)))]
+    """The stages that have an option.
+
+    Args:
+        option: its plain name.
+
+    Returns:
+        Names of stages.
+    """
+    return [name for name in STAGES if any(one.name == option for one, _ in options_of(config_class(name)))]
 
 
 def configure(stage: str, **values: Any) -> Any:
-    """The config of a stage, of the stage's own class, from options by their plain names.
+    """The config of a stage, of the stage's own class.
+
+    Args:
+        stage: its name.
+        values: options by their plain names.
+
+    Returns:
+        A config of `config_class(stage)`.
 
     Raises:
         InputError: there is no such stage, it has no such option, or a value is not allowed.
@@ -107,7 +156,19 @@ def configure(stage: str, **values: Any) -> Any:
 
 
 def resumed(stage: str, out: str, **values: Any) -> Any:
-    """As `configure`, but what `values` leave open is as in the record of the run in `out`, where there is one."""
+    """As `configure`, but what `values` leave open is as in the record of an earlier run, where there is one.
+
+    Args:
+        stage: its name.
+        out: the run's folder.
+        values: options by their plain names.
+
+    Returns:
+        A config of `config_class(stage)`.
+
+    Raises:
+        InputError: see `configure`.
+    """
     fresh = configure(stage, out=out)
     before = saved_options(Path(out)) if out else {}
     kept = {name: before[name] for name in fresh.flat() if name in before and before.get("stage") == stage}
@@ -115,12 +176,20 @@ def resumed(stage: str, out: str, **values: Any) -> Any:
 
 
 def foreign_option(stage: str, name: str) -> str:
-    """One sentence about an option that a stage does not have."""
+    """What is said about an option that a stage does not have.
+
+    Args:
+        stage: its name.
+        name: of the option.
+
+    Returns:
+        One sentence.
+    """
     if name in OLD_NAMES:
-        return f"{flag(name)} is called {flag(OLD_NAMES[name])} now."
+        return f"{typed_name(name)} is called {typed_name(OLD_NAMES[name])} now."
     if name == "without":
         return "--without is gone: give --no-local or --no-scaling."
     owners = stages_with(name)
     if not owners:
-        return f"there is no option {flag(name)}: see mien train {stage} --help."
-    return f"{flag(name)} is an option of {', '.join(owners)}, and not of {stage}: leave it away."
+        return f"there is no option {typed_name(name)}: see mien train {stage} --help."
+    return f"{typed_name(name)} is an option of {', '.join(owners)}, and not of {stage}: leave it away."

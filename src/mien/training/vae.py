@@ -36,7 +36,7 @@ _KL, _BOUND = 1e-5, 1e-3  # weights of the KL term and of latents beyond 4
 class VaeStageConfig(StageConfig):
     """Of the nano autoencoder."""
 
-    window: int = option(_CROP, "Side of the crops.", unit="pixels", minimum=16, maximum=256)
+    window: int = option(_CROP, "Side of the crops.", unit="pixels", least=16, most=256)
     decoder_only: bool = option(False, "Leave the encoder as it is.")
 
 
@@ -74,7 +74,7 @@ class VaeStage(Stage):
             return AutoencoderKL(**self.config.to_diffusers()), {"images": images}
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """A run of this stage, or a folder with an autoencoder."""
+        """See `Stage.start`: A run of this stage, or a folder with an autoencoder."""
         checkpoints.fill(model, read_vae(place)[0])
 
     def pools(self) -> PicturePools:
@@ -84,7 +84,15 @@ class VaeStage(Stage):
         return self._pools
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """Random crops [batch_size, 3, crop, crop] in [-1, 1], flipped and colour-jittered."""
+        """Random crops, flipped and colour-jittered.
+
+        Args:
+            rng: of everything random.
+            batch_size: how many.
+
+        Returns:
+            images [batch_size, 3, crop, crop] in [-1, 1].
+        """
         crops = []
         for _ in range(batch_size):
             image = self.pools().picture(rng)
@@ -100,7 +108,16 @@ class VaeStage(Stage):
         return {"images": (pixels * gain + shift).clamp(-1, 1).contiguous(memory_format=torch.channels_last)}
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        """Laplacian-pyramid L1, a little KL, and a bound on the latents."""
+        """Laplacian-pyramid L1, a little KL, and a bound on the latents.
+
+        Args:
+            model: the autoencoder.
+            batch: images.
+            generator: of the noise on latents.
+
+        Returns:
+            By name, already weighted.
+        """
         assert isinstance(model, AutoencoderKL)
         images = batch["images"]
         posterior = model.encode(images).latent_dist
@@ -114,7 +131,7 @@ class VaeStage(Stage):
         }
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Six pictures above their reconstructions."""
+        """See `Stage.pictures`: six pictures above their reconstructions."""
         assert isinstance(model, AutoencoderKL)
         rng = np.random.default_rng(101)
         images = to_tensor(np.stack([self.pools().picture(rng) for _ in range(6)]))
@@ -125,19 +142,31 @@ class VaeStage(Stage):
         return np.concatenate(list(pixels), axis=1)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """A diffusers folder of the autoencoder."""
+        """See `Stage.export`: A diffusers folder of the autoencoder."""
         assert isinstance(model, AutoencoderKL)
         model.to(torch.float16).save_pretrained(folder)
 
 
-def pyramid_l1(got: Tensor, want: Tensor, levels: int = 4) -> Tensor:
-    """L1 over a Laplacian pyramid of [b, 3, h, w] in luma and colour differences, the coarsest level included:
-    fine bands count as much as coarse ones, so edges stay sharp and colours true."""
-    error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), got - want).float()
-    loss = error.abs().mean()
+def pyramid_l1(got: Tensor, want: Tensor, weight: Tensor | None = None, levels: int = 4) -> Tensor:
+    """L1 over a Laplacian pyramid in luma and colour differences, the coarsest level included.
+
+    Fine bands count as much as coarse ones, so edges stay sharp and colours true.
+
+    Args:
+        got: [b, 3, h, w] in [-1, 1].
+        want: the same.
+        weight: of every pixel [b, 1, h, w], of any scale; None: all count alike.
+        levels: of the pyramid, above the coarsest.
+
+    Returns:
+        A number.
+    """
+    error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), (got - want).float())
+    weight = torch.ones_like(error[:, :1]) if weight is None else weight / weight.mean()
+    loss = (error.abs() * weight).mean()
     for _ in range(levels):
         low = functional.avg_pool2d(error, 2)
         band = error - functional.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
-        loss = loss + band.abs().mean()
-        error = low
-    return loss + 2 * error.abs().mean()
+        loss = loss + (band.abs() * weight).mean()
+        error, weight = low, functional.avg_pool2d(weight, 2)
+    return loss + 2 * (error.abs() * weight).mean()

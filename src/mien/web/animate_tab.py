@@ -26,7 +26,7 @@ _OUTPUTS = 3
 EXAMPLE_LIST = """expressions:
   - {at: 0}
   - {at: 0.6, smile: 0.8, yaw: 12}
-  - {at: 1.4, scores: {eyeBlinkLeft: 1}}
+  - {at: 1.4, blendshapes: {eyeBlinkLeft: 1}}
   - {at: 2.0}
 """
 
@@ -177,7 +177,7 @@ def _apart(studio: Studio) -> dict[str, Any]:
 
 def _listed() -> dict[str, Any]:
     gr.Markdown(
-        "A list of moments, each with sliders of *Edit* or scores, in place of the driving video; in between the face"
+        "A list of moments, with sliders of *Edit* or blendshapes, in place of the driving video; in between the face"
         " goes over smoothly."
     )
     gr.Code(EXAMPLE_LIST, language="yaml", label="Such as", interactive=False, elem_id="animate-list-example")

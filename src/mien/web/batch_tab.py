@@ -1,4 +1,4 @@
-"""The tab that animates several portraits by several drivers."""
+"""The tab that animates several portraits by several driving videos."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def check_size(path: Path, options: ServeOptions) -> None:
 
 
 def check_driver(path: Path, options: ServeOptions, start: float | None = None, end: float | None = None) -> None:
-    """Raise InputError for a driver that cannot be read, or of which more would be played than the web UI allows."""
+    """Raise InputError for a driving video that cannot be read, or is longer than the web UI allows."""
     check_size(path, options)
     clip = open_clip(path)
     seconds = float(clip.info.duration if clip.info.duration is not None else clip.count() / clip.info.rate)

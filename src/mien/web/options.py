@@ -9,14 +9,14 @@ from pathlib import Path
 from mien.errors import InputError
 from mien.faces.backends import check_reader_name
 from mien.jobs.options import AnimateOptions
-from mien.options import again, check_declared, declared
+from mien.options import Checked, again, declared
 
 # headings of options
 _PAGE, _LIMITS, _MODEL = "Page", "Limits", "Model"
 
 
 @dataclass(frozen=True)
-class ServeOptions:
+class ServeOptions(Checked):
     """Where the web UI is served, with which models, and how much it lets people ask for; see the declarations.
 
     Raises:
@@ -46,7 +46,7 @@ class ServeOptions:
     quantize: str = again(AnimateOptions, "quantize", group=_MODEL)
 
     def __post_init__(self) -> None:
-        check_declared(self)
+        super().__post_init__()
         check_reader_name(self.reader)
         if self.root_path and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path):
             raise InputError(f"--root-path is {self.root_path!r}, but it must be a path such as /mien")

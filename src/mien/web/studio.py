@@ -216,7 +216,7 @@ def _recent(kept: OrderedDict[Any, Any], key: Any, make: Any) -> Any:
 
 
 def pairs(portraits: list[Path], drivers: list[Path], folder: Path, **more: Any) -> list[AnimateOptions]:
-    """A job for every portrait with every driver; results of one name are numbered."""
+    """A job for every portrait with every driving video; results of one name are numbered."""
     jobs: list[AnimateOptions] = []
     taken: dict[str, int] = {}
     for portrait, driver in product(portraits, drivers):

@@ -14,6 +14,7 @@ from mien.jobs.data import prepare
 from mien.jobs.data.options import PrepareOptions
 from mien.jobs.data.prepare import find_shots, prepare_videos
 from mien.jobs.run.progress import Silent
+from mien.jobs.run.workers import LOCAL_RAY
 from mien.media import open_clip, write_video
 from samples import DrawnFaceReader, draw_face
 
@@ -177,3 +178,12 @@ def test_a_reader_that_is_gone_fails_before_any_video(options: PrepareOptions) -
 def test_a_folder_without_videos_is_named(options: PrepareOptions) -> None:
     with pytest.raises(InputError, match="holds no video"):
         prepare_videos(options, Silent())
+
+
+def test_a_cluster_is_named_or_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    asked = PrepareOptions(tmp_path, tmp_path, ray=True)
+    assert (PrepareOptions(tmp_path, tmp_path).cluster, asked.cluster) == (None, LOCAL_RAY)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert asked.cluster == "head:6379"
+    assert PrepareOptions(tmp_path, tmp_path, ray_address="auto").cluster == "auto"

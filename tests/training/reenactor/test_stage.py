@@ -21,8 +21,9 @@ from mien.training.data.avatar_groups import AvatarClips
 from mien.training.data.samples import SampleSpec
 from mien.training.engine.stage import part_parameters
 from mien.training.reenactor.keypoint_basis import fit_basis, head_shapes
-from mien.training.reenactor.stage import ReenactorStage, ReenactorStageConfig, render, weighted_pyramid
+from mien.training.reenactor.stage import ReenactorStage, ReenactorStageConfig, render
 from mien.training.registry import configure
+from mien.training.vae import pyramid_l1
 from mien.training.x_portrait.collate import BatchSpec, TrainingBatch, draw_batch
 from mien.training.x_portrait.losses import start_latents
 from mien.training.x_portrait.model import PortraitModel
@@ -113,11 +114,11 @@ def test_the_moved_source_is_the_target_where_landmarks_say_all(folder: Path) ->
 
 def test_the_loss_is_zero_for_the_ground_truth_and_weights_count() -> None:
     want, weight = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
-    assert float(weighted_pyramid(want, want, weight)) == pytest.approx(0, abs=1e-6)
+    assert float(pyramid_l1(want, want, weight)) == pytest.approx(0, abs=1e-6)
     wrong = want.clone()
     wrong[:, :, :16] += 0.2
     weight[:, :, :16] = 5
-    assert weighted_pyramid(wrong, want, weight) > 1.2 * weighted_pyramid(wrong, want, torch.ones_like(weight))
+    assert pyramid_l1(wrong, want, weight) > 1.2 * pyramid_l1(wrong, want, torch.ones_like(weight))
 
 
 def test_a_basis_is_found_again() -> None:

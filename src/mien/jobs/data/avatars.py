@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError
-from mien.jobs.data.options import CastOptions, DriverOptions, GroupOptions
+from mien.jobs.data.options import CastOptions, DriverOptions, GroupOptions, PackOptions, TrackOptions
 from mien.jobs.run.progress import Progress
 from mien.jobs.run.workers import Outcome, spread, work_in
 from mien.media.files import missing, whole_file
@@ -25,7 +25,18 @@ _MARKED = "initiative-sh/artflow-portraits"  # the repository whose pictures car
 
 
 def install_head_model(source: Path, out: Path | None = None) -> Path:
-    """Take a pack, or make one from a clone of ICT-FaceKit; out: None: where `load_head_model` looks. Returns it."""
+    """Take a pack of the head model, or make one from a clone of ICT-FaceKit.
+
+    Args:
+        source: a file or a folder.
+        out: where to put it; None: where `load_head_model` looks.
+
+    Returns:
+        The pack's path.
+
+    Raises:
+        InputError: the source is neither.
+    """
     from mien.avatars.head_model import installed_pack, load_head_model
     from mien.avatars.head_pack import pack_clone
 
@@ -42,7 +53,20 @@ def install_head_model(source: Path, out: Path | None = None) -> Path:
 
 
 def make_cast(options: CastOptions, progress: Progress) -> Outcome:
-    """Write OUT/ID.safetensors for every photograph that makes a good avatar, OUT/ID.reason.json for every other."""
+    """Make people from photographs.
+
+    Writes OUT/ID.safetensors for every photograph that makes a good avatar, OUT/ID.reason.json for every other.
+
+    Args:
+        options: see `CastOptions`.
+        progress: told how many photographs are through.
+
+    Returns:
+        Which were made, were there, and failed, with the reason.
+
+    Raises:
+        InputError: there is no photograph, or no head model.
+    """
     from mien.avatars.head_model import load_head_model
 
     load_head_model(options.head)
@@ -117,26 +141,36 @@ def _detector() -> Any:
     return Detector()
 
 
-def measure_motion(
-    clips: Path, out: Path, head: Path | None, reader: str, limit: int | None, progress: Progress
-) -> Outcome:
-    """Read the head poses and expressions of a clip, or of all clips of a folder, into one motion library."""
+def measure_motion(options: TrackOptions, progress: Progress) -> Outcome:
+    """Read the head poses and expressions of a clip, or of all clips of a folder, into one motion library.
+
+    Args:
+        options: the clips, the reader, and the library to write.
+        progress: told how many clips have been read.
+
+    Returns:
+        The clips that were measured, and those that could not be, with the reason.
+
+    Raises:
+        InputError: there is no clip, or none shows a face.
+    """
     from mien.avatars.head_model import load_head_model
     from mien.avatars.motion import measure_track, save_tracks
     from mien.faces import load_face_reader
 
+    clips = options.clips
     if not clips.is_file() and not clips.is_dir():
         raise missing(clips, "clip or a folder of clips")
     videos: tuple[Kind, ...] = ("video",)
     files = [clips] if clips.is_file() else files_of_kind(clips, videos)
     if not files:
         raise InputError(f"{clips} holds no video: give a clip or a folder of clips")
-    model, outcome, tracks = load_head_model(head), Outcome(), []
-    face_reader = load_face_reader(reader)
+    model, outcome, tracks = load_head_model(options.head), Outcome(), []
+    face_reader = load_face_reader(options.reader)
     progress.stage("clips", len(files))
     for number, file in enumerate(files):
         try:
-            tracks.append(measure_track(model, face_reader, file, limit))
+            tracks.append(measure_track(model, face_reader, file, options.limit))
             outcome.done.append(file.stem)
         except InputError as error:
             outcome.failed[file.stem] = str(error)
@@ -144,12 +178,23 @@ def measure_motion(
     face_reader.close()
     if not tracks:
         raise InputError(f"no clip of {clips} shows a face: {next(iter(outcome.failed.values()))}")
-    save_tracks(out, tracks, model.names)
+    save_tracks(options.output, tracks, model.names)
     return outcome
 
 
 def render_driver(options: DriverOptions, progress: Progress) -> Path:
-    """Write a video of somebody who performs a track. Returns its path."""
+    """Write a video of somebody who performs a track.
+
+    Args:
+        options: see `DriverOptions`.
+        progress: told how many frames are written.
+
+    Returns:
+        The video's path.
+
+    Raises:
+        InputError: there is no such track, or no head model.
+    """
     from fractions import Fraction
 
     from mien.avatars.head_model import load_head_model
@@ -187,7 +232,18 @@ def _driver_track(model: Any, options: DriverOptions) -> Any:
 
 
 def render_dataset(options: GroupOptions, progress: Progress) -> Outcome:
-    """Write the groups of a dataset; see `mien.avatars.groups` for the files."""
+    """Write the groups of a dataset; see `mien.avatars.groups` for the files.
+
+    Args:
+        options: see `GroupOptions`.
+        progress: told how many groups are through.
+
+    Returns:
+        Which were rendered, and which were there already.
+
+    Raises:
+        InputError: a held-out person is not of the cast, or there is no head model.
+    """
     from mien.avatars.groups import is_complete, make_plan
     from mien.avatars.head_model import load_head_model
     from mien.avatars.motion import load_tracks
@@ -257,10 +313,18 @@ def _render_one(plan: Any, motions: Path | None, head: Path | None, out: Path) -
     return None
 
 
-def pack_cast(cast: Path, out: Path, motions: Path | None, head: Path | None, side: int) -> Path:
-    """Write one file with the head model, the cast's people and a motion library. Returns it."""
+def pack_cast(options: PackOptions) -> Path:
+    """Write one file with the head model, the cast's people and a motion library.
+
+    Args:
+        options: the cast, the library, and the file to write.
+
+    Returns:
+        The file's path.
+    """
     from mien.avatars.cast import cast_files
     from mien.avatars.motion import load_tracks
     from mien.avatars.pack import write_pack
 
-    return write_pack(out, head, cast_files(cast), load_tracks(motions) if motions is not None else [], side)
+    tracks = load_tracks(options.motions) if options.motions is not None else []
+    return write_pack(options.output, options.head, cast_files(options.cast), tracks, options.side)

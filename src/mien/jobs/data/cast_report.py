@@ -112,7 +112,17 @@ _TITLES = {
 def report_cast(
     members: Sequence[Path], reasons: Mapping[str, str], options: ReportOptions, progress: Progress
 ) -> CastReport:
-    """Read and measure a cast: its members' files, and why photographs were left out, by id."""
+    """Read and measure a cast.
+
+    Args:
+        members: files of its avatars.
+        reasons: why photographs were left out, by id.
+        options: how many avatars are rendered and read again.
+        progress: told how many are.
+
+    Returns:
+        What `mien data look` writes.
+    """
     from mien.avatars.cast import load_details
 
     details = [load_details(path) for path in members]

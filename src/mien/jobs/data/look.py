@@ -16,7 +16,7 @@ from mien.avatars.group_files import RenderedGroup, group_names, is_complete
 from mien.errors import InputError
 from mien.jobs.data.cast_report import report_cast
 from mien.jobs.data.options import ReportOptions
-from mien.jobs.run.progress import Progress, Silent
+from mien.jobs.run.progress import Progress
 from mien.media import write_image
 from mien.media.files import readable_name, whole_file
 
@@ -26,22 +26,28 @@ _ROWS = 30  # people on a sheet at most
 _BARS = 40  # characters of the longest bar of a histogram
 
 
-def look(
-    folder: Path, out: Path | None = None, options: ReportOptions | None = None, progress: Progress | None = None
-) -> list[Path]:
-    """Write a sheet a group (or one of a cast) and statistics.md into out, by default FOLDER/look; of a cast cast.json
-    as well, see `CastReport`. Returns the files.
+def look(options: ReportOptions, progress: Progress) -> list[Path]:
+    """Write a sheet a group (or one of a cast) and statistics.md; of a cast cast.json as well, see `CastReport`.
 
-    options: for a cast. Raises InputError if the folder holds neither groups nor avatars.
+    Args:
+        options: the folder, and where to write.
+        progress: told how many avatars of a cast have been measured.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        InputError: the folder holds neither groups nor avatars.
     """
-    out = out or folder / "look"
+    folder = options.folder
+    out = options.output or folder / "look"
     groups = [name for name in group_names(folder) if is_complete(folder, name)]
     if groups:
         written = [_group_sheet(RenderedGroup(folder, name), out) for name in groups]
         lines = _group_statistics(folder, groups)
     elif any(folder.glob("*.safetensors")) or any(folder.glob("*.reason.json")):
         written = _cast_sheet(folder, out)
-        lines, content = _cast_statistics(folder, options or ReportOptions(), progress or Silent())
+        lines, content = _cast_statistics(folder, options, progress)
         with whole_file(out / "cast.json") as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         written.append(out / "cast.json")

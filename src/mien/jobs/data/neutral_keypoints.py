@@ -15,7 +15,14 @@ Points = NDArray[np.floating]
 
 
 def middles_of_eyes(landmarks: Points) -> NDArray[np.float32]:
-    """In place of pupils that were not seen: landmarks [68, 2] to [2, 2]."""
+    """In place of pupils that were not seen.
+
+    Args:
+        landmarks: [68, 2].
+
+    Returns:
+        [2, 2].
+    """
     return np.stack([landmarks[list(eye)].mean(0) for eye in EYES]).astype(np.float32)
 
 

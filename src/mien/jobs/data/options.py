@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mien.options import REQUIRED, check_declared, checked_rate, declared, parse_rate
+from mien.jobs.options import AnimateOptions
+from mien.options import REQUIRED, Checked, again, checked_rate, declared, parse_rate
 
 
 def _head() -> Any:
@@ -15,7 +17,7 @@ def _head() -> Any:
 
 
 def _reader() -> Any:
-    return declared("auto", "Who reads the faces: auto or mesh.")
+    return again(AnimateOptions, "reader", group="")
 
 
 def _workers(default: int) -> Any:
@@ -27,17 +29,12 @@ def _motions() -> Any:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Raises InputError for values that make no sense."""
-
-    def __post_init__(self) -> None:
-        check_declared(self)
-
-
-@dataclass(frozen=True)
 class CastOptions(Checked):
-    """Of `mien data avatar`. A folder with an index.json (docs/train.md) gives only what that allows to be trained
-    on, and says itself which pictures are marked."""
+    """Of `mien data avatar`.
+
+    A folder with an index.json (docs/train.md) gives only what that allows to be trained on, and says itself which
+    pictures are marked.
+    """
 
     photos: Path = declared(REQUIRED, "A photograph or a painting of one face, or a folder of them.", argument=True)
     out: Path = declared(REQUIRED, "The folder for the avatars.", argument=True)
@@ -45,6 +42,28 @@ class CastOptions(Checked):
     mark: bool = declared(False, "Paint over artflow.ai's mark.", flags=("--artflow-mark",))
     limit: int | None = declared(None, "Take so many pictures at most.", least=1)
     workers: int = _workers(1)
+
+
+@dataclass(frozen=True)
+class TrackOptions(Checked):
+    """Of `mien data motion`."""
+
+    clips: Path = declared(REQUIRED, "A video of one face, or a folder of them.", argument=True)
+    output: Path = declared(REQUIRED, "The motion library, .safetensors.", flags=("-o", "--output"))
+    head: Path | None = _head()
+    reader: str = _reader()
+    limit: int | None = declared(None, "Read so many frames of a clip at most.", least=1)
+
+
+@dataclass(frozen=True)
+class PackOptions(Checked):
+    """Of `mien data pack`."""
+
+    cast: Path = declared(REQUIRED, "A folder of avatars.", argument=True)
+    output: Path = declared(REQUIRED, "The file to write, .safetensors.", flags=("-o", "--output"))
+    motions: Path | None = declared(None, "A motion library to put in.")
+    head: Path | None = _head()
+    side: int = declared(256, "Pixels a side of the photographs.", least=64, most=512)
 
 
 @dataclass(frozen=True)
@@ -111,7 +130,6 @@ class PrepareOptions(Checked):
         still: least movement of the landmarks, parts of the face's height.
         background: most change outside the person, 0 to 255.
         seen: least share of frames in which the face was read.
-        ray: a Ray cluster to run on, see `spread`.
         leave_out: names of videos; nor are those prepared of which index.json says `train_ok: false`.
     """
 
@@ -137,7 +155,17 @@ class PrepareOptions(Checked):
     still: float = 0.004
     background: float = 28.0
     seen: float = 0.8
-    ray: str | None = None
+    ray: bool = declared(False, "Run on a Ray cluster: $RAY_ADDRESS, or one of --workers processes here.")
+    ray_address: str | None = declared(None, "The Ray cluster to run on, such as auto or HOST:6379.")
+
+    @property
+    def cluster(self) -> str | None:
+        """The Ray cluster to run on, see `spread`."""
+        from mien.jobs.run.workers import LOCAL_RAY
+
+        if self.ray and self.ray_address is None:
+            return os.environ.get("RAY_ADDRESS", LOCAL_RAY)
+        return self.ray_address
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,5 +177,7 @@ class PrepareOptions(Checked):
 class ReportOptions(Checked):
     """Of `mien data look`: those measured are drawn by a fixed seed; without a head model there are none."""
 
+    folder: Path = declared(REQUIRED, "A dataset of `mien data avatars`, or a folder of avatars.", argument=True)
+    output: Path | None = declared(None, "Where to; else FOLDER/look.", flags=("-o", "--output"))
     responses: int = declared(40, "Avatars that are rendered and read again; 0: none.", least=0)
     head: Path | None = _head()

@@ -67,6 +67,13 @@ class _Left(Exception):
 def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
     """Prepare a video, or every video of a folder, see `find_videos`. Videos that were done before are left alone.
 
+    Args:
+        options: see `PrepareOptions`.
+        progress: told how many videos are through.
+
+    Returns:
+        Which gave clips, and why others gave none.
+
     Raises:
         InputError: there is no video, or the reader is not known.
     """
@@ -83,7 +90,7 @@ def prepare_videos(options: PrepareOptions, progress: Progress) -> Outcome:
                 _enter(outcome, name, json.loads(done.read_text(encoding="utf-8")))
             else:
                 todo.append((name, (name, file, options)))
-        spread(_prepare_one, todo, options.workers, "videos", outcome, progress, options.ray)
+        spread(_prepare_one, todo, options.workers, "videos", outcome, progress, options.cluster)
     return outcome
 
 
@@ -140,7 +147,16 @@ def _prepare_one(name: str, file: Path, options: PrepareOptions) -> str | None:
 
 
 def find_shots(file: Path, reader: FaceReader, options: PrepareOptions) -> list[Shot]:
-    """First reading: where one face is seen without a cut, staying about where it is (as FOMM's preparation does)."""
+    """First reading: where one face is seen without a cut, staying about where it is (as FOMM's preparation does).
+
+    Args:
+        file: a video, or a folder of frames.
+        reader: of faces.
+        options: what a clip must be.
+
+    Returns:
+        Stretches of frames with their readings.
+    """
     shots: list[Shot] = []
     tracker, before, begin = FaceTracker(reader), None, 0
     for number, frame in enumerate(open_clip(file, fps=options.fps)):
@@ -233,7 +249,7 @@ def _write_clip(
 ) -> None:
     """Write place.mp4 and place.npz. _Left, with nothing written, if the pictures will not do."""
     info = open_clip(file, fps=options.fps).info
-    crop = _inside(crop, info.width, info.height, options)
+    crop = _inside(crop, info.width, info.height)
     looked_at = set(np.linspace(shot.first, shot.last - 1, _LOOKED_AT).astype(int).tolist())
     samples: list[NDArray[np.uint8]] = []
     with ExitStack() as stack:
@@ -253,7 +269,7 @@ def _write_clip(
     _write_numbers(place.with_suffix(".npz"), shot, crop, options.side)
 
 
-def _inside(crop: SquareCrop, width: int, height: int, options: PrepareOptions) -> SquareCrop:
+def _inside(crop: SquareCrop, width: int, height: int) -> SquareCrop:
     """The square moved, and if need be shrunk a little, into the picture. _Left if too much of it lies outside."""
     size = min(crop.size, float(min(width, height)))
     if size < 0.7 * crop.size:

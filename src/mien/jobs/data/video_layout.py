@@ -16,9 +16,16 @@ _PASSED_OVER = (".", "_")  # hidden things, and the raw downloads that scripts k
 def find_videos(place: Path, out: Path) -> dict[str, Path]:
     """Videos by the names of their clips: of a file, or of a folder and the folders in it, in order of their names.
 
-    A folder without videos that holds two pictures or more is one video, frame by frame. What lies in `out`, and what
-    begins with a dot or an underscore, is passed over. A video of the folder itself is called by its stem; one further
-    down has the names of its folders before it, RD--talk for RD/talk.mp4.
+    A folder without videos that holds two pictures or more is one video, frame by frame. What begins with a dot or an
+    underscore is passed over. A video of the folder itself is called by its stem; one further down has the names of its
+    folders before it, RD--talk for RD/talk.mp4.
+
+    Args:
+        place: the file or the folder.
+        out: where clips are written; what lies in it is passed over.
+
+    Returns:
+        Paths by name.
 
     Raises:
         InputError: there is none, or two are called the same.

@@ -120,7 +120,17 @@ def write_card(runs: Path, out: Path, parts: Sequence[Path] = (), licence: str |
 
 
 def opened(runs: Path) -> Project:
-    """The recipe that is under way in a folder. Raises InputError where there is none."""
+    """The recipe that is under way in a folder.
+
+    Args:
+        runs: the folder of `mien train recipe`.
+
+    Returns:
+        The project.
+
+    Raises:
+        InputError: there is none.
+    """
     settings = runs / OWN / "settings.json"
     try:
         told = json.loads(settings.read_text(encoding="utf-8"))

@@ -80,16 +80,30 @@ class Step:
         return [stage for words in self.commands if (stage := trained(words)) is not None]
 
     def numbers(self, scale: float) -> dict[str, float]:
-        """What --budget-scale multiplies, as it is put into the command lines; whole numbers stay whole, above 0."""
+        """What --budget-scale multiplies, as it is put into the command lines; whole numbers stay whole, above 0.
+
+        Args:
+            scale: of --budget-scale.
+
+        Returns:
+            Numbers by their names in braces; core_minutes among them.
+        """
         found = {n: max(1, round(v * scale)) if isinstance(v, int) else v * scale for n, v in self.scaled.items()}
         if self.core_hours is not None:
             found["core_minutes"] = float(f"{60 * self.core_hours * scale:.6g}")
         return found
 
     def digest(self, scale: float, needs: Mapping[str, str]) -> str:
-        """SHA-256 of what decides what comes out: the command lines, the numbers in them, and what they need.
+        """What decides what comes out: the command lines, the numbers in them, and what they need.
 
-        Folders do not count, so RUNS may be moved. needs: digests by name.
+        Folders do not count, so RUNS may be moved.
+
+        Args:
+            scale: of --budget-scale.
+            needs: digests of what the step needs, by name.
+
+        Returns:
+            SHA-256, hexadecimal.
         """
         mentioned = set(self.mentioned())
         numbers = {name: value for name, value in self.numbers(scale).items() if name in mentioned}
@@ -97,7 +111,14 @@ class Step:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def filled(self, values: Mapping[str, object]) -> list[list[str]]:
-        """The command lines with what is in braces put in."""
+        """The command lines with what is in braces put in.
+
+        Args:
+            values: by name.
+
+        Returns:
+            Words of each.
+        """
         return [[_BRACES.sub(lambda found: _plain(values[found[1]]), w) for w in words] for words in self.commands]
 
 
@@ -111,7 +132,17 @@ class Recipe:
     steps: tuple[Step, ...]
 
     def step(self, name: str) -> Step:
-        """The step of that name. Raises InputError."""
+        """A step by its name.
+
+        Args:
+            name: as in the file.
+
+        Returns:
+            The step.
+
+        Raises:
+            InputError: there is none of that name.
+        """
         for step in self.steps:
             if step.name == name:
                 return step
@@ -120,12 +151,29 @@ class Recipe:
         )
 
     def needs(self, step: Step) -> list[str]:
-        """The steps and the inputs that a step needs."""
+        """The steps and the inputs that a step needs.
+
+        Args:
+            step: of this recipe.
+
+        Returns:
+            Their names, in the order in which the step mentions them.
+        """
         known = {*self.inputs, *(s.name for s in self.steps)}
         return [name for name in step.mentioned() if name in known]
 
     def up_to(self, name: str) -> list[Step]:
-        """A step and all that it needs, in order."""
+        """A step and all that it needs.
+
+        Args:
+            name: of the step.
+
+        Returns:
+            In the file's order.
+
+        Raises:
+            InputError: there is none of that name.
+        """
         wanted, waiting = set[str](), [self.step(name).name]
         while waiting:
             one = waiting.pop()
@@ -141,7 +189,17 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """A recipe of the package by its name, or from a YAML file. Raises InputError that names what is wrong in it."""
+    """A recipe of the package by its name, or from a YAML file.
+
+    Args:
+        name: such as nano, or a path that ends in .yaml.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: names what is wrong in it.
+    """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file() and path.parent == FOLDER:
         raise InputError(
@@ -213,12 +271,26 @@ def _check(path: Path, step: Step, inputs: Mapping[str, str], before: Sequence[S
 
 
 def trained(words: Sequence[str]) -> str | None:
-    """The stage that a command line trains; None: it trains none."""
+    """The stage that a command line trains.
+
+    Args:
+        words: of the command line, without mien.
+
+    Returns:
+        The stage's name; None: it trains none.
+    """
     return words[1] if words[0] == "train" and words[1:2] and words[1] not in _NO_STAGES else None
 
 
 def missing_stages(steps: Sequence[Step]) -> dict[str, str]:
-    """By step, the first training stage that this version of mien does not have."""
+    """Training stages that this version of mien does not have.
+
+    Args:
+        steps: of a recipe.
+
+    Returns:
+        The first such stage of each step, by the step's name.
+    """
     found: dict[str, str] = {}
     for step in steps:
         for stage in step.stages():
@@ -228,7 +300,17 @@ def missing_stages(steps: Sequence[Step]) -> dict[str, str]:
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a file's content, or of the names and sizes of all files of a folder. Raises InputError."""
+    """What a file or a folder holds.
+
+    Args:
+        path: any.
+
+    Returns:
+        SHA-256 of a file's content, or of the names and sizes of all files of a folder.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         if path.is_file():
             return file_digest(path) or ""

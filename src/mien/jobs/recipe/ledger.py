@@ -50,7 +50,15 @@ class Ledger:
                 ) from error
 
     def begin(self, step: str, digest: str) -> Attempt:
-        """A new attempt, which `save` keeps. Those that were running were cut off."""
+        """A new attempt, which `save` keeps. Those that were running were cut off.
+
+        Args:
+            step: its name.
+            digest: of what it is to make.
+
+        Returns:
+            The attempt.
+        """
         for one in self.steps.get(step, []):
             one.end = "interrupted" if one.end == "running" else one.end
         made = Attempt(digest, time.strftime("%Y-%m-%d %H:%M:%S"))
@@ -58,7 +66,15 @@ class Ledger:
         return made
 
     def core_hours(self, step: str, digest: str | None = None) -> float:
-        """Of a step, in all attempts or in those with that digest."""
+        """What a step has cost.
+
+        Args:
+            step: its name.
+            digest: only attempts with that digest; None: all.
+
+        Returns:
+            Core-hours.
+        """
         found = [one for one in self.steps.get(step, []) if digest in (None, one.digest)]
         return sum(one.core_seconds for one in found) / 3600
 
@@ -74,7 +90,14 @@ class Ledger:
 
 
 def learned(folder: Path) -> str:
-    """How a training ended, for the table: its steps and its losses; empty for what is no training."""
+    """How a training ended, for the table: its steps and its losses.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        Empty for what is no training.
+    """
     try:
         told: Mapping[str, Any] = json.loads((folder / "export" / "training.json").read_text(encoding="utf-8"))
         losses = ", ".join(f"{name} {value:.4f}" for name, value in told.get("loss", {}).items())

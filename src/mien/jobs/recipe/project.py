@@ -144,22 +144,51 @@ class Project:
             temporary.write_bytes(json_bytes(content, indent=1))
 
     def output(self, step: Step) -> Path:
-        """What a step makes, or what is used in its place."""
+        """What a step makes, or what is used in its place.
+
+        Args:
+            step: of the recipe.
+
+        Returns:
+            A path below RUNS, or the given one.
+        """
         return self.use.get(step.name, self.out / step.out)
 
     def log(self, step: Step) -> Path:
-        """Where what a step says is kept."""
+        """Where what a step says is kept.
+
+        Args:
+            step: of the recipe.
+
+        Returns:
+            The file.
+        """
         return self.out / OWN / "logs" / f"{step.name}.log"
 
     def commands(self, step: Step, workers: int) -> list[list[str]]:
-        """The command lines of a step, ready to run."""
+        """The command lines of a step, ready to run.
+
+        Args:
+            step: of the recipe.
+            workers: processes that a step may use.
+
+        Returns:
+            Words of each.
+        """
         values: dict[str, object] = {**step.numbers(self.scale), "out": self.out / step.out, "runs": self.out}
         values |= {"seed": step.seed, "workers": workers, "package": Path(__file__).parents[2]}
         values |= self.inputs | {one.name: self.output(one) for one in self.recipe.steps}
         return step.filled(values)
 
     def stamp(self, step: Step) -> dict[str, Any] | None:
-        """What is known of a step's last attempt; None: nothing."""
+        """What is known of a step's last attempt.
+
+        Args:
+            step: of the recipe.
+
+        Returns:
+            Its state, digest and time; None: nothing.
+        """
         try:
             content: dict[str, Any] = json.loads(self._stamp_file(step).read_text(encoding="utf-8"))
             return content if isinstance(content.get("digest"), str) else None
@@ -167,7 +196,13 @@ class Project:
             return None
 
     def write_stamp(self, step: Step, state: str, why: str = "") -> None:
-        """Keep how a step stands."""
+        """Keep how a step stands.
+
+        Args:
+            step: of the recipe.
+            state: one of the words of this module.
+            why: a few words to it.
+        """
         content: dict[str, Any] = {"step": step.name, "state": state, "why": why, "digest": self.digests[step.name]}
         content |= {"needs": self._needs[step.name], "mien": __version__, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
         with whole_file(self._stamp_file(step)) as temporary:
@@ -177,7 +212,15 @@ class Project:
         return self.out / OWN / "steps" / f"{step.name}.json"
 
     def state(self, step: Step, running: bool = False) -> State:
-        """How a step stands. running: whether somebody is at work in RUNS."""
+        """How a step stands.
+
+        Args:
+            step: of the recipe.
+            running: whether somebody is at work in RUNS.
+
+        Returns:
+            A word, and why.
+        """
         if step.name in self.use:
             return State(GIVEN, str(self.use[step.name]))
         stamp = self.stamp(step)
@@ -203,15 +246,39 @@ class Project:
         return f"at step {int(found[-1].name[5:])}" if found and found[-1].name[5:].isdigit() else ""
 
     def spent(self, step: Step) -> float:
-        """Core-hours that count towards what a step is to make; what was thrown away does not."""
+        """What was spent on that which a step is to make now; what was thrown away does not count.
+
+        Args:
+            step: of the recipe.
+
+        Returns:
+            Core-hours.
+        """
         return self.ledger.core_hours(step.name, None if step.in_place else self.digests[step.name])
 
     def core_hours(self, step: Step) -> float | None:
-        """A step's budget."""
+        """A step's budget.
+
+        Args:
+            step: of the recipe.
+
+        Returns:
+            Core-hours; None: it has none.
+        """
         return None if step.core_hours is None else step.core_hours * self.scale
 
     def selected(self, options: RecipeOptions) -> list[Step]:
-        """The steps that are asked for."""
+        """The steps that are asked for.
+
+        Args:
+            options: `only`, `until`, or neither for all.
+
+        Returns:
+            In order.
+
+        Raises:
+            InputError: for both, or an unknown name.
+        """
         if options.only is not None and options.until is not None:
             raise InputError("--only and --until exclude each other: give one of them.")
         if options.only is not None:
@@ -219,7 +286,14 @@ class Project:
         return list(self.recipe.steps) if options.until is None else self.recipe.up_to(options.until)
 
     def check(self, steps: list[Step]) -> None:
-        """Raise InputError if these steps, in this order, cannot be run: all of it before the first one begins."""
+        """Whether these steps can be run, all of it before the first one begins.
+
+        Args:
+            steps: in the order in which they would run.
+
+        Raises:
+            InputError: a step needs what is not there, or something is in its way.
+        """
         coming = {step.name for step in steps}
         for step in steps:
             if (stage := missing_stages([step]).get(step.name)) is not None:
@@ -240,7 +314,14 @@ class Project:
                 )
 
     def make_room(self, step: Step) -> Path | None:
-        """Before a step is made anew: put aside what another recipe or other inputs gave; where, if anything was."""
+        """Before a step is made anew: put aside what another recipe or other inputs gave.
+
+        Args:
+            step: of the recipe.
+
+        Returns:
+            Where it is now; None: there was nothing.
+        """
         stamp, output = self.stamp(step), self.out / step.out
         if step.in_place or stamp is None or stamp["digest"] == self.digests[step.name] or not output.exists():
             return None
@@ -254,9 +335,16 @@ class Project:
 
 @contextmanager
 def at_work(runs: Path) -> Iterator[int | None]:
-    """Let one runner work in RUNS at a time. The handle is for its steps, who hold the lock too as long as they live.
+    """Let one runner work in RUNS at a time.
 
-    Raises InputError where another one is at work, or a step that outlived its runner.
+    Args:
+        runs: the folder.
+
+    Yields:
+        A handle for the steps, who hold the lock too as long as they live; None: this system has no such locks.
+
+    Raises:
+        InputError: another one is at work, or a step that outlived its runner.
     """
     try:
         import fcntl
@@ -278,7 +366,14 @@ def at_work(runs: Path) -> Iterator[int | None]:
 
 
 def is_at_work(runs: Path) -> bool:
-    """Whether somebody is at work in RUNS."""
+    """Whether somebody is at work in RUNS.
+
+    Args:
+        runs: the folder.
+
+    Returns:
+        True while another process holds the lock.
+    """
     if not (runs / OWN / "lock").is_file():
         return False
     try:

@@ -11,7 +11,14 @@ from mien.media.files import whole_file
 
 
 def status_table(project: Project) -> str:
-    """A line a step: its state, core-hours spent, budget, and what remains; and the sums."""
+    """A line a step: its state, core-hours spent, budget, and what remains; and the sums.
+
+    Args:
+        project: a recipe in a folder.
+
+    Returns:
+        Lined-up text.
+    """
     running = is_at_work(project.out)
     rows: list[tuple[str, ...]] = []
     sums = [0.0, 0.0, 0.0]
@@ -26,7 +33,15 @@ def status_table(project: Project) -> str:
 
 
 def ledger_table(project: Project, steps: Sequence[Step] | None = None) -> str:
-    """What was made, with which seed and at what cost, in Markdown. steps: None: all."""
+    """What was made, with which seed and at what cost.
+
+    Args:
+        project: a recipe in a folder.
+        steps: None: all.
+
+    Returns:
+        Markdown.
+    """
     lines = ["| step | makes | seed | core-hours | of | ends with |", "|---|---|---|---|---|---|"]
     total, steps = 0.0, project.recipe.steps if steps is None else steps
     for step in steps:
@@ -44,7 +59,11 @@ def ledger_table(project: Project, steps: Sequence[Step] | None = None) -> str:
 
 
 def write_table(project: Project) -> None:
-    """Write RUNS/ledger.md."""
+    """Write RUNS/ledger.md.
+
+    Args:
+        project: a recipe in a folder.
+    """
     with whole_file(project.out / TABLE) as temporary:
         temporary.write_text(ledger_table(project), encoding="utf-8")
 

@@ -69,12 +69,29 @@ def run_recipe(options: RecipeOptions, say: Say) -> Project:
 
 
 def remaining(project: Project, steps: list[Step]) -> list[Step]:
-    """Those that are neither done nor given."""
+    """The steps that are neither done nor given.
+
+    Args:
+        project: a recipe in a folder.
+        steps: of it.
+
+    Returns:
+        Some of them.
+    """
     return [step for step in steps if project.state(step).word not in (DONE, GIVEN)]
 
 
 def described(project: Project, steps: list[Step], workers: int) -> str:
-    """The command lines of steps, as one would type them."""
+    """The command lines of steps, as one would type them.
+
+    Args:
+        project: a recipe in a folder.
+        steps: of it.
+        workers: processes that a step may use.
+
+    Returns:
+        A line each, with comments.
+    """
     lines = []
     for step in steps:
         lines.append(f"# {step.name}: {step.about}")

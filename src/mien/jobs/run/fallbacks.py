@@ -1,5 +1,7 @@
-"""What a run does where the machine does not hold it: single precision in place of half, weights in main memory,
-smaller windows."""
+"""What a run does where the machine does not hold it.
+
+It takes single precision in place of half, weights in main memory, and smaller windows.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,10 @@ def next_attempt(
     load: Callable[[Options], Animator] | None,
     note: Callable[[str], None],
 ) -> tuple[Options, Animator]:
-    """What to try after an error: float32 where half precision gave no numbers; where memory ran out on a GPU, weights
-    in main memory, network by network, then layer by layer; then windows half as long.
+    """What to try after an error.
+
+    That is float32 where half precision gave no numbers; where memory ran out on a GPU, weights in main memory,
+    network by network, then layer by layer; then windows half as long.
 
     Args:
         error: what the last attempt raised.
@@ -60,7 +64,14 @@ def next_attempt(
 
 
 def next_offload(options: AnimateOptions) -> str | None:
-    """The next kind of `--offload` that needs less memory on the device; None: there is none here."""
+    """The next kind of `--offload` that needs less memory on the device.
+
+    Args:
+        options: with the present one.
+
+    Returns:
+        "model" or "group"; None: there is none here.
+    """
     for kind in OFFLOADS[OFFLOADS.index(options.offload) + 1 :]:
         try:
             check_placement(choose_device(options.device.partition(":")[0]), kind, "none")

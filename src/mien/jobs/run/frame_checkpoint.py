@@ -35,7 +35,13 @@ _FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 def run_key(request: str, options: AnimateOptions, part: str = "") -> str:
     """A name for all that decides a run's frames: what was asked for, and what its defaults became here.
 
-    part: which of several results of the run.
+    Args:
+        request: the digest of what was asked for.
+        options: resolved.
+        part: which of several results of the run.
+
+    Returns:
+        24 hexadecimal digits.
     """
     found = {name: str(value) for name, value in asdict(options).items() if name != "offload"}
     machine = [torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()]

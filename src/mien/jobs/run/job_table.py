@@ -37,7 +37,14 @@ class Job:
     options: AnimateOptions
 
     def name(self, out: Path) -> str:
-        """The output's name inside `out`."""
+        """The output's name.
+
+        Args:
+            out: the folder of the batch.
+
+        Returns:
+            Relative to it, with slashes.
+        """
         return self.options.output.relative_to(out).as_posix()
 
 
@@ -53,11 +60,21 @@ def column_names() -> list[str]:
 
 
 def read_jobs(table: Path, out: Path, common: Row) -> list[Job]:
-    """The jobs of a table; paths in it are relative to its folder. common: columns for rows that do not set them.
+    """The jobs of a table; paths in it are relative to its folder.
 
     A row has `portrait` (several pictures of one person: a list, or in CSV separated by ;) and `driver`, and may have
-    `output` (a name inside `out`), `system`, and any option of `mien animate`. Raises InputError that names the row
-    and the column for what cannot be used.
+    `output` (a name inside `out`), `system`, and any option of `mien animate`.
+
+    Args:
+        table: .csv, .json or .yaml.
+        out: the folder for the results.
+        common: columns for rows that do not set them.
+
+    Returns:
+        One job a row.
+
+    Raises:
+        InputError: names the row and the column for what cannot be used.
     """
     rows = _rows(table)
     if not rows:
@@ -66,7 +83,20 @@ def read_jobs(table: Path, out: Path, common: Row) -> list[Job]:
 
 
 def make_jobs(rows: Sequence[tuple[str, Row]], base: Path, out: Path, common: Row) -> list[Job]:
-    """Jobs from rows, each with its place for messages. Raises InputError if two write the same file."""
+    """Jobs from rows.
+
+    Args:
+        rows: each with its place for messages.
+        base: the folder that paths are relative to.
+        out: the folder for the results.
+        common: columns for rows that do not set them.
+
+    Returns:
+        One job a row.
+
+    Raises:
+        InputError: for what cannot be used, or if two write the same file.
+    """
     jobs = [_job(place, row, base, out, common) for place, row in rows]
     seen: dict[Path, str] = {}
     for job in jobs:

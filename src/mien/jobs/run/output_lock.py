@@ -19,11 +19,19 @@ _LOCK = "lock"
 
 @contextmanager
 def output_lock(output: Path) -> Iterator[Path]:
-    """Give this run's hidden folder for `output`, an absolute or relative file; nobody else has it meanwhile.
+    """Give this run's hidden folder for an output; nobody else has it meanwhile.
 
     The folder is what killed runs left, or fresh; it vanishes when the block ends well, when the user interrupts it,
     and where the user has to fix an input. It stays where the disk or the program failed, for the next run to go on.
-    Raises OutputError if another run is writing the same file, or if nothing can be written there.
+
+    Args:
+        output: an absolute or relative file.
+
+    Yields:
+        The folder.
+
+    Raises:
+        OutputError: if another run is writing the same file, or if nothing can be written there.
     """
     folder = _folder_of(output)
     try:
@@ -51,7 +59,11 @@ def output_lock(output: Path) -> Iterator[Path]:
 
 
 def tidy(output: Path) -> None:
-    """Remove what a run left that was killed after its output was finished, unless another run is at it."""
+    """Remove what a run left that was killed after its output was finished, unless another run is at it.
+
+    Args:
+        output: the finished file.
+    """
     if _folder_of(output).is_dir():
         with suppress(OutputError), output_lock(output):
             pass

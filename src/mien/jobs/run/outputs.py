@@ -21,9 +21,17 @@ _LONGEST = 100  # bytes of a name of which the result's is made, so that two and
 
 
 def resolve_output(options: AnimateOptions, driver_is_image: bool) -> Path:
-    """The file to write. A folder is given a name inside made of the portrait's and the driver's.
+    """The file to write.
 
-    Raises OutputError for a name whose suffix is not known, or in whose place something stands that must be kept.
+    Args:
+        options: as they were given.
+        driver_is_image: whether one picture drives the portrait, and the result is one as well.
+
+    Returns:
+        The file; in a folder its name is made of the portrait's and the driving video's.
+
+    Raises:
+        OutputError: for a name whose suffix is not known, or in whose place something stands that must be kept.
     """
     try:
         output = output_file(options, driver_is_image)
@@ -37,7 +45,18 @@ def resolve_output(options: AnimateOptions, driver_is_image: bool) -> Path:
 
 
 def output_file(options: AnimateOptions, driver_is_image: bool) -> Path:
-    """The file that `options.output` means: itself, or one inside that folder. Raises OutputError."""
+    """The file that `options.output` means: itself, or one inside that folder.
+
+    Args:
+        options: as they were given.
+        driver_is_image: whether the result is a picture.
+
+    Returns:
+        The file; whether it may be written is not looked at.
+
+    Raises:
+        OutputError: for a name whose suffix is not known.
+    """
     output = checked_place(options.output)
     if output.is_dir() or output.suffix == "":
         if output.is_file():
@@ -60,7 +79,15 @@ def output_file(options: AnimateOptions, driver_is_image: bool) -> Path:
 
 
 def pair_name(portrait: str, driver: str) -> str:
-    """PORTRAIT--DRIVER, each cut off where the two would be too long for a disk to take as a name."""
+    """The name of a result, each part cut off where the two would be too long for a disk to take as a name.
+
+    Args:
+        portrait: its stem.
+        driver: the driving video's stem.
+
+    Returns:
+        PORTRAIT--DRIVER.
+    """
     return f"{_cut(portrait)}--{_cut(driver)}"
 
 
@@ -71,7 +98,17 @@ def _cut(name: str) -> str:
 
 
 def checked_place(output: Path) -> Path:
-    """The same path; OutputError for -, by which other programs mean their standard output."""
+    """Refuse -, by which other programs mean their standard output.
+
+    Args:
+        output: as it was given.
+
+    Returns:
+        The same path.
+
+    Raises:
+        OutputError: for -.
+    """
     if str(output) == "-":
         raise OutputError("-o - would write to standard output, which is for the result's name: name a file or folder")
     return output
@@ -91,12 +128,28 @@ def _check_place(written: Path, inputs: list[Path]) -> None:
 
 
 def preview_path(output: Path) -> Path:
-    """OUT.preview.mp4 for OUT.mp4."""
+    """Where the preview of a result stands.
+
+    Args:
+        output: OUT.mp4.
+
+    Returns:
+        OUT.preview.mp4.
+    """
     return output.with_name(f"{output.stem}.preview{output.suffix}")
 
 
 def preview_frame(driver: np.ndarray, portrait: np.ndarray, result: np.ndarray) -> np.ndarray:
-    """Driver, portrait and result side by side, uint8 [h, w, 3], all of one height."""
+    """Driving frame, portrait and result side by side, all of one height.
+
+    Args:
+        driver: uint8 [h, w, 3].
+        portrait: the same.
+        result: the same.
+
+    Returns:
+        uint8 [h, w, 3].
+    """
     height = min(result.shape[0], _PREVIEW_HEIGHT) // 2 * 2
     panels = []
     for picture in (driver, portrait, result):

@@ -37,7 +37,16 @@ class Provenance:
 
     @classmethod
     def of(cls, options: AnimateOptions, system: str, request: str) -> Provenance:
-        """Of a run. A model's folder is named without the way to it, which is nobody's business."""
+        """Of a run. A model's folder is named without the way to it, which is nobody's business.
+
+        Args:
+            options: of the run.
+            system: of the model.
+            request: the digest of what was asked for.
+
+        Returns:
+            What the file will say of itself.
+        """
         model = options.model if not Path(options.model).is_dir() else Path(options.model).resolve().name
         return cls(system, readable_name(model), __version__, request)
 
@@ -47,7 +56,14 @@ class Provenance:
 
     @classmethod
     def parse(cls, comment: str | None) -> Provenance | None:
-        """From what `comment` wrote; None for anything else."""
+        """Read what `comment` wrote.
+
+        Args:
+            comment: of a file; None: it has none.
+
+        Returns:
+            None for anything else.
+        """
         _, brace, rest = (comment or "").partition("{")
         try:
             found = json.loads(brace + rest)
@@ -60,8 +76,14 @@ class Provenance:
 
 @dataclass(frozen=True)
 class ProvenanceReport:
-    """What a file tells of itself. marked: whether the invisible mark was found; score: how clearly (5 is enough where
-    nothing was cut off the picture's edges, 7 elsewhere)."""
+    """What a file tells of itself.
+
+    Attributes:
+        path: the file.
+        metadata: what was written into it; None: nothing of mien's.
+        marked: whether the invisible mark was found.
+        score: how clearly; 5 is enough where nothing was cut off the picture's edges, 7 elsewhere.
+    """
 
     path: Path
     metadata: Provenance | None
@@ -80,7 +102,17 @@ class ProvenanceReport:
 
 
 def read_provenance(path: Path) -> ProvenanceReport:
-    """Read metadata and mark of a video or an image. Raises InputError if it cannot be read."""
+    """Read metadata and mark of a video or an image.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it says of itself, and how surely the mark was found.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a video or an image")
     clip = open_clip(path)
@@ -93,5 +125,15 @@ def read_provenance(path: Path) -> ProvenanceReport:
 
 
 def write_signed_image(path: Path, frame: np.ndarray, provenance: Provenance, watermark: bool) -> Path:
-    """Write a picture uint8 [h, w, 3] with its provenance, marked if wanted."""
+    """Write a picture with its provenance.
+
+    Args:
+        path: where to.
+        frame: uint8 [h, w, 3].
+        provenance: what the file says of itself.
+        watermark: whether the picture is marked as well.
+
+    Returns:
+        The path.
+    """
     return write_image(path, marked(frame) if watermark else frame, provenance.comment())

@@ -23,12 +23,26 @@ PACKAGES = ("torch", "diffusers", "numpy", "av", "opencv-python-headless")
 
 
 def record_path(output: Path) -> Path:
-    """OUT.json for OUT.mp4."""
+    """Where the record of a result stands.
+
+    Args:
+        output: OUT.mp4.
+
+    Returns:
+        OUT.json.
+    """
     return output.with_suffix(".json")
 
 
 def check_record(path: Path) -> None:
-    """Raise OutputError if a JSON file that is no record of ours is in the way."""
+    """Refuse to overwrite what is no record of ours.
+
+    Args:
+        path: where the record would go.
+
+    Raises:
+        OutputError: if another JSON file is in the way.
+    """
     if not path.exists():
         return
     try:
@@ -40,9 +54,16 @@ def check_record(path: Path) -> None:
 
 
 def write_record(report: AnimateReport, driver: ClipInfo, request: str | None = None) -> Path:
-    """Write what was done; returns the path. Times are given as parts of the whole, which other machines share.
+    """Write what was done. Times are given as parts of the whole, which other machines share.
 
-    request: the digest of what was asked for (`jobs.request`), by which a run that is repeated knows its result again.
+    Args:
+        report: of the run.
+        driver: the driving video's.
+        request: the digest of what was asked for (`request_digest`), by which a run that is repeated knows its result
+            again.
+
+    Returns:
+        The record's path.
     """
     path = record_path(report.output)
     content = {
@@ -70,7 +91,14 @@ def write_record(report: AnimateReport, driver: ClipInfo, request: str | None = 
 
 
 def package_versions(names: Iterable[str] = PACKAGES) -> dict[str, str | None]:
-    """Versions of packages, by default of those that shape a result; None for those that are not installed."""
+    """Versions of packages.
+
+    Args:
+        names: by default of those that shape a result.
+
+    Returns:
+        None for those that are not installed.
+    """
     found: dict[str, str | None] = {}
     for name in names:
         try:

@@ -20,9 +20,16 @@ _NOT_ASKED = frozenset({"output", "preview", "dry_run", "offload"})
 
 
 def request_digest(options: AnimateOptions) -> str:
-    """SHA-256 over the options as they were given, the content of every input, and this program's version.
+    """A digest of the options as they were given, the content of every input, and this program's version.
 
-    Equal for the same wish wherever files lie. An input that cannot be read counts as missing: the run will say so.
+    It is the same for the same request wherever files lie. An input that cannot be read counts as missing: the run will
+    say so.
+
+    Args:
+        options: as they were given.
+
+    Returns:
+        SHA-256, hexadecimal.
     """
     asked: dict[str, Any] = {"system": type(options).__name__, "mien": __version__, "packages": package_versions()}
     for field in fields(options):
@@ -35,7 +42,15 @@ def request_digest(options: AnimateOptions) -> str:
 
 
 def is_finished(options: AnimateOptions, request: str) -> bool:
-    """Whether `options.output`, a file, is the whole result of this request, as its record says."""
+    """Whether a result is there and whole, as its record says.
+
+    Args:
+        options: whose `output` is a file.
+        request: the digest of what was asked for.
+
+    Returns:
+        True if nothing is to be done.
+    """
     try:
         record = json.loads(record_path(options.output).read_text(encoding="utf-8"))
         if not isinstance(record, dict) or record.get("request") != request:

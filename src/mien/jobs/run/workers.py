@@ -34,7 +34,14 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
 
     def summary(self, what: str) -> str:
-        """One sentence."""
+        """One sentence for people.
+
+        Args:
+            what: the pieces in the plural, such as clips.
+
+        Returns:
+            Such as "3 clips made, 1 left out".
+        """
         parts = [f"{len(self.done)} {what} made"]
         if self.kept:
             parts.append(f"{len(self.kept)} were there already")
@@ -43,7 +50,12 @@ class Outcome:
         return ", ".join(parts)
 
     def enter(self, name: str, reason: str | None) -> None:
-        """A piece is through; reason: why it failed."""
+        """A piece is through.
+
+        Args:
+            name: its name.
+            reason: why it failed; None: it did not.
+        """
         if reason is None:
             self.done.append(name)
         else:
@@ -52,7 +64,14 @@ class Outcome:
 
 @contextmanager
 def work_in(folder: Path) -> Iterator[None]:
-    """Make a folder to write into and, where no other run works in it, remove what killed ones left half written."""
+    """Make a folder to write into and, where no other run works in it, remove what killed ones left half written.
+
+    Args:
+        folder: of the outputs.
+
+    Yields:
+        Nothing; the folder is locked for others' cleaning meanwhile.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
@@ -82,12 +101,22 @@ def spread(
     progress: Progress,
     ray: str | None = None,
 ) -> None:
-    """Do work(*arguments) for every name; what it returns is the reason of a failure, None if it went well.
+    """Do work(*arguments) for every piece, in this process, in several, or on a Ray cluster.
 
-    In this process, in several, or with `ray` (an address; "local": one of `workers` processes, here) on a cluster,
-    whose machines must see the same files and have mien installed. Where there are several GPUs each process sees one
-    of them, in turn; on a cluster with GPUs each task has one. `workers` 0: one for each core. Raises MienError if the
-    work cannot go on.
+    The machines of a cluster must see the same files and have mien installed. Where there are several GPUs each process
+    sees one of them, in turn; on a cluster with GPUs each task has one.
+
+    Args:
+        work: a function of a module; it returns why it failed, None if it went well.
+        todo: names with arguments.
+        workers: processes; 0: one for each core.
+        title: of the stage, for progress.
+        outcome: gets what was done and what failed.
+        progress: told how many pieces are through.
+        ray: an address, or "local" for one of `workers` processes here; None: no cluster.
+
+    Raises:
+        MienError: if the work cannot go on.
     """
     pieces, workers = list(todo), workers or os.cpu_count() or 1
     progress.stage(title, len(pieces))

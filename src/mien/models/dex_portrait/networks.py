@@ -32,7 +32,7 @@ class Conditions:
     """What some frames are made from. Each part may be missing: nothing of it is then injected.
 
     Attributes:
-        bank: reference features of the source.
+        reference_features: of the source.
         latents: of the source [r, c, h, w]; on face windows those of the moved portraits [b, c, h, w].
         source_pose: r poses; on face windows those of heads in their own windows, as the next.
         pose: b poses.
@@ -42,7 +42,7 @@ class Conditions:
         warping: switch of the pose's second branch, for ablations.
     """
 
-    bank: ReferenceFeatures | None = None
+    reference_features: ReferenceFeatures | None = None
     latents: Tensor | None = None
     source_pose: Pose | None = None
     pose: Pose | None = None
@@ -126,7 +126,7 @@ class DeXPortraitNetworks:
 
     def _shown(self, noisy: Tensor, num_frames: int, given: Conditions) -> dict[str, Any]:
         """What the U-Net is told beside the noisy latents."""
-        reference = given.bank
+        reference = given.reference_features
         if reference is not None and given.pose is not None and given.source_pose is not None and given.warping:
             warps = self.injection.reference_warps()
             reference = PosedReferenceFeatures(reference, warps, given.source_pose, given.pose, given.pose_absent)

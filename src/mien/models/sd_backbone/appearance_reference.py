@@ -1,6 +1,4 @@
-"""Appearance reference R (X-Portrait, Section 3.1): a U-Net that reads the clean source and leaves its tokens
-behind.
-"""
+"""Appearance reference R (X-Portrait, Section 3.1): a U-Net that reads the clean source, for its tokens."""
 
 from __future__ import annotations
 

@@ -62,8 +62,10 @@ class UNetContext:
 
 @dataclass
 class FirstLayers:
-    """The first convolution and residual block of a U-Net, which both branches of the guidance share: nothing but the
-    noisy latents and the timestep has come in there. Empty until the first branch has passed."""
+    """The first convolution and residual block of a U-Net, which both branches of the guidance share.
+
+    Nothing but the noisy latents and the timestep has come in there. Empty until the first branch has passed.
+    """
 
     convolved: Tensor | None = None
     features: Tensor | None = None

@@ -17,7 +17,7 @@ class ReferenceFeatures:
     """What R has seen: the normed tokens of every self-attention layer, and their keys and values in the U-Net.
 
     Tokens are `[r, n, c]`: r is 1 (one portrait for all frames), the number of clips in a training batch, or the number
-    of frames (the official script's latents per frame). Keys and values are computed on first use and kept, so a bank
+    of frames (the official script's latents per frame). Keys and values are computed on first use and kept, so features
     that lives for one timestep pays for them once, however many frames and windows read it.
     """
 
@@ -28,13 +28,25 @@ class ReferenceFeatures:
         self._projected: dict[str, tuple[Tensor, Tensor]] = {}
 
     def add(self, layer: str, tokens: Tensor) -> None:
-        """Keep the tokens of a layer; those of a further portrait are appended along the token axis."""
+        """Keep the tokens of a layer; those of a further portrait are appended along the token axis.
+
+        Args:
+            layer: its name.
+            tokens: [r, n, c].
+        """
         kept = self.tokens.get(layer)
         self.tokens[layer] = tokens if kept is None else torch.cat([kept, tokens], dim=1)
 
     def keys_values(self, layer: str, attention: Attention, batch: int) -> tuple[Tensor, Tensor]:
-        """Keys and values `[batch, n, c]` of a layer by the U-Net's own projections; each entry serves batch / r
-        rows.
+        """Keys and values of a layer, by the U-Net's own projections.
+
+        Args:
+            layer: its name.
+            attention: the layer, which projects.
+            batch: rows of the U-Net; each entry serves batch / r of them.
+
+        Returns:
+            Both [batch, n, c].
         """
         if layer not in self._projected:
             tokens = self.tokens[layer] if self.keep_tokens else self.tokens.pop(layer)
@@ -43,7 +55,14 @@ class ReferenceFeatures:
         return _spread(key, batch), _spread(value, batch)
 
     def select(self, rows: Tensor) -> ReferenceFeatures:
-        """The bank of some frames only, where each frame has reference latents of its own."""
+        """The features of some frames only, where each frame has reference latents of its own.
+
+        Args:
+            rows: of the frames.
+
+        Returns:
+            Features of as many entries.
+        """
         chosen = ReferenceFeatures()
         chosen.tokens = {layer: tokens[rows] for layer, tokens in self.tokens.items()}
         return chosen
@@ -61,14 +80,27 @@ class ReferenceRecorder(ReferenceFeatures):
     """Features that are being filled: R runs with it, and every self-attention leaves its tokens there."""
 
     def tie(self, features: Tensor) -> None:
-        """Let the last tokens depend on R's last features, by nothing: FSDP gathers a block's split weights for its
-        backward pass when the gradient of the block's output comes, and of the last block only the tokens are read."""
+        """Let the last tokens depend on R's last features, by nothing.
+
+        FSDP gathers a block's split weights for its backward pass when the gradient of the block's output comes, and of
+        the last block only the tokens are read.
+
+        Args:
+            features: the last ones.
+        """
         layer = next(reversed(self.tokens))
         tokens = self.tokens[layer]
         self.tokens[layer] = tokens + 0 * features.mean().to(tokens.dtype)
 
     def features(self, keep_tokens: bool = True) -> ReferenceFeatures:
-        """What was recorded, to be read. keep_tokens: see `ReferenceFeatures`."""
+        """What was recorded, to be read.
+
+        Args:
+            keep_tokens: see `ReferenceFeatures`.
+
+        Returns:
+            The features.
+        """
         read = ReferenceFeatures(keep_tokens)
         read.tokens = self.tokens
         return read
@@ -100,9 +132,7 @@ class ReferenceAttention:
 
 
 class ContextAttention:
-    """Cross-attention to the constant context: with a batch of one, its keys and values are computed once for all
-    rows.
-    """
+    """Cross-attention to the constant context, whose keys and values are computed once for all rows of a batch."""
 
     def __call__(
         self,

@@ -54,8 +54,10 @@ class TemporalTransformer(nn.Module):
 
 
 class TemporalModules(ModelMixin, ConfigMixin):
-    """All temporal modules of one U-Net, in the order of use: one after every residual block of the down path and one
-    after every residual block of the up path (after the upsampler, where the block ends with one); none in the middle.
+    """All temporal modules of one U-Net, in the order of use.
+
+    One after every residual block of the down path and one after every residual block of the up path (after the
+    upsampler, where the block ends with one); none in the middle.
     """
 
     @register_to_config

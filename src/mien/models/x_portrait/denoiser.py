@@ -30,21 +30,10 @@ class DenoisingUNet(UNet2DConditionModel):
         """Whether the first convolution also takes the source latents (nano)."""
         return bool(self.config.in_channels == 2 * self.config.out_channels)
 
-    def forward(
-        self,
-        noisy: Tensor,
-        timestep: Tensor,
-        context: Tensor,
-        reference: ReferenceFeatures | None = None,
-        residuals: backbone.Residuals | None = None,
-        temporal: TemporalModules | None = None,
-        num_frames: int = 1,
-        source: Tensor | None = None,
-        shared: backbone.FirstLayers | None = None,
-    ) -> Tensor:
-        """Noisy latents [b * num_frames, c, h, w] to the prediction of the same shape; see `predict_with_features`."""
-        given = (noisy, timestep, context, reference, residuals, temporal, num_frames, source, shared)
-        return self.predict_with_features(*given)[0]
+    def forward(self, *given: Any, **named: Any) -> Tensor:
+        """The prediction alone, see `predict_with_features`."""
+        prediction: Tensor = self.predict_with_features(*given, **named)[0]
+        return prediction
 
     # so that model offloading brings the weights for this call too
     @apply_forward_hook
@@ -60,12 +49,24 @@ class DenoisingUNet(UNet2DConditionModel):
         source: Tensor | None = None,
         shared: backbone.FirstLayers | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Noisy latents [b * num_frames, c, h, w] to the prediction and the features that it is read from, which have
-        the first level's channels.
+        """Predict from noisy latents, and give the features that the prediction is read from.
 
-        Where `reads_source` holds, the network reads the source latents `source` [r, c, h, w] beside the noisy ones and
-        predicts what must be added to them to get x_0; absent, zeros stand in for them. `shared`: by calls with the
-        same noisy latents, timestep and source.
+        Where `reads_source` holds, the network reads the source latents beside the noisy ones and predicts what must be
+        added to them to get x_0.
+
+        Args:
+            noisy: latents [b * num_frames, c, h, w].
+            timestep: one, or one a row.
+            context: of the empty prompt [1, tokens, dim].
+            reference: what R says of the source; None: nothing.
+            residuals: what the motion controls add; None: nothing.
+            temporal: modules between frames; None: frames do not see each other.
+            num_frames: of each window.
+            source: latents [r, c, h, w]; None: zeros stand in for them.
+            shared: by calls with the same noisy latents, timestep and source.
+
+        Returns:
+            The prediction, of the same shape as `noisy`, and features with the first level's channels.
         """
         source_latents = backbone.source_latents_like(noisy, source) if self.reads_source else None
         time = backbone.embed_time(self, timestep, noisy)

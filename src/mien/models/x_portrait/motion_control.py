@@ -14,9 +14,7 @@ from mien.models.sd_backbone.reference_attention import install
 
 
 class MotionControl(ControlNetModel):
-    """A ControlNet whose hint is the raw driving frame in [-1, 1] (not [0, 1]), encoded apart from the denoising
-    steps.
-    """
+    """A ControlNet whose hint is the raw driving frame in [-1, 1] (not [0, 1]), encoded apart from the denoising."""
 
     # wraps: diffusers reads the constructor's signature to know which configuration keys it accepts
     @functools.wraps(ControlNetModel.__init__)  # type: ignore[misc]
@@ -33,8 +31,16 @@ class MotionControl(ControlNetModel):
         return features
 
     def forward(self, sample: Tensor, timestep: Tensor, context: Tensor, hint: Tensor) -> backbone.Residuals:
-        """Noisy latents [b, c, h, w] and hint features [b, c', h, w] to what is added to the U-Net's skips and
-        middle.
+        """What the motion adds to the U-Net.
+
+        Args:
+            sample: noisy latents [b, c, h, w].
+            timestep: one, or one a row.
+            context: of the empty prompt.
+            hint: encoded driving frames [b, c', h, w].
+
+        Returns:
+            For the U-Net's skips and middle.
         """
         given = backbone.UNetContext(backbone.embed_time(self, timestep, sample), context)
         hidden, skips = backbone.down(self, self.conv_in(sample) + hint, given)

@@ -45,8 +45,11 @@ class ControlFeatures:
 
 @dataclass(frozen=True)
 class XPortraitNetworks:
-    """The parts in the order of use. `local_control` and `temporal` may be missing (early stages of training);
-    `window_head` is there for models that work on face windows."""
+    """The parts in the order of use.
+
+    `local_control` and `temporal` may be missing (early stages of training); `window_head` is there for models that
+    work on face windows.
+    """
 
     vae: AutoencoderKL | PatchAutoencoder
     empty_prompt: EmptyPrompt
@@ -82,31 +85,32 @@ class XPortraitNetworks:
         noisy: Tensor,
         timestep: Tensor,
         num_frames: int,
-        bank: ReferenceFeatures | None = None,
-        hints: ControlFeatures | None = None,
+        reference_features: ReferenceFeatures | None = None,
+        control_features: ControlFeatures | None = None,
         source: Tensor | None = None,
         shared: backbone.FirstLayers | None = None,
     ) -> Tensor:
         """What the model predicts (eps or v) for noisy latents [b * num_frames, c, h, w].
 
-        Without `bank` and `hints` this is the unconditional branch: plain Stable Diffusion with temporal modules.
+        Without `reference_features` and `control_features` this is the unconditional branch: plain Stable Diffusion
+        with temporal modules.
         `source` are the source latents [r, c, h, w], only for models that read them on the first convolution. `shared`:
         by both branches, if they have noisy latents, timestep and source in common.
         """
         if self.window_head is not None:
-            change, moved = self.change(noisy, timestep, num_frames, bank, hints, source)
+            change, moved = self.change(noisy, timestep, num_frames, reference_features, control_features, source)
             finished: Tensor = self.vae.encode(change.picture(moved).to(noisy)).latent_dist.mode()
             return finished
-        residuals = None if hints is None else self.control(noisy, timestep, hints)
-        return self.denoise(noisy, timestep, num_frames, bank, residuals, source, shared)
+        residuals = None if control_features is None else self.control(noisy, timestep, control_features)
+        return self.denoise(noisy, timestep, num_frames, reference_features, residuals, source, shared)
 
     def change(
         self,
         noisy: Tensor,
         timestep: Tensor,
         num_frames: int,
-        bank: ReferenceFeatures | None,
-        hints: ControlFeatures | None,
+        reference_features: ReferenceFeatures | None,
+        control_features: ControlFeatures | None,
         source: Tensor | None,
     ) -> tuple[WindowChange, Tensor]:
         """What a model of face windows does to the moved portraits, and those; see `predict`.
@@ -114,14 +118,18 @@ class XPortraitNetworks:
         Args as `predict`'s; `source` are the moved portraits' latents [b * num_frames, c, h, w].
         """
         assert self.window_head is not None and source is not None
-        residuals = None if hints is None else self.control(noisy, timestep, hints)
+        residuals = None if control_features is None else self.control(noisy, timestep, control_features)
         context = self.empty_prompt().to(noisy.dtype)
         latents, features = self.unet.predict_with_features(
-            noisy, timestep, context, bank, residuals, self.temporal, num_frames, source
+            noisy, timestep, context, reference_features, residuals, self.temporal, num_frames, source
         )
         painted, moved = self.vae.decode(latents).sample, self.vae.decode(source).sample
         moved = moved.repeat_interleave(len(noisy) // len(moved), 0)
-        driver = torch.zeros_like(moved) if hints is None or hints.driver is None else hints.driver
+        driver = (
+            torch.zeros_like(moved)
+            if control_features is None or control_features.driver is None
+            else control_features.driver
+        )
         return self.window_head(features, painted, moved, driver), moved
 
     def denoise(
@@ -129,22 +137,24 @@ class XPortraitNetworks:
         noisy: Tensor,
         timestep: Tensor,
         num_frames: int,
-        bank: ReferenceFeatures | None = None,
+        reference_features: ReferenceFeatures | None = None,
         residuals: backbone.Residuals | None = None,
         source: Tensor | None = None,
         shared: backbone.FirstLayers | None = None,
     ) -> Tensor:
         """`predict` with the controls' residuals at hand."""
         context = self.empty_prompt().to(noisy.dtype)
-        result: Tensor = self.unet(noisy, timestep, context, bank, residuals, self.temporal, num_frames, source, shared)
+        result: Tensor = self.unet(
+            noisy, timestep, context, reference_features, residuals, self.temporal, num_frames, source, shared
+        )
         return result
 
-    def control(self, noisy: Tensor, timestep: Tensor, hints: ControlFeatures) -> backbone.Residuals:
+    def control(self, noisy: Tensor, timestep: Tensor, control_features: ControlFeatures) -> backbone.Residuals:
         """What the motion controls add for these frames; the two controls are added up."""
         context = self.empty_prompt().to(noisy.dtype)
-        residuals: backbone.Residuals = self.motion_control(noisy, timestep, context, hints.motion)
-        if self.local_control is not None and hints.local is not None:
-            more = self.local_control(noisy, timestep, context, hints.local)
+        residuals: backbone.Residuals = self.motion_control(noisy, timestep, context, control_features.motion)
+        if self.local_control is not None and control_features.local is not None:
+            more = self.local_control(noisy, timestep, context, control_features.local)
             residuals = residuals.taking_up(more)
         return residuals
 

@@ -63,8 +63,8 @@ class WindowHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
         features: channels of the U-Net's last features.
         patch: pixels a side of one latent (`PatchAutoencoder`).
         width: channels of the layers at the window's full size.
-        driver: whether it is shown the rectified driver (X-Portrait); a model that knows the expression as a code alone
-            (DeX-Portrait) is not.
+        driver: whether it is shown the rectified driving frame (X-Portrait); a model that knows the expression as a
+            code alone (DeX-Portrait) is not.
     """
 
     @register_to_config
@@ -91,7 +91,7 @@ class WindowHead(ModelMixin, ConfigMixin):  # type: ignore[misc]
             features: [n, c, s / patch, s / patch], the U-Net's before its last convolution.
             painted: [n, 3, s, s], the U-Net's picture.
             moved: [n, 3, s, s] in [-1, 1].
-            driver: [n, 3, s, s], the rectified driver; None, or where the head is not shown any: there is none.
+            driver: [n, 3, s, s], the rectified driving frame; None, or where the head is not shown any: there is none.
         """
         face = face_ellipse(moved.shape[-1], moved.device)
         flow = functional.interpolate(

@@ -14,10 +14,22 @@ class AvatarClips(GroupFolder):
     """`SampleSource` over the groups of a folder; groups that appear later are found by `refresh`."""
 
     def at_step(self, step: int) -> None:
-        """Every step draws from all groups."""
+        """Every step draws from all groups.
+
+        Args:
+            step: has no influence.
+        """
 
     def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
-        """One person's source and targets, and others in the same motions."""
+        """One person's source and targets, and others in the same motions.
+
+        Args:
+            rng: of everything random.
+            spec: what a sample is to be.
+
+        Returns:
+            Frames with their ground truth.
+        """
         group = self.choose(rng)
         person, driver = int(rng.integers(group.people)), int(rng.integers(group.people))
         start, motions = choose_motions(rng, group.motions, spec)

@@ -33,7 +33,14 @@ class PicturePools:
         self._shares = np.array(shares) / sum(shares)
 
     def picture(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """One picture at random."""
+        """One picture at random.
+
+        Args:
+            rng: chooses the folder by its share, and the picture in it.
+
+        Returns:
+            uint8 [h, w, 3].
+        """
         pool = self.pools[int(rng.choice(len(self.pools), p=self._shares))]
         return np.asarray(pool[int(rng.integers(len(pool)))])
 

@@ -17,13 +17,28 @@ Points = NDArray[np.floating]
 
 
 def to_tensor(pictures: Sequence[Picture] | NDArray[np.uint8]) -> Tensor:
-    """uint8 pictures [h, w, 3] as one tensor [n, 3, h, w] in [-1, 1], channels last in memory."""
+    """Pictures as one tensor, channels last in memory.
+
+    Args:
+        pictures: uint8 [h, w, 3] each.
+
+    Returns:
+        [n, 3, h, w] in [-1, 1].
+    """
     stacked = torch.from_numpy(np.ascontiguousarray(np.stack(list(pictures)))).permute(0, 3, 1, 2)
     return stacked.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
 def resize(picture: Picture, side: int) -> Picture:
-    """A square picture at another side, pixels."""
+    """A square picture at another side.
+
+    Args:
+        picture: uint8 [s, s, 3].
+        side: pixels.
+
+    Returns:
+        uint8 [side, side, 3].
+    """
     have = picture.shape[0]
     if have == side:
         return picture
@@ -32,17 +47,43 @@ def resize(picture: Picture, side: int) -> Picture:
 
 
 def mirror(picture: Picture, flip: bool = True) -> Picture:
-    """The picture in a mirror."""
+    """The picture in a mirror.
+
+    Args:
+        picture: uint8 [h, w, 3].
+        flip: False: as it is.
+
+    Returns:
+        uint8 [h, w, 3].
+    """
     return np.ascontiguousarray(picture[:, ::-1]) if flip else picture
 
 
 def draw_color_jitter(rng: np.random.Generator, gain: float, shift: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Factors within 1 ± gain and shifts within ± shift (of 255) of the three colours, for `color_jitter`."""
+    """One light for `color_jitter`.
+
+    Args:
+        rng: draws it.
+        gain: factors lie within 1 ± gain.
+        shift: shifts lie within ± shift, of 255.
+
+    Returns:
+        Factors and shifts of the three colours.
+    """
     return rng.uniform(1 - gain, 1 + gain, 3), rng.uniform(-shift, shift, 3)
 
 
 def color_jitter(picture: Picture, gain: NDArray[Any], shift: NDArray[Any]) -> Picture:
-    """One light for a source and its targets, so that colours too must come from the source."""
+    """One light for a source and its targets, so that colours too must come from the source.
+
+    Args:
+        picture: uint8 [h, w, 3].
+        gain: of each colour [3].
+        shift: of each colour [3], of 255.
+
+    Returns:
+        uint8 [h, w, 3].
+    """
     return np.clip(picture * gain + shift, 0, 255).astype(np.uint8)
 
 
@@ -69,7 +110,15 @@ def face_importance(points: Points, side: int, cell: int, parts: tuple[float, fl
 
 
 def augment(image: Picture, rng: np.random.Generator) -> Picture:
-    """Colour, brightness, grey, blur and noise at random: what a driving video's camera may do."""
+    """Colour, brightness, grey, blur and noise at random: what a driving video's camera may do.
+
+    Args:
+        image: uint8 [h, w, 3].
+        rng: draws them.
+
+    Returns:
+        uint8 [h, w, 3].
+    """
     x: NDArray[np.floating] = image.astype(np.float32)
     if rng.random() < 0.8:
         x = x * rng.uniform(0.7, 1.3, 3) + rng.uniform(-25, 25, 3)

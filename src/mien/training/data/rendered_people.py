@@ -57,7 +57,11 @@ class RenderedPeople:
         self._ready: OrderedDict[int, tuple[Actor, Style]] = OrderedDict()
 
     def at_step(self, step: int) -> None:
-        """Who is at hand: members n to n + people - 1 of an endless row."""
+        """Who is at hand: members n to n + people - 1 of an endless row.
+
+        Args:
+            step: the later, the larger n.
+        """
         self._first = step // _TURNOVER
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,7 +82,15 @@ class RenderedPeople:
         return len(self.cast.people)
 
     def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
-        """One person's source and targets, others in the same motions, and other views of the targets' expressions."""
+        """One person's source and targets, others in the same motions, and other views of the targets' expressions.
+
+        Args:
+            rng: of everything random.
+            spec: what a sample is to be.
+
+        Returns:
+            Frames with their ground truth.
+        """
         person, *drivers = [int(n) for n in self._first + rng.integers(self.people, size=1 + spec.frames)]
         performance = self._performance(rng)
         start, motions = choose_motions(rng, len(performance), spec)
@@ -112,29 +124,6 @@ class RenderedPeople:
         if not spec.elsewhere or spec.clip:
             return performance, motion
         return _expressed(performance, motion), int(rng.integers(len(performance)))
-
-    def variation(
-        self, rng: np.random.Generator, side: int, yaw: float = 20.0
-    ) -> tuple[FaceFrame, FaceFrame, FaceFrame]:
-        """One person three times, by which encoders are scored.
-
-        Args:
-            side: of the pictures, pixels.
-            yaw: of the second one, degrees.
-
-        Returns:
-            As they are; turned by `yaw` one way or the other; in the same pose with another expression.
-        """
-        person, performance = int(self._first + rng.integers(self.people)), self._performance(rng)
-        here, other = (int(m) for m in rng.choice(len(performance), 2, replace=False))
-        angles = performance.angles.copy()
-        # towards the front and beyond it, so that nobody is turned further than faces are seen
-        angles[here, 0] += -yaw if angles[here, 0] > 0 else yaw
-        mimic = performance.expression.copy()
-        mimic[here] = mimic[other]
-        changed = (performance, replace(performance, angles=angles), replace(performance, expression=mimic))
-        first, second, third = (self._frame(person, shown, here, side) for shown in changed)
-        return first, second, third
 
     def _performance(self, rng: np.random.Generator) -> Performance:
         options = self.options
@@ -172,13 +161,14 @@ def _expressed(performance: Performance, motion: int) -> Performance:
 
 
 def _without_pose(marks: Points, landmarks: Points) -> Points:
-    """Drivers' boxes carried from their own motion to the mean motion: what `Placement.align` expects of a mean.
+    """Driving faces' boxes carried from their own motion to the mean motion: what `Placement.align` expects of a mean.
 
-    A driver's box differs from the target's by a factor and a shift per axis; the same ones are applied to the target's
-    mean landmarks.
+    A driving face's box differs from the target's by a factor and a shift per axis; the same ones are applied to the
+    target's mean landmarks.
 
     Args:
-        marks, landmarks: [f, 68, 2] of drivers and target in the same f motions, pixels.
+        marks: [f, 68, 2] of the driving faces in f motions, pixels.
+        landmarks: the same of the target.
 
     Returns:
         Points [f, 68, 2].

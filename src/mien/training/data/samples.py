@@ -59,7 +59,14 @@ class FaceFrame:
         return np.asarray(self.pose)
 
     def resized(self, side: int) -> FaceFrame:
-        """The same at another side, pixels."""
+        """The same at another side.
+
+        Args:
+            side: pixels.
+
+        Returns:
+            Picture and points, scaled.
+        """
         if side == self.side:
             return self
         zoom = side / self.side
@@ -85,12 +92,12 @@ class SampleSpec:
 
     Attributes:
         frames: targets.
-        clip: consecutive ones, and one driver for all of them.
+        clip: consecutive ones, and one driving face for all of them.
         side: at which people are rendered who are rendered while training, pixels.
         drivers: other people in the targets' motions are wanted.
         views: the targets' expressions under other poses are wanted, where they can be had.
         photo: the person's photograph is wanted now and then.
-        elsewhere: drivers show the targets' expressions under other poses, where they can be had.
+        elsewhere: driving faces show the targets' expressions under other poses, where they can be had.
     """
 
     frames: int
@@ -109,9 +116,9 @@ class SourceDrivingSample:
     Attributes:
         source: the person's picture.
         targets: the same person in other motions.
-        mean_landmarks: [68, 2], where the person's landmarks are on average, pixels: what drivers are laid over.
+        mean_landmarks: [68, 2], where the person's landmarks are on average, pixels: what driving faces are laid over.
         drivers: other people in the targets' motions; None: there are none.
-        driver_mean_landmarks: [68, 2] of each driver.
+        driver_mean_landmarks: [68, 2] of each driving face.
         views: the targets' expressions under other poses; None: there are none.
         photo: a picture to take in the source's place, in which landmarks are not known; None: take the source.
         other: a picture of somebody else, for F.
@@ -127,7 +134,14 @@ class SourceDrivingSample:
     other: Picture | None = None
 
     def resized(self, side: int) -> SourceDrivingSample:
-        """All pictures and points at another side, pixels."""
+        """All pictures and points at another side.
+
+        Args:
+            side: pixels.
+
+        Returns:
+            The sample, scaled.
+        """
         if side == self.source.side:
             return self
         zoom = side / self.source.side
@@ -151,10 +165,22 @@ class SampleSource(Protocol):
     """Anything that samples can be drawn from."""
 
     def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
-        """One sample; everything random comes from `rng`."""
+        """One sample.
+
+        Args:
+            rng: of everything random.
+            spec: what it is to be.
+
+        Returns:
+            Frames with their ground truth.
+        """
 
     def at_step(self, step: int) -> None:
-        """Told which step the samples that follow are for."""
+        """Told which step the samples that follow are for.
+
+        Args:
+            step: its number, from 0.
+        """
 
     def refresh(self) -> int:
         """Look for new data; how much there is."""
@@ -191,7 +217,21 @@ def draw_samples(
     spec: SampleSpec,
     fits: Callable[[SourceDrivingSample], bool] | None = None,
 ) -> list[SourceDrivingSample]:
-    """`count` samples; those that do not fit are drawn again. Raises InputError where none of many fits."""
+    """Samples; those that do not fit are drawn again.
+
+    Args:
+        data: where from.
+        rng: of everything random.
+        count: how many.
+        spec: what they are to be.
+        fits: whether one can be used; None: all can.
+
+    Returns:
+        `count` samples.
+
+    Raises:
+        InputError: none of many fits.
+    """
     samples: list[SourceDrivingSample] = []
     for _ in range(count):
         tried = (data.sample(rng, spec) for _ in range(_TRIES))
@@ -203,9 +243,17 @@ def draw_samples(
 
 
 def choose_motions(rng: np.random.Generator, total: int, spec: SampleSpec) -> tuple[int, list[int]]:
-    """The source's motion and the targets', of `total`: any, or a piece of one of the continuous clips, either way.
+    """The source's motion and the targets': any, or a piece of one of the continuous clips, either way.
 
     Clips that are shorter than what is asked for are walked there and back.
+
+    Args:
+        rng: chooses.
+        total: how many motions there are.
+        spec: what a sample is to be.
+
+    Returns:
+        Numbers from 0 to total - 1: the source's, and the targets'.
     """
     start, *motions = [int(m) for m in rng.choice(total, spec.frames + 1, replace=total <= spec.frames)]
     if not spec.clip:

@@ -15,12 +15,29 @@ from mien.training.engine.stage import Stage
 
 
 def open_data(config: StageConfig) -> Mixture:
-    """The data of `--data`. Raises InputError where a place holds nothing that can be trained on."""
+    """The data of `--data`.
+
+    Args:
+        config: of a stage.
+
+    Returns:
+        What samples are drawn from.
+
+    Raises:
+        InputError: a place holds nothing that can be trained on.
+    """
     return Mixture([(_open(path, config), weight) for path, weight in config.sources()])
 
 
 def open_held_out(config: StageConfig) -> Mixture | None:
-    """The groups of `--data` that are kept for validation; None: there are none."""
+    """The groups of `--data` that are kept for validation.
+
+    Args:
+        config: of a stage.
+
+    Returns:
+        None: there are none.
+    """
     folders = [(path, weight) for path, weight in config.sources() if path.is_dir()]
     opened = [(AvatarClips(path, config.dataset.hold_out, True), weight) for path, weight in folders]
     kept = [(clips, weight) for clips, weight in opened if clips.groups]

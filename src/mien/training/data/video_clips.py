@@ -40,10 +40,25 @@ class VideoClips:
         return len(self.clips)
 
     def at_step(self, step: int) -> None:
-        """Every step draws from all clips."""
+        """Every step draws from all clips.
+
+        Args:
+            step: has no influence.
+        """
 
     def sample(self, rng: np.random.Generator, spec: SampleSpec) -> SourceDrivingSample:
-        """A source and targets from one clip, and a frame of another one."""
+        """A source and targets from one clip, and a frame of another one.
+
+        Args:
+            rng: of everything random.
+            spec: what a sample is to be.
+
+        Returns:
+            Frames with what was read of them.
+
+        Raises:
+            InputError: a clip shows no face, or is too short.
+        """
         chosen = self.clips[int(rng.integers(len(self.clips)))]
         with np.load(chosen) as content:
             landmarks, seen = content["landmarks"].astype(np.float32), np.flatnonzero(content["seen"])

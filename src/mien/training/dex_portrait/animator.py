@@ -43,8 +43,10 @@ LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection")
 
 @dataclass(frozen=True)
 class Dropout:
-    """Chances with which conditions are left out, one source with all its drivers at a time: everything, the
-    expression (which the sampler's first steps do without), the pose."""
+    """Chances with which conditions are left out, one source with all its driving frames at a time.
+
+    They are of everything, of the expression (which the sampler's first steps do without), and of the pose.
+    """
 
     everything: float = 0.10
     expression: float = 0.10
@@ -218,7 +220,7 @@ class DexAnimator(SampleStage):
             lost.to(source.device)[kept].repeat_interleave(frames) for lost in (dropped.expression, dropped.pose)
         )
         return Conditions(
-            bank=nets.read_appearance([source[kept]]),
+            reference_features=nets.read_appearance([source[kept]]),
             latents=source[kept] if init_latents is None else init_latents[rows],
             source_pose=own[kept],
             pose=driving[rows],

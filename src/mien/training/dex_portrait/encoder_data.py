@@ -103,7 +103,10 @@ class EncoderData:
         weights: Mapping[Path, float] | None = None,
     ) -> None:
         """hold_out, only_held_out: as of `GroupFolder`. weights: of the draws by folder, None: as many as they hold.
-        Raises InputError where nothing fits."""
+
+        Raises:
+            InputError: nothing fits.
+        """
         found = [group for folder in folders for group in GroupFolder(folder, hold_out, only_held_out, True).groups]
         if not found:
             raise InputError(f"{folders[0]} holds no groups of avatars to train on: make them by mien data avatars.")

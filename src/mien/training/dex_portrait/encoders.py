@@ -1,5 +1,4 @@
-"""Stage `dex/motion --preset supervised`, nano only: DeX-Portrait's encoders from exact ground truth, without a
-generator.
+"""Stage `dex/motion --preset supervised`, nano only: DeX-Portrait's encoders from ground truth.
 
 Avatars tell what the paper's generator has to find out: the head pose of every picture, and how its expression moves
 the keypoints. Of the motion trainer only the encoders go on to the animator; a small one on a processor learns them far
@@ -81,8 +80,11 @@ class DexEncoders(Stage):
         weights: EncoderWeights | None = None,
         augmentation: EncoderAugmentation | None = None,
     ) -> None:
-        """config, weights, augmentation: in place of the nano size's. Raises InputError for another size, or other
-        data."""
+        """config, weights, augmentation: in place of the nano size's.
+
+        Raises:
+            InputError: another size, or other data.
+        """
         if options.size != "nano":
             raise InputError(f"--preset {PRESET} is of nano size only: leave --size or --preset away.")
         self.options, self.config = options, config or NANO

@@ -52,8 +52,18 @@ class AnimatorModel(LatentModel):
 
 
 def fresh(seed: int, config: DeXPortraitConfig) -> AnimatorModel:
-    """Random networks. Where the backbone starts from nothing too there is nothing that zero convolutions protect, and
-    they only delay the gradient: at nano size they get small weights, and the source is copied at first."""
+    """Random networks; at nano size they copy the source at first.
+
+    Where the backbone starts from nothing too there is nothing that zero convolutions protect, and they only delay the
+    gradient: they get small weights.
+
+    Args:
+        seed: of the weights.
+        config: sizes.
+
+    Returns:
+        The model.
+    """
     torch.manual_seed(seed)
     model = AnimatorModel(build(config))
     if config.backbone.source_in_sample:
@@ -72,8 +82,18 @@ def fresh(seed: int, config: DeXPortraitConfig) -> AnimatorModel:
 
 
 def take_reenactor(model: AnimatorModel, folder: Path, code: int) -> None:
-    """Let sampling start from the reenactor that `mien train reenactor` exported; its keypoints are moved by expression
-    codes of length `code`, the weights for which come with `take_start`. Raises WeightsError."""
+    """Let sampling start from the reenactor that `mien train reenactor` exported.
+
+    Its keypoints are moved by expression codes; the weights for that come with `take_start`.
+
+    Args:
+        model: that gets it.
+        folder: of the reenactor.
+        code: length of the codes.
+
+    Raises:
+        WeightsError: it is missing or does not fit.
+    """
     model.reenactor = loading.load_part(Reenactor, folder).requires_grad_(False)
     model.expression_shape = ExpressionShape(code).requires_grad_(False)
 

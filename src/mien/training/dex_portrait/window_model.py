@@ -52,8 +52,17 @@ class DexWindowModel(LatentModel):
 
 
 def fresh(seed: int, config: DeXPortraitConfig) -> DexWindowModel:
-    """Random networks that learn quickly from nothing: there is no backbone that zero convolutions would protect, and
-    at first the moved portrait is hardly changed."""
+    """Random networks that learn quickly from nothing: at first the moved portrait is hardly changed.
+
+    There is no backbone that zero convolutions would protect.
+
+    Args:
+        seed: of the weights.
+        config: sizes.
+
+    Returns:
+        The model.
+    """
     torch.manual_seed(seed)
     model = DexWindowModel(build(config))
     for name, parameter in model.injection.named_parameters():

@@ -1,5 +1,4 @@
-"""Stages of DeX-Portrait nano, which works on face windows: `dex/face-window`, and `-temporal` for what looks along
-time.
+"""Stages of DeX-Portrait nano, which works on face windows: `dex/face-window`, and `-temporal`.
 
     mien train dex/face-window --start X_PORTRAIT --encoders ENCODERS --data GROUPS --data PAIRED_GROUPS --out RUN
 
@@ -145,7 +144,7 @@ class DexWindowStage(FaceWindowStage):
             model.vae.encode(pictures).latent_dist.mode() for pictures in (given.source[kept], given.moved[rows])
         )
         return Conditions(
-            bank=nets.read_appearance([source]),
+            reference_features=nets.read_appearance([source]),
             latents=moved,
             source_pose=Pose.from_code(given.source_pose[kept]),
             pose=Pose.from_code(given.pose[rows]),

@@ -1,6 +1,6 @@
-"""What the face-window stages of DeX-Portrait start from: above all a trained X-Portrait nano, as the paper starts from
-Stable Diffusion.
+"""What the face-window stages of DeX-Portrait start from: above all a trained X-Portrait nano.
 
+The paper starts from Stable Diffusion in the same way.
 Both have one backbone. What DeX-Portrait has beyond it (attention on a finer level, ray maps, the warped reference, the
 expression attentions) begins as nothing or next to it; X-Portrait's motion controls, which read a driving face's
 pixels, are left behind.

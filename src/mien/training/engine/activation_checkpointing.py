@@ -15,7 +15,15 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute_blocks(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> int:
-    """Wrap the outermost modules of these kinds; returns how many. Their state dict stays as it is."""
+    """Have blocks computed again in the backward pass, to save memory. Their state dict stays as it is.
+
+    Args:
+        model: whose outermost modules of these kinds are wrapped.
+        kinds: of blocks.
+
+    Returns:
+        How many there are.
+    """
     blocks = list(outermost(model, kinds))
     for block in blocks:
         _wrap(block)
@@ -23,7 +31,15 @@ def recompute_blocks(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> in
 
 
 def outermost(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[nn.Module]:
-    """The modules of these kinds that do not lie in another one of them."""
+    """The modules of some kinds that do not lie in another one of them.
+
+    Args:
+        model: to look through.
+        kinds: of modules.
+
+    Yields:
+        The modules.
+    """
     waiting = [model]
     while waiting:
         module = waiting.pop()

@@ -47,12 +47,26 @@ class Budget:
         self.spent = self._before + float(here)
 
     def progress(self, step: int) -> float:
-        """How much of the run lies behind after `step` steps, 0 to 1: of its steps or of its time, if that is more."""
+        """How much of the run lies behind: of its steps or of its time, if that is more.
+
+        Args:
+            step: steps that are done.
+
+        Returns:
+            0 to 1.
+        """
         by_time = 0.0 if self.seconds is None else self.spent / self.seconds
         return min(1.0, max(step / self.steps, by_time))
 
     def over(self, step: int) -> bool:
-        """Whether the run ends here. By time it does so only where processes that average their weights meet."""
+        """Whether the run ends here. By time it does so only where processes that average their weights meet.
+
+        Args:
+            step: steps that are done.
+
+        Returns:
+            True at the end.
+        """
         by_time = self.seconds is not None and self.spent >= self.seconds and step % self._meet == 0
         return step >= self.steps or by_time
 
@@ -61,11 +75,25 @@ class Budget:
         return self.steps if self.steps < _ENDLESS or self.seconds is None else self.seconds / 60
 
     def done(self, step: int) -> float:
-        """Of `total`."""
+        """How much is done, for a bar of progress.
+
+        Args:
+            step: steps that are done.
+
+        Returns:
+            Of `total`, in its unit.
+        """
         return self.total() * self.progress(step)
 
     def describe(self, step: int) -> str:
-        """How far the run is, for the log."""
+        """How far the run is, for the log.
+
+        Args:
+            step: steps that are done.
+
+        Returns:
+            A few words.
+        """
         steps = f"step {step}" + (f" of {self.steps}" if self.steps < _ENDLESS else "")
         if self.seconds is None:
             return steps

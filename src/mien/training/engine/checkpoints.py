@@ -71,7 +71,14 @@ class Checkpoint:
         return {**self.weights(), **self.average()}
 
     def optimizer(self, name: str) -> dict[str, Any]:
-        """An optimiser's state dict."""
+        """An optimizer's state.
+
+        Args:
+            name: of its optimizer step.
+
+        Returns:
+            What `load_state_dict` takes.
+        """
         old = next((before for before, now in _OLD_PARTS.items() if now == name), name)
         files = [self.path / _optimizer_file(each) for each in (name, old)]
         file = next((file for file in files if file.is_file()), files[0])
@@ -126,7 +133,15 @@ def save(
 
 
 def save_frozen(run: Path, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Write what stays as it is throughout a run; returns what manifests say of it: its sum and its tensors."""
+    """Write what stays as it is throughout a run.
+
+    Args:
+        run: its folder.
+        weights: by name.
+
+    Returns:
+        What manifests say of it: its sum and its tensors.
+    """
     if not weights:
         return {}
     aside = run / f".{uuid.uuid4().hex[:12]}.part"
@@ -140,17 +155,39 @@ def save_frozen(run: Path, weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def identity(file: Path) -> dict[str, str]:
-    """What a manifest says of a file that it leaves out: where it lies, and its sum."""
+    """What a manifest says of a file that it leaves out.
+
+    Args:
+        file: the file.
+
+    Returns:
+        Where it lies, and its SHA-256.
+    """
     return {"path": str(file.resolve()), "sha256": _sha256(file)}
 
 
 def folder_of(run: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+    """Where the checkpoint of a step lies.
+
+    Args:
+        run: its folder.
+        step: the number.
+
+    Returns:
+        A folder.
+    """
     return run / FOLDER / f"{_PREFIX}{step:08d}"
 
 
 def newest(run: Path) -> Checkpoint | None:
-    """The newest checkpoint of a run that is whole; a warning names those that are not. None: there is none."""
+    """The newest checkpoint of a run that is whole; a warning names those that are not.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        None: there is none.
+    """
     for path in sorted((run / FOLDER).glob(f"{_PREFIX}*"), reverse=True):
         fault = _fault(path)
         if fault is None:
@@ -160,13 +197,30 @@ def newest(run: Path) -> Checkpoint | None:
 
 
 def newest_step(run: Path) -> int | None:
-    """The step of the newest checkpoint, by its name; None: there is none."""
+    """The step of the newest checkpoint, by its name.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        None: there is none.
+    """
     names = [path.name for path in (run / FOLDER).glob(f"{_PREFIX}*")]
     return max((int(name.removeprefix(_PREFIX)) for name in names), default=None)
 
 
 def find(place: Path) -> Checkpoint:
-    """The newest whole checkpoint of a run, or the one whose folder is given. Raises InputError."""
+    """The newest whole checkpoint of a run, or the one whose folder is given.
+
+    Args:
+        place: a folder.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
     if not place.is_dir():
         raise InputError(f"{place} is not a run of `mien train`: give its folder.")
     if place.name.startswith(_PREFIX):
@@ -181,9 +235,16 @@ def find(place: Path) -> Checkpoint:
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor], left_out: Sequence[str] = (), assign: bool = False) -> None:
-    """Load a state dict strictly, but for the parts `left_out`. Raises WeightsError that names what does not fit.
+    """Load a state dict strictly.
 
-    assign: the tensors themselves take the place of the model's, which may be on the meta device.
+    Args:
+        model: to be filled.
+        weights: by name.
+        left_out: parts that neither need nor get weights.
+        assign: the tensors themselves take the place of the model's, which may be on the meta device.
+
+    Raises:
+        WeightsError: names what does not fit.
     """
     wanted = {name: value for name, value in model.state_dict().items() if not within(name, left_out)}
     given = {name: value for name, value in weights.items() if not within(name, left_out)}
@@ -199,7 +260,15 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], left_out: Sequence[str
 
 
 def within(name: str, parts: Sequence[str]) -> bool:
-    """Whether a parameter's name lies in one of the parts."""
+    """Whether a parameter lies in one of some parts.
+
+    Args:
+        name: its full name.
+        parts: full names of modules.
+
+    Returns:
+        True if it does.
+    """
     return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 

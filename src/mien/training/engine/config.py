@@ -1,10 +1,10 @@
-"""Options of a training stage: each is declared once, as a field of a dataclass, with its help, unit and limits.
+"""Options of a training stage: each is declared once, see `mien.options`.
 
 A stage has a config of its own, which adds what only it knows to `StageConfig`:
 
     @dataclass(frozen=True)
     class MyConfig(StageConfig):
-        window: int = option(128, "Side of the training windows.", unit="pixels", minimum=32)
+        window: int = option(128, "Side of the training windows.", unit="pixels", least=32)
 
 What several stages share is a component, a dataclass that is nested (`LoopConfig`, `DatasetConfig`). The command line
 is made from these declarations (`mien.cli.train`); on it, and in `configure` and `StageConfig.changed`, options are
@@ -18,10 +18,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from mien.errors import InputError
+from mien.options import Checked, declarations, declared, typed_name
 
 SIZES = ("nano", "full")
 PRECISIONS = ("bf16", "fp32")
@@ -32,77 +34,49 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 Config = TypeVar("Config", bound="StageConfig")
 
 
-@dataclass(frozen=True)
-class Option:
-    """What is known of an option besides its type and default.
+def parse_seconds(text: str) -> float:
+    """A length of time.
 
-    Attributes:
-        help: one sentence.
-        unit: of the number.
-        minimum, maximum: the smallest and the largest number allowed.
-        above, below: numbers that it must be above or below.
-        choices: the words allowed; empty: any.
-        saved: whether a run that goes on takes it over from its record.
+    Args:
+        text: 90s, 9m, 1.5h or plain seconds.
+
+    Returns:
+        Seconds, above 0.
+
+    Raises:
+        InputError: it is none.
     """
-
-    help: str
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    above: float | None = None
-    below: float | None = None
-    choices: tuple[str, ...] = ()
-    saved: bool = True
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise InputError, by the option's name on the command line, if the value is not allowed."""
-        if value is None:
-            return
-        said = f"{flag(name)} is {value}: give "
-        if self.choices and value not in self.choices:
-            raise InputError(f"{said}{' or '.join(self.choices)}.")
-        for limit, holds, words in (
-            (self.minimum, lambda a, b: a >= b, "a number from"),
-            (self.maximum, lambda a, b: a <= b, "a number up to"),
-            (self.above, lambda a, b: a > b, "a number above"),
-            (self.below, lambda a, b: a < b, "a number below"),
-        ):
-            if limit is not None and not holds(value, limit):
-                raise InputError(f"{said}{words} {limit:g}.")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+    if seconds <= 0:
+        raise InputError(f"the time limit {text} cannot be read: give 90s, 9m or 2h.")
+    return seconds
 
 
-def option(default: Any, help: str, **more: Any) -> Any:
-    """A dataclass field that is an option; more: see `Option`."""
-    return field(default=default, metadata={"option": Option(help, **more)})
+option = partial(declared, group="The stage")  # one that a stage's own config adds
+_data = partial(declared, group="Data")
+_loop = partial(declared, group="The loop")
 
 
 def component(kind: type) -> Any:
-    """A dataclass field that is a nested component."""
+    """A dataclass field that is a nested component.
+
+    Args:
+        kind: its class.
+
+    Returns:
+        The field.
+    """
     return field(default_factory=kind)
-
-
-def flag(name: str) -> str:
-    """An option's name on the command line."""
-    return "--" + name.replace("_", "-")
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A component whose values are checked as it is made."""
-
-    def __post_init__(self) -> None:
-        for declared in fields(self):
-            if "option" in declared.metadata:
-                declared.metadata["option"].check(declared.name, getattr(self, declared.name))
 
 
 @dataclass(frozen=True)
 class DatasetConfig(Checked):
     """What is trained on."""
 
-    data: tuple[str, ...] = option((), "A folder of training data or a packed cast; DIR:0.3 is its part of the draws.")
-    hold_out: int = option(
-        0, "Avatar groups from this number on are not trained on; 0: those marked for validation.", minimum=0
+    data: tuple[str, ...] = _data((), "A folder of training data or a packed cast; DIR:0.3 is its part of the draws.")
+    hold_out: int = _data(
+        0, "Avatar groups from this number on are not trained on; 0: those marked for validation.", least=0
     )
 
     def sources(self, stage: str) -> list[tuple[Path, float]]:
@@ -128,32 +102,34 @@ class DatasetConfig(Checked):
 class LoopConfig(Checked):
     """How the loop runs. None means: what the stage says."""
 
-    steps: int | None = option(None, "Steps in all.", above=0)
-    budget_minutes: float | None = option(
+    steps: int | None = _loop(None, "Steps in all.", least=1)
+    budget_minutes: float | None = _loop(
         None, "End after so much processor time, over all slices; the learning rate falls along.", unit="core-minutes",
         above=0,
     )  # fmt: skip
-    time_limit: float | None = option(None, "Save and leave in time: 90s, 9m, 2h.", unit="s", above=0, saved=False)
-    batch_size: int | None = option(None, "Sources of a micro-batch on one device.", above=0)
-    accumulate: int | None = option(None, "Micro-batches of a step on one device.", above=0)
-    learning_rate: float | None = option(None, "Of the first optimizer step; the others keep their ratio.", above=0)
-    warmup: int | None = option(None, "Until the learning rate is full.", unit="steps", minimum=0)
-    floor: float = option(0.05, "Of the learning rate, at the end of the cosine.", minimum=0, maximum=1)
-    clip_norm: float | None = option(None, "Largest norm of a gradient.", above=0)
-    ema: float | None = option(
-        None, "Decay of the moving average, 0 (no averaging) or a number such as 0.995.", minimum=0, below=1
+    time_limit: float | None = _loop(
+        None, "Save and leave in time: 90s, 9m, 2h.", unit="s", above=0, parse=parse_seconds
     )
-    precision: str = option("bf16", "Of activations.", choices=PRECISIONS)
-    checkpointing: bool | None = option(None, "Compute activations again to save memory.")
-    average_every: int = option(0, "Average weights, not gradients, over the processes.", unit="steps", minimum=0)
-    shard: bool = option(False, "Split weights and optimizer states over the processes (FSDP2).")
-    workers: int = option(0, "Processes that make batches.", minimum=0)
-    seed: int = option(1, "Of everything random.", minimum=0)
-    save_every: int = option(250, "Between checkpoints.", unit="steps", above=0)
-    keep_every: float | None = option(None, "Keep a checkpoint for good this often.", unit="hours", above=0)
-    show_every: int = option(500, "Between pictures; 0: none.", unit="steps", minimum=0)
-    log_every: int = option(25, "Between lines of the log.", unit="steps", above=0)
-    wandb: str | None = option(None, "A project of Weights & Biases to log to, beside TensorBoard.")
+    batch_size: int | None = _loop(None, "Sources of a micro-batch on one device.", least=1)
+    accumulate: int | None = _loop(None, "Micro-batches of a step on one device.", least=1)
+    learning_rate: float | None = _loop(None, "Of the first optimizer step; the others keep their ratio.", above=0)
+    warmup: int | None = _loop(None, "Until the learning rate is full.", unit="steps", least=0)
+    floor: float = _loop(0.05, "Of the learning rate, at the end of the cosine.", least=0, most=1)
+    clip_norm: float | None = _loop(None, "Largest norm of a gradient.", above=0)
+    ema: float | None = _loop(
+        None, "Decay of the moving average, 0 (no averaging) or a number such as 0.995.", least=0, below=1
+    )
+    precision: str = _loop("bf16", "Of activations.", choices=PRECISIONS)
+    checkpointing: bool | None = _loop(None, "Compute activations again to save memory.")
+    average_every: int = _loop(0, "Average weights, not gradients, over the processes.", unit="steps", least=0)
+    shard: bool = _loop(False, "Split weights and optimizer states over the processes (FSDP2).")
+    workers: int = _loop(0, "Processes that make batches.", least=0)
+    seed: int = _loop(1, "Of everything random.", least=0)
+    save_every: int = _loop(250, "Between checkpoints.", unit="steps", least=1)
+    keep_every: float | None = _loop(None, "Keep a checkpoint for good this often.", unit="hours", above=0)
+    show_every: int = _loop(500, "Between pictures; 0: none.", unit="steps", least=0)
+    log_every: int = _loop(25, "Between lines of the log.", unit="steps", least=1)
+    wandb: str | None = _loop(None, "A project of Weights & Biases to log to, beside TensorBoard.")
 
 
 @dataclass(frozen=True)
@@ -171,12 +147,20 @@ class StageConfig(Checked):
         return self.dataset.sources(self.stage)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An option by its plain name; `default` where the stage has none of that name."""
+        """An option by its plain name.
+
+        Args:
+            name: of the option.
+            default: where the stage has none of that name.
+
+        Returns:
+            Its value.
+        """
         return self.flat().get(name, default)
 
     def flat(self) -> dict[str, Any]:
         """All options by their plain names."""
-        return {declared.name: getattr(owner, declared.name) for owner, declared in _declared(self)}
+        return {one.name: getattr(owner, one.name) for owner, one in _with_owners(self)}
 
     def changed(self: Config, **values: Any) -> Config:
         """A copy with other values, by plain names.
@@ -186,30 +170,50 @@ class StageConfig(Checked):
         """
         known = self.flat()
         if foreign := sorted(set(values) - set(known)):
-            raise InputError(f"{flag(foreign[0])} is no option of {self.stage}: see mien train {self.stage} --help.")
+            raise InputError(
+                f"{typed_name(foreign[0])} is no option of {self.stage}: see mien train {self.stage} --help."
+            )
         values = {n: tuple(v) if isinstance(known[n], tuple) else v for n, v in values.items()}
         return _rebuilt(self, values)  # type: ignore[no-any-return]
 
     def save(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
-        """Write the run's config.json: the options by component, and whatever else belongs into the record."""
+        """Write the run's config.json: the options by component.
+
+        Args:
+            folder: of the run.
+            more: whatever else belongs into the record.
+        """
         text = json.dumps({**asdict(self), **(more or {})}, indent=1)
         (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def options_of(kind: type) -> Iterator[tuple[type, Field[Any], Any, Option]]:
-    """A config's options in order: the component they stand in, the field, its type, and what is known of it."""
-    hints = get_type_hints(kind)
-    for declared in fields(kind):
-        if "option" in declared.metadata:
-            yield kind, declared, hints[declared.name], declared.metadata["option"]
-        elif is_dataclass(hints[declared.name]):
-            yield from options_of(hints[declared.name])
+def options_of(kind: type) -> Iterator[tuple[Field[Any], Any]]:
+    """A config's options in order, those of its components where these stand.
+
+    Args:
+        kind: the config's class.
+
+    Yields:
+        The field that declares an option, and its type.
+    """
+    hints, declaring = get_type_hints(kind), declarations(kind)
+    for one in fields(kind):
+        if one.name in declaring:
+            yield one, hints[one.name]
+        elif is_dataclass(hints[one.name]):
+            yield from options_of(hints[one.name])
 
 
 def saved_options(run: Path) -> dict[str, Any]:
-    """What a run's record says, by plain names and without what holds for one call only; empty: there is none.
+    """What a run's record says, without what holds for one call only.
 
     Reads the records of the first release too, whose options had other names.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        Values by plain names; empty: there is no record.
     """
     for name in (CONFIG_FILE, _OLD_CONFIG_FILE):
         try:
@@ -240,39 +244,42 @@ def rate_factor(step: int, progress: float, options: LoopConfig) -> float:
     return warm * (options.floor + (1 - options.floor) * fall)
 
 
-def parse_seconds(text: str) -> float:
-    """90s, 9m, 1.5h or plain seconds, as seconds. Raises InputError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
-    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
-    if seconds <= 0:
-        raise InputError(f"the time limit {text} cannot be read: give 90s, 9m or 2h.")
-    return seconds
-
-
 def check_preset(config: StageConfig, preset: str, known: Sequence[str]) -> str:
-    """The preset if it is one of those known. Raises InputError."""
+    """Refuse a preset that a stage does not know.
+
+    Args:
+        config: of the stage.
+        preset: as it was given.
+        known: those that there are.
+
+    Returns:
+        The preset.
+
+    Raises:
+        InputError: it is another.
+    """
     if preset not in known:
         raise InputError(f"--preset is {preset}: give {' or '.join(known)} for the stage {config.stage}.")
     return preset
 
 
-def _declared(config: Any) -> Iterator[tuple[Any, Field[Any]]]:
-    for declared in fields(config):
-        value = getattr(config, declared.name)
+def _with_owners(config: Any) -> Iterator[tuple[Any, Field[Any]]]:
+    for one in fields(config):
+        value = getattr(config, one.name)
         if is_dataclass(value):
-            yield from _declared(value)
-        elif "option" in declared.metadata:
-            yield config, declared
+            yield from _with_owners(value)
+        elif one.name in declarations(type(config)):
+            yield config, one
 
 
 def _rebuilt(config: Any, values: Mapping[str, Any]) -> Any:
     changes = {}
-    for declared in fields(config):
-        value = getattr(config, declared.name)
+    for one in fields(config):
+        value = getattr(config, one.name)
         if is_dataclass(value):
-            changes[declared.name] = _rebuilt(value, values)
-        elif declared.name in values:
-            changes[declared.name] = values[declared.name]
+            changes[one.name] = _rebuilt(value, values)
+        elif one.name in values:
+            changes[one.name] = values[one.name]
     return replace(config, **changes)
 
 

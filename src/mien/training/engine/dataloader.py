@@ -16,7 +16,15 @@ from mien.training.engine.stage import Batch, Stage
 
 
 def numbers(seed: int, *where: int) -> int:
-    """A seed for torch from the run's seed and a place in the run."""
+    """A seed for torch from the run's seed and a place in the run.
+
+    Args:
+        seed: of the run.
+        where: such as step and micro-batch.
+
+    Returns:
+        A number below 2^63.
+    """
     return int(np.random.SeedSequence([seed, *where]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -65,5 +73,13 @@ def micro_batches(
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch where the model is."""
+    """The batch where the model is.
+
+    Args:
+        batch: tensors by name.
+        device: where to.
+
+    Returns:
+        The same names.
+    """
     return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

@@ -44,7 +44,14 @@ class Processes:
 
     @contextmanager
     def in_turn(self, wanted: bool = True) -> Iterator[None]:
-        """One process of a machine after the other does what is inside; not wanted: all at once."""
+        """One process of a machine after the other does what is inside.
+
+        Args:
+            wanted: False: all at once.
+
+        Yields:
+            Nothing.
+        """
         turns = int(os.environ.get("LOCAL_WORLD_SIZE", self.count)) if wanted else 0
         mine = self._state.local_process_index if wanted else 0
         for _ in range(mine):
@@ -54,7 +61,14 @@ class Processes:
             self.wait()
 
     def any(self, here: bool) -> bool:
-        """Whether it holds in any process; the same answer in all."""
+        """Whether something holds in any process.
+
+        Args:
+            here: whether it holds in this one.
+
+        Returns:
+            The same answer in all.
+        """
         if self.count == 1:
             return here
         flag = torch.tensor(float(here), device=self.device)
@@ -62,14 +76,25 @@ class Processes:
         return bool(flag.item() > 0)
 
     def from_main(self, text: str | None) -> str | None:
-        """What the main process says."""
+        """What the main process says.
+
+        Args:
+            text: what it is; in the others it does not matter.
+
+        Returns:
+            The same in all.
+        """
         if self.count == 1:
             return text
         return str(found) if (found := broadcast_object_list([text])[0]) is not None else None
 
     @torch.no_grad()
     def sum(self, tensors: Iterable[Tensor]) -> None:
-        """Add up over the processes, in place, many tensors a message."""
+        """Add up over the processes, many tensors a message.
+
+        Args:
+            tensors: changed in place.
+        """
         if self.count == 1:
             return
         for bucket in _buckets(tensors):
@@ -80,7 +105,11 @@ class Processes:
 
     @torch.no_grad()
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """The mean over the processes, in place."""
+        """The mean over the processes.
+
+        Args:
+            tensors: changed in place.
+        """
         if self.count == 1:
             return
         kept = list(tensors)
@@ -90,7 +119,11 @@ class Processes:
 
     @torch.no_grad()
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
-        """Make them what they are in the main process."""
+        """Make tensors what they are in the main process.
+
+        Args:
+            tensors: changed in place.
+        """
         if self.count > 1:
             for tensor in tensors:
                 plain = tensor.contiguous()  # channels-last ones cannot be sent

@@ -26,7 +26,12 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Follow the weights after step number `step` (the first is 0)."""
+        """Follow the weights after a step.
+
+        Args:
+            model: with the new weights.
+            step: the number of the step, from 0.
+        """
         decay = min(self.decay, (step + 1) / (step + _WARM))
         parameters = dict(model.named_parameters())
         for name, slow in self.weights.items():
@@ -34,14 +39,25 @@ class Average:
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on from saved averages; those of parameters that were not trained then stay as they are."""
+        """Go on from saved averages; those of parameters that were not trained then stay as they are.
+
+        Args:
+            weights: by name.
+        """
         for name, slow in self.weights.items():
             if name in weights:
                 slow.copy_(split_like(weights[name], slow))
 
     @contextmanager
     def shown(self, model: nn.Module) -> Iterator[None]:
-        """The model with the averaged weights in place, without gradients and in eval mode; then as it was."""
+        """The model with the averaged weights in place, without gradients and in eval mode; then as it was.
+
+        Args:
+            model: the one that is followed.
+
+        Yields:
+            Nothing.
+        """
         parameters, modes = dict(model.named_parameters()), {m: m.training for m in model.modules()}
         kept = {name: parameters[name].detach().clone() for name in self.weights}
         with torch.no_grad():

@@ -63,7 +63,11 @@ def _forward(norm: nn.GroupNorm, x: Tensor) -> Tensor:
 
 
 def quicken(model: nn.Module) -> None:
-    """Have the model's group norms take this way where it is the quicker one. Weights and names stay."""
+    """Have a model's group norms take this way where it is the quicker one. Weights and names stay.
+
+    Args:
+        model: changed in place.
+    """
     for module in model.modules():
         if type(module) is nn.GroupNorm:
             module.forward = _forward.__get__(module)  # type: ignore[method-assign]

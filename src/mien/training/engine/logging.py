@@ -27,22 +27,40 @@ class Board(Protocol):
     """Where curves and pictures are shown."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Curves' values after `step` steps."""
+        """Show values of curves.
+
+        Args:
+            step: steps that are done.
+            values: by name.
+        """
 
     def picture(self, step: int, grid: Picture) -> None:
-        """A grid after `step` steps."""
+        """Show a grid of pictures.
+
+        Args:
+            step: steps that are done.
+            grid: uint8 [h, w, 3].
+        """
 
     def close(self) -> None:
         """Write what is still held back."""
 
 
 class Journal:
-    """Writes RUN/log.jsonl, RUN/pictures/step_N.jpg and .mp4, and to the boards: TensorBoard's files in
-    RUN/tensorboard, and Weights & Biases where a project of it is named."""
+    """Writes RUN/log.jsonl, RUN/pictures/step_N.jpg and .mp4, and to the boards.
+
+    Boards are TensorBoard's files in RUN/tensorboard, and Weights & Biases where a project of it is named.
+    """
 
     def __init__(self, run: Path, step: int, project: str | None = None, config: Mapping[str, Any] | None = None):
-        """step: what lies behind; curves beyond it, of a run that was stopped before it saved, are taken back.
-        project: of Weights & Biases; config: the run's options, shown there."""
+        """Open the files of a run.
+
+        Args:
+            run: its folder.
+            step: what lies behind; curves beyond it, of a run that was stopped before it saved, are taken back.
+            project: of Weights & Biases; None: none.
+            config: the run's options, shown there.
+        """
         self._run = run
         self._lines = run / "log.jsonl"
         boards = [_tensorboard(run / "tensorboard", step)]
@@ -54,14 +72,25 @@ class Journal:
             self._lines.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Curves' values after `step` steps."""
+        """Write values of curves, to log.jsonl and to the boards.
+
+        Args:
+            step: steps that are done.
+            values: by name.
+        """
         with self._lines.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **{name: float(f"{v:.6g}") for name, v in values.items()}}) + "\n")
         for board in self._boards:
             board.scalars(step, values)
 
     def pictures(self, step: int, grid: Picture, clip: list[Picture] | None) -> None:
-        """What the model shows after `step` steps: a grid, and the frames of a clip if there is one."""
+        """Write what the model shows.
+
+        Args:
+            step: steps that are done.
+            grid: uint8 [h, w, 3].
+            clip: frames of a video; None: there is none.
+        """
         folder = self._run / "pictures"
         folder.mkdir(exist_ok=True)
         write_image(folder / f"step_{step:08d}.jpg", grid)
@@ -77,7 +106,14 @@ class Journal:
 
 
 def check_boards(project: str | None) -> None:
-    """Raise InputError if Weights & Biases is asked for and not installed."""
+    """Whether what is logged to is installed.
+
+    Args:
+        project: of Weights & Biases; None: not asked for.
+
+    Raises:
+        InputError: it is not installed.
+    """
     if project is not None and find_spec("wandb") is None:
         raise InputError("--wandb needs wandb: pip install 'mien[wandb]'.")
 

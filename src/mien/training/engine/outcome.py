@@ -17,10 +17,19 @@ class Watcher(Protocol):
     """Who is told how far the run is: in steps, or in core-minutes where a budget of these is all that ends it."""
 
     def begin(self, total: float, done: float) -> None:
-        """The run has `total` of them, `done` of which lie behind."""
+        """The run begins, or goes on.
+
+        Args:
+            total: how much there is to do.
+            done: how much of it lies behind.
+        """
 
     def update(self, done: float) -> None:
-        """So many of them are done."""
+        """So much is done.
+
+        Args:
+            done: of the total.
+        """
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Saver:
         Args:
             model: whole and in the precision of its files.
             trained: full names of the parameters that learn.
-                found: the checkpoint that the run goes on from.
+            found: the checkpoint that the run goes on from.
             start: what it started from; what that knows of the stage's unused parts is handed on.
 
         Raises:
@@ -72,7 +72,15 @@ class Saver:
     ) -> Path:
         """Write the checkpoint of a step; all processes call it, and none leaves before it is written.
 
-        told: what else its manifest is to say.
+        Args:
+            step: steps that are done.
+            model: that is trained.
+            average: of its weights.
+            optimizers: by the name of their optimizer step.
+            told: what else the manifest is to say.
+
+        Returns:
+            The checkpoint's folder.
         """
         main, left_out = self._processes.main, self._stage.outside()
         self._processes.copy_from_main(sharding.whole_buffers(model))  # running means differ a little

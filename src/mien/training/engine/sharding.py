@@ -35,6 +35,12 @@ _LARGE = 1_000_000  # numbers: a layer outside of the blocks that is gathered fo
 def wanted(options: LoopConfig) -> bool:
     """Whether a run is to be split: by `--shard`, or because accelerate was told to use FSDP.
 
+    Args:
+        options: of the loop.
+
+    Returns:
+        True if it is.
+
     Raises:
         InputError: the options contradict it, or this torch has no FSDP2.
     """
@@ -57,11 +63,25 @@ class ShardedModel(nn.Module):
         self.model = model
 
     def forward(self, work: Callable[[], Result]) -> Result:
-        """What `work` computes while the parameters outside of the blocks are whole."""
+        """Compute while the parameters outside of the blocks are whole.
+
+        Args:
+            work: what is computed.
+
+        Returns:
+            What it returns.
+        """
         return work()
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """`work()`, in all processes at the same time."""
+        """Compute in all processes at the same time.
+
+        Args:
+            work: what is computed.
+
+        Returns:
+            What it returns.
+        """
         result: Result = self(work)
         if not torch.is_grad_enabled():  # else the end of the backward pass gives them back
             self.reshard()  # type: ignore[operator]
@@ -99,17 +119,39 @@ def shard(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> ShardedModel:
 
 
 def here(value: Tensor) -> Tensor:
-    """What this process holds of a tensor."""
+    """What this process holds of a tensor.
+
+    Args:
+        value: split or whole.
+
+    Returns:
+        A plain tensor.
+    """
     return value.to_local() if _is_split(value) else value  # type: ignore[attr-defined, no-any-return]
 
 
 def whole(value: Tensor) -> Tensor:
-    """A tensor put together; all processes must ask at the same time."""
+    """A tensor put together; all processes must ask at the same time.
+
+    Args:
+        value: split or whole.
+
+    Returns:
+        A plain tensor.
+    """
     return value.full_tensor() if _is_split(value) else value  # type: ignore[attr-defined, no-any-return]
 
 
 def gathered(tensors: Iterable[tuple[str, Tensor]], keep: bool) -> dict[str, Tensor]:
-    """Tensors put together one by one, on the CPU. keep: whether this process wants them; the others get none."""
+    """Tensors put together one by one, on the CPU.
+
+    Args:
+        tensors: by name.
+        keep: whether this process wants them; the others get none.
+
+    Returns:
+        Plain tensors by name.
+    """
     found = {}
     for name, value in tensors:
         full = whole(value.detach())
@@ -119,7 +161,15 @@ def gathered(tensors: Iterable[tuple[str, Tensor]], keep: bool) -> dict[str, Ten
 
 
 def split_like(value: Tensor, example: Tensor) -> Tensor:
-    """A whole tensor that all processes have, split as `example` is."""
+    """A whole tensor that all processes have, split as another one is.
+
+    Args:
+        value: whole.
+        example: split or whole.
+
+    Returns:
+        Split, or the value itself.
+    """
     if not _is_split(example):
         return value
     from torch.distributed.tensor import DTensor, distribute_tensor
@@ -129,7 +179,15 @@ def split_like(value: Tensor, example: Tensor) -> Tensor:
 
 
 def gathered_state(optimizer: torch.optim.Optimizer, keep: bool) -> dict[str, Any]:
-    """An optimizer's state dict with whole tensors; empty where it is not to be kept."""
+    """An optimizer's state dict with whole tensors.
+
+    Args:
+        optimizer: of split parameters.
+        keep: whether this process wants it.
+
+    Returns:
+        Empty where it is not to be kept.
+    """
     content = optimizer.state_dict()
     state = {index: dict(values) for index, values in content["state"].items()}
     for values in state.values():
@@ -141,7 +199,12 @@ def gathered_state(optimizer: torch.optim.Optimizer, keep: bool) -> dict[str, An
 
 
 def load_state(optimizer: torch.optim.Optimizer, content: Mapping[str, Any]) -> None:
-    """Take over a state dict with whole tensors."""
+    """Take over a state dict with whole tensors.
+
+    Args:
+        optimizer: of split parameters.
+        content: as `gathered_state` gave it.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = {}
     for index, values in content["state"].items():
@@ -154,7 +217,14 @@ def load_state(optimizer: torch.optim.Optimizer, content: Mapping[str, Any]) -> 
 
 
 def whole_buffers(model: nn.Module) -> Iterator[Tensor]:
-    """Buffers, which are never split, that hold anything."""
+    """Buffers, which are never split, that hold anything.
+
+    Args:
+        model: of which they are.
+
+    Returns:
+        The buffers.
+    """
     return (buffer for buffer in model.buffers() if buffer.numel())
 
 

@@ -11,7 +11,14 @@ from types import FrameType
 
 @contextmanager
 def stop_when_told(stop: Callable[[], None]) -> Iterator[None]:
-    """While it lasts, SIGTERM (a cluster that wants its node back) calls `stop`."""
+    """While it lasts, SIGTERM (a cluster that wants its node back) stops the run in good order.
+
+    Args:
+        stop: called then.
+
+    Yields:
+        Nothing.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop()

@@ -58,9 +58,21 @@ class OptimizerStep:
 
 
 class Stage(ABC):
-    """One stage. `steps`, `batch_size` and `accumulate` are what the loop takes where the options leave them open:
-    steps in all, batch_size of a micro-batch on one device, micro-batches of a step on one device; so are the
-    others."""
+    """One stage: which networks there are, who learns in which of them, what a batch is, and what to look at.
+
+    The attributes are what the loop takes where the options leave them open.
+
+    Attributes:
+        name: the entry's in `mien.training.registry`.
+        optimizer_steps: of a step of the loop.
+        steps: in all.
+        batch_size: of a micro-batch on one device.
+        accumulate: micro-batches of a step on one device.
+        warmup: steps until the learning rate is full.
+        clip_norm: largest norm of a gradient.
+        ema: decay of the moving average.
+        checkpointing: compute activations again to save memory.
+    """
 
     name: str
     optimizer_steps: Sequence[OptimizerStep]
@@ -78,29 +90,65 @@ class Stage(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """All networks under one roof, on the CPU, with their weights at the start of the stage: drawn from a seed, or
-        loaded. What no optimizer step trains stays as it is, byte for byte."""
+        """All networks under one roof, on the CPU, with their weights at the start of the stage.
+
+        They are drawn from a seed, or loaded. What no optimizer step trains stays as it is, byte for byte.
+        """
 
     @abstractmethod
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """A micro-batch of `batch_size` samples, CPU tensors. Everything random comes from `rng`, so that a run that
-        was stopped draws what one that was not would have drawn. Called in worker processes where there are any."""
+        """A micro-batch.
+
+        It is called in worker processes where there are any. Everything random comes from `rng`, so that a run that was
+        stopped draws what one that was not would have drawn.
+
+        Args:
+            rng: of this micro-batch.
+            batch_size: how many samples.
+
+        Returns:
+            CPU tensors by name.
+        """
 
     def at_step(self, step: int) -> None:
-        """Told before each batch which step it is for, wherever it is made: for data that move on slowly."""
+        """Told before each batch which step it is for, wherever it is made: for data that move on slowly.
+
+        Args:
+            step: its number, from 0.
+        """
         return None
 
     @abstractmethod
     def pictures(self, model: nn.Module) -> Picture:
-        """A grid to judge by eye, always of the same inputs and seeds. The model holds the averaged weights and is in
-        eval mode; gradients are off."""
+        """A grid to judge by eye, always of the same inputs and seeds; gradients are off.
+
+        Args:
+            model: with the averaged weights, in eval mode.
+
+        Returns:
+            uint8 [h, w, 3].
+        """
 
     def clip(self, model: nn.Module) -> list[Picture] | None:
-        """Frames of a short clip of fixed inputs, for what a grid does not show; None: there is none."""
+        """Frames of a short clip of fixed inputs, for what a grid does not show.
+
+        Args:
+            model: with the averaged weights, in eval mode.
+
+        Returns:
+            uint8 [h, w, 3] each; None: there is none.
+        """
         return None
 
     def images(self, batch: Batch) -> int:
-        """How many images a batch is, for images per second: the length of its first tensor, unless told otherwise."""
+        """How many images a batch is, for images per second.
+
+        Args:
+            batch: tensors by name.
+
+        Returns:
+            The length of its first tensor, unless told otherwise.
+        """
         return len(next(iter(batch.values())))
 
     def outside(self) -> tuple[str, ...]:
@@ -116,7 +164,14 @@ class Stage(ABC):
         return ()
 
     def handed_on(self, place: Path) -> dict[str, Tensor]:
-        """What `--start` knows of the parts of `unused`: kept on disk for the stages that follow."""
+        """What `--start` knows of the parts of `unused`: kept on disk for the stages that follow.
+
+        Args:
+            place: a run or a model folder.
+
+        Returns:
+            Weights by name.
+        """
         return {}
 
     def halved(self) -> tuple[str, ...]:
@@ -128,8 +183,16 @@ class Stage(ABC):
         return ()
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """Take over another run's averaged weights (`--start`); strict. InputError, or WeightsError if they do not
-        fit."""
+        """Take over another run's averaged weights (`--start`), strictly.
+
+        Args:
+            model: to be filled.
+            place: a run or a model folder.
+
+        Raises:
+            InputError: it holds no checkpoint.
+            WeightsError: its weights do not fit.
+        """
         from mien.training.engine import checkpoints
 
         checkpoints.fill(model, checkpoints.find(place).averaged_weights(), self.outside())
@@ -143,7 +206,12 @@ class Stage(ABC):
         return ()
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Called when a step is done, before its checkpoint: a teacher that follows its student, say."""
+        """Called when a step is done, before its checkpoint: a teacher that follows its student, say.
+
+        Args:
+            model: with the new weights.
+            step: the number of the step, from 0.
+        """
         return None
 
     def refresh(self) -> None:
@@ -151,12 +219,31 @@ class Stage(ABC):
         return None
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """Write what inference loads. The model holds the averaged weights."""
+        """Write what inference loads.
+
+        Args:
+            model: with the averaged weights.
+            folder: where to.
+
+        Raises:
+            NotImplementedError: the stage has nothing of its own to export.
+        """
         raise NotImplementedError(f"the stage {self.name} has nothing of its own to export")
 
 
 def part_parameters(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
-    """The parameters of a part by their full names. KeyError if the model has no such part."""
+    """The parameters of a part.
+
+    Args:
+        model: that has it.
+        part: the full name of a module or a parameter.
+
+    Returns:
+        By their full names.
+
+    Raises:
+        KeyError: the model has no such part.
+    """
     found = {
         name: parameter for name, parameter in model.named_parameters() if name == part or name.startswith(f"{part}.")
     }
@@ -166,6 +253,14 @@ def part_parameters(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
 
 
 def trained_names(model: nn.Module, optimizer_steps: Sequence[OptimizerStep]) -> list[str]:
-    """Full names of all parameters that some optimizer step trains, in the model's order."""
+    """What some optimizer step trains.
+
+    Args:
+        model: whose parameters they are.
+        optimizer_steps: of the stage.
+
+    Returns:
+        Full names, in the model's order.
+    """
     wanted = {name for update in optimizer_steps for part in update.parts for name in part_parameters(model, part)}
     return [name for name, _ in model.named_parameters() if name in wanted]

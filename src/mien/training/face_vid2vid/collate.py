@@ -24,7 +24,21 @@ _GAIN, _SHIFT = 0.1, 13.0  # of the colours, the same for all pictures of a samp
 def draw_batch(
     data: SampleSource, rng: np.random.Generator, sources: int, spec: SampleSpec, plain: bool = False
 ) -> Batch:
-    """A batch of samples whose heads are all turned by less than the bins can tell."""
+    """A batch of samples whose heads are all turned by less than the bins can tell.
+
+    Args:
+        data: where from.
+        rng: of everything random.
+        sources: how many.
+        spec: what a sample is to be.
+        plain: nothing is augmented.
+
+    Returns:
+        Tensors by name, see `collate`.
+
+    Raises:
+        InputError: heads in the data are turned too far.
+    """
     try:
         samples = draw_samples(data, rng, sources, spec, _within_bins)
     except InputError as error:
@@ -70,7 +84,14 @@ def collate(samples: Sequence[SourceDrivingSample], rng: np.random.Generator, si
 
 
 def angles_of(frame: FaceFrame) -> NDArray[np.float32]:
-    """Yaw, pitch and roll [3], degrees."""
+    """How a head is turned.
+
+    Args:
+        frame: with its pose.
+
+    Returns:
+        Yaw, pitch and roll [3], degrees.
+    """
     pose = frame.head_pose()
     head = HeadPose(np.asarray(pose[:3]), np.asarray(pose[3:5]), float(pose[5]))
     return np.array([head.yaw, head.pitch, head.roll], np.float32)

@@ -56,8 +56,18 @@ class FaceVid2VidWeights:
 
 
 def perceptual_l1(perceptual: Perceptual, made: Tensor, wanted: Tensor) -> Tensor:
-    """L1 of features, summed over the layers; of VGG at 1, 1/2, 1/4 and 1/8 of the size, the pyramid has its own
-    scales."""
+    """L1 of features, summed over the layers.
+
+    Features of VGG are compared at 1, 1/2, 1/4 and 1/8 of the size; the pyramid has its own scales.
+
+    Args:
+        perceptual: gives the features.
+        made: [b, 3, h, w] in [-1, 1].
+        wanted: the same.
+
+    Returns:
+        A number.
+    """
     loss = made.new_zeros((), dtype=torch.float32)
     for scale in range(_SCALES if isinstance(perceptual, VGGPerceptual) else 1):
         if scale:
@@ -70,7 +80,15 @@ def perceptual_l1(perceptual: Perceptual, made: Tensor, wanted: Tensor) -> Tenso
 
 
 def pixel_l1(made: Tensor, wanted: Tensor) -> Tensor:
-    """L1 of pictures at 1, 1/2, 1/4 and 1/8 of the size, summed."""
+    """L1 of pictures at 1, 1/2, 1/4 and 1/8 of the size, summed.
+
+    Args:
+        made: [b, 3, h, w] in [-1, 1].
+        wanted: the same.
+
+    Returns:
+        A number.
+    """
     error = made.float() - wanted.float()
     loss = error.abs().mean()
     for _ in range(_SCALES - 1):
@@ -80,12 +98,28 @@ def pixel_l1(made: Tensor, wanted: Tensor) -> Tensor:
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's hinge loss."""
+    """The discriminator's hinge loss.
+
+    Args:
+        real: its scores of real pictures.
+        fake: its scores of made ones.
+
+    Returns:
+        A number.
+    """
     return functional.relu(1 - real.float()).mean() + functional.relu(1 + fake.float()).mean()
 
 
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """L1 of the discriminator's features, summed over the layers."""
+    """L1 of the discriminator's features, summed over the layers.
+
+    Args:
+        fake: of made pictures, by layer.
+        real: of real ones.
+
+    Returns:
+        A number.
+    """
     return torch.stack([(f.float() - r.float()).abs().mean() for f, r in zip(fake, real, strict=True)]).sum()
 
 
@@ -103,13 +137,30 @@ class Deformation:
     def draw(
         cls, batch_size: int, generator: torch.Generator, device: torch.device, strength: float = 1.0
     ) -> Deformation:
-        """I + N(0, 0.05), N(0, 0.005), both times `strength`; drawn on the CPU."""
+        """I + N(0, 0.05), N(0, 0.005); drawn on the CPU.
+
+        Args:
+            batch_size: how many.
+            generator: draws them.
+            device: where they are wanted.
+            strength: times both deviations.
+
+        Returns:
+            The deformations.
+        """
         affine = torch.eye(2, 3) + strength * _AFFINE * torch.randn(batch_size, 2, 3, generator=generator)
         weights = strength * _BENT * torch.randn(batch_size, _POINTS**2, 2, generator=generator)
         return cls(affine.to(device), weights.to(device))
 
     def points(self, points: Tensor) -> Tensor:
-        """Where points [b, n, 2] of the deformed picture are in the picture itself."""
+        """Where points of the deformed picture are in the picture itself.
+
+        Args:
+            points: [b, n, 2] in [-1, 1].
+
+        Returns:
+            [b, n, 2].
+        """
         moved = (points[:, :, None] * self.affine[:, None, :, :2]).sum(-1) + self.affine[:, None, :, 2]
         lattice = cells(1, _POINTS, _POINTS, points)[..., :2].reshape(1, 1, -1, 2)
         squared = (points[:, :, None] - lattice).square().sum(-1)  # [b, n, 25]
@@ -117,7 +168,14 @@ class Deformation:
         return moved + (plate[..., None] * self.weights[:, None]).sum(2)
 
     def picture(self, pictures: Tensor) -> Tensor:
-        """Pictures [b, 3, s, s] deformed."""
+        """Pictures deformed.
+
+        Args:
+            pictures: [b, 3, s, s].
+
+        Returns:
+            [b, 3, s, s].
+        """
         height, width = pictures.shape[2:]
         grid = cells(1, height, width, pictures)[..., :2].reshape(1, -1, 2)
         places = self.points(grid.expand(len(pictures), -1, -1)).view(-1, height, width, 2)
@@ -125,31 +183,68 @@ class Deformation:
 
 
 def equivariance(keypoints: Tensor, again: Tensor, deformation: Deformation) -> Tensor:
-    """L1 between keypoints [b, K, 3] of pictures and those of their deformed copies, taken back; in x and y."""
+    """L1 between keypoints of pictures and those of their deformed copies, taken back; in x and y.
+
+    Args:
+        keypoints: of the pictures [b, K, 3].
+        again: of the copies [b, K, 3].
+        deformation: that made the copies.
+
+    Returns:
+        A number.
+    """
     return (keypoints[..., :2] - deformation.points(again[..., :2])).abs().mean()
 
 
 def keypoint_prior(keypoints: Tensor) -> Tensor:
-    """Keypoints [b, K, 3] keep apart, and lie at a mean depth of 0.33: sum over ordered pairs, mean over the batch."""
+    """Keypoints keep apart, and lie at a mean depth of 0.33: sum over ordered pairs, mean over the batch.
+
+    Args:
+        keypoints: [b, K, 3].
+
+    Returns:
+        A number.
+    """
     squared = (keypoints[:, :, None] - keypoints[:, None]).square().sum(-1)
     close = functional.relu(_APART - squared).sum((1, 2)) - _APART * keypoints.shape[1]
     return (close + (keypoints[..., 2].mean(1) - _DEPTH).abs()).mean()
 
 
 def head_pose_distance(angles: Tensor, ground_truth: Tensor) -> Tensor:
-    """Mean L1 of angles [b, 3], degrees."""
+    """Mean L1 of angles.
+
+    Args:
+        angles: [b, 3], degrees.
+        ground_truth: the same.
+
+    Returns:
+        Degrees.
+    """
     return (angles.float() - ground_truth.float()).abs().mean()
 
 
 def deformation_prior(motion: Motion) -> Tensor:
-    """Mean |delta|."""
+    """How far expressions move keypoints.
+
+    Args:
+        motion: as the network reads it.
+
+    Returns:
+        Mean |delta|.
+    """
     return motion.expression.abs().mean()
 
 
 def cut_patches(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
-    """Squares of `side` pixels from pictures [n, 3, h, w], their upper left corners (x, y) at corners [n, p, 2].
+    """Squares of pictures.
 
-    Returns [n p, 3, side, side].
+    Args:
+        pictures: [n, 3, h, w].
+        corners: upper left ones (x, y) [n, p, 2], pixels.
+        side: of the squares, pixels.
+
+    Returns:
+        [n p, 3, side, side].
     """
     run = torch.arange(side, device=pictures.device)
     x, y = corners[..., 0, None] + run, corners[..., 1, None] + run  # [n, p, side]
@@ -159,10 +254,18 @@ def cut_patches(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
 
 
 def local_losses(perceptual: Perceptual, made: Tensor, wanted: Tensor, corners: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 and perceptual L1 on the patches of eyes and mouth, 𝓕 Plus; patches a quarter of the side wide.
+    """L1 and perceptual L1 on the patches of eyes and mouth, F Plus; patches a quarter of the side wide.
 
-    Corners come from the target's landmarks, for both pictures. For the perceptual part patches are shown twice as
-    large, so that deep layers keep some extent.
+    For the perceptual part patches are shown twice as large, so that deep layers keep some extent.
+
+    Args:
+        perceptual: gives the features.
+        made: [n, 3, s, s] in [-1, 1].
+        wanted: the same.
+        corners: of the target's patches, for both pictures [n, p, 2], pixels.
+
+    Returns:
+        Both losses.
     """
     side = made.shape[-1] // 4
     got, target = cut_patches(made, corners, side), cut_patches(wanted, corners, side)

@@ -84,7 +84,14 @@ _PLUS_KEYPOINTS = 0.2  # of the rate, for the keypoint detector: 1e-5
 
 
 def plus_weights(weights: FaceVid2VidWeights) -> FaceVid2VidWeights:
-    """All losses stay; those on the patches come in, and deviations are penalised a fifth as much."""
+    """The weights of F Plus: losses on the patches come in, and deviations are penalised a fifth as much.
+
+    Args:
+        weights: of F.
+
+    Returns:
+        Those of F Plus.
+    """
     deformation = 0.2 * weights.deformation
     return replace(weights, adversarial_from=0, deformation=deformation, local_l1=10.0, local_perceptual=10.0)
 
@@ -94,7 +101,7 @@ class FaceVid2VidStageConfig(StageConfig):
     """Of F and F Plus."""
 
     size: str = option("nano", "nano or full.", choices=SIZES)
-    frames: int = option(1, "Targets of a source.", above=0)
+    frames: int = option(1, "Targets of a source.", least=1)
     vgg: str | None = option(None, "VGG19's (or VGG16's) weights (.safetensors) for the perceptual losses.")
 
 
@@ -156,7 +163,7 @@ class FaceVid2VidStage(SampleStage):
         return FaceVid2VidModel(self.config)
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """A run, or what one exported; with the latter the discriminator begins anew."""
+        """See `Stage.start`: A run, or what one exported; with the latter the discriminator begins anew."""
         assert isinstance(model, FaceVid2VidModel)
         if not (place / "model_index.json").is_file():
             super().start(model, place)
@@ -175,13 +182,16 @@ class FaceVid2VidStage(SampleStage):
         return model, {**batch, "step": torch.tensor(self.weights.adversarial_from)}
 
     def block_types(self) -> tuple[type[nn.Module], ...]:
-        """Residual blocks and what works on volumes; SPADE's not, for spectral norms would move twice."""
+        """See `Stage.block_types`: residual blocks and what works on volumes.
+
+        SPADE's are not, for spectral norms would move twice.
+        """
         return (Conv3d, Res2d, Res3d)
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
     def at_step(self, step: int) -> None:
-        """Passed on to the data, and kept for the discriminator's schedule."""
+        """See `Stage.at_step`: passed on to the data, and kept for the discriminator's schedule."""
         self._step = step
         super().at_step(step)
 
@@ -191,7 +201,7 @@ class FaceVid2VidStage(SampleStage):
         return {**draw_batch(self.samples(), rng, batch_size, spec), "step": torch.tensor(self._step)}
 
     def images(self, batch: Batch) -> int:
-        """Targets."""
+        """See `Stage.images`: targets."""
         return len(batch["target"])
 
     # -- losses --------------------------------------------------------------------------------------------------------
@@ -242,7 +252,10 @@ class FaceVid2VidStage(SampleStage):
     # -- to look at ----------------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of source, target, result, and the source turned by 20 degrees; people held out, where there are any."""
+        """See `Stage.pictures`: rows of source, target, result, and the source turned by 20 degrees.
+
+        They are of people held out, where there are any.
+        """
         assert isinstance(model, FaceVid2VidModel)
         batch, portrait = self._fixed(model, _SHOWN, 1, False)
         made = model.f(portrait, model.f.motion(batch["target"])).picture
@@ -251,7 +264,7 @@ class FaceVid2VidStage(SampleStage):
         return sheet([batch["source"], batch["target"], made, turned])
 
     def clip(self, model: nn.Module) -> list[Picture]:
-        """Source, target and result side by side, 8 frames."""
+        """See `Stage.clip`: source, target and result side by side, 8 frames."""
         assert isinstance(model, FaceVid2VidModel)
         batch, portrait = self._fixed(model, 1, _CLIP, True)
         made = model.f(portrait.repeat(_CLIP), model.f.motion(batch["target"])).picture
@@ -265,6 +278,6 @@ class FaceVid2VidStage(SampleStage):
         return batch, model.f.encode(batch["source"])
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """A folder for `FaceVid2VidPipeline.from_pretrained` and for `--f`, float16."""
+        """See `Stage.export`: A folder for `FaceVid2VidPipeline.from_pretrained` and for `--f`, float16."""
         assert isinstance(model, FaceVid2VidModel)
         FaceVid2VidPipeline(model.f.eval().to(torch.float16)).save_pretrained(folder)

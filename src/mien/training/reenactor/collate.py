@@ -41,7 +41,16 @@ class BatchSpec:
 
 
 def draw_batch(folder: GroupFolder, rng: np.random.Generator, spec: BatchSpec) -> Batch:
-    """A batch of people from the groups of a folder; motions with open mouths or closed eyes are drawn more often."""
+    """A batch of people; motions with open mouths or closed eyes are drawn more often.
+
+    Args:
+        folder: of rendered groups.
+        rng: of everything random.
+        spec: what the batch is to be.
+
+    Returns:
+        See `collate`.
+    """
     samples = []
     for _ in range(spec.sources):
         group = folder.choose(rng)
@@ -58,10 +67,15 @@ def draw_batch(folder: GroupFolder, rng: np.random.Generator, spec: BatchSpec) -
 def collate(samples: Sequence[Sequence[FaceFrame]], rng: np.random.Generator, spec: BatchSpec) -> Batch:
     """A batch of r samples, each a source and t targets of one person.
 
+    Args:
+        samples: source and targets of each.
+        rng: of everything random.
+        spec: what the batch is to be.
+
     Returns:
         source [r, 3, s, s] and target [r t, 3, window, window] in [-1, 1]; keypoints [r, 70, 2] and driven [r t, 70, 2]
-        in half sides of the whole picture; weight [r t, 1, window, window]: eyes and mouth count most; corners
-        [r t, 2]: left and top of the windows, pixels.
+        in half sides of the whole picture; weight [r t, 1, window, window]: eyes and mouth count most; corners [r t,
+        2]: left and top of the windows, pixels.
     """
     columns: dict[str, list[NDArray[Any]]] = {
         name: [] for name in ("source", "keypoints", "target", "driven", "weight", "corners")
@@ -98,8 +112,10 @@ def _interest(landmarks: Points) -> NDArray[np.float64]:
 
 
 def _corner(points: Points, window: int, side: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Left and top, multiples of 4, of a window of the face; of an eye or, as often as of both eyes, the mouth if it
-    is small."""
+    """Left and top, multiples of 4, of a window of the face.
+
+    Small windows lie at an eye or, as often as at both eyes, at the mouth.
+    """
     part = points
     if window < side // 2:
         part = points[_PARTS[int(rng.integers(len(_PARTS)))]]

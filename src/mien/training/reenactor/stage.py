@@ -26,7 +26,7 @@ from mien.training.engine import checkpoints
 from mien.training.engine.config import StageConfig, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
 from mien.training.reenactor.collate import BatchSpec, draw_batch
-from mien.training.vae import OPPONENT
+from mien.training.vae import pyramid_l1
 from mien.typing import Picture
 
 _MOVED = 0.4  # weight of the loss on the moved source
@@ -43,9 +43,9 @@ class ReenactorStageConfig(StageConfig):
 
     preset: str = option("plain", "plain, or sharp: with a discriminator.", choices=PRESETS)
     window: int = option(
-        _WINDOW, "Side of the target's windows; below 128 they lie at an eye or the mouth.", unit="pixels", minimum=32
+        _WINDOW, "Side of the target's windows; below 128 they lie at an eye or the mouth.", unit="pixels", least=32
     )
-    frames: int = option(4, "Targets of a source.", above=0)
+    frames: int = option(4, "Targets of a source.", least=1)
 
 
 class SharpReenactor(nn.Module):
@@ -94,7 +94,7 @@ class ReenactorStage(Stage):
         return whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """From a folder as `export` writes it, or from a run of this stage, with a discriminator or without."""
+        """See `Stage.start`: from a folder as `export` writes it, or from a run of this stage."""
         if (place / "config.json").is_file():
             weights = Reenactor.from_pretrained(place).state_dict()
         else:
@@ -110,8 +110,10 @@ class ReenactorStage(Stage):
             raise WeightsError(f"{place} does not fit the reenactor: {error}") from error
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` sources with `targets` targets each, see `reenactor.collate`; of windows every other time
-        smaller ones, at eyes and mouth, and twice as many."""
+        """See `Stage.batch`, and `reenactor.collate`.
+
+        Of windows every other time smaller ones, at eyes and mouth, and twice as many.
+        """
         if self.window == _WINDOW and rng.random() < 0.5:
             return draw_batch(self._groups(), rng, BatchSpec(batch_size, 2 * self.targets, self.window // 2, _NOISE))
         return draw_batch(self._groups(), rng, BatchSpec(batch_size, self.targets, self.window, _NOISE))
@@ -120,12 +122,21 @@ class ReenactorStage(Stage):
         """L1 of the picture and of the moved source."""
         rendered = render(model, batch)
         return {
-            "picture": weighted_pyramid(rendered.picture, batch["target"], batch["weight"]),
-            "moved": _MOVED * weighted_pyramid(rendered.moved, batch["target"], batch["weight"]),
+            "picture": pyramid_l1(rendered.picture, batch["target"], batch["weight"]),
+            "moved": _MOVED * pyramid_l1(rendered.moved, batch["target"], batch["weight"]),
         }
 
     def sharp_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        """The same and the discriminator's; leaves the picture for its optimizer step."""
+        """As `loss`, and the discriminator's; leaves the picture for its optimizer step.
+
+        Args:
+            model: with a discriminator.
+            batch: see `reenactor.collate`.
+            generator: has no influence.
+
+        Returns:
+            By name, already weighted.
+        """
         assert isinstance(model, SharpReenactor)
         rendered = render(model.reenactor, batch)
         batch["rendered"] = rendered.picture.detach()
@@ -133,20 +144,32 @@ class ReenactorStage(Stage):
         with torch.no_grad():
             _, wanted = model.discriminator(batch["target"])
         return {
-            "picture": weighted_pyramid(rendered.picture, batch["target"], batch["weight"]),
-            "moved": _MOVED * weighted_pyramid(rendered.moved, batch["target"], batch["weight"]),
+            "picture": pyramid_l1(rendered.picture, batch["target"], batch["weight"]),
+            "moved": _MOVED * pyramid_l1(rendered.moved, batch["target"], batch["weight"]),
             "true": -_TRUE * (score.float() * _patches(batch["weight"], score)).mean(),
             "features": _FEATURES * feature_distance(features, wanted),
         }
 
     def discriminator_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        """Hinge; eyes and mouth count most here too."""
+        """Hinge; eyes and mouth count most here too.
+
+        Args:
+            model: with a discriminator.
+            batch: with the picture that `sharp_loss` left.
+            generator: has no influence.
+
+        Returns:
+            By name.
+        """
         assert isinstance(model, SharpReenactor)
         true, false = model.discriminator(batch["target"])[0], model.discriminator(batch["rendered"])[0]
         return {"discriminator": hinge(true, false, _patches(batch["weight"], true))}
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of source, moved source, picture, ground truth; people who are not trained on, where there are any."""
+        """See `Stage.pictures`: rows of source, moved source, picture, ground truth.
+
+        They are of people who are not trained on, where there are any.
+        """
         data, rng = self._groups(held_out=True), np.random.default_rng(101)
         rows = []
         for _ in range(_SHOWN):
@@ -164,7 +187,7 @@ class ReenactorStage(Stage):
             self._data.refresh()
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """A folder as `XPortraitPipeline` loads it: config.json and weights, float16."""
+        """See `Stage.export`: A folder as `XPortraitPipeline` loads it: config.json and weights, float16."""
         reenactor_of(model).to(torch.float16).save_pretrained(folder)
 
     def _groups(self, held_out: bool = False) -> GroupFolder:
@@ -181,7 +204,14 @@ class ReenactorStage(Stage):
 
 
 def reenactor_of(model: nn.Module) -> Reenactor:
-    """The reenactor of what the stage trains."""
+    """The reenactor of what the stage trains.
+
+    Args:
+        model: with a discriminator or without.
+
+    Returns:
+        The reenactor.
+    """
     inner = model.reenactor if isinstance(model, SharpReenactor) else model
     assert isinstance(inner, Reenactor)
     return inner
@@ -194,23 +224,18 @@ def _patches(weight: Tensor, score: Tensor) -> Tensor:
 
 
 def render(model: nn.Module, batch: Batch) -> Rendered:
-    """A batch's targets as the model sees them."""
+    """A batch's targets as the model sees them.
+
+    Args:
+        model: a reenactor.
+        batch: see `reenactor.collate`.
+
+    Returns:
+        The pictures, moved and finished.
+    """
     assert isinstance(model, Reenactor)
     each = len(batch["target"]) // len(batch["source"])
     features, keypoints = model.appearance(batch["source"]), batch["keypoints"].repeat_interleave(each, 0)
     window = batch["target"].shape[-1]
     rendered: Rendered = model(batch["source"], features, keypoints, batch["driven"], batch["corners"], window)
     return rendered
-
-
-def weighted_pyramid(got: Tensor, want: Tensor, weight: Tensor, levels: int = 4) -> Tensor:
-    """`vae.pyramid_l1` of [b, 3, h, w] with a weight for every pixel, [b, 1, h, w], of any scale."""
-    error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), (got - want).float())
-    weight = weight / weight.mean()
-    loss = (error.abs() * weight).mean()
-    for _ in range(levels):
-        low = functional.avg_pool2d(error, 2)
-        band = error - functional.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
-        loss = loss + (band.abs() * weight).mean()
-        error, weight = low, functional.avg_pool2d(weight, 2)
-    return loss + 2 * (error.abs() * weight).mean()

@@ -44,7 +44,7 @@ class BatchSpec:
         frames: targets of each.
         size: side of the window cut near the face, pixels.
         side: of the whole pictures, pixels.
-        clip: consecutive frames, one driver for all.
+        clip: consecutive frames, one driving face for all.
         patches: whether local ones are made.
         control: what the controls show.
         start: whether what a reenactor needs is given too.
@@ -95,19 +95,50 @@ class TrainingBatch:
 
     @classmethod
     def of(cls, batch: Batch) -> TrainingBatch:
-        """From the loop's batch."""
+        """From the loop's batch.
+
+        Args:
+            batch: tensors by name.
+
+        Returns:
+            The same, by attributes.
+        """
         return cls(**{field.name: batch[field.name] for field in fields(cls) if field.name in batch})
 
 
 def draw_batch(data: SampleSource, rng: np.random.Generator, spec: BatchSpec) -> TrainingBatch:
-    """A batch of samples from the data."""
+    """A batch of samples from the data.
+
+    Args:
+        data: where from.
+        rng: of everything random.
+        spec: what the batch is to be.
+
+    Returns:
+        See `TrainingBatch`.
+
+    Raises:
+        InputError: the data lack what is asked for.
+    """
     others = spec.control.source != "self"
     wanted = SampleSpec(spec.frames, spec.clip, spec.side, drivers=others, photo=not spec.start)
     return collate(draw_samples(data, rng, spec.sources, wanted), rng, spec)
 
 
 def collate(samples: Sequence[SourceDrivingSample], rng: np.random.Generator, spec: BatchSpec) -> TrainingBatch:
-    """A batch of samples, augmented. Raises InputError where they lack what is asked for."""
+    """A batch of samples, augmented.
+
+    Args:
+        samples: one a source.
+        rng: of everything random.
+        spec: what the batch is to be.
+
+    Returns:
+        See `TrainingBatch`.
+
+    Raises:
+        InputError: they lack what is asked for.
+    """
     rows = [_row(sample.resized(spec.side), rng, spec) for sample in samples]
     joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     return TrainingBatch(

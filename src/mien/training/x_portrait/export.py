@@ -19,7 +19,16 @@ _NANO_DEFAULTS = {
 
 
 def to_pipeline(model: PortraitModel, config: XPortraitConfig, present: Sequence[str]) -> XPortraitPipeline:
-    """The networks of a run as a pipeline in float16; parts that the stage does not have are left out."""
+    """The networks of a run as a pipeline in float16.
+
+    Args:
+        model: with the averaged weights; changed in place.
+        config: of its sizes.
+        present: optional parts that the stage has; the others are left out.
+
+    Returns:
+        The pipeline.
+    """
     model.vae.register_to_config(scaling_factor=round(float(model.latent_scale), 6))
     networks = model.networks(present)
     for part in PARTS:

@@ -40,8 +40,14 @@ class FaceReadingLoss:
         self._weights = (weights / weights.mean()).to(device)[None, :, None]
 
     def read(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points [n, 478, 2] in sides of the crop, scores [n, 52] and presence [n] in [0, 1] of windows [n, 3, s, s] in
-        [-1, 1]."""
+        """What the frozen face reader sees.
+
+        Args:
+            windows: [n, 3, s, s] in [-1, 1].
+
+        Returns:
+            Points [n, 478, 2] in sides of the crop, blendshapes [n, 52] and presence [n] in [0, 1].
+        """
         margin = round(_MARGIN * windows.shape[-1])
         wider = functional.pad(windows, (margin,) * 4, mode="replicate")
         side = LandmarkNetwork.SIDE
@@ -51,8 +57,15 @@ class FaceReadingLoss:
         return points, self._blendshapes(points[:, list(BLENDSHAPE_POINTS)]).float(), seen.presence.float().sigmoid()
 
     def __call__(self, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean differences of points (in sides of the crop, eyes and mouth weighted) and of blendshapes, where there is
-        a face in the wanted windows."""
+        """How differently a frozen face reader sees two pictures, where there is a face in the wanted ones.
+
+        Args:
+            made: windows [n, 3, s, s] in [-1, 1].
+            wanted: the same.
+
+        Returns:
+            Mean differences of points (in sides of the crop, eyes and mouth weighted) and of blendshapes.
+        """
         with torch.no_grad():
             points, scores, presence = self.read(wanted)
         seen = (presence > 0.5).float()

@@ -1,9 +1,11 @@
-"""Training batches of the face-window model: moved portraits, rectified drivers, and what they should look like.
+"""Training batches of the face-window model: moved portraits, rectified driving frames, and what they should look like.
 
 Another person in the target's motion is laid over the target by where both faces would be without expression
-(`mien.geometry.face_window`), as the driving video is when a portrait is animated. What a driver may not bring along is
-changed at random: light, colours, sharpness, proportions (X-Portrait, Section 3.4, scales drivers for the same reason).
-What a face reader gets wrong is drawn, so that the driver's pixels are believed where they say more than points.
+(`mien.geometry.face_window`), as the driving video is when a portrait is animated. What a driving face may not bring
+along is
+changed at random: light, colours, sharpness, proportions (X-Portrait, Section 3.4, scales driving faces for the same
+    reason).
+What a face reader gets wrong is drawn, so that the driving face's pixels are believed where they say more than points.
 """
 
 from __future__ import annotations
@@ -49,11 +51,11 @@ class WindowSpec:
         sources: people.
         frames: targets of each.
         side: of the windows, pixels.
-        clip: consecutive frames, one driver for all.
-        self_driven: the driver is always the target itself (the paper's ablation a); else where the data show nobody
-            else in the target's motion (videos).
-        scaling: the driver is scaled (X-Portrait, Section 3.4; off: the paper's ablation c).
-        errors: draw the errors of readings and proportions, and the driver's light; off: what is exact.
+        clip: consecutive frames, one driving face for all.
+        self_driven: the driving face is always the target itself (the paper's ablation a); else where the data show
+            nobody else in the target's motion (videos).
+        scaling: the driving face is scaled (X-Portrait, Section 3.4; off: the paper's ablation c).
+        errors: draw the errors of readings and proportions, and the driving face's light; off: what is exact.
     """
 
     sources: int
@@ -91,12 +93,31 @@ class WindowBatch:
 
     @classmethod
     def of(cls, batch: Batch) -> WindowBatch:
-        """From the loop's batch."""
+        """From the loop's batch.
+
+        Args:
+            batch: tensors by name.
+
+        Returns:
+            The same, by attributes.
+        """
         return cls(**{field.name: batch[field.name] for field in fields(cls)})
 
 
 def draw_batch(data: SampleSource, rng: np.random.Generator, spec: WindowSpec) -> WindowBatch:
-    """A batch of samples from the data: of two draws each the one whose targets differ more from the source."""
+    """A batch of samples from the data: of two draws each the one whose targets differ more from the source.
+
+    Args:
+        data: where from.
+        rng: of everything random.
+        spec: what the batch is to be.
+
+    Returns:
+        See `WindowBatch`.
+
+    Raises:
+        InputError: the data lack what is asked for.
+    """
     wanted = SampleSpec(spec.frames, spec.clip, drivers=not spec.self_driven)
     pairs = [draw_samples(data, rng, 2, wanted) for _ in range(spec.sources)]
     return collate([max(pair, key=_changes) for pair in pairs], rng, spec)
@@ -114,7 +135,19 @@ def _changes(sample: SourceDrivingSample) -> float:
 
 
 def collate(samples: Sequence[SourceDrivingSample], rng: np.random.Generator, spec: WindowSpec) -> WindowBatch:
-    """A batch of samples. Raises InputError where they do not know neutral keypoints, or show no other driver."""
+    """A batch of samples.
+
+    Args:
+        samples: one a source.
+        rng: of everything random.
+        spec: what the batch is to be.
+
+    Returns:
+        See `WindowBatch`.
+
+    Raises:
+        InputError: they do not know neutral keypoints, or show no driving face.
+    """
     rows = [_row(one, rng, spec) for one in samples]
     frames = [frame for _, of_source in rows for frame in of_source]
     return WindowBatch(
@@ -230,15 +263,32 @@ def misread(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDA
 
 
 def nearly_read(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Keypoints [70, 2] as of a reader that sees everything, a little off. Args as `misread`'s."""
+    """Keypoints as of a reader that sees everything, a little off.
+
+    Args:
+        keypoints: as they are [70, 2].
+        neutral: the same face without expression [70, 2].
+        rng: draws how far off.
+
+    Returns:
+        [70, 2].
+    """
     half = _half_extent(neutral)
     away = rng.normal(size=2) * _SHIFT * half + rng.normal(size=np.shape(keypoints)) * _NOISE * half
     return np.asarray(keypoints + away, np.float32)
 
 
 def partly_read(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Keypoints [70, 2] whose expression nobody has read in some parts of the face: there the driver's pixels are all
-    that tells it. Args as `misread`'s."""
+    """Keypoints whose expression nobody has read in some parts: there the driving pixels are all that tells it.
+
+    Args:
+        keypoints: as they are [70, 2].
+        neutral: the same face without expression [70, 2].
+        rng: draws which parts, and how far off the others are.
+
+    Returns:
+        [70, 2].
+    """
     read = np.array(keypoints, np.float64)
     for part in ([*_RIGHT_EYE, 68], [*_LEFT_EYE, 69], [*_BROWS[0], *_BROWS[1]], _MOUTH):
         if rng.random() < _UNREAD:
@@ -254,9 +304,16 @@ _READERS = (nearly_read, misread, partly_read)
 def of_other_proportions(
     neutral: Points, rng: np.random.Generator, amount: float, scaling: float = _SCALING
 ) -> NDArray[np.float32]:
-    """Neutral keypoints [70, 2] as of somebody whose brows, eyes, nose and mouth lie and measure a little otherwise.
+    """Neutral keypoints as of somebody whose brows, eyes, nose and mouth lie and measure a little otherwise.
 
-    amount: deviation, of half the face; scaling: by how much the whole is larger or smaller at most.
+    Args:
+        neutral: [70, 2].
+        rng: draws the differences.
+        amount: their deviation, of half the face.
+        scaling: by how much the whole is larger or smaller at most.
+
+    Returns:
+        [70, 2].
     """
     half, points = _half_extent(neutral), np.array(neutral, np.float64)
     for region in _REGIONS:
@@ -270,9 +327,15 @@ def of_other_proportions(
 
 
 def relight(picture: Picture, rng: np.random.Generator, strongly: bool = False) -> Picture:
-    """Another light, other colours, another camera: nothing of a driver's looks may be worth copying.
+    """Another light, other colours, another camera: nothing of the driving face's looks may be worth copying.
 
-    strongly: any hue, and grey more often, for drivers that are the target itself.
+    Args:
+        picture: uint8 [h, w, 3].
+        rng: draws them.
+        strongly: any hue, and grey more often, for driving faces that are the target itself.
+
+    Returns:
+        uint8 [h, w, 3].
     """
     seen = picture
     if rng.random() < (0.45 if strongly else 0.25):

@@ -49,7 +49,15 @@ class FewStepModel(PortraitModel):
         self.teacher = nn.ModuleDict({part: copy.deepcopy(getattr(base, part)) for part in learning})
 
     def networks_with(self, role: nn.ModuleDict, present: tuple[str, ...]) -> XPortraitNetworks:
-        """The networks with the slow copy's or the teacher's parts in place."""
+        """The networks with the slow copy's or the teacher's parts in place.
+
+        Args:
+            role: those parts.
+            present: optional parts that the stage has.
+
+        Returns:
+            The networks.
+        """
         replaced = dict(role.items())
         usual = vars(self.networks(present))
         return XPortraitNetworks(**{name: replaced.get(name, part) for name, part in usual.items()})
@@ -63,7 +71,11 @@ class FewStepModel(PortraitModel):
 
     @torch.no_grad()
     def follow(self, decay: float) -> None:
-        """The slow copy comes a little nearer to the student."""
+        """The slow copy comes a little nearer to the student.
+
+        Args:
+            decay: how much of it stays, 0 to 1.
+        """
         for part in self.learning:
             student = getattr(self, part).parameters()
             for mine, its in zip(self.slow[part].parameters(), student, strict=True):
@@ -74,7 +86,7 @@ class FewStepModel(PortraitModel):
 class FewStepStageConfig(PortraitStageConfig):
     """Of the distillation."""
 
-    guidance: float | None = option(None, "Scale of the guidance that is folded in.", minimum=1)
+    guidance: float | None = option(None, "Scale of the guidance that is folded in.", least=1)
 
 
 class FewStepStage(PortraitStage):
@@ -116,7 +128,7 @@ class FewStepStage(PortraitStage):
         return FewStepModel(base, self.recipe.trained), batch
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """The student takes the weights; teacher and slow copy are copies of it."""
+        """See `Stage.start`: the student takes the weights; teacher and slow copy are copies of it."""
         assert isinstance(model, FewStepModel)
         extra = ("slow", "teacher")
         own = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in extra}
@@ -132,7 +144,7 @@ class FewStepStage(PortraitStage):
         return ("slow",)
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """The slow copy follows."""
+        """See `Stage.after_step`: the slow copy follows."""
         assert isinstance(model, FewStepModel)
         model.follow(_FOLLOW)
 
@@ -183,7 +195,7 @@ class FewStepStage(PortraitStage):
         return _STEPS, 1.0
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The student, with few steps and no guidance as its defaults."""
+        """See `Stage.export`: the student, with few steps and no guidance as its defaults."""
         from mien.training.x_portrait.export import to_pipeline
 
         assert isinstance(model, PortraitModel)
@@ -197,7 +209,16 @@ class FewStepStage(PortraitStage):
 
 
 def boundary(noisy: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
-    """c_skip x_t + c_out x_0, which is x_t itself at t = 0 (Luo et al. 2023, Eq. 9 and Appendix)."""
+    """c_skip x_t + c_out x_0, which is x_t itself at t = 0 (Luo et al. 2023, Eq. 9 and Appendix).
+
+    Args:
+        noisy: x_t [n, c, h, w].
+        clean: what is predicted of x_0, the same shape.
+        timestep: [n].
+
+    Returns:
+        [n, c, h, w].
+    """
     scaled = (timestep.float() * _TIME_SCALE).view(-1, 1, 1, 1)
     total = scaled.square() + _DATA_SIGMA**2
     return noisy * (_DATA_SIGMA**2 / total) + clean * (scaled / total.sqrt())

@@ -36,57 +36,100 @@ class _Unkept(ReferenceFeatures):
 
 
 def scheduler_for(prediction_type: str) -> DDIMScheduler:
-    """The sampler that goes with what a model predicts, see `latent_diffusion.scheduler_of`."""
+    """The sampler that goes with what a model predicts, see `latent_diffusion.scheduler_of`.
+
+    Args:
+        prediction_type: "epsilon" or "sample".
+
+    Returns:
+        The sampler.
+    """
     return scheduler_of(prediction_type, XPortraitDDIMScheduler(*BETAS, clip_sample=False, set_alpha_to_one=False))
 
 
 @dataclass(frozen=True)
-class Conditions:
+class DenoisingConditions:
     """What a prediction depends on besides the noisy latents.
 
     Attributes:
-        bank: the source's features.
+        reference_features: the source's features.
         residuals: of the motion controls; None: there are none.
         init_latents: what a network that reads its start is shown: the source latents [r, c, h, w], or a reenactor's
             [r frames, c, h, w].
         frames: of each source.
     """
 
-    bank: ReferenceFeatures
+    reference_features: ReferenceFeatures
     residuals: Residuals | None
     init_latents: Tensor
     frames: int
 
 
 def read_appearance(nets: XPortraitNetworks, source: Tensor, timestep: Tensor, learning: bool) -> ReferenceFeatures:
-    """R's tokens for source latents [r, c, h, w]; with gradients where R learns."""
-    recorder, bank = _FirstTokens(), _Unkept()
+    """R's tokens for a source.
+
+    Args:
+        nets: with R.
+        source: latents [r, c, h, w].
+        timestep: [r].
+        learning: with gradients, where R learns.
+
+    Returns:
+        Features that the U-Net attends to.
+    """
+    recorder, reference_features = _FirstTokens(), _Unkept()
     with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
         nets.appearance_reference(source, timestep, nets.empty_prompt(), recorder)
-    bank.tokens = recorder.tokens
-    return bank
+    reference_features.tokens = recorder.tokens
+    return reference_features
 
 
 def residuals_of(
     nets: XPortraitNetworks, draw: TrainingBatch, noisy: Tensor, timestep: Tensor, present: Sequence[str]
 ) -> Residuals | None:
-    """What the motion controls add; None before they exist."""
+    """What the motion controls add.
+
+    Args:
+        nets: with the controls.
+        draw: with control images and patches.
+        noisy: latents [n, c, h, w].
+        timestep: [n].
+        present: optional parts that the stage has.
+
+    Returns:
+        None before the controls exist.
+    """
     if "motion_control" not in present:
         return None
-    hints = nets.read_motion(draw.control, draw.patches if nets.local_control is not None else None)
-    return nets.control(noisy, timestep, hints)
+    control_features = nets.read_motion(draw.control, draw.patches if nets.local_control is not None else None)
+    return nets.control(noisy, timestep, control_features)
 
 
 def predict_clean(
-    nets: XPortraitNetworks, scheduler: DDIMScheduler, noisy: Tensor, timestep: Tensor, given: Conditions | None
+    nets: XPortraitNetworks,
+    scheduler: DDIMScheduler,
+    noisy: Tensor,
+    timestep: Tensor,
+    given: DenoisingConditions | None,
 ) -> tuple[Tensor, Tensor]:
-    """x_0 and eps that the networks see in noisy latents at [n] timesteps; given: None: the unconditional branch."""
+    """x_0 and eps that the networks see in noisy latents.
+
+    Args:
+        nets: all of them.
+        scheduler: says what is predicted.
+        noisy: latents [n, c, h, w].
+        timestep: [n].
+        given: conditions; None: the unconditional branch.
+
+    Returns:
+        Both [n, c, h, w], float32.
+    """
     shown = scheduler.scale_model_input(noisy, timestep)
     frames = 1 if given is None or nets.temporal is None else given.frames
     if given is None:
         out = nets.denoise(shown, timestep, frames)
     else:
-        out = nets.denoise(shown, timestep, frames, given.bank, given.residuals, given.init_latents)
+        out = nets.denoise(shown, timestep, frames, given.reference_features, given.residuals, given.init_latents)
     out = out.float()
     alpha = scheduler.alphas_cumprod.to(noisy.device)[timestep].view(-1, 1, 1, 1)
     if scheduler.config.prediction_type == "epsilon":
@@ -95,9 +138,17 @@ def predict_clean(
 
 
 def draw_timesteps(count: int, power: float | None, generator: torch.Generator) -> Tensor:
-    """Timesteps [count]: uniform over all, or preferring high noise, the more the higher `power`.
+    """Timesteps: uniform over all, or preferring high noise.
 
     High noise decides pose and expression, and few-step sampling lives there: with a power the lowest is never drawn.
+
+    Args:
+        count: how many.
+        power: the higher, the more high noise; None: uniform.
+        generator: draws them.
+
+    Returns:
+        [count], 0 to 999.
     """
     if power is None:
         return torch.randint(0, 1000, (count,), generator=generator)
@@ -111,19 +162,41 @@ def motion_supervision_loss(
     scheduler: DDIMScheduler,
     generator: torch.Generator,
 ) -> Tensor:
-    """The motion supervision alone: C reads the driver under pure noise, and nothing else runs."""
+    """The motion supervision alone: C reads the driving frame under pure noise, and nothing else runs.
+
+    Args:
+        model: with its motion head.
+        nets: the networks of the stage.
+        draw: with control images and regions.
+        scheduler: of the noise.
+        generator: of the noise.
+
+    Returns:
+        A number.
+    """
     rows, cells = len(draw.control), draw.control.shape[-1] // 8
     shape = (rows, int(model.vae.config.latent_channels), cells, cells)
     noise = torch.randn(shape, generator=generator).to(draw.control.device)
     timestep = torch.randint(500, 1000, (rows,), generator=generator).to(noise.device)
-    hints = nets.read_motion(draw.control, None)
-    residuals = nets.control(scheduler.scale_model_input(noise, timestep), timestep, hints)
+    control_features = nets.read_motion(draw.control, None)
+    residuals = nets.control(scheduler.scale_model_input(noise, timestep), timestep, control_features)
     return region_loss(model.motion_head(residuals), draw.regions)
 
 
 @torch.no_grad()
 def start_latents(model: PortraitModel, draw: TrainingBatch) -> Tensor | None:
-    """Latents [r * f, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
+    """Latents of the reenactor's pictures.
+
+    Args:
+        model: with or without a reenactor.
+        draw: with what the reenactor needs.
+
+    Returns:
+        [r * f, c, h, w]; None where there is no reenactor.
+
+    Raises:
+        ValueError: the batch was drawn without what it needs.
+    """
     reenactor = model.reenactor
     if reenactor is None:
         return None
@@ -144,7 +217,19 @@ def sample(
     scale: float,
     scheduler: DDIMScheduler,
 ) -> Tensor:
-    """Pictures [r * f, 3, h, w] in [-1, 1] for the sources and controls of a draw, from seed 0. scale: of guidance."""
+    """Pictures for the sources and controls of a draw, from seed 0.
+
+    Args:
+        model: of the stage.
+        present: optional parts that are used.
+        draw: r sources with f targets each.
+        steps: of denoising.
+        scale: of guidance.
+        scheduler: of the model.
+
+    Returns:
+        [r * f, 3, h, w] in [-1, 1].
+    """
     nets, frames = model.networks(present), len(draw.target) // len(draw.source)
     source = model.encode(draw.source)
     shape = (len(draw.target), *source.shape[1:])
@@ -157,9 +242,11 @@ def sample(
     latents = scheduler.add_noise(start, noise, times[:1].expand(len(noise)))
     for time in times:
         per_frame = time.expand(len(noise))
-        bank = read_appearance(nets, source, time.expand(len(source)), learning=False)
+        reference_features = read_appearance(nets, source, time.expand(len(source)), learning=False)
         shown = scheduler.scale_model_input(latents, per_frame)
-        given = Conditions(bank, residuals_of(nets, draw, shown, per_frame, present), init_latents, frames)
+        given = DenoisingConditions(
+            reference_features, residuals_of(nets, draw, shown, per_frame, present), init_latents, frames
+        )
         clean, eps = predict_clean(nets, scheduler, latents, per_frame, given)
         if scale != 1:
             _, plain = predict_clean(nets, scheduler, latents, per_frame, None)

@@ -60,7 +60,14 @@ class PortraitModel(LatentModel):
         self.keep_scale(networks.vae.config.scaling_factor)
 
     def networks(self, present: Sequence[str]) -> XPortraitNetworks:
-        """The networks, without the local control and the temporal modules where a stage does not have them."""
+        """The networks as inference uses them.
+
+        Args:
+            present: optional parts, of the local control and the temporal modules, that the stage has.
+
+        Returns:
+            The others are None.
+        """
         parts = {part: getattr(self, part) for part in PARTS}
         for optional in ("local_control", "temporal"):
             if optional not in present:
@@ -69,11 +76,20 @@ class PortraitModel(LatentModel):
 
 
 def fresh(seed: int, config: XPortraitConfig, unused: Sequence[str] = ()) -> PortraitModel:
-    """Random networks of a configuration, less those `unused`, set up to learn quickly from nothing.
+    """Random networks of a configuration, set up to learn quickly from nothing.
 
     Zero convolutions get small weights: where the backbone starts from nothing too there is nothing to protect, and
     zeros only delay the gradient. The hint encoders have no normalisation: torch's default weights would let an image
-    fade to about a thousandth on its way through seven SiLUs, and the driver would go unread for thousands of steps.
+    fade to about a thousandth on its way through seven SiLUs, and the driving video would go unread for thousands of
+    steps.
+
+    Args:
+        seed: of the weights.
+        config: sizes.
+        unused: parts that are left out.
+
+    Returns:
+        The model.
     """
     torch.manual_seed(seed)
     networks = build(config)
@@ -87,19 +103,35 @@ def fresh(seed: int, config: XPortraitConfig, unused: Sequence[str] = ()) -> Por
 
 
 def wake_controls(control: MotionControl) -> None:
-    """Small weights in a control's zero convolutions, and a hint encoder that lets images through."""
+    """Small weights in a control's zero convolutions, and a hint encoder that lets images through.
+
+    Args:
+        control: changed in place.
+    """
     wake_hints(control)
     for conv in [*control.controlnet_down_blocks, control.controlnet_mid_block]:
         nn.init.normal_(conv.weight, std=0.5 / math.sqrt(conv.weight[0].numel()))
 
 
 def take_reenactor(model: PortraitModel, folder: Path) -> None:
-    """A reenactor from the folder that `mien train reenactor` exported. Raises WeightsError."""
+    """Take over a reenactor, which does not learn.
+
+    Args:
+        model: that gets it.
+        folder: what `mien train reenactor` exported.
+
+    Raises:
+        WeightsError: it is missing or does not fit.
+    """
     model.reenactor = loading.load_part(Reenactor, folder).requires_grad_(False)
 
 
 def wake_hints(control: MotionControl) -> None:
-    """Weights of a hint encoder that keep an image's variance through its SiLUs."""
+    """Weights of a hint encoder that keep an image's variance through its SiLUs.
+
+    Args:
+        control: changed in place.
+    """
     encoder = control.controlnet_cond_embedding
     for conv in [encoder.conv_in, *encoder.blocks, encoder.conv_out]:
         nn.init.normal_(conv.weight, std=1.7 / math.sqrt(conv.weight[0].numel()))
@@ -110,7 +142,17 @@ def wake_hints(control: MotionControl) -> None:
 
 
 def config_of(folder: Path) -> XPortraitConfig:
-    """Sizes of X-Portrait over the backbone in a diffusers folder (unet/, vae/). Raises InputError."""
+    """Sizes of X-Portrait over a backbone.
+
+    Args:
+        folder: a diffusers folder with unet/ and vae/.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        InputError: it is no such folder.
+    """
     try:
         unet, vae = (loading.read_json(folder / part / "config.json") for part in ("unet", "vae"))
     except WeightsError as error:
@@ -202,7 +244,17 @@ def read_start(place: Path, model: PortraitModel) -> dict[str, Tensor]:
     """Weights to start from: a run's averages, or an exported or converted pipeline folder.
 
     A pipeline folder has no motion head, and both may lack controls and temporal modules: what is lacking stays as it
-    is in `model`. Raises InputError.
+    is in `model`.
+
+    Args:
+        place: the run or the folder.
+        model: that will be filled.
+
+    Returns:
+        By name.
+
+    Raises:
+        InputError: there is no checkpoint.
     """
     own = dict(model.state_dict())
     if not (place / "model_index.json").is_file():
@@ -219,7 +271,15 @@ def read_start(place: Path, model: PortraitModel) -> dict[str, Tensor]:
 
 
 def parts_of(place: Path, parts: Sequence[str]) -> dict[str, Tensor]:
-    """What a run or a pipeline folder holds of some parts, under the names of a `PortraitModel`."""
+    """What a run or a pipeline folder holds of some parts.
+
+    Args:
+        place: the run or the folder.
+        parts: of a `PortraitModel`.
+
+    Returns:
+        Weights under its names.
+    """
     if not (place / "model_index.json").is_file():
         given = checkpoints.find(place).averaged_weights()
         return {name: value for name, value in given.items() if checkpoints.within(name, parts)}

@@ -24,7 +24,16 @@ REGIONS = len(OUTLINES) + 1
 
 
 def regions(points: NDArray[np.float32], size: int, cell: int = 8) -> NDArray[np.float32]:
-    """Landmarks [68, 2] in pixels of a square of `size` to coverage [REGIONS, size / cell, size / cell] in [0, 1]."""
+    """How much of each cell a region of the face covers.
+
+    Args:
+        points: landmarks [68, 2], pixels of the square.
+        size: of the square, pixels.
+        cell: side of a cell, pixels.
+
+    Returns:
+        [REGIONS, size / cell, size / cell] in [0, 1].
+    """
     fixed, canvas = np.round(points * 16).astype(np.int32), np.zeros((REGIONS, size, size), np.uint8)
     for channel, outline in enumerate(OUTLINES):
         corners = fixed[list(outline)]
@@ -47,13 +56,28 @@ class MotionHead(nn.Module):
         self.coarse = nn.Conv2d(block_out_channels[1], REGIONS * 4, 1)
 
     def forward(self, residuals: Residuals) -> Tensor:
-        """The two levels' readings, added."""
+        """Read the regions off the control's residuals, at two levels, and add.
+
+        Args:
+            residuals: of the motion control.
+
+        Returns:
+            Logits [n, REGIONS, h, w].
+        """
         fine: Tensor = self.fine(residuals.skips[self.finest])
         return fine + functional.pixel_shuffle(self.coarse(residuals.skips[self.next]), 2)
 
 
 def region_loss(logits: Tensor, ground_truth: Tensor) -> Tensor:
-    """Cross-entropy with fractional coverage, each region weighted by how rare it is."""
+    """Cross-entropy with fractional coverage, each region weighted by how rare it is.
+
+    Args:
+        logits: [n, REGIONS, h, w].
+        ground_truth: coverage in [0, 1], the same shape.
+
+    Returns:
+        A number.
+    """
     share = ground_truth.mean((0, 2, 3), keepdim=True).clamp_min(1e-3)
     weight = 1 + ground_truth * (0.3 / share)
     return torch.mean(

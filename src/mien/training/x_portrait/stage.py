@@ -18,17 +18,18 @@ from torch import Tensor, nn
 from mien.errors import InputError
 from mien.models.sd_backbone.temporal import TemporalTransformer
 from mien.models.x_portrait import NANO, SD15, XPortraitConfig, XPortraitNetworks, build
+from mien.options import Checked
 from mien.training.data.samples import SampleSource
 from mien.training.data.stage import SampleStage
 from mien.training.engine.checkpoints import fill
-from mien.training.engine.config import SIZES, Checked, StageConfig, component, option
+from mien.training.engine.config import SIZES, StageConfig, component, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.latent_diffusion import WEIGHTS_FILE, side_by_side
 from mien.training.x_portrait import model as portrait_model
 from mien.training.x_portrait.collate import BatchSpec, TrainingBatch, draw_batch
 from mien.training.x_portrait.control_images import ControlKind, face_vid2vid
 from mien.training.x_portrait.losses import (
-    Conditions,
+    DenoisingConditions,
     draw_timesteps,
     motion_supervision_loss,
     predict_clean,
@@ -63,7 +64,7 @@ class ControlConfig(Checked):
 class MotionSupervisionConfig(Checked):
     """See `motion_supervision`."""
 
-    motion_supervision_weight: float | None = option(None, "Weight of the motion supervision; 0: none.", minimum=0)
+    motion_supervision_weight: float | None = option(None, "Weight of the motion supervision; 0: none.", least=0)
     only_motion_supervision: bool = option(False, "Nothing but it.")
 
 
@@ -77,8 +78,8 @@ class PortraitStageConfig(StageConfig):
     backbone: str | None = option(None, "A local diffusers folder of Stable Diffusion 1.5 (full).")
     reenactor: str | None = option(None, "A folder with a reenactor to start from.")
     local: bool = option(True, "A local control (off: ablation b).")
-    window: int | None = option(None, "Side of the pieces trained on.", unit="pixels", minimum=8)
-    frames: int | None = option(None, "Targets of a source.", above=0)
+    window: int | None = option(None, "Side of the pieces trained on.", unit="pixels", least=8)
+    frames: int | None = option(None, "Targets of a source.", least=1)
     controls: ControlConfig = component(ControlConfig)
 
 
@@ -135,7 +136,14 @@ class PortraitStage(SampleStage):
         return (*self.recipe.trained, "motion_head") if supervises else self.recipe.trained
 
     def batch_spec(self, batch_size: int) -> BatchSpec:
-        """What a batch of so many sources is to be."""
+        """What a batch is to be.
+
+        Args:
+            batch_size: how many sources.
+
+        Returns:
+            The specification.
+        """
         patches = "local_control" in self.recipe.present
         size = min(self.recipe.size or self.side, self.side)
         start = self.options.reenactor is not None
@@ -187,7 +195,7 @@ class PortraitStage(SampleStage):
         return {**batch, "regions": torch.empty(count, REGIONS, cells, cells)}
 
     def outside(self) -> tuple[str, ...]:
-        """The backbone, where it is frozen and comes from a folder, and the reenactor."""
+        """See `Stage.outside`: the backbone, where it is frozen and comes from a folder, and the reenactor."""
         frozen = tuple(part for part in BACKBONE if part not in self.recipe.trained)
         backbone = frozen if self.options.size == "full" else ()
         return backbone if self.options.reenactor is None else (*backbone, "reenactor")
@@ -201,7 +209,7 @@ class PortraitStage(SampleStage):
         return {part: folder / WEIGHTS_FILE for part, folder in files.items() if (folder / WEIGHTS_FILE).is_file()}
 
     def unused(self) -> tuple[str, ...]:
-        """The controls and temporal modules that the stage does not have."""
+        """See `Stage.unused`: the controls and temporal modules that the stage does not have."""
         return tuple(part for part in portrait_model.OPTIONAL if part not in self.recipe.present)
 
     def handed_on(self, place: Path) -> dict[str, Tensor]:
@@ -209,29 +217,29 @@ class PortraitStage(SampleStage):
         return portrait_model.parts_of(place, self.unused())
 
     def halved(self) -> tuple[str, ...]:
-        """At full size all that does not learn, the VAE included."""
+        """See `Stage.halved`: at full size all that does not learn, the VAE included."""
         if self.options.size != "full":
             return ()
         learning = self.optimizer_steps[0].parts
         return tuple(p for p in portrait_model.PARTS if p not in learning and p not in self.unused())
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """A run, or an exported pipeline folder."""
+        """See `Stage.start`: A run, or an exported pipeline folder."""
         assert isinstance(model, PortraitModel)
         fill(model, portrait_model.read_start(place, model), (*self.outside(), *self.unused()))
 
     def block_types(self) -> tuple[type[nn.Module], ...]:
-        """Residual blocks and transformer blocks."""
+        """See `Stage.block_types`: residual blocks and transformer blocks."""
         return (ResnetBlock2D, BasicTransformerBlock, TemporalTransformer)
 
     # -- data and loss -----------------------------------------------------------------------------------------------
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` sources with the plan's frames each."""
+        """See `Stage.batch`: `batch_size` sources with the plan's frames each."""
         return draw_batch(self.samples(), rng, self.batch_spec(batch_size)).batch()
 
     def images(self, batch: Batch) -> int:
-        """Targets."""
+        """See `Stage.images`: targets."""
         return len(batch["target"])
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
@@ -262,22 +270,22 @@ class PortraitStage(SampleStage):
 
     def _conditions(
         self, nets: XPortraitNetworks, given: TrainingBatch, source: Tensor, noisy: Tensor, times: Tensor
-    ) -> Conditions:
+    ) -> DenoisingConditions:
         recipe = self.recipe
         per_frame = times.repeat_interleave(recipe.frames)
         shown = self.scheduler.scale_model_input(noisy, per_frame)
-        bank = read_appearance(nets, source, times, "appearance_reference" in recipe.trained)
+        reference_features = read_appearance(nets, source, times, "appearance_reference" in recipe.trained)
         residuals = residuals_of(nets, given, shown, per_frame, recipe.present)
-        return Conditions(bank, residuals, source, recipe.frames)
+        return DenoisingConditions(reference_features, residuals, source, recipe.frames)
 
     # -- to look at --------------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Four rows of source, control, made, target."""
+        """See `Stage.pictures`: four rows of source, control, made, target."""
         return self._look(model, replace(self.batch_spec(4), frames=1, size=self.side, clip=False), seed=101)[0]
 
     def clip(self, model: nn.Module) -> list[Picture] | None:
-        """Control, made and target side by side, 8 frames."""
+        """See `Stage.clip`: control, made and target side by side, 8 frames."""
         if "motion_control" not in self.recipe.present:
             return None
         frames = min(8, self.recipe.frames) if self.recipe.clip else 8
@@ -299,11 +307,18 @@ class PortraitStage(SampleStage):
         return [np.concatenate(rows)] if not spec.clip else rows
 
     def look_sampling(self, kind: str) -> tuple[int, float]:
-        """Denoising steps and guidance of the pictures to look at."""
+        """How pictures to look at are sampled.
+
+        Args:
+            kind: the prediction type.
+
+        Returns:
+            Denoising steps and guidance.
+        """
         return _LOOK_STEPS[kind], _LOOK_SCALE[kind]
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """A folder for `XPortraitPipeline.from_pretrained`, without the parts that the stage does not have."""
+        """See `Stage.export`: a folder for `XPortraitPipeline.from_pretrained`, of the parts that the stage has."""
         from mien.training.x_portrait.export import to_pipeline
 
         assert isinstance(model, PortraitModel)

@@ -17,7 +17,16 @@ _ONE_STEP = {"num_inference_steps": 1, "guidance_scale": 1.0, "fast": {"num_infe
 
 
 def to_pipeline(model: FaceWindowModel, config: XPortraitConfig, without: tuple[str, ...] = ()) -> XPortraitPipeline:
-    """The networks of a run as a pipeline in float16, without the parts `without`."""
+    """The networks of a run as a pipeline in float16.
+
+    Args:
+        model: with the averaged weights; changed in place.
+        config: of its sizes.
+        without: parts that are left out.
+
+    Returns:
+        The pipeline.
+    """
     networks = model.networks(without)
     parts = {part: getattr(networks, part) for part in PARTS}
     for network in parts.values():

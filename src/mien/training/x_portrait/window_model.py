@@ -53,13 +53,28 @@ class FaceWindowModel(LatentModel):
         self.keep_scale(1.0)
 
     def networks(self, without: tuple[str, ...] = ()) -> XPortraitNetworks:
-        """The networks, without some of the optional ones: "local_control", "temporal"."""
+        """The networks as inference uses them.
+
+        Args:
+            without: optional ones that are left out: "local_control", "temporal".
+
+        Returns:
+            The networks.
+        """
         parts: dict[str, Any] = {part: None if part in without else getattr(self, part) for part in PARTS}
         return XPortraitNetworks(**parts)
 
 
 def fresh(seed: int, config: XPortraitConfig) -> FaceWindowModel:
-    """Random networks that learn quickly from nothing: at first the moved portrait is hardly changed."""
+    """Random networks that learn quickly from nothing: at first the moved portrait is hardly changed.
+
+    Args:
+        seed: of the weights.
+        config: sizes.
+
+    Returns:
+        The model.
+    """
     torch.manual_seed(seed)
     model = FaceWindowModel(build(config))
     for control in (model.motion_control, model.local_control):
@@ -99,7 +114,15 @@ def change_of(
 
 
 def read_start(place: Path, model: FaceWindowModel) -> dict[str, Tensor]:
-    """Weights [by name] of an exported pipeline folder; parts that it lacks stay as they are in `model`."""
+    """Weights of an exported pipeline folder; parts that it lacks stay as they are.
+
+    Args:
+        place: the folder.
+        model: that will be filled.
+
+    Returns:
+        By name.
+    """
     own = dict(model.state_dict())
     for part in PARTS:
         file = place / part / WEIGHTS_FILE

@@ -1,9 +1,10 @@
 """Stages of X-Portrait nano, which works on face windows: `x-portrait/face-window`, and `-temporal` for M.
 
-The portrait is moved by its keypoints first, as far as a reader of faces tells them; the networks see the driver's own
-pixels, rectified onto the portrait's face, and learn what the keypoints did not tell: winks, gaze, teeth, wrinkles. All
-networks are trained together, for at this size there is no backbone to protect. The driver of a sample is another
-person in the target's very motion (X-Portrait, Section 3.2 makes such pairs by F; rendered people give them exactly).
+The portrait is moved by its keypoints first, as far as a reader of faces tells them; the networks see the driving
+face's own pixels, rectified onto the portrait's face, and learn what the keypoints did not tell: winks, gaze, teeth,
+wrinkles. All networks are trained together, for at this size there is no backbone to protect. The driving face of a
+sample is another person in the target's very motion (X-Portrait, Section 3.2 makes such pairs by F; rendered people
+give them exactly).
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ _FACE, _REST = 0.5, 0.01
 class WindowConfig(StageConfig):
     """Of all stages that work on face windows."""
 
-    frames: int = option(2, "Targets of a source.", above=0)
+    frames: int = option(2, "Targets of a source.", least=1)
     side: int | None = option(
-        None, "Side of the windows, a multiple of 16; smaller ones come first.", unit="pixels", minimum=64
+        None, "Side of the windows, a multiple of 16; smaller ones come first.", unit="pixels", least=64
     )
-    self_driven: bool = option(False, "The driver is always the target itself (ablation a).")
-    reading_weight: float = option(3.0, "Of what a frozen face reader sees; 0: it does not look.", minimum=0)
+    self_driven: bool = option(False, "The driving frame is always the target itself (ablation a).")
+    reading_weight: float = option(3.0, "Of what a frozen face reader sees; 0: it does not look.", least=0)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class FaceWindowConfig(WindowConfig):
     """Of both stages."""
 
     local: bool = option(True, "A local control (off: ablation b).")
-    scaling: bool = option(True, "Heterogeneous scaling of the driver (off: ablation c).")
+    scaling: bool = option(True, "Heterogeneous scaling of the driving face (off: ablation c).")
 
 
 class FaceWindowStage(SampleStage):
@@ -89,7 +90,14 @@ class FaceWindowStage(SampleStage):
             self.steps, self.batch_size = 1500, 1
 
     def spec(self, sources: int) -> WindowSpec:
-        """What a batch of so many sources is to be."""
+        """What a batch is to be.
+
+        Args:
+            sources: how many.
+
+        Returns:
+            The specification.
+        """
         given = self.options
         return WindowSpec(sources, given.frames, self.side, self.temporal, given.self_driven, scaling=given.scaling)
 
@@ -100,7 +108,7 @@ class FaceWindowStage(SampleStage):
         return fresh(self.options.loop.seed, self.config)
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """A run, or an exported pipeline folder."""
+        """See `Stage.start`: A run, or an exported pipeline folder."""
         assert isinstance(model, FaceWindowModel)
         exported = (place / "model_index.json").is_file()
         fill(model, read_start(place, model) if exported else find(place).averaged_weights(), self.outside())
@@ -108,14 +116,14 @@ class FaceWindowStage(SampleStage):
     # -- data and loss -----------------------------------------------------------------------------------------------
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` sources with `frames` targets each."""
+        """See `Stage.batch`: `batch_size` sources with `frames` targets each."""
         return self._drawn(rng, self.spec(batch_size))
 
     def _drawn(self, rng: np.random.Generator, spec: WindowSpec) -> Batch:
         return draw_batch(self.samples(), rng, spec).batch()
 
     def images(self, batch: Batch) -> int:
-        """Targets."""
+        """See `Stage.images`: targets."""
         return len(batch["target"])
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
@@ -155,11 +163,11 @@ class FaceWindowStage(SampleStage):
     # -- to look at --------------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of source, moved portrait, rectified driver, made, target."""
+        """See `Stage.pictures`: rows of source, moved portrait, rectified driving frame, made, target."""
         return np.concatenate(self._look(model, replace(self.spec(4), frames=2, clip=False), 101))
 
     def clip(self, model: nn.Module) -> list[Picture] | None:
-        """Moved, driver, made and target side by side, 8 frames."""
+        """See `Stage.clip`: moved, driving face, made and target side by side, 8 frames."""
         return self._look(model, replace(self.spec(1), frames=8, clip=True), 102)
 
     def _look(self, model: nn.Module, spec: WindowSpec, seed: int) -> list[Picture]:
@@ -174,19 +182,34 @@ class FaceWindowStage(SampleStage):
         return side_by_side(columns)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """A folder for `XPortraitPipeline.from_pretrained`."""
+        """See `Stage.export`: A folder for `XPortraitPipeline.from_pretrained`."""
         assert isinstance(model, FaceWindowModel)
         to_pipeline(model, self.config, self.without).save_pretrained(folder)
 
 
 def shown_driver(given: Any) -> Tensor:
-    """What a model was shown of the driver, at the windows' side [n, 3, s, s]."""
+    """What a model was shown of the driving face.
+
+    Args:
+        given: the batch.
+
+    Returns:
+        At the windows' side, [n, 3, s, s].
+    """
     side: int = given.target.shape[-1]
     return functional.interpolate(given.driver, size=(side, side), mode="bilinear", align_corners=False)
 
 
 def importance(neutral: Tensor, side: int) -> Tensor:
-    """How much pixels count, [n, 1, side, side], from neutral keypoints [n, 70, 2] in [-1, 1]."""
+    """How much pixels count: eyes and mouth most.
+
+    Args:
+        neutral: keypoints without expression [n, 70, 2] in [-1, 1].
+        side: of the windows, pixels.
+
+    Returns:
+        [n, 1, side, side], above 0.
+    """
     from mien.models.x_portrait.window_head import face_ellipse
 
     steps = (torch.arange(side, device=neutral.device) + 0.5) * (2 / side) - 1

@@ -27,7 +27,7 @@ _JAW_BOTTOM = -8.6  # cm: what lies lower on the model is neck
 
 
 @dataclass(frozen=True, eq=False)
-class Surroundings:
+class PhotoBackground:
     """The grid of a photo; k nodes.
 
     Attributes:
@@ -81,9 +81,9 @@ class Surroundings:
         return np.where(seen.covered[..., None], flat.of_vertices(nodes), own).astype(np.float32)
 
 
-def make_surroundings(
+def cut_background(
     model: HeadModel, placement: Placement, posed: Floats, photo: NDArray[np.uint8], face: Face
-) -> Surroundings:
+) -> PhotoBackground:
     """The grid of a photo.
 
     Args:
@@ -114,7 +114,7 @@ def make_surroundings(
     attached = np.exp(-((away[row, column] / _COARSE / 0.05) ** 2)) * np.sqrt(np.maximum(node_follow, 0))
     attached *= np.isin(seen.mesh.part[triangle], [FACE, HEAD])
     shares = np.column_stack([1 - weights.sum(1), weights]) * attached[:, None]
-    return Surroundings(
+    return PhotoBackground(
         photo=np.ascontiguousarray(photo),
         still=still,
         head=placement.unapply(still),

@@ -14,10 +14,10 @@ from mien.geometry.paste import paste_back
 _STEEPNESS = 8.0  # of the change from one face to the next; two neighbours share a strip of a fifth of a face
 
 
-def face_shares(faces: Sequence[np.ndarray], width: int, height: int) -> list[NDArray[np.float32]]:
+def face_blend_weights(faces: Sequence[np.ndarray], width: int, height: int) -> list[NDArray[np.float32]]:
     """How much of each pixel belongs to each face.
 
-    Distances count in sizes of the face, so a large face in front of a small one reaches further; the shares change
+    Distances count in sizes of the face, so a large face in front of a small one reaches further; the weights change
     smoothly, so no seam shows between two squares that overlap.
 
     Args:
@@ -40,28 +40,28 @@ def face_shares(faces: Sequence[np.ndarray], width: int, height: int) -> list[ND
     return [np.asarray(one / total, np.float32) for one in raised]
 
 
-def paste_shared(
+def paste_blended(
     image: np.ndarray,
     crops: Sequence[SquareCrop],
     results: Sequence[np.ndarray],
-    shares: Sequence[NDArray[np.float32]],
+    weights: Sequence[NDArray[np.float32]],
 ) -> np.ndarray:
-    """`paste_back` for several squares whose pictures may overlap: the mean of the pastes, weighted by `face_shares`.
+    """`paste_back` for several squares that may overlap: the mean of the pastes by `face_blend_weights`.
 
     Args:
         image: uint8 [H, W, 3].
         crops: where the results belong.
         results: uint8 [S, S, 3], one for each crop.
-        shares: [H, W], one for each crop.
+        weights: [H, W], one for each crop.
 
     Returns:
         uint8 [H, W, 3]; pixels outside all squares are exactly the picture's.
     """
     height, width = image.shape[:2]
     total = image.astype(np.float32)
-    for crop, result, share in zip(crops, results, shares, strict=True):
+    for crop, result, weight in zip(crops, results, weights, strict=True):
         rows = slice(max(math.floor(crop.y), 0), min(math.ceil(crop.y + crop.size), height))
         columns = slice(max(math.floor(crop.x), 0), min(math.ceil(crop.x + crop.size), width))
         pasted = paste_back(image, crop, result)[rows, columns].astype(np.float32)
-        total[rows, columns] += share[rows, columns, None] * (pasted - image[rows, columns])
+        total[rows, columns] += weight[rows, columns, None] * (pasted - image[rows, columns])
     return np.clip(np.rint(total), 0, 255).astype(np.uint8)

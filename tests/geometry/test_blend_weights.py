@@ -4,7 +4,7 @@ import numpy as np
 
 from faces_drawn import unit_face
 from mien.geometry import SquareCrop, paste_back, portrait_crop
-from mien.geometry.shares import face_shares, paste_shared
+from mien.geometry.blend_weights import face_blend_weights, paste_blended
 
 WIDTH, HEIGHT = 160, 90
 FACES = [unit_face() * 15 + [50, 45], unit_face() * 10 + [110, 50]]
@@ -13,17 +13,17 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
 
 
 def test_every_pixel_is_shared_out_and_every_face_is_its_own() -> None:
-    shares = face_shares(FACES, WIDTH, HEIGHT)
-    np.testing.assert_allclose(np.add.reduce(shares), 1, atol=1e-5)
-    for face, share in zip(FACES, shares, strict=True):
+    weights = face_blend_weights(FACES, WIDTH, HEIGHT)
+    np.testing.assert_allclose(np.add.reduce(weights), 1, atol=1e-5)
+    for face, weight in zip(FACES, weights, strict=True):
         inside = np.round(face - 0.5).astype(int)
-        assert share[inside[:, 1], inside[:, 0]].min() > 0.95
-    assert max(np.abs(np.diff(share, axis=1)).max() for share in shares) < 0.5  # no hard edge, on faces of 20 pixels
+        assert weight[inside[:, 1], inside[:, 0]].min() > 0.95
+    assert max(np.abs(np.diff(weight, axis=1)).max() for weight in weights) < 0.5  # no hard edge, on faces of 20 pixels
 
 
 def test_one_face_is_pasted_as_ever() -> None:
     result = np.full((32, 32, 3), 200, np.uint8)
-    alone = paste_shared(IMAGE, CROPS[:1], [result], face_shares(FACES[:1], WIDTH, HEIGHT))
+    alone = paste_blended(IMAGE, CROPS[:1], [result], face_blend_weights(FACES[:1], WIDTH, HEIGHT))
     np.testing.assert_array_equal(alone, paste_back(IMAGE, CROPS[0], result))
 
 
@@ -34,7 +34,7 @@ def test_a_neighbours_square_does_not_paint_over_a_face() -> None:
         np.round(128 + sign * 30 * np.sin(np.pi * ramp) * np.ones((64, 1, 3))).astype(np.uint8) for sign in (1, -1)
     ]
     assert CROPS[0].x + CROPS[0].size > CROPS[1].x  # the squares overlap
-    both = paste_shared(image, CROPS, results, face_shares(FACES, WIDTH, HEIGHT)).astype(int)
+    both = paste_blended(image, CROPS, results, face_blend_weights(FACES, WIDTH, HEIGHT)).astype(int)
     for face, crop, result in zip(FACES, CROPS, results, strict=True):
         x, y = np.round(face.mean(0)).astype(int)
         here = np.s_[y - 3 : y + 3, x - 3 : x + 3]
@@ -43,9 +43,9 @@ def test_a_neighbours_square_does_not_paint_over_a_face() -> None:
 
 
 def test_what_no_square_covers_stays() -> None:
-    shares = face_shares(FACES, WIDTH, HEIGHT)
+    weights = face_blend_weights(FACES, WIDTH, HEIGHT)
     small = [SquareCrop(40, 40, 10), SquareCrop(100, 40, 10)]
-    both = paste_shared(IMAGE, small, [np.zeros((8, 8, 3), np.uint8)] * 2, shares)
+    both = paste_blended(IMAGE, small, [np.zeros((8, 8, 3), np.uint8)] * 2, weights)
     outside = np.ones((HEIGHT, WIDTH), bool)
     outside[40:50, 40:50] = outside[40:50, 100:110] = False
     np.testing.assert_array_equal(both[outside], IMAGE[outside])
