@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import mien
+
 sys.path.insert(0, str(Path(__file__).parent))
 ASSETS = Path(__file__).resolve().parent / "assets"
 
@@ -26,5 +28,5 @@ def assets() -> Path:
 
 @pytest.fixture(scope="session")
 def pack() -> Path:
-    """A head model: ICT-FaceKit with 60 of its 100 identities, rounded to a hundredth of a centimetre."""
-    return ASSETS / "head_model" / "head_model.npz"
+    """The head model that comes with the package."""
+    return Path(mien.__file__).parent / "avatars" / "ict_head" / "head_model.npz"

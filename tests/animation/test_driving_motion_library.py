@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="avatars need the extra `train`")
-pytest.importorskip("scipy", reason="avatars need the extra `train`")
-
 from mien.animation.driving import motion_of, open_driver
 from mien.avatars.head_model import HeadModel, load_head_model
 from mien.avatars.motion import Track, save_tracks

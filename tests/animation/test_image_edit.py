@@ -1,4 +1,4 @@
-"""`mien edit`: the bundled reenactor shows a still with another pose and expression."""
+"""`mien edit`: the bundled model shows a still with another pose and expression."""
 
 from __future__ import annotations
 
@@ -85,14 +85,17 @@ def test_without_a_change_the_portrait_comes_back_as_it_is(editor: StillEditor) 
     assert np.abs(turned[corner].astype(int) - editor.portrait.image[corner]).max() < 12
 
 
-def test_the_job_writes_the_picture_and_its_record(pipe: XPortraitPipeline, reader: FaceReader, tmp_path: Path) -> None:
+def test_the_job_writes_the_picture_and_its_record(
+    pipe: XPortraitPipeline, reader: FaceReader, editor: StillEditor, tmp_path: Path
+) -> None:
     options = edit_options(portrait=PORTRAIT, output=tmp_path / "out.png", change=FaceChange(smile=1, yaw=8))
     report = edit(options, pipe=pipe, reader=reader)
     assert read_image(report.output).shape == read_image(PORTRAIT).shape
     record = json.loads((tmp_path / "out.json").read_text())
     assert (record["options"]["change"]["smile"], record["options"]["device"]) == (1, "cpu")
     bare = edit_options(portrait=PORTRAIT, output=tmp_path / "b.png", change=FaceChange(smile=1), paste_back=False)
-    assert read_image(edit(bare, pipe=pipe, reader=reader).output).shape == (256, 256, 3)
+    side = round(editor.portrait.crop.size)  # layers keep the portrait's own size
+    assert read_image(edit(bare, pipe=pipe, reader=reader).output).shape == (side, side, 3)
 
 
 def test_the_expression_of_another_picture_is_taken_over(

@@ -20,7 +20,7 @@ from mien.animation.motion_transfer import TransferSettings
 from mien.animation.multi_face import find_people
 from mien.animation.source import Source, find_portrait
 from mien.animation.window_animator import WindowAnimator
-from mien.animation.window_engine import WindowCheckpoint, window_driver
+from mien.animation.window_engine import WindowCheckpoint, finished_window, window_driver
 from mien.geometry.face_window import PaintedWindow
 from mien.jobs.run.frame_checkpoint import FrameCheckpoint
 from mien.media import open_clip, write_video
@@ -218,3 +218,23 @@ def test_a_still_is_edited_by_layers(pipe: XPortraitPipeline) -> None:
     np.testing.assert_array_equal(moved, editor.picture(FaceChange(x=0.1)))
     side = round(editor.portrait.crop.size)
     assert editor.square(replace(FaceChange(), smile=1.0)).shape == (side, side, 3)
+
+
+def test_skin_is_painted_only_where_the_model_is_sure(pipe: XPortraitPipeline) -> None:
+    from mien.animation.driven_face import FaceMover
+    from mien.animation.motion_transfer import portrait_motion
+
+    image = draw_face(SIDE, SIDE)
+    person = find_portrait(Path("p.png"), image, DrawnFaceReader(), None).framed(pipe.crop_scale)
+    basis = pipe.face_basis
+    assert basis is not None
+    mover = FaceMover(basis, portrait_motion(person), person.crop)
+    face = mover.driven(portrait_motion(person), None, None)
+    side, flow = 64, np.zeros((64, 64, 2), np.float32)
+    left, right = (face.window.inside(face.neutral[place]).mean(0) for place in (slice(36, 42), slice(48, 68)))
+    at = [tuple(((point[::-1] + 1) / 2 * side).astype(int)) for point in (left, right)]
+    for share, skin in ((0.2, 0.0), (0.9, 0.9)):
+        painted = PaintedWindow(np.zeros((side, side, 3), np.uint8), np.full((side, side), share, np.float32), flow)
+        held = finished_window(painted.packed(), face).share
+        assert held[1, 1] == pytest.approx(skin, abs=0.01)  # a corner is neither eye nor mouth
+        assert [held[place] for place in at] == pytest.approx([share] * 2, abs=0.05)

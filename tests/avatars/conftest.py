@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("numba", reason="avatars need the extra `train`")
-pytest.importorskip("scipy", reason="avatars need the extra `train`")
-
 from mien.avatars.head_model import HeadModel, load_head_model
 
 

@@ -87,7 +87,7 @@ def test_a_cast_is_reported(cast: Path, pack: Path, tmp_path: Path) -> None:
 
 
 def test_a_cast_without_a_head_model_is_counted(cast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
+    monkeypatch.setenv("MIEN_HEAD_MODEL", str(tmp_path / "none.npz"))
     written = look(ReportOptions(cast), Silent())
     found = json.loads(written[1].read_text())
     assert found["avatars"] == 1 and not found["measured_again"] and "everyone" in found["unmeasured"]

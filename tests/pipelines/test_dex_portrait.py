@@ -335,7 +335,7 @@ def test_a_start_is_saved_and_loaded_and_parts_may_be_x_portraits(tmp_path: Path
     (tmp_path / "model_index.json").write_text(json.dumps(old))
     shared = DeXPortraitPipeline.from_pretrained(tmp_path)
     assert shared.motion_limits == MotionLimits(0.1, 0.2, 0.3)
-    bundled_vae = AutoencoderKL.from_pretrained(bundled("nano") / "vae")
+    bundled_vae = AutoencoderKL.from_pretrained(bundled("dex-nano") / "vae")
     assert torch.equal(shared.vae.decoder.conv_in.weight, bundled_vae.decoder.conv_in.weight)
     assert shared.reenactor.config.image_size == 256
     with pytest.raises(ValueError, match="belong together"):

@@ -99,7 +99,8 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         return self._cut(together([(part.faces, part.layers, windows)]), None)
 
     def _face(self, person: Portrait, head: RigidHead, pose: HeadPose) -> DrivenFace:
-        return DrivenFace(*(out_of(person.crop, points) for points in (head.keypoints(pose), head.neutral(pose))))
+        driven, neutral = (out_of(person.crop, points) for points in (head.keypoints(pose), head.neutral(pose)))
+        return DrivenFace(driven, neutral)
 
     def _coded(
         self,

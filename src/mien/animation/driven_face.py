@@ -16,9 +16,42 @@ from mien.animation.motion_transfer import (
     taken_over,
 )
 from mien.animation.source import Portrait
-from mien.geometry import SquareCrop
+from mien.faces import EXPRESSION_NAMES
+from mien.geometry import HeadPose, SquareCrop
 from mien.geometry.face_window import FaceWindow
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
+
+
+@dataclass(frozen=True, eq=False)
+class Performance:
+    """An expression that somebody neutral is to perform before the model; see `mien.animation.performer`.
+
+    Attributes:
+        pose: of the head; only its turn counts.
+        blendshapes: [52] in [0, 1].
+        parts: how far eyes, brows and mouth are shown performed, each in [0, 1]; the rest is shown as in the portrait.
+    """
+
+    pose: HeadPose
+    blendshapes: Floats
+    parts: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, pose: HeadPose, own: Floats, blendshapes: Floats) -> Performance | None:
+        """What changes an expression.
+
+        Args:
+            pose: of the head.
+            own: the portrait's blendshapes [52].
+            blendshapes: those that it is to have [52].
+
+        Returns:
+            The performance of the parts that change; None: nothing does.
+        """
+        change = np.clip(np.abs(np.asarray(blendshapes) - own) / _CHANGED, 0, 1)
+        eyes, brows = (np.array([name.startswith(part) for name in EXPRESSION_NAMES]) for part in ("eye", "brow"))
+        parts = [float(change[part].max()) for part in (eyes, brows, ~(eyes | brows))]
+        return cls(pose, np.asarray(blendshapes), (parts[0], parts[1], parts[2])) if any(parts) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +63,13 @@ class DrivenFace:
         neutral: the same in the same pose without expression.
         driving: the driving face in its pose without expression [70, 2], pixels of the driving frame; None:
             no driving video is seen.
+        performance: what is shown in place of a driving video; None: the moved portrait is, as its expression stays.
     """
 
     keypoints: Floats
     neutral: Floats
     driving: Floats | None = None
+    performance: Performance | None = None
 
     @property
     def window(self) -> FaceWindow:
@@ -157,6 +192,8 @@ def _mean_shape(motions: Sequence[FaceMotion], basis: FaceBasis) -> Floats:
     return np.asarray(np.mean([KeypointMotion(basis, motion).canonical for motion in motions[::step]], 0))
 
 
+# A blendshape that changes by so much is shown performed; by less, half so, that lists come into it evenly.
+_CHANGED = 0.2
 # how far a pupil may be from the middle of its lids along the eye and across it, halves of the eye's width
 _PUPIL = np.array([[-0.6, -0.35], [0.6, 0.35]])
 _SAMPLES = 200  # frames at most of which the driver's own shape is the mean

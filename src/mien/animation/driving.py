@@ -103,14 +103,9 @@ def open_driver(
 
 
 def _open_motion(library: Path, name: str | None) -> Clip:
-    try:
-        from mien.avatars.head_model import installed_pack, load_head_model
-        from mien.avatars.motion_clip import MotionClip, choose_track
-    except ImportError as error:
-        raise InputError(
-            f"{library} is a motion library, which is rendered: that needs the package {error.name},"
-            " pip install 'mien[train]'"
-        ) from error
+    from mien.avatars.head_model import installed_pack, load_head_model
+    from mien.avatars.motion_clip import MotionClip, choose_track
+
     track = choose_track(library, name)
     return MotionClip(library, track, load_head_model(installed_pack()))
 

@@ -26,7 +26,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from mien.animation.driven_face import DrivenFace, FaceMover, out_of
+from mien.animation.driven_face import DrivenFace, FaceMover, Performance, out_of
 from mien.animation.driving_motion import DrivingMotion
 from mien.animation.face_edit import FaceChange, HeadMove
 from mien.animation.motion_transfer import own_face
@@ -162,7 +162,8 @@ def listed_faces(mover: FaceMover, motion: ListedMotion) -> list[DrivenFace]:
         move, scores = motion.at(frame, own.blendshapes)
         pose = move.moved(own.pose)
         points, neutral = mover.shape.posed(pose, scores, own.extra), mover.shape.posed(pose, calm)
-        faces.append(DrivenFace(out_of(mover.crop, points) + rest, out_of(mover.crop, neutral)))
+        shown = Performance.of(pose, own.blendshapes, scores)
+        faces.append(DrivenFace(out_of(mover.crop, points) + rest, out_of(mover.crop, neutral), performance=shown))
     return faces
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.animation.compositing import pasted
 from mien.animation.cutting import PersonCutter
-from mien.animation.driven_face import DrivenFace, FaceMover, out_of
+from mien.animation.driven_face import DrivenFace, FaceMover, Performance, out_of
 from mien.animation.expression_list import ListedMotion, listed_faces
 from mien.animation.face_edit import FaceChange
 from mien.animation.motion_transfer import own_face, portrait_motion
@@ -124,7 +124,7 @@ def reenacted_list(pipe: XPortraitPipeline, portrait: Portrait, motion: ListedMo
 
 
 class WindowEditor(StillEditor):
-    """By layers, and by a model for face windows, which is shown the moved face itself in place of a driving one."""
+    """By layers, and by a model for face windows, whose driver is a performer or the moved face itself."""
 
     def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, seed: int = 0) -> None:
         """pipe: a model for face windows. seed: of the noise."""
@@ -145,10 +145,11 @@ class WindowEditor(StillEditor):
         return crop.extract(self.picture(change, expression), round(crop.size))
 
     def _changed(self, change: FaceChange, expression: NDArray[np.floating] | None) -> Picture:
-        scores = np.zeros_like(self._own.blendshapes)
-        calm = self._shape.posed(change.moved(self._own.pose), scores)
-        driven = self._keypoints(change, expression)
-        face = DrivenFace(*(out_of(self.portrait.crop, points) for points in (driven, calm)))
+        own, pose = self._own.blendshapes, change.moved(self._own.pose)
+        scores = change.expressed(own if expression is None else expression)
+        places = (self._keypoints(change, expression), self._shape.posed(pose, np.zeros_like(own)))
+        driven, calm = (out_of(self.portrait.crop, points) for points in places)
+        face = DrivenFace(driven, calm, performance=Performance.of(pose, own, scores))
         return self._painter.picture(face, None)
 
 

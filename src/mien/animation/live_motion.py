@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from mien.animation.driven_face import DrivenFace, FaceMover, out_of, pupils_in_eyes
+from mien.animation.driven_face import DrivenFace, FaceMover, Performance, out_of, pupils_in_eyes
 from mien.animation.driving import DriverTrack
 from mien.animation.frame_stepper import LiveControl, LiveFrame
 from mien.animation.motion_transfer import TransferSettings, driver_motions, own_face, portrait_motion
@@ -93,7 +93,8 @@ class LiveMotion:
         driven = self.keypoints.posed(pose, blendshapes, extra)
         calm = self.keypoints.posed(pose, np.zeros_like(blendshapes))
         crop = self._portrait.crop
-        return DrivenFace(pupils_in_eyes(out_of(crop, driven)), out_of(crop, calm), self._driving(frame))
+        shown = Performance.of(pose, self._own.blendshapes, blendshapes)
+        return DrivenFace(pupils_in_eyes(out_of(crop, driven)), out_of(crop, calm), self._driving(frame), shown)
 
     def _driving(self, frame: LiveFrame) -> Floats:
         """The frame's own face in its pose without expression, pixels; its shape is the mean since `calibrate`."""

@@ -60,5 +60,5 @@ class WindowStepper:
     def step(self, frame: LiveFrame, control: LiveControl) -> NDArray[np.uint8]:
         """See `FrameStepper.step`."""
         face = self._motion.face(frame, control)
-        # sliders of the expression are moved in the portrait; the camera's face knows nothing of them
+        # the camera's face knows nothing of sliders of the expression: what it shows as well as they are performed then
         return self._painter.picture(face, None if control.change.expresses else frame.image)

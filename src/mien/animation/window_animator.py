@@ -72,7 +72,7 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
         note: Callable[[str], None] | None,
     ) -> Iterator[Picture]:
         sides = (self.pipe.face_window, self.pipe.local_size)
-        # without a driving video the model is shown the moved face itself
+        # without a driving video the model is shown the moved face itself, and a performer where its expression changes
         frames = repeat(None) if motion.clip is None else motion.clip
         rows = tee(window_drivers(part.faces, part.bare, frames, sides, finished_frames(kept)), 3)
         stream: Iterator[Picture] = self.pipe.stream(

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from mien.animation.driven_face import DrivenFace
+from mien.animation.driven_face import DrivenFace, Performance
 from mien.animation.layers import HeadLayer
+from mien.animation.performer import performer
 from mien.diffusion import SamplerState
 from mien.geometry.face_window import (
     FaceWindow,
     PaintedWindow,
+    changed_parts,
     local_view,
     rectified_driver,
     sample_smoothly,
 )
+from mien.geometry.smooth import smooth_step
 from mien.motion.keypoint_motion import Floats
 from mien.pipelines.finishing import Checkpoint
 from mien.typing import Picture
+
+_DOUBTFUL = (0.25, 0.65)  # shares: below the first nothing is painted on skin, above the second all that the model says
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +71,27 @@ def window_driver(face: DrivenFace, layer: HeadLayer, frame: Picture | None, sid
         face: the portrait's.
         layer: the portrait.
         frame: the driving frame [h, w, 3]; None: the moved portrait itself, larger, is shown in its place, so that what
-            is painted is what has been moved.
+            is painted is what has been moved; somebody performs what changes of its expression.
         sides: of the window and of the picture of eyes and mouth, pixels.
     """
     window, (side, large) = face.window, sides
     moved = layer.moved_window(face.keypoints, window, side)
     if frame is None or face.driving is None:
         seen = layer.moved_window(face.keypoints, window, large)
+        if face.performance is not None:
+            seen = _performed(face, face.performance, seen)
     else:
         seen = rectified_driver(window, frame, face.driving, face.neutral, large)
     parts = local_view(seen, window.inside(face.neutral))
     return WindowDriver(cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA), parts, moved)
+
+
+def _performed(face: DrivenFace, performance: Performance, moved: Picture) -> Picture:
+    """The moved portrait [s, s, 3] with the performer's eyes, brows and mouth where those change."""
+    picture, neutral = performer().frame(performance.pose, performance.blendshapes)
+    seen = rectified_driver(face.window, picture, neutral, face.neutral, len(moved))
+    share = changed_parts(face.window.inside(face.neutral), performance.parts, len(moved))
+    return np.asarray(cv2.blendLinear(seen, moved, share, 1 - share), np.uint8)
 
 
 def window_drivers(
@@ -91,7 +106,7 @@ def window_drivers(
     Args:
         faces: of every frame.
         layers: of every frame.
-        frames: of the driving video; None: there is none, and the moved face itself is shown.
+        frames: of the driving video; None: there is none, see `window_driver`.
         sides: of the window and of its parts of eyes and mouth, pixels.
         finished: so many at the start are black, as nobody looks at them.
 
@@ -101,6 +116,23 @@ def window_drivers(
     black = WindowDriver(*(np.zeros((side, side, 3), np.uint8) for side in (sides[0], sides[1], sides[0])))
     for number, (face, layer, frame) in enumerate(zip(faces, layers, frames, strict=False)):
         yield black if number < finished else window_driver(face, layer, frame, sides)
+
+
+def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:
+    """What is laid over a moved face, from what a model painted.
+
+    Away from eyes, brows and mouth only what the model is sure of is painted: skin that is painted over by a tenth has
+    lost a fifth of its pores and shows nothing for it.
+
+    Args:
+        packed: see `PaintedWindow.packed`.
+        face: the portrait's.
+    """
+    painted = PaintedWindow.unpacked(packed)
+    share = painted.share
+    parts = changed_parts(face.window.inside(face.neutral), (1.0, 1.0, 1.0), len(share))
+    sure = smooth_step((share - _DOUBTFUL[0]) / (_DOUBTFUL[1] - _DOUBTFUL[0]))
+    return replace(painted, share=np.asarray(share * (parts + (1 - parts) * sure), np.float32))
 
 
 def together(
@@ -117,7 +149,7 @@ def together(
     for row in zip(*streams, strict=True):
         made: Picture | None = None
         for painted, face, layer in row:
-            made = layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(painted), made)
+            made = layer.frame(face.keypoints, face.window, finished_window(painted, face), made)
         assert made is not None  # somebody is in the picture
         yield made
 
@@ -147,7 +179,7 @@ class FramePainter:
 
         Args:
             face: where it goes.
-            frame: of the camera; None: the moved face itself is shown to the model.
+            frame: of the camera; None: there is none, see `window_driver`.
 
         Returns:
             uint8 [h, w, 3].
@@ -156,7 +188,7 @@ class FramePainter:
         generator = torch.Generator("cpu").manual_seed(self._seed)
         given = {"start_frames": [shown.moved], "generator": generator}
         painted = next(self._pipe.stream([shown.whole], [shown.parts], **given))
-        return self._layer.frame(face.keypoints, face.window, PaintedWindow.unpacked(painted))
+        return self._layer.frame(face.keypoints, face.window, finished_window(painted, face))
 
 
 class WindowCheckpoint:

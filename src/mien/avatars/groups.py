@@ -37,7 +37,7 @@ from mien.avatars.head_model import HeadModel
 from mien.avatars.motion import Track
 from mien.avatars.people import RandomPerson
 from mien.avatars.performances import CLIPS, Performance, make_performance
-from mien.avatars.photo import PhotoAvatar, View, make_view
+from mien.avatars.photo import PhotoAvatar, neutral_keypoints
 from mien.avatars.styles import Style
 from mien.errors import InputError
 from mien.media.files import whole_file
@@ -176,17 +176,9 @@ def perform(model: HeadModel, actor: Actor, performance: Performance, style: Sty
         origins.append(project(view.placement.offset[None], size)[0])
         poses.append([*pose.rotation, *pose.translation, pose.scale])
         pupils.append(view.pupils)
-        neutral.append(_without_expression(model, actor, view))
+        neutral.append(neutral_keypoints(model, actor.shape, view.placement, size))
     rows = (np.array(row, np.float32) for row in (landmarks, depths, origins, poses, pupils, neutral))
     return Acted(np.stack(frames), *rows)
-
-
-def _without_expression(model: HeadModel, actor: Actor, view: View) -> Floats:
-    """Landmarks and pupils [70, 2], pixels, of the same head in the same pose with a neutral face."""
-    calm = model.coefficients()
-    points = view.placement.apply(model.posed(actor.shape, calm))
-    calm_view = make_view(model, actor.shape, view.image, points, model.gaze_angles(calm), view.placement)
-    return np.concatenate([calm_view.landmarks, calm_view.pupils[:, :2]]).astype(np.float32)
 
 
 def render_group(model: HeadModel, plan: GroupPlan, library: list[Track], folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from mien.faces import EXPRESSION_NAMES
 from mien.media.cache import cache_folder
 
 PACK_VARIABLE = "MIEN_HEAD_MODEL"
+BUNDLED_PACK = Path(__file__).with_name("ict_head") / "head_model.npz"  # with 60 of the 100 identities
 FACE, HEAD, SOCKET, EYE_SOCKETS, GUMS, TEETH, EYEBALLS = 0, 1, 2, (3, 4), 5, 6, (7, 8)
 _DRAWN_PARTS = 9  # parts 9 to 16 are shells for an eye shader and lash cards, which drawn opaque look like black rims
 _ARKIT = 53  # so many of the pack's 57 shapes carry ARKit's names
@@ -234,13 +235,21 @@ def _sphere_centre(points: Floats) -> NDArray[np.float64]:
     return np.linalg.lstsq(system, (exact**2).sum(1), rcond=None)[0][:3]
 
 
-def installed_pack() -> Path:
+def pack_place() -> Path:
     """Where `mien data head-model` puts the pack: $MIEN_HEAD_MODEL, else the cache folder. It need not exist."""
     given = os.environ.get(PACK_VARIABLE)
     return Path(given).expanduser() if given else cache_folder() / "head_model.npz"
 
 
-@lru_cache(maxsize=2)
+def installed_pack() -> Path:
+    """The pack that commands use: $MIEN_HEAD_MODEL, else what `mien data head-model` installed, else the bundled one.
+
+    Only what the variable names need not exist.
+    """
+    place = pack_place()
+    return place if os.environ.get(PACK_VARIABLE) or place.is_file() else BUNDLED_PACK
+
+
 def load_head_model(path: Path | None = None) -> HeadModel:
     """Read a pack.
 
@@ -250,6 +259,11 @@ def load_head_model(path: Path | None = None) -> HeadModel:
     Raises:
         InputError: if it is missing, damaged or no head model.
     """
+    return _loaded(path or installed_pack())
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path) -> HeadModel:
     return assemble(pack_arrays(path))
 
 

@@ -17,7 +17,14 @@ _TOLERANCE = -1e-5  # on barycentric weights: no cracks between neighbours
 
 
 def _compiled(function: Function) -> Function:
-    return numba.njit(nogil=True, fastmath=True, cache=True, error_model="numpy")(function)  # type: ignore[return-value]
+    try:
+        return _jit(function, cache=True)
+    except RuntimeError:  # neither the package's folder nor the user's can be written to
+        return _jit(function, cache=False)
+
+
+def _jit(function: Function, cache: bool) -> Function:
+    return numba.njit(nogil=True, fastmath=True, cache=cache, error_model="numpy")(function)  # type: ignore[return-value]
 
 
 @_compiled

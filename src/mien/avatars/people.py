@@ -16,7 +16,7 @@ from mien.avatars.attire import Accessory, glasses, shoulders
 from mien.avatars.camera import Floats, HeadMotion, Placement, place
 from mien.avatars.eyes import EYE_SIDE, EyeColours, paint_eye
 from mien.avatars.head_model import EYEBALLS, FACE, GUMS, HEAD, TEETH, HeadModel, HeadShape
-from mien.avatars.photo import View, lid_gains, make_view
+from mien.avatars.photo import View, lid_gains, make_view, neutral_keypoints
 from mien.avatars.renderer import Coat, Light, Mesh, look_at, shrink
 from mien.avatars.skin import IRISES, Colour, FaceTraits, paint_face, random_background
 from mien.avatars.texture import atlas_places, empty_atlas, part_tint
@@ -156,6 +156,18 @@ class RandomPerson:
         kernels.add_gloss(seen.owner, seen.weights, self._mesh.triangles, normals, half_way, *self._gloss, image)
         looking = self.model.gaze_angles(amounts) if gaze is None else gaze
         return make_view(self.model, self.shape, shrink(image, size), points, looking, placement)
+
+    def neutral_keypoints(self, motion: HeadMotion, size: int = 256) -> Floats:
+        """Where keypoints would be in a motion without expression; see `mien.avatars.photo.neutral_keypoints`.
+
+        Args:
+            motion: absolute.
+            size: side of the picture, pixels.
+
+        Returns:
+            [70, 2], pixels.
+        """
+        return neutral_keypoints(self.model, self.shape, place(self.rest, motion), size)
 
     def commanded(self, expression: Floats) -> Floats:
         """See `PhotoAvatar.commanded`."""

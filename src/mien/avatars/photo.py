@@ -234,6 +234,24 @@ def make_view(
     return View(image, project(marked, size), placement, depths(marked, placement, size), seen)
 
 
+def neutral_keypoints(model: HeadModel, shape: HeadShape, placement: Placement, size: int) -> Floats:
+    """Where keypoints of a placed head would be with a neutral face.
+
+    Args:
+        model: of the head.
+        shape: of the person.
+        placement: of the head.
+        size: side of the picture, pixels.
+
+    Returns:
+        68 landmarks and both pupils, the eye of landmarks 36 to 41 first [70, 2], pixels.
+    """
+    calm = model.coefficients()
+    points = placement.apply(model.posed(shape, calm))[model.landmarks]
+    pupils = placement.apply(model.pupils(shape, model.gaze_angles(calm)))[::-1]
+    return project(np.concatenate([points, pupils]), size).astype(np.float32)
+
+
 def lid_gains(model: HeadModel, shape: HeadShape) -> tuple[float, float]:
     """The factors on eyeBlink_L and eyeBlink_R at which this person's lids just meet."""
     known, found = landmark_map(), []

@@ -6,6 +6,7 @@ A window depends on where the face would be *without expression*, so that it sta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -276,11 +277,18 @@ def _anchors(points: Floats) -> Floats:
     return np.concatenate([points[_FACE], points[list(_LIP_CORNERS)], points[_LIPS].mean(0, keepdims=True)])
 
 
+_Box = tuple[slice, float, float, float]
 # Boxes around eyes and mouth: landmarks, half width and height and shift down, in widths of the part; their soft rim.
 _BOXES = (
     (slice(36, 42), 1.0, 0.85, -0.1),
     (slice(42, 48), 1.0, 0.85, -0.1),
     (slice(48, 68), 0.85, 0.75, 0.15),
+)
+# The same for what each part's expression changes: eyes with their lids, brows with the forehead, mouth with the chin.
+_PARTS = (
+    ((slice(36, 42), 1.25, 1.05, -0.1), (slice(42, 48), 1.25, 1.05, -0.1)),
+    ((slice(17, 27), 0.75, 0.3, -0.05),),
+    ((slice(48, 68), 1.2, 1.1, 0.2),),
 )
 _RIM = 0.15
 
@@ -290,9 +298,28 @@ def eyes_and_mouth(neutral: Floats, side: int) -> NDArray[np.float32]:
 
     neutral: the face's landmarks without expression [68 or more, 2], in the window's coordinates.
     """
+    return _boxes_around(_BOXES, neutral, side)
+
+
+def changed_parts(neutral: Floats, amounts: tuple[float, float, float], side: int) -> NDArray[np.float32]:
+    """Where eyes, brows and mouth are, with lids and chin, softly.
+
+    Args:
+        neutral: the face's landmarks without expression [68 or more, 2], in the window's coordinates.
+        amounts: how much eyes, brows and mouth count, each in [0, 1].
+        side: of the result, pixels.
+
+    Returns:
+        [side, side] in [0, 1].
+    """
+    parts = [amount * _boxes_around(boxes, neutral, side) for amount, boxes in zip(amounts, _PARTS, strict=True)]
+    return np.asarray(np.maximum.reduce(parts), np.float32)
+
+
+def _boxes_around(boxes: Sequence[_Box], neutral: Floats, side: int) -> NDArray[np.float32]:
     steps = (np.arange(side) + 0.5) / side * 2 - 1
     mask = np.zeros((side, side))
-    for part, wide, high, down in _BOXES:
+    for part, wide, high, down in boxes:
         points = neutral[part]
         width = np.ptp(points[:, 0])
         x, y = points.mean(0) + [0, down * width]

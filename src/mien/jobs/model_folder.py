@@ -69,7 +69,7 @@ def examine_model(folder: Path, progress: Progress | None = None) -> ModelFolder
         if part in optional and index.get(part) in (None, [None, None]):
             found.parts[part] = "none (the model does without)"
             continue
-        home = bundled("nano") if part in shared else folder
+        home = bundled("dex-nano") if part in shared else folder
         _look_at_part(found, part, kind, home / part)
     if "scheduler" in index:
         _look_at_scheduler(found)

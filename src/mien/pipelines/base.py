@@ -142,7 +142,7 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             if part in cls._optional_components and index.get(part) in (None, [None, None]):
                 parts[part] = None
             else:
-                home = bundled("nano") if part in shared else folder
+                home = bundled("dex-nano") if part in shared else folder
                 exact = part in cls.exact_parts
                 parts[part] = loading.load_part(
                     kind, home / part, None if exact else torch_dtype, empty=empty and not exact

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="the videos are rendered: needs the extra `train`")
-
 from mien.avatars.head_model import load_head_model
 from mien.avatars.motion import generated_track
 from mien.avatars.people import RandomPerson

@@ -237,7 +237,7 @@ def test_presets_and_stages_are_known_by_name(folder: Path, tmp_path: Path) -> N
         stage = make_stage(options(folder, tmp_path, name))
         assert stage.name == name
     model = make_stage(options(folder, tmp_path, "dex/animator")).build()
-    scale = AutoencoderKL.load_config(bundled("nano") / "vae")["scaling_factor"]
+    scale = AutoencoderKL.load_config(bundled("dex-nano") / "vae")["scaling_factor"]
     assert float(model.latent_scale) == pytest.approx(scale)  # the VAE is the one bundled with X-Portrait
 
 

@@ -29,7 +29,7 @@ def install_head_model(source: Path, out: Path | None = None) -> Path:
 
     Args:
         source: a file or a folder.
-        out: where to put it; None: where `load_head_model` looks.
+        out: where to put it; None: where `load_head_model` looks first.
 
     Returns:
         The pack's path.
@@ -37,10 +37,10 @@ def install_head_model(source: Path, out: Path | None = None) -> Path:
     Raises:
         InputError: the source is neither.
     """
-    from mien.avatars.head_model import installed_pack, load_head_model
+    from mien.avatars.head_model import load_head_model, pack_place
     from mien.avatars.head_pack import pack_clone
 
-    target = out or installed_pack()
+    target = out or pack_place()
     if not source.exists():
         raise InputError(f"{source} does not exist: give a clone of github.com/ICT-VGL/ICT-FaceKit or a pack of it")
     if source.is_dir():

@@ -56,10 +56,10 @@ def neutral_keypoints(
 @lru_cache(maxsize=1)
 def _basis() -> FaceBasis:
     """How scores move keypoints: the bundled model's, which was fitted on many people."""
-    from mien.models.reenactor import Reenactor
+    from mien.models.keypoint_basis import KeypointBasis
     from mien.pipelines.loading import load_part
     from mien.weights import bundled
 
-    network = load_part(Reenactor, bundled("nano") / "reenactor")
-    assert isinstance(network, Reenactor)
-    return network.basis()
+    part = load_part(KeypointBasis, bundled("nano") / "keypoint_basis")
+    assert isinstance(part, KeypointBasis)
+    return part.basis()

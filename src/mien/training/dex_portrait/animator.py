@@ -134,7 +134,7 @@ class DexAnimator(SampleStage):
         if self.options.backbone is not None:
             take_backbone(model, Path(self.options.backbone))
         elif self.options.vae is not None or self.config.name == "nano":
-            known = model.take_vae(Path(self.options.vae or bundled("nano")))
+            known = model.take_vae(Path(self.options.vae or bundled("dex-nano")))
             if not known:
                 model.measure_scale(self.collate.draw(self.samples(), np.random.default_rng(0), 4)["target"])
         return model

@@ -109,7 +109,7 @@ def take_start(model: AnimatorModel, place: Path) -> None:
     if (place / "model_index.json").is_file():
         index = loading.read_index(place)
         shared = index.get("shared_components", ())
-        homes = {part: bundled("nano") if part in shared else place for part in (*PARTS, _SHAPE)}
+        homes = {part: bundled("dex-nano") if part in shared else place for part in (*PARTS, _SHAPE)}
         for part in PARTS if model.reenactor is None else (*PARTS, _SHAPE):
             file = homes[part] / part / WEIGHTS_FILE
             if file.is_file():
