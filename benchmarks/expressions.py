@@ -116,7 +116,7 @@ def score(out: Path) -> dict[str, float]:
     record = json.loads((out / "commands.json").read_text())
     amounts = np.array(record["amounts"])
     rows: dict[str, list[float]] = {name: [] for name in record["stretches"]}
-    for result in sorted((out / "results").glob("*.mp4")):
+    for result in sorted((out / "results").glob("[!.]*.mp4")):
         scores, colours = read(result)
         for name, (low, high) in record["stretches"].items():
             frames = range(max(0, low - REST), min(high, len(scores)))

@@ -32,7 +32,8 @@ from mien.motion.keypoint_motion import Floats
 from mien.pipelines.finishing import Checkpoint
 from mien.typing import Picture
 
-_DOUBTFUL = (0.25, 0.65)  # shares: below the first nothing is painted on skin, above the second all that the model says
+# shares: below the first nothing is painted, above the second all that the model says
+_SKIN, _PARTS = (0.25, 0.65), (0.1, 0.35)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +122,8 @@ def window_drivers(
 def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:
     """What is laid over a moved face, from what a model painted.
 
-    Away from eyes, brows and mouth only what the model is sure of is painted: skin that is painted over by a tenth has
-    lost a fifth of its pores and shows nothing for it.
+    Only what the model is sure of is painted, away from eyes, brows and mouth above all: skin that is painted over by a
+    tenth has lost a fifth of its pores and shows nothing for it.
 
     Args:
         packed: see `PaintedWindow.packed`.
@@ -131,8 +132,8 @@ def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:
     painted = PaintedWindow.unpacked(packed)
     share = painted.share
     parts = changed_parts(face.window.inside(face.neutral), (1.0, 1.0, 1.0), len(share))
-    sure = smooth_step((share - _DOUBTFUL[0]) / (_DOUBTFUL[1] - _DOUBTFUL[0]))
-    return replace(painted, share=np.asarray(share * (parts + (1 - parts) * sure), np.float32))
+    skin, inside = (smooth_step((share - low) / (high - low)) for low, high in (_SKIN, _PARTS))
+    return replace(painted, share=np.asarray(share * (parts * inside + (1 - parts) * skin), np.float32))
 
 
 def together(
