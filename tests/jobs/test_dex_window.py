@@ -80,7 +80,7 @@ def test_pose_and_expression_in_all_four_modes(given: Path, tmp_path: Path) -> N
 
 def test_every_slider_of_an_edit_changes_the_picture(given: Path, tmp_path: Path) -> None:
     wishes: list[dict[str, Any]] = [{"zoom": 1.4} if name == "zoom" else {name: _far(name)} for name in _sliders()]
-    wishes += [{"scores": (("tongueOut", 1.0),)}, {"scores": (("eyeBlinkLeft", 1.0),)}]
+    wishes += [{"blendshapes": ((name, 1.0),)} for name in ("tongueOut", "eyeBlinkLeft")]
     wishes += [{"expression_from": given / "b.mp4"}, {"expression_from": given / "b.mp4", "smile": 1.0}]
     seen = [read_image(given / "portrait.png").astype(int)]
     for number, wish in enumerate(wishes):
@@ -104,7 +104,7 @@ def test_a_list_of_expressions_is_performed(given: Path, tmp_path: Path) -> None
 
 
 def _sliders() -> list[str]:
-    return [one.name for one in fields(FaceChange) if one.name != "scores"]
+    return [one.name for one in fields(FaceChange) if one.name != "blendshapes"]
 
 
 def _far(name: str) -> float:

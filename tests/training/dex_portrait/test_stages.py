@@ -231,7 +231,7 @@ def test_the_motion_trainer_learns_and_its_terms_come_when_they_should(folder: P
 
 def test_presets_and_stages_are_known_by_name(folder: Path, tmp_path: Path) -> None:
     assert motion_stage(folder, tmp_path, preset="no-augmentation").collate.augmentation.off
-    with pytest.raises(InputError, match="--preset is nonsense"):
+    with pytest.raises(InputError, match="--preset is 'nonsense', but it must be one of"):
         motion_stage(folder, tmp_path, preset="nonsense")
     for name in ("dex/motion", "dex/animator", "dex/temporal"):
         stage = make_stage(options(folder, tmp_path, name))
@@ -320,7 +320,7 @@ def test_the_ablations_switch_off_what_they_name(folder: Path, tmp_path: Path) -
             )
     assert len(losses) == 3
     assert animator(folder, tmp_path, preset="no-augmentation").collate.augmentation.off
-    with pytest.raises(InputError, match="--preset is nonsense"):
+    with pytest.raises(InputError, match="--preset is 'nonsense', but it must be one of"):
         animator(folder, tmp_path, preset="nonsense")
 
 

@@ -125,6 +125,30 @@ class RenderedPeople:
             return performance, motion
         return _expressed(performance, motion), int(rng.integers(len(performance)))
 
+    def variation(
+        self, rng: np.random.Generator, side: int, yaw: float = 20.0
+    ) -> tuple[FaceFrame, FaceFrame, FaceFrame]:
+        """One person three times, by which encoders are scored.
+
+        Args:
+            rng: decides who, and which motion.
+            side: of the pictures, pixels.
+            yaw: of the second one, degrees.
+
+        Returns:
+            As they are; turned by `yaw` one way or the other; in the same pose with another expression.
+        """
+        person, performance = int(self._first + rng.integers(self.people)), self._performance(rng)
+        here, other = (int(m) for m in rng.choice(len(performance), 2, replace=False))
+        angles = performance.angles.copy()
+        # towards the front and beyond it, so that nobody is turned further than faces are seen
+        angles[here, 0] += -yaw if angles[here, 0] > 0 else yaw
+        mimic = performance.expression.copy()
+        mimic[here] = mimic[other]
+        changed = (performance, replace(performance, angles=angles), replace(performance, expression=mimic))
+        first, second, third = (self._frame(person, shown, here, side) for shown in changed)
+        return first, second, third
+
     def _performance(self, rng: np.random.Generator) -> Performance:
         options = self.options
         return make_performance(
