@@ -14,6 +14,7 @@ from mien.animation.config import AnimationConfig
 from mien.animation.dex_window import DeXWindowAnimator
 from mien.animation.driving_motion import Drivers
 from mien.animation.face_edit import FaceChange
+from mien.animation.person_run import PersonRun
 from mien.geometry.face_window import FaceWindow
 from mien.geometry.pose import HeadPose
 from mien.media import open_clip, write_video
@@ -75,7 +76,7 @@ def parts(animator: DeXWindowAnimator, pose: Motion | None, expression: Motion |
 
     count = len(pose or expression or ())
     motion = DeXPortraitMotion(None, None, count, {}, 0, pose=pose, expression=expression)  # type: ignore[arg-type]
-    return animator._part(animator.source.portraits[0], motion, AnimationConfig(**more), None, None)
+    return animator._part(PersonRun(animator.source.portraits[0], motion, AnimationConfig(**more), lambda _: None))
 
 
 def test_the_pose_moves_the_head_and_no_expression_does(animator: DeXWindowAnimator) -> None:
@@ -133,7 +134,7 @@ def test_pose_and_expression_come_each_from_its_own_clip(animator: DeXWindowAnim
     other = animator.read_driving(Drivers(None, second), config)
     person = animator.source.portraits[0]
     mixed, posed_only, expressed = (
-        animator._part(person, motion, config, None, None) for motion in (both, alone, other)
+        animator._part(PersonRun(person, motion, config, lambda _: None)) for motion in (both, alone, other)
     )
     for one, two in zip(mixed.faces, posed_only.faces, strict=True):
         np.testing.assert_array_equal(one.keypoints, two.keypoints)

@@ -185,18 +185,34 @@ class Animator(ABC):
         Returns:
             Whole pictures at the portrait's own size with `config.paste_back`, else squares of the model's side.
         """
-        progress.stage("Animating", 1.0)
         people = self.source.people
         squares: list[Iterator[np.ndarray]] = []
-        for person, update in zip(people, shared_updates(progress.update, len(people)), strict=True):
-            # encoded one after the other: a stream keeps what it needs of the portrait that was set as it began
-            self._encode(person)
-            kept = None if checkpoint is None else checkpoint(person)
-            stream = self._squares(PersonRun(person, motion, config, update, start_from, kept, note))
-            squares.append(stream if kept is None else chain(kept.frames(), stream))
+        for run in self._runs(motion, config, progress, start_from, checkpoint, note):
+            stream = self._squares(run)
+            squares.append(stream if run.kept is None else chain(run.kept.frames(), stream))
         if len(people) > 1:
             return composed(people, squares)
         return self._composited(squares[0], motion) if config.paste_back else squares[0]
+
+    def _runs(
+        self,
+        motion: Any,
+        config: AnimationConfig,
+        progress: Progress,
+        start_from: Clip | None,
+        checkpoint: Callable[[Portrait], PersonCheckpoint] | None,
+        note: Callable[[str], None] | None,
+    ) -> Iterator[PersonRun]:
+        """What `frames` is given, for one person after the other, whom the pipeline holds until the next is asked for.
+
+        A stream keeps what it needs of the portrait that was set as it began.
+        """
+        progress.stage("Animating", 1.0)
+        people = self.source.people
+        for person, update in zip(people, shared_updates(progress.update, len(people)), strict=True):
+            self._encode(person)
+            kept = None if checkpoint is None else checkpoint(person)
+            yield PersonRun(person, motion, config, update, start_from, kept, note)
 
     def _composited(self, squares: Iterator[np.ndarray], motion: Any) -> Iterator[np.ndarray]:
         """Squares laid back into the source, at its own size."""

@@ -27,11 +27,11 @@ from mien.animation.layered import LayeredAnimator, Part
 from mien.animation.layers import HeadLayer
 from mien.animation.live_dex import DeXWindowStepper
 from mien.animation.motion_transfer import own_face
+from mien.animation.person_run import PersonRun
 from mien.animation.source import Portrait
-from mien.animation.window_engine import Picture, WindowCheckpoint, together
+from mien.animation.window_engine import Picture, together
 from mien.geometry import HeadPose, SquareCrop
-from mien.geometry.face_window import FaceWindow, PaintedWindow
-from mien.media import Clip
+from mien.geometry.face_window import FaceWindow
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import drive_expression
 from mien.models.dex_portrait.pose import window_code
@@ -55,15 +55,9 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         squares = [portrait.square(self.portrait_side) for portrait in portraits]
         self.pipe.set_portrait(squares, portraits[0].landmarks, windows=self.shown_windows(portraits))
 
-    def _part(
-        self,
-        person: Portrait,
-        motion: Any,
-        config: AnimationConfig,
-        start_from: Clip | None,
-        note: Callable[[str], None] | None,
-    ) -> CodedPart:
-        layer = self.layer(person, note)
+    def _part(self, run: PersonRun) -> CodedPart:
+        person, motion, config = run.person, run.motion, run.config
+        layer = self.layer(person, run.note)
         if isinstance(motion, ListedMotion):
             return self._listed(person, motion, layer)
         pose = self.placed_pose(person, motion, config)
@@ -95,7 +89,7 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         if more:
             raise TypeError(f"models of face windows have no {', '.join(more)}")
         part = self._driven(person, self.layer(person, note), pose, expression, frames, config)
-        windows = self._windows(part, None, config, progress, None, note)
+        windows = self._windows(part, PersonRun(person, None, config, progress, note=note))
         return self._cut(together([(part.faces, part.layers, windows)]), None)
 
     def _face(self, person: Portrait, head: RigidHead, pose: HeadPose) -> DrivenFace:
@@ -137,15 +131,7 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         read: Motion = self.pipe.read_motion(shown())
         return read.expression
 
-    def _windows(
-        self,
-        part: CodedPart,
-        motion: Any,
-        config: AnimationConfig,
-        progress: Callable[[float], None],
-        kept: WindowCheckpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[Picture]:
+    def _windows(self, part: CodedPart, run: PersonRun) -> Iterator[Picture]:
         side = self.pipe.face_window
         starts = (
             layer.moved_window(face.keypoints, face.window, side)
@@ -154,11 +140,9 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         stream: Iterator[Picture] = self.pipe.stream(
             driven=part.driven,
             start_frames=starts,
-            guidance="progressive" if config.progressive else "plain",
-            progress=progress,
-            checkpoint=kept,
-            note=note,
-            **self.sampling(config),
+            guidance="progressive" if run.config.progressive else "plain",
+            **run.telling,
+            **self.sampling(run.config),
         )
         return stream
 
@@ -229,8 +213,8 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
             as_it_is = torch.equal(code, self.pipe.portrait.expression)
             code, face = with_change if as_it_is else code + with_change - without, moved
         part = self._coded(person, layer, [face], [pose], code)
-        painted = PaintedWindow.unpacked(next(self._windows(part, None, config, lambda _: None, None, note)))
-        return layer.frame(face.keypoints, face.window, painted)
+        windows = self._windows(part, PersonRun(person, None, config, lambda _: None, note=note))
+        return next(together([([face], [layer], windows)]))
 
     # -- a camera ------------------------------------------------------------------------------------------------
 

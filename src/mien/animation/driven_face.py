@@ -93,7 +93,21 @@ class FaceMover:
     def neutral(self) -> Floats:
         """The same without expression."""
         own = self.shape.source
-        return out_of(self.crop, self.shape.posed(own.pose, np.zeros_like(own.blendshapes)))
+        return self.placed(own.pose, own.blendshapes)[1]
+
+    def placed(self, pose: HeadPose, blendshapes: Floats, extra: Floats | None = None) -> tuple[Floats, Floats]:
+        """The face in a pose.
+
+        Args:
+            pose: half sides of the portrait's square.
+            blendshapes: [52] in [0, 1].
+            extra: see `KeypointMotion.posed`.
+
+        Returns:
+            Its keypoints with that expression and without any, [70, 2] each, pixels of the portrait.
+        """
+        expressive = self.shape.posed(pose, blendshapes, extra)
+        return out_of(self.crop, expressive), out_of(self.crop, self.shape.posed(pose, np.zeros_like(blendshapes)))
 
     def driven(self, motion: FaceMotion, reference: FaceMotion | None, driving: Floats | None) -> DrivenFace:
         """The face in a motion; see `KeypointMotion.driven`.
@@ -108,8 +122,7 @@ class FaceMover:
         Returns:
             Keypoints in the portrait's picture.
         """
-        calm = replace(motion, blendshapes=np.zeros_like(motion.blendshapes), extra=None)
-        places, neutral = (out_of(self.crop, self.shape.driven(one, reference)) for one in (motion, calm))
+        places, neutral = self.placed(self.shape.pose_of(motion, reference), motion.blendshapes, motion.extra)
         return DrivenFace(pupils_in_eyes(places), neutral, driving)
 
 

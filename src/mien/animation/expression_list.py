@@ -26,7 +26,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from mien.animation.driven_face import DrivenFace, FaceMover, Performance, out_of
+from mien.animation.driven_face import DrivenFace, FaceMover, Performance
 from mien.animation.driving_motion import DrivingMotion
 from mien.animation.face_edit import FaceChange, HeadMove
 from mien.animation.motion_transfer import own_face
@@ -154,16 +154,15 @@ def listed_faces(mover: FaceMover, motion: ListedMotion) -> list[DrivenFace]:
         One a frame.
     """
     own = own_face(mover.shape)
-    calm = np.zeros_like(own.blendshapes)
     # what the basis does not explain of the portrait as it is stays with it
-    rest = mover.keypoints - out_of(mover.crop, mover.shape.posed(own.pose, own.blendshapes, own.extra))
+    rest = mover.keypoints - mover.placed(own.pose, own.blendshapes, own.extra)[0]
     faces = []
     for frame in range(motion.frames):
         move, scores = motion.at(frame, own.blendshapes)
         pose = move.moved(own.pose)
-        points, neutral = mover.shape.posed(pose, scores, own.extra), mover.shape.posed(pose, calm)
+        points, neutral = mover.placed(pose, scores, own.extra)
         shown = Performance.of(pose, own.blendshapes, scores)
-        faces.append(DrivenFace(out_of(mover.crop, points) + rest, out_of(mover.crop, neutral), performance=shown))
+        faces.append(DrivenFace(points + rest, neutral, performance=shown))
     return faces
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.animation.compositing import pasted
 from mien.animation.cutting import PersonCutter
-from mien.animation.driven_face import DrivenFace, FaceMover, Performance, out_of
+from mien.animation.driven_face import DrivenFace, FaceMover, Performance
 from mien.animation.expression_list import ListedMotion, listed_faces
 from mien.animation.face_edit import FaceChange
 from mien.animation.motion_transfer import own_face, portrait_motion
@@ -79,11 +79,6 @@ class StillEditor(ABC):
     def _shape(self) -> KeypointMotion:
         return self._mover.shape
 
-    def _keypoints(self, change: FaceChange, expression: NDArray[np.floating] | None) -> NDArray[np.float32]:
-        """Where the keypoints [70, 2] go, half sides of the square."""
-        scores = change.expressed(self._own.blendshapes if expression is None else expression)
-        return self._shape.posed(change.moved(self._own.pose), scores, self._own.extra)
-
 
 class ReenactorEditor(StillEditor):
     """By the one-pass reenactor."""
@@ -97,7 +92,9 @@ class ReenactorEditor(StillEditor):
 
     def square(self, change: FaceChange, expression: NDArray[np.floating] | None = None) -> Picture:
         """See `StillEditor.square`."""
-        return to_uint8(self._reenactment.picture(self._keypoints(change, expression))[None])[0]
+        scores = change.expressed(self._own.blendshapes if expression is None else expression)
+        points = self._shape.posed(change.moved(self._own.pose), scores, self._own.extra)
+        return to_uint8(self._reenactment.picture(points)[None])[0]
 
     def _changed(self, change: FaceChange, expression: NDArray[np.floating] | None) -> Picture:
         return next(pasted([self.square(change, expression)], self.portrait))
@@ -147,8 +144,7 @@ class WindowEditor(StillEditor):
     def _changed(self, change: FaceChange, expression: NDArray[np.floating] | None) -> Picture:
         own, pose = self._own.blendshapes, change.moved(self._own.pose)
         scores = change.expressed(own if expression is None else expression)
-        places = (self._keypoints(change, expression), self._shape.posed(pose, np.zeros_like(own)))
-        driven, calm = (out_of(self.portrait.crop, points) for points in places)
+        driven, calm = self._mover.placed(pose, scores, self._own.extra)
         face = DrivenFace(driven, calm, performance=Performance.of(pose, own, scores))
         return self._painter.picture(face, None)
 

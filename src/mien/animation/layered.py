@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Any
 
@@ -18,8 +18,7 @@ from mien.animation.driving_motion import DrivingMotion
 from mien.animation.expression_list import ListedMotion
 from mien.animation.layers import HeadLayer
 from mien.animation.motion_transfer import portrait_motion
-from mien.animation.multi_face import shared_updates
-from mien.animation.person_run import PersonCheckpoint
+from mien.animation.person_run import PersonCheckpoint, PersonRun
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
 from mien.animation.window_engine import WindowCheckpoint, shown_window, together
@@ -112,41 +111,23 @@ class LayeredAnimator(Animator):
         note: Callable[[str], None] | None = None,
     ) -> Iterator[Picture]:
         """See `Animator.frames`."""
-        progress.stage("Animating", 1.0)
-        people = self.source.people
-        painted = []
-        for person, update in zip(people, shared_updates(progress.update, len(people)), strict=True):
-            # encoded one after the other: a stream keeps what it needs of the portrait that was set as it began
-            self._encode(person)
-            kept = None if checkpoint is None else WindowCheckpoint(checkpoint(person))
-            part = self._part(person, motion, config, start_from, note)
-            windows = self._windows(part, motion, config, update, kept, note)
+        people, painted = self.source.people, []
+        for run in self._runs(motion, config, progress, start_from, checkpoint, note):
+            kept = None if run.kept is None else WindowCheckpoint(run.kept)
+            run = replace(run, kept=kept)
+            part = self._part(run)
+            windows = self._windows(part, run)
             painted.append((part.faces, part.layers, windows if kept is None else chain(kept.frames(), windows)))
         # the smaller a face, the further off: who is nearer is laid over who is not
         pictures = together([painted[place] for place in _far_to_near(people)])
         return pictures if config.paste_back or len(people) > 1 else self._cut(pictures, motion)
 
     @abstractmethod
-    def _part(
-        self,
-        person: Portrait,
-        motion: Any,
-        config: AnimationConfig,
-        start_from: Clip | None,
-        note: Callable[[str], None] | None,
-    ) -> Part:
+    def _part(self, run: PersonRun) -> Part:
         """Where a person's face goes, and in what; the pipeline holds the person."""
 
     @abstractmethod
-    def _windows(
-        self,
-        part: Any,
-        motion: Any,
-        config: AnimationConfig,
-        progress: Callable[[float], None],
-        kept: WindowCheckpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[Picture]:
+    def _windows(self, part: Any, run: PersonRun) -> Iterator[Picture]:
         """What the model paints, packed; all that depends on the portrait is done as it is called."""
 
     def layer(self, person: Portrait, note: Callable[[str], None] | None = None) -> HeadLayer:

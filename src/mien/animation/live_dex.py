@@ -18,7 +18,7 @@ from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import limited_motion
 from mien.models.dex_portrait.pose import code_of_head_pose
 from mien.motion.keypoint_motion import FaceMotion
-from mien.motion.one_euro import MotionFilter
+from mien.motion.one_euro import LiveFilter
 
 if TYPE_CHECKING:
     from mien.animation.dex_window import DeXWindowAnimator
@@ -36,14 +36,13 @@ class DeXWindowStepper:
         self._animator._encode(self._person)
         self._layer = self._animator.layer(self._person)
         self._crop: SquareCrop | None = None
-        self._filter: MotionFilter | None = None
-        self._strength = 0.0
+        self._filter = LiveFilter()
 
     def calibrate(self, frame: LiveFrame) -> None:
         """See `FrameStepper.calibrate`."""
         height, width = frame.image.shape[:2]
         self._crop = driver_crop([frame.reading.landmarks], width, height, self._animator.pipe.crop_scale)
-        self._filter = None
+        self._filter.restart()
         self._reference = self._read(frame)
 
     def step(self, frame: LiveFrame, control: LiveControl) -> NDArray[np.uint8]:
@@ -75,14 +74,12 @@ class DeXWindowStepper:
         return read
 
     def _smoothed(self, motion: Motion, strength: float, seconds: float) -> Motion:
-        if strength <= 0:
-            self._filter = None
+        if strength <= 0:  # codes stay as they are, to the last digit
+            self._filter.restart()
             return motion
-        if self._filter is None or strength != self._strength:
-            self._filter, self._strength = MotionFilter(strength), strength
         # a code is filtered as scores are
         head, code = Pose.from_code(motion.pose).head_pose(), motion.expression[0].double().numpy()
-        even = self._filter(FaceMotion(np.zeros((68, 2)), head, code), 1 / seconds)
+        even = self._filter(FaceMotion(np.zeros((68, 2)), head, code), strength, seconds)
         pose = torch.from_numpy(code_of_head_pose(even.pose))[None]
         return replace(motion, pose=pose, expression=torch.from_numpy(np.asarray(even.blendshapes, np.float32))[None])
 

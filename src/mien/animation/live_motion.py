@@ -10,16 +10,15 @@ import numpy as np
 from mien.animation.driven_face import DrivenFace, FaceMover, Performance, out_of, pupils_in_eyes
 from mien.animation.driving import DriverTrack
 from mien.animation.frame_stepper import LiveControl, LiveFrame
-from mien.animation.motion_transfer import TransferSettings, driver_motions, own_face, portrait_motion
+from mien.animation.motion_transfer import TransferSettings, driver_motions, own_face, portrait_motion, transferred
 from mien.animation.source import Portrait
 from mien.errors import InputError
-from mien.faces import EXPRESSION_NAMES, FaceReading, TrackedFace, TrackReport
+from mien.faces import FaceReading, TrackedFace, TrackReport
 from mien.geometry import HeadPose, driver_alignment, driver_crop
-from mien.motion.gains import apply_gains
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion
 from mien.motion.landmark_residual import MeasuredFace
-from mien.motion.motion_limits import MotionLimits, limited_reveal, limited_turns
-from mien.motion.one_euro import MotionFilter
+from mien.motion.motion_limits import MotionLimits
+from mien.motion.one_euro import LiveFilter
 
 _SHAPES = 200  # frames over which a driver's own shape is averaged, the latest ones counting most
 
@@ -45,8 +44,7 @@ class LiveMotion:
         self._own = own_face(self.keypoints)
         self._portrait, self._scale, self._limits = portrait, scale, limits
         self._track: DriverTrack | None = None
-        self._filter: MotionFilter | None = None
-        self._strength = 0.0
+        self._filter = LiveFilter()
 
     def calibrate(self, frame: LiveFrame) -> None:
         """See `FrameStepper.calibrate`."""
@@ -58,7 +56,7 @@ class LiveMotion:
         self._reference = self._read(frame.reading)
         self._measured = MeasuredFace(self.keypoints.basis)
         self._measured.learn([self._reference])
-        self._filter = None
+        self._filter.restart()
         self._shape, self._shapes = np.zeros_like(self.keypoints.canonical), 0
 
     def driven(self, frame: LiveFrame, control: LiveControl) -> Floats:
@@ -90,11 +88,9 @@ class LiveMotion:
             InputError: before anything was calibrated.
         """
         pose, blendshapes, extra = self._followed(frame, control)
-        driven = self.keypoints.posed(pose, blendshapes, extra)
-        calm = self.keypoints.posed(pose, np.zeros_like(blendshapes))
-        crop = self._portrait.crop
+        places, neutral = self._mover.placed(pose, blendshapes, extra)
         shown = Performance.of(pose, self._own.blendshapes, blendshapes)
-        return DrivenFace(pupils_in_eyes(out_of(crop, driven)), out_of(crop, calm), self._driving(frame), shown)
+        return DrivenFace(pupils_in_eyes(places), neutral, self._driving(frame), shown)
 
     def _driving(self, frame: LiveFrame) -> Floats:
         """The frame's own face in its pose without expression, pixels; its shape is the mean since `calibrate`."""
@@ -113,13 +109,9 @@ class LiveMotion:
         motion = self._read(frame.reading)
         self._measured.learn([motion])
         motion, reference = self._measured.of(motion), self._measured.of(self._reference)
-        motion = self._smoothed(motion, config.smooth, frame.seconds)
+        motion = self._filter(motion, config.smooth, frame.seconds)
         gains = TransferSettings.of(config, Fraction(25)).gains
-        if self._limits is not None and not gains.relative:
-            motion = limited_turns([motion], self._own, reference, self._limits.turn)[0]
-        motion = apply_gains([motion], self._own, reference, gains, EXPRESSION_NAMES)[0]
-        if self._limits is not None:
-            motion = limited_reveal([motion], self._own)[0]
+        motion = transferred([motion], self._own, reference, gains, self._limits)[0]
         pose = change.moved(self.keypoints.pose_of(motion, reference))
         blendshapes = change.expressed(motion.blendshapes) if change.expresses else motion.blendshapes
         return pose, blendshapes, motion.extra
@@ -132,11 +124,3 @@ class LiveMotion:
         if self._track is None:
             raise InputError("no face of the camera was laid over the portrait's: call calibrate first")
         return replace(self._track, faces=[TrackedFace(0, reading, "found")])
-
-    def _smoothed(self, motion: FaceMotion, strength: float, seconds: float) -> FaceMotion:
-        if strength <= 0:
-            self._filter = None
-            return motion
-        if self._filter is None or strength != self._strength:
-            self._filter, self._strength = MotionFilter(strength), strength
-        return self._filter(motion, 1 / seconds)

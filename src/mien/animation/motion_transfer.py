@@ -22,7 +22,7 @@ from mien.motion.keypoint_motion import (
     smoothed_motion,
 )
 from mien.motion.landmark_residual import MeasuredFace
-from mien.motion.motion_limits import limited_reveal, limited_turns
+from mien.motion.motion_limits import MotionLimits, limited_reveal, limited_turns
 from mien.motion.one_euro import one_euro_motions
 
 
@@ -176,8 +176,30 @@ def taken_over(
     motions = one_euro_motions([measured.of(motion) for motion in motions], control.rate, control.smooth)
     reference = None if track.best_frame is None or track.matrix is None else motions[track.best_frame]
     source = source if isinstance(source, FaceMotion) else source[: len(motions)]
-    if reference is not None and track.limits is not None and not control.gains.relative:
+    return transferred(motions, source, reference, control.gains, track.limits), reference
+
+
+def transferred(
+    motions: list[FaceMotion],
+    source: FaceMotion | Sequence[FaceMotion],
+    reference: FaceMotion | None,
+    gains: MotionGains,
+    limits: MotionLimits | None,
+) -> list[FaceMotion]:
+    """A driving face's motions as a portrait takes them on: within a model's limits, and by gains.
+
+    Args:
+        motions: the driving face's, one a frame.
+        source: the portrait's own face, one or one a frame.
+        reference: the driving face in the frame that was laid over the portrait; None: places are absolute.
+        gains: by region.
+        limits: the model's; None: there are none.
+
+    Returns:
+        One motion a frame.
+    """
+    if reference is not None and limits is not None and not gains.relative:
         portrait_face = source if isinstance(source, FaceMotion) else source[0]
-        motions = limited_turns(motions, portrait_face, reference, track.limits.turn)
-    motions = apply_gains(motions, source, reference, control.gains, EXPRESSION_NAMES)
-    return motions if track.limits is None else limited_reveal(motions, source), reference
+        motions = limited_turns(motions, portrait_face, reference, limits.turn)
+    motions = apply_gains(motions, source, reference, gains, EXPRESSION_NAMES)
+    return motions if limits is None else limited_reveal(motions, source)

@@ -40,7 +40,7 @@ class PersonRun:
     config: AnimationConfig
     progress: Callable[[float], None]
     start_from: Clip | None = None
-    kept: Checkpoint | None = None
+    kept: PersonCheckpoint | None = None
     note: Callable[[str], None] | None = None
 
     @property

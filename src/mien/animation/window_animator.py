@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat, tee
 from typing import Any
 
 from mien.animation.compositing import start_pictures
-from mien.animation.config import AnimationConfig
 from mien.animation.driven_face import driven_faces
 from mien.animation.expression_list import ListedMotion, listed_faces
 from mien.animation.frame_stepper import FrameStepper
@@ -15,11 +14,11 @@ from mien.animation.layered import LayeredAnimator, Part
 from mien.animation.layers import HeadLayer
 from mien.animation.live_nano import WindowStepper
 from mien.animation.motion_transfer import TransferSettings
+from mien.animation.person_run import PersonRun
 from mien.animation.source import Portrait
-from mien.animation.window_engine import WindowCheckpoint, window_drivers
+from mien.animation.window_engine import window_drivers
 from mien.animation.x_portrait import XPortraitAnimator
 from mien.geometry import SquareCrop
-from mien.media import Clip
 from mien.pipelines.finishing import finished_frames
 from mien.typing import Picture
 
@@ -30,18 +29,12 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
     def _set_portrait(self, portraits: Sequence[Portrait]) -> None:
         self.pipe.set_portrait(self.shown_windows(portraits))
 
-    def _part(
-        self,
-        person: Portrait,
-        motion: Any,
-        config: AnimationConfig,
-        start_from: Clip | None,
-        note: Callable[[str], None] | None,
-    ) -> Part:
+    def _part(self, run: PersonRun) -> Part:
+        person, motion, note = run.person, run.motion, run.note
         if isinstance(motion, ListedMotion):
             layer = self.layer(person, note)
             return Part(listed_faces(self.mover(person), motion), repeat(layer), repeat(layer))
-        control = TransferSettings.of(config, motion.info.rate)
+        control = TransferSettings.of(run.config, motion.info.rate)
         track = motion.tracks[self.source.number(person)]
         if motion.video is not None:
             faces, own = motion.video.driven_faces(person, track, self.basis, control)
@@ -49,10 +42,10 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
             cut = (self.cutter.cut(image, points, layered=layered) for image, points in zip(video, own, strict=False))
             return Part(faces, map(HeadLayer, video, own), cut)
         faces = driven_faces(person, track, self.basis, control)
-        if start_from is not None:
+        if run.start_from is not None:
             # another reenactment's pictures show the face where it must be already
             places = [face.keypoints for face in faces]
-            first, again = (map(HeadLayer, start_pictures(start_from, person), places) for _ in range(2))
+            first, again = (map(HeadLayer, start_pictures(run.start_from, person), places) for _ in range(2))
             return Part(faces, first, again)
         layer = self.layer(person, note)
         return Part(faces, repeat(layer), repeat(layer))
@@ -62,28 +55,18 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
         person = self.source.portraits[0]
         return WindowStepper(self.pipe, person, self.layer(person))
 
-    def _windows(
-        self,
-        part: Part,
-        motion: Any,
-        config: AnimationConfig,
-        progress: Callable[[float], None],
-        kept: WindowCheckpoint | None,
-        note: Callable[[str], None] | None,
-    ) -> Iterator[Picture]:
-        sides = (self.pipe.face_window, self.pipe.local_size)
+    def _windows(self, part: Part, run: PersonRun) -> Iterator[Picture]:
+        motion, sides = run.motion, (self.pipe.face_window, self.pipe.local_size)
         # without a driving video the model is shown the moved face itself, and a performer where its expression changes
         frames = repeat(None) if motion.clip is None else motion.clip
-        rows = tee(window_drivers(part.faces, part.bare, frames, sides, finished_frames(kept)), 3)
+        rows = tee(window_drivers(part.faces, part.bare, frames, sides, finished_frames(run.kept)), 3)
         stream: Iterator[Picture] = self.pipe.stream(
             (row.whole for row in rows[0]),
             (row.parts for row in rows[1]),
-            **self.sampling(config),
+            **self.sampling(run.config),
             start_frames=(row.moved for row in rows[2]),
             count=motion.frames,
-            progress=progress,
-            checkpoint=kept,
-            note=note,
+            **run.telling,
         )
         return stream
 

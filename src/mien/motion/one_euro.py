@@ -86,6 +86,36 @@ class MotionFilter:
         return replace(motion, pose=turned, blendshapes=self._blendshapes(motion.blendshapes, rate), extra=extra)
 
 
+class LiveFilter:
+    """A `MotionFilter` for a camera, whose strength may change between frames."""
+
+    def __init__(self) -> None:
+        self._filter: MotionFilter | None = None
+        self._strength = 0.0
+
+    def restart(self) -> None:
+        """The next frame is the first."""
+        self._filter = None
+
+    def __call__(self, motion: FaceMotion, strength: float, seconds: float) -> FaceMotion:
+        """The motion filtered.
+
+        Args:
+            motion: of this frame.
+            strength: 0 (as it is) to 1.
+            seconds: since the frame before.
+
+        Returns:
+            The same with another pose, blendshapes and extra displacement.
+        """
+        if strength <= 0:
+            self._filter = None
+            return motion
+        if self._filter is None or strength != self._strength:
+            self._filter, self._strength = MotionFilter(strength), strength
+        return self._filter(motion, 1 / seconds)
+
+
 def one_euro_motions(motions: list[FaceMotion], rate: Fraction | float, strength: float) -> list[FaceMotion]:
     """Motions filtered but for their landmarks, which stay as they were read.
 

@@ -25,9 +25,9 @@ from mien.training.engine.checkpoints import fill
 from mien.training.engine.stage import trained_names
 from mien.training.engine.trainer import train
 from mien.training.registry import configure
-from mien.training.x_portrait.face_windows import WindowSpec
 from mien.training.x_portrait.window_export import to_pipeline
 from mien.training.x_portrait.window_model import LAST, FaceWindowModel, read_start
+from mien.training.x_portrait.window_rows import WindowSpec
 from samples import DrawnFaceReader, draw_face
 from tiny import TINY_WINDOW, tiny_networks
 from tiny_dex import TINY_DEX_WINDOW

@@ -13,7 +13,6 @@ from mien.errors import InputError
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
 from mien.training.x_portrait.face_windows import (
     WindowBatch,
-    WindowSpec,
     collate,
     draw_batch,
     misread,
@@ -21,6 +20,7 @@ from mien.training.x_portrait.face_windows import (
     partly_read,
     relight,
 )
+from mien.training.x_portrait.window_rows import WindowSpec
 from plain_face import plain_keypoints
 
 SIDE = 240

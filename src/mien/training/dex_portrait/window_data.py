@@ -7,28 +7,27 @@ expression code can tell it (DeX-Portrait, Section 3.1 and Figure 3: leakage is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.errors import InputError
 from mien.geometry import HeadPose
 from mien.geometry.face_window import FaceWindow, sample, warp_into
 from mien.models.dex_portrait.pose import window_code
 from mien.motion.inputs import CROP_SCALE, face_crop
-from mien.training.data.pictures import color_jitter, draw_color_jitter, to_tensor
-from mien.training.data.samples import FaceFrame, Points, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
+from mien.training.data.pictures import to_tensor
+from mien.training.data.samples import FaceFrame, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
 from mien.training.engine.stage import Batch
-from mien.training.x_portrait.face_windows import WindowSpec, nearly_read, relight
+from mien.training.x_portrait.face_windows import nearly_read, relight
+from mien.training.x_portrait.window_rows import WindowRow, WindowSpec, drawn_row, nearly_framed, neutral_of
 from mien.typing import Picture
 
 _ROLL, _JITTER = 45.0, 0.1  # of the crops: degrees and a part of the box, either way
 _POSE_ERROR = np.array([0.04, 0.04, 0.04, 0.01, 0.01])  # deviations: radians, and half sides of the window
-_FRAMING, _ZOOM = 0.03, (0.93, 1.08)  # of the window
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,13 @@ def collate(
     samples: Sequence[SourceDrivingSample], rng: np.random.Generator, spec: WindowSpec, crop: int
 ) -> DexWindowBatch:
     """A batch of samples. Raises InputError where they do not know neutral keypoints or poses."""
-    rows = [_row(one, rng, spec, crop) for one in samples]
-    columns = list(zip(*(frame for _, _, of_source in rows for frame in of_source), strict=True))
+    rows = [drawn_row(one, rng, spec) for one in samples]
+    columns = list(zip(*(frame for row in rows for frame in _frames(row, crop)), strict=True))
     moved, driver, again, target = (to_tensor(list(column)) for column in columns[:4])
     pose, neutral = (torch.from_numpy(np.stack(column).astype(np.float32)) for column in columns[4:])
-    source_pose = torch.from_numpy(np.stack([code for _, code, _ in rows]))
+    source_pose = torch.from_numpy(np.stack([_code(row.source, row.own) for row in rows]))
     return DexWindowBatch(
-        to_tensor([source for source, _, _ in rows]), source_pose, moved, pose, driver, again, target, neutral
+        to_tensor([row.window for row in rows]), source_pose, moved, pose, driver, again, target, neutral
     )
 
 
@@ -89,37 +88,19 @@ def collate(
 _Frame = tuple[Picture, Picture, Picture, Picture, NDArray[np.float32], NDArray[np.float32]]
 
 
-def _row(
-    given: SourceDrivingSample, rng: np.random.Generator, spec: WindowSpec, crop: int
-) -> tuple[Picture, NDArray[np.float32], list[_Frame]]:
-    """The source's window, the pose in it, and its targets."""
-    own_driver = spec.self_driven or given.drivers is None
-    source, targets = given.source, list(given.targets)
-    drivers = targets if own_driver or given.drivers is None else list(given.drivers)
-    spec = replace(spec, self_driven=own_driver)
-    if rng.random() < 0.5:
-        source, targets, drivers = source.mirrored(), [t.mirrored() for t in targets], [d.mirrored() for d in drivers]
-    light = draw_color_jitter(rng, 0.2, 12)
-    seed = int(rng.integers(1 << 31))
-    own = FaceWindow.around(_neutral(source))
-    frames = []
-    for number, (target, driver) in enumerate(zip(targets, drivers, strict=True)):
-        # of a clip all frames are filmed by one camera
-        drawn = np.random.default_rng([seed, 0 if spec.clip else number])
-        moved, first, again, wanted, pose, neutral = _frame(source, target, driver, drawn, spec, crop)
-        frames.append((color_jitter(moved, *light), first, again, color_jitter(wanted, *light), pose, neutral))
-    return color_jitter(sample(source.picture, own.places(spec.side)), *light), _code(source, own), frames
+def _frames(row: WindowRow, crop: int) -> Iterator[_Frame]:
+    for target, driver, rng in row.pairs():
+        moved, first, again, wanted, pose, neutral = _frame(row.source, target, driver, rng, row.spec, crop)
+        yield row.lit(moved), first, again, row.lit(wanted), pose, neutral
 
 
 def _frame(
     source: FaceFrame, target: FaceFrame, driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec, crop: int
 ) -> _Frame:
-    neutral, driven = _neutral(target), posed_as(source, target)
+    neutral, driven = neutral_of(target), posed_as(source, target)
     window = FaceWindow.around(neutral)
     if spec.errors:
-        half = float(np.ptp(neutral[:68], axis=0).max()) / 2
-        shift, zoom = rng.normal(size=2) * _FRAMING * half, rng.uniform(*_ZOOM)
-        window = replace(window, centre=window.centre + shift, half=window.half * zoom)
+        window = nearly_framed(window, neutral, rng)
         driven = nearly_read(driven, neutral, rng)
     moved = warp_into(window, source.picture, source.keypoints(), driven, spec.side)
     crops = [_crop(driver, rng, spec, crop) for _ in range(2)]
@@ -136,10 +117,10 @@ def posed_as(source: FaceFrame, target: FaceFrame) -> NDArray[np.float32]:
     What the source's expression does is turned from its pose into the target's, in the plane in which it was seen.
     """
     before, after = (HeadPose(one.head_pose()[:3], np.zeros(2), float(one.head_pose()[5])) for one in (source, target))
-    away = np.asarray(source.keypoints() - _neutral(source), np.float64)
+    away = np.asarray(source.keypoints() - neutral_of(source), np.float64)
     lifted = np.column_stack([away, np.zeros(len(away))]) @ before.matrix()  # into the head's frame
     turned = (lifted @ after.matrix().T)[:, :2] * (after.scale * target.side / (before.scale * source.side))
-    return np.asarray(_neutral(target) + turned, np.float32)
+    return np.asarray(neutral_of(target) + turned, np.float32)
 
 
 def _crop(driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec, side: int) -> Picture:
@@ -158,9 +139,3 @@ def _code(frame: FaceFrame, window: FaceWindow) -> NDArray[np.float32]:
     pose, half = frame.head_pose(), frame.side / 2
     head = HeadPose(pose[:3], (np.asarray(pose[3:5], np.float64) + 1) * half, float(pose[5]) * half)
     return np.asarray(window_code(window.head(head)), np.float32)
-
-
-def _neutral(frame: FaceFrame) -> Points:
-    if frame.neutral is None:
-        raise InputError("these data do not know neutral faces: make them anew by mien data avatars.")
-    return frame.neutral

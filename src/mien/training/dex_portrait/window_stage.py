@@ -30,8 +30,8 @@ from mien.training.dex_portrait.window_model import DexWindowModel, fresh, to_pi
 from mien.training.dex_portrait.window_start import take_encoders, take_start
 from mien.training.engine.config import option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
-from mien.training.x_portrait.face_windows import WindowSpec
 from mien.training.x_portrait.losses import scheduler_for
+from mien.training.x_portrait.window_rows import WindowSpec
 from mien.training.x_portrait.window_stage import FaceWindowStage, WindowConfig
 
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")

@@ -10,7 +10,7 @@ What a face reader gets wrong is drawn, so that the driving face's pixels are be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import cv2
@@ -19,11 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.errors import InputError
 from mien.geometry.face_window import FaceWindow, local_view, rectified_driver, sample, warp_into
-from mien.training.data.pictures import color_jitter, draw_color_jitter, resize, to_tensor
+from mien.training.data.pictures import resize, to_tensor
 from mien.training.data.samples import FaceFrame, Points, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
 from mien.training.engine.stage import Batch
+from mien.training.x_portrait.window_rows import (
+    WindowRow,
+    WindowSpec,
+    drawn_row,
+    half_extent,
+    nearly_framed,
+    neutral_of,
+)
 from mien.typing import Picture
 
 LOCAL_ZOOM = 2  # the rectified driver has so many times the window's pixels a side: C_l sees eyes and mouth larger
@@ -39,32 +46,7 @@ _SHIFT, _NOISE, _PROPORTIONS, _OWN_PROPORTIONS = 0.004, 0.006, 0.012, 0.03
 _READ = (0.25, 0.35, 0.4)  # of the targets: read well, misread, parts not read at all
 _UNREAD = 0.6  # of the parts then, the pupils' both together half of the time
 _EXPRESSIVE = slice(17, 70)
-_FRAMING, _ZOOM = 0.03, (0.93, 1.08)  # of the window
 _SCALING = 0.05  # of the driver
-
-
-@dataclass(frozen=True)
-class WindowSpec:
-    """What a batch is to be.
-
-    Attributes:
-        sources: people.
-        frames: targets of each.
-        side: of the windows, pixels.
-        clip: consecutive frames, one driving face for all.
-        self_driven: the driving face is always the target itself (the paper's ablation a); else where the data show
-            nobody else in the target's motion (videos).
-        scaling: the driving face is scaled (X-Portrait, Section 3.4; off: the paper's ablation c).
-        errors: draw the errors of readings and proportions, and the driving face's light; off: what is exact.
-    """
-
-    sources: int
-    frames: int
-    side: int = 192
-    clip: bool = False
-    self_driven: bool = False
-    errors: bool = True
-    scaling: bool = True
 
 
 @dataclass(frozen=True)
@@ -127,8 +109,8 @@ def _changes(sample: SourceDrivingSample) -> float:
     """How far brows, eyes, pupils and lips of the targets are from where the source's expression has them."""
 
     def expression(frame: FaceFrame) -> Points:
-        neutral = _neutral(frame)
-        return (frame.keypoints() - neutral)[_EXPRESSIVE] / _half_extent(neutral)
+        neutral = neutral_of(frame)
+        return (frame.keypoints() - neutral)[_EXPRESSIVE] / half_extent(neutral)
 
     own = expression(sample.source)
     return float(sum(np.abs(expression(target) - own).mean() for target in sample.targets))
@@ -148,10 +130,10 @@ def collate(samples: Sequence[SourceDrivingSample], rng: np.random.Generator, sp
     Raises:
         InputError: they do not know neutral keypoints, or show no driving face.
     """
-    rows = [_row(one, rng, spec) for one in samples]
-    frames = [frame for _, of_source in rows for frame in of_source]
+    rows = [drawn_row(one, rng, spec) for one in samples]
+    frames = [frame for row in rows for frame in _frames(row)]
     return WindowBatch(
-        to_tensor([source for source, _ in rows]),
+        to_tensor([row.window for row in rows]),
         to_tensor([frame.moved for frame in frames]),
         to_tensor([resize(frame.driver, spec.side) for frame in frames]),
         to_tensor([local_view(frame.driver, frame.neutral) for frame in frames]),
@@ -170,36 +152,19 @@ class _WindowFrame:
     neutral: NDArray[np.float32]
 
 
-def _row(given: SourceDrivingSample, rng: np.random.Generator, spec: WindowSpec) -> tuple[Picture, list[_WindowFrame]]:
-    """The source's window and its targets."""
-    own_driver = spec.self_driven or given.drivers is None
-    drivers = given.targets if given.drivers is None or spec.self_driven else given.drivers
-    spec = replace(spec, self_driven=own_driver)
-    source, targets = given.source, list(given.targets)
-    if rng.random() < 0.5:
-        source, targets, drivers = source.mirrored(), [t.mirrored() for t in targets], [d.mirrored() for d in drivers]
-    light = draw_color_jitter(rng, 0.2, 12)
-    seed = int(rng.integers(1 << 31))
-    own = FaceWindow.around(_neutral(source))
-    frames = []
-    for number, (target, driver) in enumerate(zip(targets, drivers, strict=True)):
-        # one person is misread in one way throughout a clip, and filmed by one camera
-        drawn = np.random.default_rng([seed, 0 if spec.clip else number])
-        made = _frame(source, target, driver, drawn, spec)
-        frames.append(replace(made, moved=color_jitter(made.moved, *light), target=color_jitter(made.target, *light)))
-    return color_jitter(sample(source.picture, own.places(spec.side)), *light), frames
+def _frames(row: WindowRow) -> Iterator[_WindowFrame]:
+    for target, driver, rng in row.pairs():
+        made = _frame(row.source, target, driver, rng, row.spec)
+        yield replace(made, moved=row.lit(made.moved), target=row.lit(made.target))
 
 
 def _frame(
     source: FaceFrame, target: FaceFrame, driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec
 ) -> _WindowFrame:
-    neutral, driving, driven = _neutral(target), _neutral(driver), target.keypoints()
+    neutral, driving, driven = neutral_of(target), neutral_of(driver), target.keypoints()
     window = FaceWindow.around(neutral)
     if spec.errors:
-        half = _half_extent(neutral)
-        window = replace(
-            window, centre=window.centre + rng.normal(size=2) * _FRAMING * half, half=window.half * rng.uniform(*_ZOOM)
-        )
+        window = nearly_framed(window, neutral, rng)
         reader = _READERS[int(rng.choice(len(_READERS), p=_READ))]
         driven = reader(driven, neutral, rng)
         amount = _OWN_PROPORTIONS if spec.self_driven else _PROPORTIONS
@@ -210,16 +175,6 @@ def _frame(
         seen = relight(seen, rng, strongly=spec.self_driven)
     wanted = sample(target.picture, window.places(spec.side))
     return _WindowFrame(moved, seen, wanted, window.inside(neutral))
-
-
-def _neutral(frame: FaceFrame) -> Points:
-    if frame.neutral is None:
-        raise InputError("these data do not know neutral faces: make them anew by mien data avatars.")
-    return frame.neutral
-
-
-def _half_extent(points: Points) -> float:
-    return float(np.ptp(points[:68], axis=0).max()) / 2
 
 
 def misread(keypoints: Points, neutral: Points, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -273,7 +228,7 @@ def nearly_read(keypoints: Points, neutral: Points, rng: np.random.Generator) ->
     Returns:
         [70, 2].
     """
-    half = _half_extent(neutral)
+    half = half_extent(neutral)
     away = rng.normal(size=2) * _SHIFT * half + rng.normal(size=np.shape(keypoints)) * _NOISE * half
     return np.asarray(keypoints + away, np.float32)
 
@@ -315,7 +270,7 @@ def of_other_proportions(
     Returns:
         [70, 2].
     """
-    half, points = _half_extent(neutral), np.array(neutral, np.float64)
+    half, points = half_extent(neutral), np.array(neutral, np.float64)
     for region in _REGIONS:
         middle = points[region].mean(0)
         points[region] = middle + (points[region] - middle) * (1 + rng.normal(size=2) * 1.5 * amount)

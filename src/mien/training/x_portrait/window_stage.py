@@ -27,9 +27,10 @@ from mien.training.engine.config import StageConfig, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.latent_diffusion import side_by_side
 from mien.training.x_portrait.face_reading_loss import FaceReadingLoss
-from mien.training.x_portrait.face_windows import WindowBatch, WindowSpec, draw_batch
+from mien.training.x_portrait.face_windows import WindowBatch, draw_batch
 from mien.training.x_portrait.window_export import to_pipeline
 from mien.training.x_portrait.window_model import LAST, SPATIAL, FaceWindowModel, change_of, fresh, read_start
+from mien.training.x_portrait.window_rows import WindowSpec
 from mien.typing import Picture
 
 _DETAIL = 1.5  # of differences from the mean of the neighbours
