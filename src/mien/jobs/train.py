@@ -119,7 +119,7 @@ def what_is_left(options: StageConfig) -> str:
     step = checkpoints.newest_step(Path(options.out))
     if step is None:
         return f"no checkpoint has been written to {options.out} yet; the same command begins anew"
-    return f"{options.out} holds the checkpoint of step {step}, later steps are lost; the same command goes on from it"
+    return f"{options.out} holds all up to step {step}; the same command goes on from there"
 
 
 def _check_run(options: StageConfig) -> None:

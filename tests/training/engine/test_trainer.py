@@ -41,14 +41,14 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 class Stopping(Toy):
     """Stops as a time limit or a SIGTERM would, after so many steps of this slice."""
 
-    def __init__(self, after: int) -> None:
+    def __init__(self, after: int, by: signal.Signals = signal.SIGTERM) -> None:
         super().__init__()
-        self.left = after
+        self.left, self.by = after, by
 
     def after_step(self, model: torch.nn.Module, step: int) -> None:
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.by)
 
 
 @pytest.mark.parametrize("average_every", [0, 2])
@@ -63,6 +63,31 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, average_eve
     assert same(state(tmp_path / "whole"), state(tmp_path / "parts"))
     a, b = (checkpoints.find(tmp_path / run).optimizer("discriminator")["state"] for run in ("whole", "parts"))
     assert all(torch.equal(a[i][m], b[i][m]) for i in a for m in ("exp_avg", "exp_avg_sq", "step"))
+
+
+def test_the_first_ctrl_c_saves_and_the_second_leaves_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        whole = train(Toy(), toy_options(tmp_path / "whole"))
+        with pytest.raises(KeyboardInterrupt):
+            train(Stopping(3, signal.SIGINT), toy_options(tmp_path / "parts"))
+        assert "finished and saved" in caplog.text and checkpoints.find(tmp_path / "parts").step == 3
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert train(Toy(), toy_options(tmp_path / "parts")).step == whole.step
+        assert same(state(tmp_path / "whole"), state(tmp_path / "parts"))
+
+        def again(self: Stopping, model: torch.nn.Module, step: int) -> None:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(Stopping, "after_step", again)
+        with pytest.raises(KeyboardInterrupt):
+            train(Stopping(0, signal.SIGINT), toy_options(tmp_path / "twice"))
+        assert checkpoints.newest(tmp_path / "twice") is None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

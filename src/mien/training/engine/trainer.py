@@ -60,6 +60,7 @@ def train(stage: Stage, config: StageConfig, watcher: Watcher | None = None, beg
         InputError: the options or the data do not do.
         WeightsError: weights do not fit.
         TrainingError: the loss is not a number for many steps.
+        KeyboardInterrupt: Ctrl-C; the step that was under way is finished and saved.
     """
     return _Run(stage, config, time.monotonic() if began is None else began).go(watcher)
 
@@ -82,7 +83,7 @@ class _Run:
         self.losses: dict[str, float] = {}
         self.broken: dict[str, int] = {}
         self.images = 0
-        self.stopped = False
+        self.stopped = self.interrupted = False
         self.last: Path | None = None
         self.sharded: sharding.ShardedModel | None = None
         self.saver = Saver(self.folder, stage, self.processes, self.options.keep_every)
@@ -178,7 +179,7 @@ class _Run:
         self.budget.start()
         saved = -1 if self.last is None else self.step
         feed = self._feed()
-        with stop_when_told(lambda: setattr(self, "stopped", True)):
+        with stop_when_told(partial(setattr, self, "stopped", True), self._interrupt):
             while not (self.budget.over(self.step) or self._over()):
                 self._take_step(feed)
                 ended = self.budget.over(self.step)
@@ -199,7 +200,14 @@ class _Run:
             self._show(journal)
         if journal is not None:
             journal.close()
+        if self.interrupted:
+            raise KeyboardInterrupt
         return self._outcome()
+
+    def _interrupt(self) -> None:
+        """The first Ctrl-C: the step is finished, and a checkpoint is written."""
+        self.stopped = self.interrupted = True
+        logger.warning("interrupted: this step is finished and saved; Ctrl-C again leaves at once")
 
     def _feed(self) -> Iterator[Batch]:
         per_step = self.accumulate * self.processes.count
