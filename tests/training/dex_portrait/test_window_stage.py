@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
 from mien.training.dex_portrait.animator import Dropped
 from mien.training.dex_portrait.window_data import collate, posed_as
-from mien.training.dex_portrait.window_encoders import WindowEncoders
+from mien.training.dex_portrait.window_encoders import WindowEncoders, contrast
 from mien.training.dex_portrait.window_stage import DexWindowStage
 from mien.training.engine import checkpoints
 from mien.training.engine.checkpoints import fill
@@ -297,6 +298,13 @@ def test_faces_of_clips_are_positives_and_the_reader_tells_what_they_express(tmp
         WindowEncoders(configure("dex/face-window-encoder", data=(str(clips),)), TINY_DEX_WINDOW)
 
 
+def test_codes_that_are_all_one_are_the_worst_there_are() -> None:
+    codes = torch.eye(6)
+    assert float(contrast(torch.ones(6, 4), torch.ones(6, 4))) == pytest.approx(math.log(6))
+    assert float(contrast(codes, codes)) < 0.1
+    assert float(contrast(codes, codes.roll(1, 0))) > math.log(6)
+
+
 def test_encoders_learn_scores_and_hand_on_to_the_window_model(tmp_path: Path) -> None:
     folder = tmp_path / "groups"
     folder.mkdir()
@@ -308,7 +316,7 @@ def test_encoders_learn_scores_and_hand_on_to_the_window_model(tmp_path: Path) -
     assert batch["scores"].shape == (4, 57)
     model = encoders.build()
     losses = encoders.loss(model, batch, torch.Generator().manual_seed(0))
-    assert {"scores", "read", "agreement", "moved"} <= set(losses)
+    assert {"scores", "read", "agreement", "contrast", "moved"} <= set(losses)
     sum(losses.values()).backward()
     assert model.scores.weight.grad is not None and model.scores.weight.grad.abs().sum() > 0
     assert train(encoders, config).finished

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mien.errors import InputError
 from mien.models.dex_portrait import FACE_WINDOW, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Pose
 from mien.training.data.samples import SampleSource
 from mien.training.dex_portrait.animator import NOTHING_DROPPED, STARTED, Dropped, frame_rows
 from mien.training.dex_portrait.window_data import DexWindowBatch, draw_batch
+from mien.training.dex_portrait.window_encoders import contrast
 from mien.training.dex_portrait.window_model import DexWindowModel, fresh, to_pipeline
 from mien.training.dex_portrait.window_start import take_encoders, take_start
 from mien.training.engine.config import option
@@ -36,7 +36,8 @@ from mien.training.x_portrait.window_stage import FaceWindowStage, WindowConfig
 
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
 LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection", "window_head")
-_AGREEMENT = 0.1  # weight: two crops of a face have one code
+_CONTRAST = 0.05  # weight: two crops of a face have one code, and other faces' differ
+_ENCODER_RATE = 0.1  # of the learning rate; a code that changes fast says nothing to the layers that read it
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class DexWindowStage(FaceWindowStage):
         if self.temporal:
             return
         parts = (*LEARNING, *(("expression_encoder",) if options.learn_encoder else ()))
-        rates = {"expression_encoder": 0.5}
+        rates = {"expression_encoder": _ENCODER_RATE}
         self.optimizer_steps = (
             OptimizerStep(
                 "face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3, rates if options.learn_encoder else {}
@@ -97,12 +98,12 @@ class DexWindowStage(FaceWindowStage):
         return DexWindowBatch.of(batch)
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        """As `FaceWindowStage.loss`, and two crops of one face have one code."""
+        """As `FaceWindowStage.loss`, and two crops of one face have one code, other than other faces'."""
         losses = super().loss(model, batch, generator)
         if self.options.learn_encoder and not self.temporal:
             assert isinstance(model, DexWindowModel)
             one, two = (model.expression_encoder(batch[name]) for name in ("driver", "again"))
-            losses["agreement"] = _AGREEMENT * (1 - functional.cosine_similarity(one, two)).mean()
+            losses["contrast"] = _CONTRAST * contrast(one, two)
         return losses
 
     def _made(self, model: nn.Module, given: Any, times: Tensor, generator: torch.Generator, learning: bool) -> Tensor:
