@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -34,11 +36,14 @@ def drawn() -> Drawn:
     return picture, mask.astype(np.float32) / 255
 
 
+PAINT = (90, 90, 90)
+
+
 def painted(side: int = 48, share: float = 0.0) -> PaintedWindow:
-    """A window of red paint, as much of it as `share` in an ellipse, that bends nothing."""
-    red = np.full((side, side, 3), (255, 0, 0), np.uint8)
+    """A window of grey paint, as much of it as `share` in an ellipse, that bends nothing."""
+    grey = np.full((side, side, 3), PAINT, np.uint8)
     ellipse = cv2.ellipse(np.zeros((side, side), np.float32), (side // 2,) * 2, (side // 3,) * 2, 0, 0, 360, share, -1)
-    return PaintedWindow(red, ellipse, np.zeros((side, side, 2), np.float32))
+    return PaintedWindow(grey, ellipse, np.zeros((side, side, 2), np.float32))
 
 
 def test_a_head_that_does_not_move_is_the_portrait_to_the_pixel(drawn: Drawn) -> None:
@@ -102,12 +107,29 @@ def test_paint_lies_on_the_face_wherever_it_goes_and_nowhere_else(drawn: Drawn) 
     head, driven = HeadLayer.cut(picture, mask, keypoints()), keypoints((90.0, 66.0))
     window = FaceWindow.around(driven)
     made = head.frame(driven, window, painted(share=1.0)).astype(int)
-    red = np.argwhere((made - [255, 0, 0] == 0).all(-1))
-    np.testing.assert_allclose(red.mean(0)[::-1] + 0.5, window.centre, atol=1)
-    assert np.abs(red[:, 0] - red[:, 0].mean()).max() == pytest.approx(window.half * 2 / 3, abs=1.5)
+    grey = np.argwhere((made - PAINT == 0).all(-1))
+    np.testing.assert_allclose(grey.mean(0)[::-1] + 0.5, window.centre, atol=1)
+    assert np.abs(grey[:, 0] - grey[:, 0].mean()).max() == pytest.approx(window.half * 2 / 3, abs=1.5)
     outside = np.linalg.norm(np.argwhere(np.ones((SIDE, SIDE)))[:, ::-1] - window.centre, axis=1) > window.half
     plain = head.frame(driven).reshape(-1, 3)
     assert np.array_equal(made.reshape(-1, 3)[outside], plain[outside])
+
+
+def test_paint_has_the_portraits_detail_where_it_is_like_it_and_never_another_colour() -> None:
+    rng = np.random.default_rng(0)
+    picture = np.full((SIDE, SIDE, 3), (200, 150, 125), np.uint8)
+    picture[::2] += 10  # finer than any window shows
+    head = HeadLayer.cut(picture, None, keypoints())
+    window, middle = FaceWindow.around(keypoints()), np.s_[64:80, 70:90]
+    like = replace(painted(share=1.0), paint=np.full((48, 48, 3), (207, 157, 132), np.uint8))
+    made = head.frame(keypoints(), window, like)[middle].astype(int)
+    assert np.abs(np.diff(made[..., 0], axis=0)).mean() == pytest.approx(10, abs=1.5), "the rows are there"
+    assert np.abs(made.mean((0, 1)) - (207, 157, 132)).max() < 2, "in the light of what was painted"
+    other = head.frame(keypoints(), window, painted(share=1.0))[middle].astype(int)
+    assert np.abs(np.diff(other[..., 0], axis=0)).mean() < 1, "something else has no rows"
+    violet = replace(painted(share=1.0), paint=(rng.integers(0, 2, (48, 48, 3)) + (90, 40, 160)).astype(np.uint8))
+    shown = head.frame(keypoints(), window, violet)[middle].astype(int)
+    assert (shown[..., 2] - shown[..., 1]).max() < 25, "violet skin is nowhere in this portrait"
 
 
 def test_a_window_that_bends_takes_the_portraits_own_pixels(drawn: Drawn) -> None:

@@ -129,7 +129,7 @@ class HeadLayer:
         left, top, right, bottom = flow.box(self.alpha, self.hole)
         face = None
         if window is not None and painted is not None:
-            face = PaintedFace(window, painted, _window_places(flow, window, painted.share.shape[0]))
+            face = PaintedFace(window, painted, _window_places(flow, window, painted.share.shape[0]), self.image)
             left, top, right, bottom = _around((left, top, right, bottom), face.box, self.size)
         for first in range(top, bottom, _BAND):
             self._lay(made, (left, first, right, min(first + _BAND, bottom)), flow, face)

@@ -1,4 +1,10 @@
-"""A painted face window, laid into the picture that it belongs to at the picture's own resolution."""
+"""A painted face window, laid into the picture that it belongs to at the picture's own resolution.
+
+A window is coarser than most portraits, and what small networks paint is softer still. Where what is painted is nearly
+what was there, it is given the portrait's own detail: pores, lashes, brush strokes. Where something else is painted, an
+open mouth or a shut eye, the old detail would be a ghost of what has gone. Colours that are nowhere near by in the
+portrait are painted as less of a colour: lids do not turn violet, nor brown eyes green.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +13,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.animation.head_flow import Box
-from mien.geometry.face_window import FaceWindow, PaintedWindow
+from mien.geometry.face_window import FaceWindow, PaintedWindow, sample_smoothly
 from mien.typing import Picture
 
 _STRAIGHT = 0.02  # pixels; a window that bends less bends nothing
 _BARE = 1 / 255  # share; a window that paints less paints nothing
+_LIKE = 20.0  # levels of 255; paint that is so far from what was there has the less of its detail, by a Gaussian
+_NEAR = 1.5  # pixels of the window: what is finer is detail
+_AROUND, _OTHER = 15, 6.0  # pixels of the window, and levels, within which a colour must be seen in the portrait
+_GREY = 128  # of both colour channels of YCrCb
 _FINE = 0.75  # the picture's pixels over the window's, below which the window is averaged first
 
 
 class PaintedFace:
     """One frame's window, ready to be laid into bands of the picture."""
 
-    def __init__(self, window: FaceWindow, painted: PaintedWindow, places: NDArray[np.float32]) -> None:
+    def __init__(
+        self, window: FaceWindow, painted: PaintedWindow, places: NDArray[np.float32], portrait: Picture
+    ) -> None:
         """Set up.
 
         Args:
             window: where it lies in the picture.
             painted: what the model made.
             places: where the moved window's pixels came from, [s, s, 2], pixels of the portrait.
+            portrait: uint8 [h, w, 3].
         """
         side = painted.share.shape[0]
         self._window = window
         self._bent = _bent(painted.flow, places, window)
-        self._paint = np.ascontiguousarray(painted.paint)
-        self._share = np.ascontiguousarray(painted.share, np.float32)
         smaller = round(2 * window.half)
+        plain = sample_smoothly(portrait, places if self._bent is None else places + self._bent, side / smaller)
+        self._paint = _coloured_like(painted.paint, plain)
+        self._share = np.ascontiguousarray(painted.share, np.float32)
+        self._plain: Picture | None = None
+        if smaller > _FINE * side:
+            self._plain, self._kept = _detailed(plain, self._paint)
         if smaller < _FINE * side:
             size = (max(smaller, 8),) * 2
             self._paint = cv2.resize(self._paint, size, interpolation=cv2.INTER_AREA)
@@ -68,7 +85,14 @@ class PaintedFace:
             return
         paint = self._enlarged(self._paint, part, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
         inside = _inside(part, band)
-        shown[inside] = cv2.blendLinear(paint, np.ascontiguousarray(shown[inside]), share, 1 - share)
+        bare = np.ascontiguousarray(shown[inside])
+        made = cv2.blendLinear(paint, bare, share, 1 - share)
+        if self._plain is not None:
+            plain = self._enlarged(self._plain, part, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+            kept = share * self._enlarged(self._kept, part, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+            detail = cv2.subtract(bare, plain, dtype=cv2.CV_32F) * kept[..., None]
+            made = cv2.add(made, detail, dtype=cv2.CV_8U)
+        shown[inside] = made
 
     def _enlarged(self, drawn: NDArray, part: Box, method: int, border: int) -> NDArray:
         """What is drawn in the window, [s, s, c], as the picture's pixels of a box show it."""
@@ -78,6 +102,24 @@ class PaintedFace:
         return np.asarray(
             cv2.warpAffine(drawn, matrix, size, flags=method | cv2.WARP_INVERSE_MAP, borderMode=border), drawn.dtype
         )
+
+
+def _coloured_like(paint: Picture, plain: Picture) -> Picture:
+    """Paint [s, s, 3] in colours that are near by in the bent portrait [s, s, 3], or in less of them."""
+    seen, made = (cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb) for one in (plain, paint))
+    around = np.ones((_AROUND, _AROUND), np.uint8)
+    low = np.minimum(cv2.erode(seen, around).astype(np.float32) - _OTHER, _GREY)
+    high = np.maximum(cv2.dilate(seen, around).astype(np.float32) + _OTHER, _GREY)
+    made[..., 1:] = np.clip(made[..., 1:], low[..., 1:], high[..., 1:])
+    return np.asarray(cv2.cvtColor(made, cv2.COLOR_YCrCb2RGB), np.uint8)
+
+
+def _detailed(plain: Picture, paint: Picture) -> tuple[Picture, NDArray[np.float32]]:
+    """The bent portrait [s, s, 3] with the paint's detail in place of its own; how much of its own is kept, [s, s]."""
+    base, smooth = (cv2.GaussianBlur(one.astype(np.float32), (0, 0), _NEAR) for one in (plain, paint))
+    away = cv2.GaussianBlur(cv2.absdiff(base, smooth).mean(2), (0, 0), _NEAR)
+    detailed = np.clip(base + (paint - smooth) + 0.5, 0, 255).astype(np.uint8)
+    return detailed, np.exp(-np.square(away / _LIKE)).astype(np.float32)
 
 
 def _bent(flow: NDArray[np.floating], places: NDArray[np.float32], window: FaceWindow) -> NDArray[np.float32] | None:
