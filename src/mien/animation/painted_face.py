@@ -17,10 +17,9 @@ from mien.geometry.face_window import FaceWindow, PaintedWindow, sample_smoothly
 from mien.typing import Picture
 
 _STRAIGHT = 0.02  # pixels; a window that bends less bends nothing
-_BARE = 1 / 255  # share; a window that paints less paints nothing
 _LIKE = 20.0  # levels of 255; paint that is so far from what was there has the less of its detail, by a Gaussian
 _NEAR = 1.5  # pixels of the window: what is finer is detail
-_AROUND, _OTHER = 15, 6.0  # pixels of the window, and levels, within which a colour must be seen in the portrait
+_AROUND, _OTHER = 15, 6  # pixels of the window, and levels, within which a colour must be seen in the portrait
 _GREY = 128  # of both colour channels of YCrCb
 _FINE = 0.75  # the picture's pixels over the window's, below which the window is averaged first
 
@@ -44,15 +43,16 @@ class PaintedFace:
         self._bent = _bent(painted.flow, places, window)
         smaller = round(2 * window.half)
         plain = sample_smoothly(portrait, places if self._bent is None else places + self._bent, side / smaller)
-        self._paint = _coloured_like(painted.paint, plain)
-        self._share = np.ascontiguousarray(painted.share, np.float32)
-        self._plain: Picture | None = None
+        paint, share = _coloured_like(painted.paint, plain), painted.share[..., None]
+        # (1 - share) * bare + share * paint + kept * (bare - detailed), in one picture of what to lessen and to add
+        less, more = share, share * paint
         if smaller > _FINE * side:
-            self._plain, self._kept = _detailed(plain, self._paint)
+            detailed, like = _detailed(plain, paint)
+            kept = share * like[..., None]
+            less, more = less - kept, more - kept * detailed
+        self._drawn = np.concatenate([less, more], 2, dtype=np.float32)
         if smaller < _FINE * side:
-            size = (max(smaller, 8),) * 2
-            self._paint = cv2.resize(self._paint, size, interpolation=cv2.INTER_AREA)
-            self._share = cv2.resize(self._share, size, interpolation=cv2.INTER_AREA)
+            self._drawn = cv2.resize(self._drawn, (max(smaller, 8),) * 2, interpolation=cv2.INTER_AREA)
         reach = window.half * np.abs(window.axes).sum(0)
         low, high = np.floor(window.centre - reach).astype(int), np.ceil(window.centre + reach).astype(int)
         self.box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
@@ -80,19 +80,11 @@ class PaintedFace:
         part = _shared(self.box, band)
         if part is None:
             return
-        share = self._enlarged(self._share, part, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-        if share.max() < _BARE:
-            return
-        paint = self._enlarged(self._paint, part, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
         inside = _inside(part, band)
-        bare = np.ascontiguousarray(shown[inside])
-        made = cv2.blendLinear(paint, bare, share, 1 - share)
-        if self._plain is not None:
-            plain = self._enlarged(self._plain, part, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-            kept = share * self._enlarged(self._kept, part, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-            detail = cv2.subtract(bare, plain, dtype=cv2.CV_32F) * kept[..., None]
-            made = cv2.add(made, detail, dtype=cv2.CV_8U)
-        shown[inside] = made
+        drawn = self._enlarged(self._drawn, part, cv2.INTER_CUBIC, cv2.BORDER_CONSTANT)
+        made = shown[inside] * (1 - drawn[..., :1])
+        made += drawn[..., 1:]
+        shown[inside] = cv2.convertScaleAbs(np.maximum(made, 0))
 
     def _enlarged(self, drawn: NDArray, part: Box, method: int, border: int) -> NDArray:
         """What is drawn in the window, [s, s, c], as the picture's pixels of a box show it."""
@@ -107,19 +99,18 @@ class PaintedFace:
 def _coloured_like(paint: Picture, plain: Picture) -> Picture:
     """Paint [s, s, 3] in colours that are near by in the bent portrait [s, s, 3], or in less of them."""
     seen, made = (cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb) for one in (plain, paint))
-    around = np.ones((_AROUND, _AROUND), np.uint8)
-    low = np.minimum(cv2.erode(seen, around).astype(np.float32) - _OTHER, _GREY)
-    high = np.maximum(cv2.dilate(seen, around).astype(np.float32) + _OTHER, _GREY)
-    made[..., 1:] = np.clip(made[..., 1:], low[..., 1:], high[..., 1:])
+    colours, around = np.ascontiguousarray(seen[..., 1:]), np.ones((_AROUND, _AROUND), np.uint8)
+    low = np.minimum(cv2.subtract(cv2.erode(colours, around), (_OTHER,) * 4), _GREY)
+    high = np.maximum(cv2.add(cv2.dilate(colours, around), (_OTHER,) * 4), _GREY)
+    np.clip(made[..., 1:], low, high, out=made[..., 1:])
     return np.asarray(cv2.cvtColor(made, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
-def _detailed(plain: Picture, paint: Picture) -> tuple[Picture, NDArray[np.float32]]:
+def _detailed(plain: Picture, paint: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The bent portrait [s, s, 3] with the paint's detail in place of its own; how much of its own is kept, [s, s]."""
     base, smooth = (cv2.GaussianBlur(one.astype(np.float32), (0, 0), _NEAR) for one in (plain, paint))
     away = cv2.GaussianBlur(cv2.absdiff(base, smooth).mean(2), (0, 0), _NEAR)
-    detailed = np.clip(base + (paint - smooth) + 0.5, 0, 255).astype(np.uint8)
-    return detailed, np.exp(-np.square(away / _LIKE)).astype(np.float32)
+    return base + (paint - smooth), np.exp(-np.square(away / _LIKE)).astype(np.float32)
 
 
 def _bent(flow: NDArray[np.floating], places: NDArray[np.float32], window: FaceWindow) -> NDArray[np.float32] | None:
