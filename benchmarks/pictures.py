@@ -22,7 +22,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "src" / "mien" / "demo"
-_GAP, _HEIGHT, _QUALITY = 6, 200, 85
+_GAP, _HEIGHT, _QUALITIES, _BYTES = 6, 200, (85, 75, 65, 55, 45), 140_000
 
 
 def mien(folder: Path, *words: str) -> None:
@@ -32,7 +32,7 @@ def mien(folder: Path, *words: str) -> None:
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray]], output: Path, height: int = _HEIGHT) -> None:
-    """Rows of pictures uint8 [h, w, 3], all of one height, white between them; written as JPEG."""
+    """Rows of pictures uint8 [h, w, 3], all of one height, white between them; written as a small JPEG."""
     lines = []
     for row in rows:
         fitted = [Image.fromarray(picture) for picture in row]
@@ -46,7 +46,15 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], output: Path, height: int = _HEI
     whole = Image.new("RGB", (max(p.width for p in lines), sum(p.height + _GAP for p in lines) - _GAP), "white")
     for index, line in enumerate(lines):
         whole.paste(line, (0, index * (height + _GAP)))
-    whole.save(output, quality=_QUALITY, optimize=True)
+    save_small(whole, output)
+
+
+def save_small(picture: Image.Image, output: Path) -> None:
+    """Write a JPEG of a quality at which it is small."""
+    for quality in _QUALITIES:
+        picture.save(output, quality=quality, optimize=True)
+        if output.stat().st_size < _BYTES:
+            return
 
 
 def moments(video: Path, count: int = 4) -> list[np.ndarray]:
@@ -153,7 +161,7 @@ def page(folder: Path, output: Path) -> None:
             browser.close()
     finally:
         served.close()
-    Image.open(folder / "page.png").convert("RGB").save(output, quality=_QUALITY, optimize=True)
+    save_small(Image.open(folder / "page.png").convert("RGB"), output)
 
 
 def live(folder: Path, output: Path) -> None:
@@ -192,7 +200,7 @@ def live(folder: Path, output: Path) -> None:
             browser.close()
     finally:
         served.close()
-    Image.open(folder / "live.png").convert("RGB").save(output, quality=_QUALITY, optimize=True)
+    save_small(Image.open(folder / "live.png").convert("RGB"), output)
 
 
 def train(folder: Path, output: Path) -> None:
@@ -238,7 +246,7 @@ def page_top(page: Path, output: Path, width: int = 1200, height: int = 370) -> 
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", size, f"--screenshot={shot}"]
     subprocess.run([browser, *flags, page.as_uri()], check=True, capture_output=True)
     picture = Image.open(shot).convert("RGB").crop((0, 0, width, height))
-    picture.save(output, quality=_QUALITY, optimize=True)
+    save_small(picture, output)
 
 
 PICTURES: dict[str, Callable[[Path, Path], None]] = {
