@@ -166,8 +166,8 @@ def save(run: Run, network: nn.Module, parts: dict[str, Tensor], wanted: list[np
 
 
 def test_picture() -> np.ndarray:
-    """The demo's first portrait at 64 pixels, [64, 64, 3] uint8."""
-    with Image.open(Path(mien.__file__).parent / "demo" / "portrait_1.png") as picture:
+    """A rendered face of the tests at 64 pixels, [64, 64, 3] uint8."""
+    with Image.open(Path(__file__).parents[1] / "tests" / "assets" / "rendered" / "portrait_1.png") as picture:
         return np.asarray(picture.convert("RGB").resize((64, 64), Image.Resampling.BOX))
 
 

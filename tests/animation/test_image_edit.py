@@ -15,14 +15,15 @@ from mien.animation.loading import load_pipeline
 from mien.animation.source import find_portrait
 from mien.errors import InputError, OutputError
 from mien.faces import EXPRESSION_NAMES, FaceReader, load_face_reader
-from mien.jobs.demo import FOLDER
 from mien.jobs.edit import edit, edit_options
 from mien.jobs.report import AnimateReport
 from mien.media import read_image
 from mien.pipelines.x_portrait import XPortraitPipeline
 from samples import DrawnFaceReader, job_pipeline
 
-PORTRAIT = FOLDER / "portrait_1.png"
+RENDERED = Path(__file__).parents[1] / "assets" / "rendered"  # two people of nobody's likeness
+
+PORTRAIT = RENDERED / "portrait_1.png"
 
 
 @pytest.fixture(scope="module")

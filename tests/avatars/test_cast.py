@@ -15,9 +15,10 @@ from mien.errors import InputError
 from mien.jobs.data.avatars import install_head_model, make_cast, pack_cast
 from mien.jobs.data.look import look
 from mien.jobs.data.options import CastOptions, PackOptions, ReportOptions
-from mien.jobs.demo import FOLDER
 from mien.jobs.run.progress import Silent
 from mien.media import read_image, write_image
+
+RENDERED = Path(__file__).parents[1] / "assets" / "rendered"  # two people of nobody's likeness
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
-    portrait = read_image(FOLDER / "portrait_1.png")
+    portrait = read_image(RENDERED / "portrait_1.png")
     rng = np.random.default_rng(0)
     write_image(folder / "good.png", portrait[:-1, 4:-3])  # odd sides
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,9 @@ from mien.avatars.detector import Detector
 from mien.avatars.head_model import HeadModel
 from mien.avatars.people import RandomPerson
 from mien.avatars.photo import PhotoAvatar
-from mien.jobs.demo import FOLDER
 from mien.media import read_image
+
+RENDERED = Path(__file__).parents[1] / "assets" / "rendered"  # two people of nobody's likeness
 
 SIZE = 64
 MOTION = HeadMotion(13, 6, -5, (0.02, -0.01), 1.04)
@@ -25,7 +28,7 @@ def random_people(model: HeadModel) -> list[Actor]:
 
 @pytest.fixture(scope="module")
 def photo_people(model: HeadModel) -> list[Actor]:
-    files = [FOLDER / f"portrait_{number}.png" for number in (1, 2)]
+    files = [RENDERED / f"portrait_{number}.png" for number in (1, 2)]
     people: list[Actor] = []
     with Detector() as detector:
         for number, file in enumerate(files):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -12,14 +14,15 @@ from mien.avatars.photo import PhotoAvatar
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry.smooth import push_pull
-from mien.jobs.demo import FOLDER
 from mien.media import read_image
+
+RENDERED = Path(__file__).parents[1] / "assets" / "rendered"  # two people of nobody's likeness
 
 
 @pytest.fixture(scope="module")
 def avatar(model: HeadModel) -> PhotoAvatar:
     with Detector() as detector:
-        photo, face, _ = detector.crop(read_image(FOLDER / "portrait_1.png"), 256)
+        photo, face, _ = detector.crop(read_image(RENDERED / "portrait_1.png"), 256)
     return PhotoAvatar(model, photo, face, atlas=512)
 
 

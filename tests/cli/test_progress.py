@@ -77,7 +77,7 @@ def test_an_interrupted_training_says_where_the_run_stands(
     monkeypatch.setattr("mien.jobs.train.run_training", interrupt)
     result = CliRunner().invoke(app, ["train", "vae", "--out", str(tmp_path), "--data", str(tmp_path)])
     assert result.exit_code == 130
-    told = "no checkpoint has been written" if step is None else "holds the checkpoint of step 250"
+    told = "no checkpoint has been written" if step is None else "holds all up to step 250"
     (line,) = result.stderr.splitlines()
     assert told in line and str(tmp_path) in line and "the same command" in line
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -26,7 +25,7 @@ FACES = Path(__file__).parents[1] / "assets" / "faces"
 
 
 def _portrait(number: int) -> np.ndarray:
-    with Image.open(str(resources.files("mien") / "demo" / f"portrait_{number}.png")) as picture:
+    with Image.open(Path(__file__).parents[1] / "assets" / "rendered" / f"portrait_{number}.png") as picture:
         return np.asarray(picture.convert("RGB"))
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from mien.faces.person_mask import PersonMask
 
 @pytest.fixture(scope="module")
 def portrait() -> np.ndarray:
-    with Image.open(str(resources.files("mien") / "demo" / "portrait_1.png")) as picture:
+    with Image.open(Path(__file__).parents[1] / "assets" / "rendered" / "portrait_1.png") as picture:
         return np.asarray(picture.convert("RGB"))
 
 

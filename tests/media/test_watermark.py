@@ -12,7 +12,7 @@ import pytest
 from mien.media import VideoWriter, open_clip, read_image
 from mien.media.watermark import SURE, SURE_CUT, marked, read_mark
 
-DEMO = Path(__file__).parents[2] / "src/mien/demo"
+DEMO = Path(__file__).parents[1] / "assets" / "rendered"
 
 
 @pytest.fixture(scope="module")
