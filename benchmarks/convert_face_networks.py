@@ -28,7 +28,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import mien
 from mien.models import face_networks
 
 BUNDLE = "face_landmarker_v2_with_blendshapes.task"
