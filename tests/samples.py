@@ -16,6 +16,7 @@ from mien.media import write_image, write_video
 from mien.pipelines.x_portrait import XPortraitPipeline
 from tiny import TINY, tiny_pipeline
 
+RENDERED = Path(__file__).parent / "assets" / "rendered"  # two people of nobody's likeness
 SKIN, BACKGROUND = (220, 170, 140), (30, 40, 90)
 RATE = Fraction(30000, 1001)
 

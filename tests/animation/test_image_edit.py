@@ -19,9 +19,7 @@ from mien.jobs.edit import edit, edit_options
 from mien.jobs.report import AnimateReport
 from mien.media import read_image
 from mien.pipelines.x_portrait import XPortraitPipeline
-from samples import DrawnFaceReader, job_pipeline
-
-RENDERED = Path(__file__).parents[1] / "assets" / "rendered"  # two people of nobody's likeness
+from samples import RENDERED, DrawnFaceReader, job_pipeline
 
 PORTRAIT = RENDERED / "portrait_1.png"
 

@@ -17,8 +17,7 @@ from mien.jobs.data.look import look
 from mien.jobs.data.options import CastOptions, PackOptions, ReportOptions
 from mien.jobs.run.progress import Silent
 from mien.media import read_image, write_image
-
-RENDERED = Path(__file__).parents[1] / "assets" / "rendered"  # two people of nobody's likeness
+from samples import RENDERED
 
 pytestmark = pytest.mark.slow
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,8 +11,7 @@ from mien.avatars.head_model import HeadModel
 from mien.avatars.people import RandomPerson
 from mien.avatars.photo import PhotoAvatar
 from mien.media import read_image
-
-RENDERED = Path(__file__).parents[1] / "assets" / "rendered"  # two people of nobody's likeness
+from samples import RENDERED
 
 SIZE = 64
 MOTION = HeadMotion(13, 6, -5, (0.02, -0.01), 1.04)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -15,8 +13,7 @@ from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry.smooth import push_pull
 from mien.media import read_image
-
-RENDERED = Path(__file__).parents[1] / "assets" / "rendered"  # two people of nobody's likeness
+from samples import RENDERED
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,13 @@ from mien.faces.mesh_reader import LANDMARKS_68, MeshReader
 from mien.geometry import HeadPose
 from mien.geometry.pose import rotation_matrix
 from mien.weights import bundled
+from samples import RENDERED
 
 FACES = Path(__file__).parents[1] / "assets" / "faces"
 
 
 def _portrait(number: int) -> np.ndarray:
-    with Image.open(Path(__file__).parents[1] / "assets" / "rendered" / f"portrait_{number}.png") as picture:
+    with Image.open(RENDERED / f"portrait_{number}.png") as picture:
         return np.asarray(picture.convert("RGB"))
 
 

@@ -9,11 +9,12 @@ from PIL import Image
 
 from mien.errors import WeightsError
 from mien.faces.person_mask import PersonMask
+from samples import RENDERED
 
 
 @pytest.fixture(scope="module")
 def portrait() -> np.ndarray:
-    with Image.open(Path(__file__).parents[1] / "assets" / "rendered" / "portrait_1.png") as picture:
+    with Image.open(RENDERED / "portrait_1.png") as picture:
         return np.asarray(picture.convert("RGB"))
 
 

@@ -11,13 +11,12 @@ import pytest
 
 from mien.media import VideoWriter, open_clip, read_image
 from mien.media.watermark import SURE, SURE_CUT, marked, read_mark
-
-DEMO = Path(__file__).parents[1] / "assets" / "rendered"
+from samples import RENDERED
 
 
 @pytest.fixture(scope="module")
 def frames() -> list[np.ndarray]:
-    picture = cv2.resize(read_image(DEMO / "portrait_1.png"), (256, 256), interpolation=cv2.INTER_AREA)
+    picture = cv2.resize(read_image(RENDERED / "portrait_1.png"), (256, 256), interpolation=cv2.INTER_AREA)
     return [np.roll(picture, 3 * index, axis=1) for index in range(6)]
 
 
@@ -61,7 +60,7 @@ def test_it_outlives_cut_edges(frames: list[np.ndarray], tmp_path: Path) -> None
 
 def test_it_is_not_found_where_it_is_not(frames: list[np.ndarray]) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
-    for picture in (noise, np.full((120, 120, 3), 90, np.uint8), read_image(DEMO / "portrait_2.png")):
+    for picture in (noise, np.full((120, 120, 3), 90, np.uint8), read_image(RENDERED / "portrait_2.png")):
         found, score = read_mark([picture])
         assert not found and score < SURE
     assert not read_mark(frames, cut=False)[0]

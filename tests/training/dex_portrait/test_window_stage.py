@@ -18,8 +18,9 @@ from mien.models.dex_portrait import Conditions, Pose
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
 from mien.training.dex_portrait.animator import Dropped
+from mien.training.dex_portrait.losses import contrast
 from mien.training.dex_portrait.window_data import collate, posed_as
-from mien.training.dex_portrait.window_encoders import WindowEncoders, contrast
+from mien.training.dex_portrait.window_encoders import WindowEncoders
 from mien.training.dex_portrait.window_stage import DexWindowStage
 from mien.training.engine import checkpoints
 from mien.training.engine.checkpoints import fill

@@ -135,10 +135,12 @@ class DexEncoders(Stage):
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         """The terms of `EncoderWeights`."""
         assert isinstance(model, EncoderModel)
-        return self.losses_and_codes(model, batch)[0]
+        losses, codes = self.losses_and_codes(model, batch)
+        one, two = codes.chunk(2)
+        return {**losses, "apart": self.weights.apart * _likeness_beyond(one, two, self.weights.alike)}
 
     def losses_and_codes(self, model: EncoderModel, batch: Batch) -> tuple[Losses, Tensor]:
-        """The same, with the expression codes of `crop` and `again` one after the other."""
+        """The same but `apart`, with the expression codes of `crop` and `again` one after the other."""
         w, count = self.weights, len(batch["crop"])
         # with exact ground truth and endless augmentation its dropout costs more than it gives
         model.expression_encoder.eval()
@@ -155,7 +157,6 @@ class DexEncoders(Stage):
             "steady": w.steady * steady,
             "moved": w.moved * away.mean(),
             "agreement": w.agreement * (1 - torch.cosine_similarity(one, two)).mean(),
-            "apart": w.apart * _likeness_beyond(one, two, w.alike),
         }
         return losses, codes
 

@@ -9,6 +9,8 @@ from torch.nn import functional
 from mien.models.dex_portrait.pose import rotation_matrices, rotation_vectors
 from mien.training.perceptual import Perceptual
 
+_TEMPERATURE = 0.15  # of `contrast`
+
 
 def perceptual_distances(perceptual: Perceptual, made: Tensor, wanted: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Squared feature distances, averaged over each full map and summed over the layers: whole, and within the face.
@@ -61,3 +63,18 @@ def pose_errors(codes: Tensor, ground_truth: Tensor) -> tuple[Tensor, Tensor, Te
         (codes[:, 3:5] - ground_truth[:, 3:5]).norm(dim=1),
         (codes[:, 5] - ground_truth[:, 5]).abs(),
     )
+
+
+def contrast(one: Tensor, two: Tensor) -> Tensor:
+    """How well the codes of two views find each other among all others (InfoNCE, van den Oord et al. 2018).
+
+    Args:
+        one: codes [n, e].
+        two: of other views of the same expressions, in the same order.
+
+    Returns:
+        The mean cross entropy of both directions; log n where all codes are one.
+    """
+    likeness = functional.normalize(one, dim=1) @ functional.normalize(two, dim=1).T / _TEMPERATURE
+    own = torch.arange(len(one), device=one.device)
+    return (functional.cross_entropy(likeness, own) + functional.cross_entropy(likeness.T, own)) / 2

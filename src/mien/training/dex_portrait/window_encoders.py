@@ -21,6 +21,7 @@ from mien.models.dex_portrait import FACE_WINDOW, DeXPortraitConfig
 from mien.training.dex_portrait.encoder_clips import ClipFaces, is_clips
 from mien.training.dex_portrait.encoder_data import EncoderAugmentation
 from mien.training.dex_portrait.encoders import PRESET, DexEncoders, EncoderModel, EncoderWeights
+from mien.training.dex_portrait.losses import contrast
 from mien.training.dex_portrait.motion_trainer import MotionConfig
 from mien.training.engine.config import StageConfig, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
@@ -31,7 +32,7 @@ _OTHER_PERSON = 0.5
 _SCORES, _READING = 2.0, 2.0  # weights
 # Agreement alone is best served by one code for all faces, and was: within a thousand steps at a weight of 0.5, at a
 # rate of 2.5e-3, all codes were one. What draws two views together must push the others apart as well.
-_AGREEMENT, _CONTRAST, _TEMPERATURE = 0.1, 0.16, 0.15
+_AGREEMENT, _CONTRAST = 0.1, 0.16
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class WindowEncoders(DexEncoders):
         augmentation = EncoderAugmentation.none()
         if options.augmentation:
             augmentation = replace(EncoderAugmentation(), other_person=_OTHER_PERSON)
-        super().__init__(usual, config or FACE_WINDOW, EncoderWeights(agreement=_AGREEMENT, apart=0.0), augmentation)
+        super().__init__(usual, config or FACE_WINDOW, EncoderWeights(agreement=_AGREEMENT), augmentation)
         self.name, self.reading = options.stage, options.reading
         clips = {folder: part for folder, part in self.mixture_weights.items() if is_clips(folder)}
         self.folders = [folder for folder in self.folders if folder not in clips]
@@ -98,7 +99,6 @@ class WindowEncoders(DexEncoders):
         """As `DexEncoders.loss`, with the commanded scores and what the reader sees."""
         assert isinstance(model, WindowEncoderModel)
         losses, codes = self.losses_and_codes(model, batch)
-        del losses["apart"]
         losses["contrast"] = _CONTRAST * contrast(*codes.chunk(2))
         wanted = torch.cat([batch["scores"]] * 2)
         losses["scores"] = _SCORES * (model.scores(codes) - wanted).abs().mean()
@@ -130,18 +130,3 @@ class WindowEncoders(DexEncoders):
             self._reader = FaceReadingLoss(crops.device)
         _, scores, presence = self._reader.read(crops)
         return scores, (presence > 0.5).float()
-
-
-def contrast(one: Tensor, two: Tensor) -> Tensor:
-    """How well the codes of two views find each other among all others (InfoNCE, van den Oord et al. 2018).
-
-    Args:
-        one: codes [n, e].
-        two: of other views of the same expressions, in the same order.
-
-    Returns:
-        The mean cross entropy of both directions; log n where all codes are one.
-    """
-    likeness = nn.functional.normalize(one, dim=1) @ nn.functional.normalize(two, dim=1).T / _TEMPERATURE
-    own = torch.arange(len(one), device=one.device)
-    return (nn.functional.cross_entropy(likeness, own) + nn.functional.cross_entropy(likeness.T, own)) / 2

@@ -24,8 +24,8 @@ from mien.errors import InputError
 from mien.models.dex_portrait import FACE_WINDOW, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Pose
 from mien.training.data.samples import SampleSource
 from mien.training.dex_portrait.animator import NOTHING_DROPPED, STARTED, Dropped, frame_rows
+from mien.training.dex_portrait.losses import contrast
 from mien.training.dex_portrait.window_data import DexWindowBatch, draw_batch
-from mien.training.dex_portrait.window_encoders import contrast
 from mien.training.dex_portrait.window_model import DexWindowModel, fresh, to_pipeline
 from mien.training.dex_portrait.window_start import take_encoders, take_start
 from mien.training.engine.config import option

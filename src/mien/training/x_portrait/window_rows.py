@@ -98,14 +98,13 @@ def drawn_row(given: SourceDrivingSample, rng: np.random.Generator, spec: Window
     Returns:
         See `WindowRow`.
     """
-    own_driver = spec.self_driven or given.drivers is None
-    drivers = given.targets if given.drivers is None or spec.self_driven else given.drivers
-    source, targets = given.source, list(given.targets)
+    others = None if spec.self_driven else given.drivers
+    source, targets, drivers = given.source, given.targets, given.targets if others is None else others
     if rng.random() < 0.5:
         source, targets, drivers = source.mirrored(), [t.mirrored() for t in targets], [d.mirrored() for d in drivers]
     light = draw_color_jitter(rng, 0.2, 12)
     seed = int(rng.integers(1 << 31))
-    return WindowRow(source, targets, drivers, light, seed, replace(spec, self_driven=own_driver))
+    return WindowRow(source, targets, drivers, light, seed, replace(spec, self_driven=others is None))
 
 
 def nearly_framed(window: FaceWindow, neutral: Points, rng: np.random.Generator) -> FaceWindow:
