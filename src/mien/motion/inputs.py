@@ -7,6 +7,7 @@ not leak from one code into the other is cut off at the inputs.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -21,6 +22,9 @@ _MOUTH = (-1.45, 1.12, 1.45, 3.1)
 _GREY = 128
 # The crop's side over the larger side of the landmarks' box (X-NeMo: a square box times 1.1).
 CROP_SCALE = 1.1
+# An upright crop, in `face_axes`' unit: half the distance of the eyes and the way to the nose, as one length. So it
+# holds a face with its jaw dropped, as a landmark network is shown one.
+_UPRIGHT_SIDE, _BELOW_EYES = 4.2, 0.8
 
 
 def face_axes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,6 +97,85 @@ def face_crop(
     source = _smoothed(picture, 1 / zoom)
     cropped = cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cropped, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class UprightCrop:
+    """A square around a face whose eyes lie level in it. No lid, lip or chin moves it.
+
+    Attributes:
+        middle: [2], pixels of the picture.
+        half: half its side, pixels of the picture.
+        angle: by which the square is turned in the picture, radians, clockwise as it is seen.
+    """
+
+    middle: np.ndarray
+    half: float
+    angle: float
+
+    @classmethod
+    def around(cls, landmarks: np.ndarray) -> UprightCrop:
+        """The crop of a face.
+
+        Args:
+            landmarks: [68, 2], pixels.
+        """
+        eyes, axes = face_axes(landmarks)
+        length = max(float(np.sqrt(np.square(axes).sum())), 1e-3)
+        angle = math.atan2(axes[1, 0], axes[0, 0])
+        down = np.array([-math.sin(angle), math.cos(angle)])
+        return cls(eyes + _BELOW_EYES * length * down, _UPRIGHT_SIDE / 2 * length, angle)
+
+    def turn(self) -> np.ndarray:
+        """Directions of the crop to those of the picture, [2, 2]."""
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        return np.array([[cos, -sin], [sin, cos]])
+
+    def extract(self, picture: np.ndarray, size: int) -> np.ndarray:
+        """What it shows; the picture's border is repeated.
+
+        Args:
+            picture: uint8 [H, W, 3].
+            size: side of the result, pixels.
+
+        Returns:
+            uint8 [size, size, 3].
+        """
+        zoom = size / (2 * self.half)
+        linear = self.turn() / zoom
+        shift = self.middle - linear @ np.full(2, size / 2 - 0.5) - 0.5
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        source = _smoothed(picture, 1 / zoom)
+        shown = cv2.warpAffine(
+            source, np.c_[linear, shift], (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(shown, np.uint8)
+
+    def points_in(self, points: np.ndarray, size: int) -> np.ndarray:
+        """Points of the picture, as they lie in the crop.
+
+        Args:
+            points: [n, 2], pixels of the picture.
+            size: side of the crop, pixels.
+
+        Returns:
+            [n, 2], pixels of the crop.
+        """
+        inside = (np.asarray(points, np.float64) - self.middle) @ self.turn() / self.half
+        return np.asarray((inside + 1) * (size / 2))
+
+    def similarity(self, side: int) -> np.ndarray:
+        """Where the crop lies in a square picture, as `Pose.placed` takes it.
+
+        Args:
+            side: of the picture, pixels.
+
+        Returns:
+            float32 [4]: angle in radians, middle x and y, and half the side, in half sides of the picture from its
+            middle.
+        """
+        x, y = self.middle / (side / 2) - 1
+        return np.array([self.angle, x, y, self.half / (side / 2)], np.float32)
 
 
 def face_oval(landmarks: np.ndarray, size: int) -> np.ndarray:

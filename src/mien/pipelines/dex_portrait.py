@@ -26,6 +26,7 @@ from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, d
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
 from mien.models.dex_portrait.driving import limited_pose
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
 from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
@@ -36,10 +37,10 @@ from mien.models.sd_backbone.empty_prompt import EmptyPrompt
 from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
 from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait import ReferenceFeatures, WindowHead
-from mien.motion.inputs import face_crop, masked_frame
 from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines import loading
 from mien.pipelines.base import PortraitPipeline
+from mien.pipelines.dex_portrait_encoders import read_expressions, read_poses
 from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
 from mien.pipelines.finishing import Checkpoint, finished_frames, unfinished
 from mien.pipelines.pictures import PictureLike, as_uint8, batches, to_pixels
@@ -48,8 +49,8 @@ from mien.pipelines.window_denoiser import packed_windows
 from mien.weights import FOLDERS, HERE
 
 PARTS: dict[str, type[ModelMixin] | tuple[type[ModelMixin], ...]] = {
-    "pose_encoder": PoseEncoder,
-    "expression_encoder": ExpressionEncoder,
+    "pose_encoder": (PoseEncoder, FacePoseEncoder),
+    "expression_encoder": (ExpressionEncoder, FaceExpressionEncoder),
     "vae": (AutoencoderKL, PatchAutoencoder),
     "empty_prompt": EmptyPrompt,
     "appearance_reference": AppearanceReference,
@@ -97,13 +98,13 @@ class DeXPortraitPipeline(PortraitPipeline):
     _optional_components = ["temporal", *START_PARTS, *WINDOW_PARTS]
 
     unet: DeXDenoisingUNet
-    pose_encoder: PoseEncoder
-    expression_encoder: ExpressionEncoder
+    pose_encoder: PoseEncoder | FacePoseEncoder
+    expression_encoder: ExpressionEncoder | FaceExpressionEncoder
 
     def __init__(
         self,
-        pose_encoder: PoseEncoder,
-        expression_encoder: ExpressionEncoder,
+        pose_encoder: PoseEncoder | FacePoseEncoder,
+        expression_encoder: ExpressionEncoder | FaceExpressionEncoder,
         vae: AutoencoderKL | PatchAutoencoder,
         empty_prompt: EmptyPrompt,
         appearance_reference: AppearanceReference,
@@ -259,17 +260,11 @@ class DeXPortraitPipeline(PortraitPipeline):
         """
         poses: list[Tensor] = []
         expressions: list[Tensor] = []
-        device = self._execution_device
-        sides = self.pose_encoder.config.size, self.expression_encoder.config.size
         for chunk in batches(frames, 8):
-            masked, crops = [], []
-            for picture, landmarks in chunk:
-                array = as_uint8(picture)
-                places = np.asarray(landmarks, np.float64) * array.shape[0]
-                masked.append(masked_frame(array, places))
-                crops.append(face_crop(array, places, sides[1]))
-            poses.append(self.pose_encoder(to_pixels(masked, sides[0]).to(device)).cpu())
-            expressions.append(self.expression_encoder(to_pixels(crops, sides[1]).to(device)).cpu())
+            shown = [as_uint8(picture) for picture, _ in chunk]
+            places = [np.asarray(marks, np.float64) * len(one) for one, (_, marks) in zip(shown, chunk, strict=True)]
+            poses.append(read_poses(self.pose_encoder, shown, places))
+            expressions.append(read_expressions(self.expression_encoder, shown, places))
             if progress is not None:
                 progress(sum(len(part) for part in poses))
         if not poses:

@@ -60,9 +60,9 @@ STAGES = {
     ),
     "dex/face-window-encoder": Registered(
         "the encoders of DeX-Portrait nano, on exact ground truth",
-        "dex_portrait.window_encoders",
-        "WindowEncoders",
-        "WindowEncoderConfig",
+        "dex_portrait.encoders",
+        "DexEncoders",
+        "EncoderConfig",
     ),
     "dex/face-window": Registered(
         "DeX-Portrait nano, on face windows", "dex_portrait.window_stage", "DexWindowStage", "DexWindowConfig"
@@ -70,7 +70,7 @@ STAGES = {
     "dex/face-window-temporal": Registered(
         "its temporal modules", "dex_portrait.window_stage", "DexWindowStage", "DexWindowConfig"
     ),
-    "dex/motion": Registered("DeX-Portrait's encoders", "dex_portrait.encoders", "motion_stage", "MotionConfig"),
+    "dex/motion": Registered("DeX-Portrait's encoders", "dex_portrait.motion_trainer", "DexMotion", "MotionConfig"),
     "dex/animator": Registered("its denoiser", "dex_portrait.animator", "DexAnimator", "AnimatorConfig"),
     "dex/temporal": Registered("its temporal modules", "dex_portrait.temporal", "DexTemporal", "TemporalConfig"),
 }

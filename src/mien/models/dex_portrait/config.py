@@ -53,6 +53,30 @@ class ExpressionEncoderConfig:
 
 
 @dataclass(frozen=True)
+class FacePoseEncoderConfig:
+    """Nano's, see `mien.models.dex_portrait.face_encoders`.
+
+    Attributes:
+        size: side of the crops, pixels; the network knows one only.
+    """
+
+    size: int = 256
+
+
+@dataclass(frozen=True)
+class FaceExpressionEncoderConfig:
+    """Nano's, see `mien.models.dex_portrait.face_encoders`.
+
+    Attributes:
+        size: side of the crops, pixels; the network knows one only.
+        code: length of the expression code.
+    """
+
+    size: int = 256
+    code: int = 256
+
+
+@dataclass(frozen=True)
 class MotionTrainerConfig:
     """The generator with which both encoders are trained (supplement, Figure S1), and its discriminator.
 
@@ -96,22 +120,18 @@ class DeXPortraitConfig:
         motion: motion trainer.
         backbone: of the U-Nets and the VAE.
         tokens: how many the expression code is cut into.
-        token_dim: numbers in each; tokens x token_dim is the code's length.
+        token_dim: numbers in each. Where tokens x token_dim is not the code's length, tokens are read off it linearly.
         expression_heads: of each expression attention.
     """
 
     name: str = "full"
-    pose: PoseEncoderConfig = field(default_factory=PoseEncoderConfig)
-    expression: ExpressionEncoderConfig = field(default_factory=ExpressionEncoderConfig)
+    pose: PoseEncoderConfig | FacePoseEncoderConfig = field(default_factory=PoseEncoderConfig)
+    expression: ExpressionEncoderConfig | FaceExpressionEncoderConfig = field(default_factory=ExpressionEncoderConfig)
     motion: MotionTrainerConfig = field(default_factory=MotionTrainerConfig)
     backbone: XPortraitConfig = SD15
     tokens: int = 32
     token_dim: int = 16
     expression_heads: int = 8
-
-    def __post_init__(self) -> None:
-        if self.tokens * self.token_dim != self.expression.code:
-            raise ValueError(f"{self.tokens} x {self.token_dim} tokens cannot hold {self.expression.code} numbers")
 
     def pose_encoder(self) -> dict[str, Any]:
         """Keyword arguments of `PoseEncoder`."""
@@ -134,6 +154,7 @@ class DeXPortraitConfig:
             "token_dim": self.token_dim,
             "heads": self.expression_heads,
             "norm_num_groups": self.backbone.norm_num_groups,
+            "code": None if self.tokens * self.token_dim == self.expression.code else self.expression.code,
         }
 
     def window_head(self) -> dict[str, Any]:
@@ -198,14 +219,15 @@ NANO = DeXPortraitConfig(
 FACE_WINDOW = replace(
     NANO,
     name="face-window",
-    expression=ExpressionEncoderConfig(128, (16, 24, 48), 3, 24, 256, 0, "group"),
+    pose=FacePoseEncoderConfig(),
+    expression=FaceExpressionEncoderConfig(),
     backbone=replace(
         X_FACE_WINDOW,
         name="dex-face-window",
         attention_levels=(False, True, True),
     ),
     tokens=16,
-    token_dim=16,
+    token_dim=64,
     expression_heads=4,
 )
 

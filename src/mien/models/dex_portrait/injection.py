@@ -24,13 +24,16 @@ class MotionInjection(ModelMixin, ConfigMixin):
         token_dim: int = 16,
         heads: int = 8,
         norm_num_groups: int = 32,
+        code: int | None = None,
     ) -> None:
+        """code: length of codes from which the tokens are read linearly; None: codes are cut into them."""
         super().__init__()
         self.names = [name for name, _, _ in places]
         self.warps = nn.ModuleList(ReferenceWarp(channels) for _, channels, _ in places)
         self.attentions = nn.ModuleList(
             ExpressionAttention(channels, heads, token_dim, norm_num_groups) for _, channels, _ in places
         )
+        self.read = nn.Identity() if code is None else nn.Linear(code, tokens * token_dim)
         self.null_tokens = nn.Parameter(torch.randn(1, tokens, token_dim) * 0.02)
         self.register_buffer("positions", token_positions(tokens, token_dim), persistent=False)
 
@@ -44,7 +47,7 @@ class MotionInjection(ModelMixin, ConfigMixin):
         Returns:
             [b, n, d].
         """
-        cut = codes.unflatten(1, self.null_tokens.shape[1:])
+        cut = self.read(codes.to(self.null_tokens.dtype)).unflatten(1, self.null_tokens.shape[1:])
         if absent is not None:
             cut = torch.where(absent[:, None, None], self.null_tokens.to(cut.dtype), cut)
         return cut + self.positions.to(cut)

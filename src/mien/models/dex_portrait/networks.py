@@ -10,9 +10,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from mien.models.dex_portrait.config import DeXPortraitConfig
+from mien.models.dex_portrait.config import DeXPortraitConfig, ExpressionEncoderConfig, PoseEncoderConfig
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose import Pose
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
@@ -56,8 +57,8 @@ class Conditions:
 class DeXPortraitNetworks:
     """The parts in the order of use. `temporal` may be missing; `window_head` is there for models of face windows."""
 
-    pose_encoder: PoseEncoder
-    expression_encoder: ExpressionEncoder
+    pose_encoder: PoseEncoder | FacePoseEncoder
+    expression_encoder: ExpressionEncoder | FaceExpressionEncoder
     vae: AutoencoderKL | PatchAutoencoder
     empty_prompt: EmptyPrompt
     appearance_reference: AppearanceReference
@@ -147,8 +148,8 @@ def build(config: DeXPortraitConfig) -> DeXPortraitNetworks:
     backbone = config.backbone
     vae_kind = PatchAutoencoder if isinstance(backbone.vae, PatchConfig) else AutoencoderKL
     return DeXPortraitNetworks(
-        pose_encoder=PoseEncoder(**config.pose_encoder()),
-        expression_encoder=ExpressionEncoder(**config.expression_encoder()),
+        pose_encoder=pose_encoder(config),
+        expression_encoder=expression_encoder(config),
         vae=vae_kind(**backbone.vae.to_diffusers()),
         empty_prompt=EmptyPrompt(**backbone.empty_prompt()),
         appearance_reference=AppearanceReference(**backbone.appearance_reference()),
@@ -157,3 +158,15 @@ def build(config: DeXPortraitConfig) -> DeXPortraitNetworks:
         temporal=TemporalModules(**backbone.temporal()),
         window_head=WindowHead(**config.window_head()) if backbone.face_window else None,
     )
+
+
+def pose_encoder(config: DeXPortraitConfig) -> PoseEncoder | FacePoseEncoder:
+    """A fresh pose encoder of a configuration."""
+    kind = PoseEncoder if isinstance(config.pose, PoseEncoderConfig) else FacePoseEncoder
+    return kind(**config.pose_encoder())
+
+
+def expression_encoder(config: DeXPortraitConfig) -> ExpressionEncoder | FaceExpressionEncoder:
+    """A fresh expression encoder of a configuration."""
+    kind = ExpressionEncoder if isinstance(config.expression, ExpressionEncoderConfig) else FaceExpressionEncoder
+    return kind(**config.expression_encoder())

@@ -68,6 +68,17 @@ class Pose:
         linear = self.rotation.transpose(1, 2) / self.scale[:, None, None]
         return _homogeneous(linear, -_apply(linear, _with_depth(self.translation)))
 
+    def placed(self, crops: Tensor) -> Pose:
+        """Poses of heads in upright crops, as those of the pictures from which they were cut.
+
+        Args:
+            crops: [b, 4], see `mien.motion.inputs.UprightCrop.similarity`.
+        """
+        angle, middle, half = crops[:, 0], crops[:, 1:3], crops[:, 3]
+        turn = rotation_matrices(torch.stack([0 * angle, 0 * angle, angle], 1))
+        way = torch.einsum("bij,bj->bi", turn[:, :2, :2], self.translation)
+        return Pose(turn @ self.rotation, middle + half[:, None] * way, self.scale * half)
+
     def __getitem__(self, rows: Tensor | slice) -> Pose:
         return Pose(self.rotation[rows], self.translation[rows], self.scale[rows])
 

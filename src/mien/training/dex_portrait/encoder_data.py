@@ -8,7 +8,6 @@ is shown both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from mien.errors import InputError
 from mien.geometry.mirror import MIRROR
 from mien.geometry.pose import rotation_matrix, rotation_vector
 from mien.models.dex_portrait.pose import codes_of_head_poses
-from mien.motion.inputs import face_crop, masked_frame
+from mien.motion.inputs import UprightCrop, masked_frame
 from mien.motion.keypoint_motion import closed_lips
 from mien.training.data.pictures import to_tensor
 from mien.training.engine.stage import Batch
@@ -65,31 +64,25 @@ class EncoderAugmentation:
     """How pictures are changed.
 
     Attributes:
-        zoom: factors of the whole picture.
-        shift: of the picture, half sides, either way.
-        roll: of the picture, degrees, either way.
         degrees: of the crops, either way.
-        jitter: of a crop's box, a part of it.
+        jitter: of a crop's place and size, a part of it, either way.
         color_jitter: of colours, a part of them.
         poor: chance of blur, noise and JPEG.
         other_view: whether a frame is also shown under another pose.
         other_person: chance that somebody else shows the expression there.
     """
 
-    zoom: tuple[float, float] = (0.75, 1.3)
-    shift: float = 0.2
-    roll: float = 25.0
-    degrees: float = 45.0
+    degrees: float = 15.0
     jitter: float = 0.08
     color_jitter: float = 0.15
     poor: float = 0.4
     other_view: bool = True
-    other_person: float = 0.0
+    other_person: float = 0.5
 
     @classmethod
     def none(cls) -> EncoderAugmentation:
         """Pictures as they are: the paper's ablation without augmentation."""
-        return cls((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, other_view=False)
+        return cls(0.0, 0.0, 0.0, 0.0, other_view=False, other_person=0.0)
 
 
 class EncoderData:
@@ -131,49 +124,53 @@ class EncoderData:
             odds[of_folder] *= weight / max(odds[of_folder].sum(), 1)
         self._odds = odds / odds.sum()
 
-    def draw(
-        self, rng: np.random.Generator, batch_size: int, sides: tuple[int, int], augmentation: EncoderAugmentation
-    ) -> Batch:
-        """masked [n, 3, sides[0], ...] with pose [n, 6]; crop, again [n, 3, sides[1], ...] with moved [n, 70, 3].
+    def draw(self, rng: np.random.Generator, batch_size: int, size: int, augmentation: EncoderAugmentation) -> Batch:
+        """Frames of any people.
 
-        twins [k, 3, sides[0], ...]: of some samples, `twin_of` [k], the same person in the same pose with another
-        expression, changed as that sample's picture is.
+        Args:
+            rng: of all that is random.
+            batch_size: n.
+            size: side of the crops, pixels.
+            augmentation: of the crops.
+
+        Returns:
+            masked [n, 3, size, size] with the pose in the crop, pose [n, 6]; crop, again: two views of each expression,
+            with moved, moved_again [n, 70, 3] and scores [n, e]. twins [k, 3, size, size]: of some samples, `twin_of`
+            [k], the same person in the same pose and crop with another expression.
         """
-        masked, poses, crops, again, twins, twin_of, scores = [], [], [], [], [], [], []
-        moved: list[NDArray[np.float32]] = []
-        moved_again: list[NDArray[np.float32]] = []
+        pictures: dict[str, list[Pixels]] = {name: [] for name in ("masked", "crop", "again", "twins")}
+        numbers: dict[str, list[Floats | int]] = {
+            name: [] for name in ("pose", "moved", "moved_again", "scores", "twin_of")
+        }
         for row in range(batch_size):
             group = self.groups[int(rng.choice(len(self.groups), p=self._odds))]
             person, motion = int(rng.integers(len(group.frames))), int(rng.integers(len(group.other)))
             flip = bool(rng.random() < 0.5)
-            picture, marks = flipped(group.frames[person, motion], group.landmarks[person, motion], flip)
-            code, twin = _mirrored_code(group.codes[person, motion], flip), int(group.twin[motion])
+            shown = flipped(group.frames[person, motion], group.landmarks[person, motion], flip)
+            crop = misplaced(UprightCrop.around(shown[1]), augmentation, rng)
+            pictures["masked"].append(_coloured(_blanked(crop, *shown, size), augmentation, rng))
+            code = _mirrored_code(group.codes[person, motion], flip)
+            numbers["pose"].append(code_in_crop(code, crop.similarity(group.frames.shape[2])))
+            twin = int(group.twin[motion])
             if twin >= 0 and augmentation.other_view:
                 seen = flipped(group.frames[person, twin], group.landmarks[person, twin], flip)
-                twins.append(_turned(*seen, code, sides[0], augmentation, deepcopy(rng))[0])
-                twin_of.append(row)
-            shown, code = _turned(picture, marks, code, sides[0], augmentation, rng)
-            masked.append(shown)
-            poses.append(code)
-            crops.append(augmented_crop(picture, marks, sides[1], augmentation, rng))
-            view = int(group.other[motion]) if augmentation.other_view else -1
+                pictures["twins"].append(_coloured(_blanked(crop, *seen, size), augmentation, rng))
+                numbers["twin_of"].append(row)
+            pictures["crop"].append(augmented_crop(*shown, size, augmentation, rng))
             other = person
-            if augmentation.other_person and rng.random() < augmentation.other_person:
+            if rng.random() < augmentation.other_person:
                 other = int(rng.integers(len(group.frames)))
-            if view >= 0 or other != person:
-                view = motion if view < 0 else view
-                picture, marks = flipped(group.frames[other, view], group.landmarks[other, view], flip)
-            again.append(augmented_crop(picture, marks, sides[1], augmentation, rng))
-            for column, shape in ((moved, group.moved[person, motion]), (moved_again, group.moved[other, motion])):
-                column.append(shape[_KEYPOINT_MIRROR] * np.array([-1, 1, 1], np.float32) if flip else shape)
-            scores.append(group.scores[motion][group.mirrored] if flip else group.scores[motion])
-        pictures = {"masked": masked, "crop": crops, "again": again}
-        numbers = {"pose": poses, "moved": moved, "moved_again": moved_again, "scores": scores}
-        if twins:
-            pictures["twins"], numbers["twin_of"] = twins, twin_of
+            view = int(group.other[motion]) if augmentation.other_view and group.other[motion] >= 0 else motion
+            shown = flipped(group.frames[other, view], group.landmarks[other, view], flip)
+            pictures["again"].append(augmented_crop(*shown, size, augmentation, rng))
+            for name, moved in (("moved", group.moved[person, motion]), ("moved_again", group.moved[other, motion])):
+                mirrored = moved[_KEYPOINT_MIRROR] * np.array([-1, 1, 1], np.float32)
+                numbers[name].append(mirrored if flip else moved)
+            scores = group.scores[motion]
+            numbers["scores"].append(scores[group.mirrored] if flip else scores)
         return {
-            **{name: to_tensor(column) for name, column in pictures.items()},
-            **{name: torch.from_numpy(np.stack(column).astype(np.float32)) for name, column in numbers.items()},
+            **{name: to_tensor(column) for name, column in pictures.items() if column},
+            **{name: torch.from_numpy(np.stack(rows).astype(np.float32)) for name, rows in numbers.items() if rows},
         }
 
 
@@ -233,42 +230,42 @@ def _mirrored_code(code: Floats, flip: bool) -> Floats:
     return code * [1, -1, -1, -1, 1, 1] if flip else code
 
 
-def _turned(
-    picture: Pixels, marks: Floats, code: Floats, size: int, augmentation: EncoderAugmentation, rng: np.random.Generator
-) -> tuple[Pixels, Floats]:
-    """The masked picture under a random similarity, at `size`, and its pose code."""
-    angle, zoom = (
-        np.deg2rad(rng.uniform(-augmentation.roll, augmentation.roll)),
-        np.exp(rng.uniform(*np.log(augmentation.zoom))),
-    )
-    shift = rng.uniform(-augmentation.shift, augmentation.shift, 2)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    small = _coloured(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), augmentation, rng)
-    masked = masked_frame(small, marks * (size / picture.shape[0]))
-    half = size / 2
-    linear = zoom * turn
-    centre = np.full(2, half - 0.5)  # the picture's middle, from the first pixel's centre
-    matrix = np.column_stack([linear, centre + shift * half - linear @ centre])
-    border = (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT, cv2.BORDER_CONSTANT)[int(rng.integers(3))]
-    colour = [int(c) for c in rng.integers(0, 256, 3)]
-    shown = cv2.warpAffine(masked, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=colour)
-    whole = np.eye(3)
-    whole[:2, :2] = turn
-    vector = rotation_vector(whole @ rotation_matrix(code[:3]))
-    return np.asarray(shown, np.uint8), np.array([*vector, *(linear @ code[3:5] + shift), code[5] + np.log(zoom)])
+def code_in_crop(code: Floats, similarity: Floats) -> Floats:
+    """A head's pose code in an upright crop of its picture: what `Pose.placed` undoes.
+
+    Args:
+        code: [6], in the picture.
+        similarity: see `UprightCrop.similarity`.
+
+    Returns:
+        [6].
+    """
+    angle, half = float(similarity[0]), float(similarity[3])
+    cos, sin = np.cos(angle), np.sin(angle)
+    back = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+    vector = rotation_vector(back @ rotation_matrix(code[:3]))
+    place = back[:2, :2] @ (code[3:5] - similarity[1:3]) / half
+    return np.array([*vector, *place, code[5] - np.log(half)])
+
+
+def misplaced(crop: UprightCrop, augmentation: EncoderAugmentation, rng: np.random.Generator) -> UprightCrop:
+    """A crop as landmarks would place it that are not quite right."""
+    way = rng.uniform(-augmentation.jitter, augmentation.jitter, 2) * crop.half
+    zoom = rng.uniform(1 - augmentation.jitter, 1 + augmentation.jitter)
+    turn = np.deg2rad(rng.uniform(-augmentation.degrees, augmentation.degrees))
+    return UprightCrop(crop.middle + way, crop.half * zoom, crop.angle + turn)
+
+
+def _blanked(crop: UprightCrop, picture: Pixels, marks: Floats, size: int) -> Pixels:
+    return masked_frame(crop.extract(picture, size), crop.points_in(marks, size))
 
 
 def augmented_crop(
     picture: Pixels, marks: Floats, size: int, augmentation: EncoderAugmentation, rng: np.random.Generator
 ) -> Pixels:
-    """The face as `face_crop` cuts it from landmarks that are not quite right."""
-    extent = float(np.ptp(marks, axis=0).max())
-    places = (
-        marks + rng.normal(size=marks.shape) * 0.006 * extent + rng.normal(size=2) * augmentation.jitter / 2 * extent
-    )
-    scale = 1.1 * rng.uniform(1 - augmentation.jitter, 1 + augmentation.jitter)
-    degrees = rng.uniform(-augmentation.degrees, augmentation.degrees) if rng.random() < 0.7 else 0.0
-    return _coloured(face_crop(picture, places, size, degrees, scale), augmentation, rng)
+    """The face as `UprightCrop` cuts it from landmarks that are not quite right, in another light."""
+    crop = misplaced(UprightCrop.around(marks), augmentation, rng)
+    return _coloured(crop.extract(picture, size), augmentation, rng)
 
 
 def _coloured(picture: Pixels, augmentation: EncoderAugmentation, rng: np.random.Generator) -> Pixels:

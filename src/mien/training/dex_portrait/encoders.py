@@ -1,10 +1,13 @@
-"""Stage `dex/motion --preset supervised`, nano only: DeX-Portrait's encoders from ground truth.
+"""Stage `dex/face-window-encoder`: the encoders of DeX-Portrait nano, before the window model.
 
-Avatars tell what the paper's generator has to find out: the head pose of every picture, and how its expression moves
-the keypoints. Of the motion trainer only the encoders go on to the animator; a small one on a processor learns them far
-sooner from that ground truth than from pictures.
+    mien train dex/face-window-encoder --data GROUPS --data PAIRED_GROUPS --data CLIPS:0.1 --out runs/dex-encoders
 
-    mien train dex/motion --preset supervised --data GROUPS --data PAIRED_GROUPS --out runs/dex-encoders
+Avatars tell what the paper's generator has to find out: the head pose of every picture, and which expression it shows.
+Of the motion trainer only the encoders go on to the animator; small ones on a processor learn them far sooner from that
+ground truth than from pictures. Beside the code there are heads that only training knows: the commanded expression
+scores (winks, gaze, single brows, the tongue), how the keypoints are moved, and what a frozen face reader sees. The
+second view of an expression is often another person's. Clips of `mien data prepare` add faces of which no ground truth
+is known (`encoder_clips`).
 """
 
 from __future__ import annotations
@@ -12,187 +15,207 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mien.errors import InputError
-from mien.models.dex_portrait import NANO, DeXPortraitConfig
-from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
-from mien.models.dex_portrait.expression_shape import ExpressionShape
-from mien.models.dex_portrait.pose_encoder import PoseEncoder
+from mien.faces.networks import load_weights
+from mien.models.dex_portrait import FACE_WINDOW, DeXPortraitConfig
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
+from mien.models.face_networks import LandmarkNetwork
+from mien.models.reenactor.config import KEYPOINTS
 from mien.pipelines.pictures import to_uint8
+from mien.training.dex_portrait.encoder_clips import ClipFaces, is_clips
 from mien.training.dex_portrait.encoder_data import EncoderAugmentation, EncoderData, count_groups
-from mien.training.dex_portrait.losses import anchor_distance
-from mien.training.dex_portrait.motion_trainer import PRESETS, DexMotion, MotionConfig
+from mien.training.dex_portrait.losses import anchor_distance, contrast
 from mien.training.engine import checkpoints
+from mien.training.engine.config import StageConfig, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
+from mien.training.x_portrait.face_reading_loss import FaceReadingLoss
 from mien.typing import Picture
+from mien.weights import bundled
 
-PRESET, ABLATION = "supervised", "supervised-no-augmentation"
+_READ = 52  # scores of the face reader
 _SHOWN = 8  # rows of the picture grid
+_TAUGHT = 0.3  # of the learning rate, for what comes with knowledge of faces
+# Weights. Agreement alone is best served by one code for all faces, and was: within a thousand steps all codes were
+# one. What draws two views together must push the others apart as well.
+_ANCHOR, _STEADY, _MOVED, _SCORES, _READING, _AGREEMENT, _CONTRAST = 1.0, 2.0, 25.0, 1.0, 0.5, 0.1, 0.16
+_SELDOM = 0.05  # scores that hardly ever vary count as if they did so much
 
 
 @dataclass(frozen=True)
-class EncoderWeights:
-    """Weights of the losses.
+class EncoderConfig(StageConfig):
+    """Of the encoders."""
 
-    Attributes:
-        anchor: of the pose's distance to the exact one.
-        moved: L1 of the keypoints' displacement, half face heights.
-        agreement: 1 - cosine of the codes of two views of one expression.
-        apart: how far different expressions' cosine exceeds `alike`.
-        alike: see apart.
-        steady: L1 of the turns, radians, that are read from one pose with two expressions.
-    """
-
-    anchor: float = 1.0
-    moved: float = 25.0
-    agreement: float = 0.5
-    apart: float = 0.2
-    alike: float = 0.3
-    steady: float = 2.0
+    reading: bool = option(True, "Codes tell what a frozen face reader sees in clips as well.")
+    augmentation: bool = option(True, "Pictures are changed, and others show an expression (off: an ablation).")
 
 
 class EncoderModel(nn.Module):
-    """What is trained, under one roof, as a pipeline folder names it."""
+    """Both encoders, with linear heads on the code that only training knows."""
 
-    def __init__(self, config: DeXPortraitConfig) -> None:
+    def __init__(self, config: DeXPortraitConfig, scores: int) -> None:
         super().__init__()
-        self.pose_encoder = PoseEncoder(**config.pose_encoder())
-        self.expression_encoder = ExpressionEncoder(**config.expression_encoder())
-        self.expression_shape = ExpressionShape(config.expression.code)
+        self.pose_encoder = FacePoseEncoder(**config.pose_encoder())
+        self.expression_encoder = FaceExpressionEncoder(**config.expression_encoder())
+        code = config.expression.code
+        self.scores = nn.Linear(code, scores)
+        self.moved = nn.Linear(code, KEYPOINTS * 3)
+        self.read_scores = nn.Linear(code, _READ)
 
 
 class DexEncoders(Stage):
-    """Pose, displacement, and codes that are alike where expressions are."""
+    """See the module."""
 
-    name = "dex/motion"
-    steps, batch_size = 4000, 16
+    steps, batch_size = 3000, 24
     ema = 0.995
 
-    def __init__(
-        self,
-        options: MotionConfig,
-        config: DeXPortraitConfig | None = None,
-        weights: EncoderWeights | None = None,
-        augmentation: EncoderAugmentation | None = None,
-    ) -> None:
-        """config, weights, augmentation: in place of the nano size's.
+    def __init__(self, options: EncoderConfig, config: DeXPortraitConfig = FACE_WINDOW) -> None:
+        """config: sizes.
 
         Raises:
-            InputError: another size, or other data.
+            InputError: no folder of groups is among the data.
         """
-        if options.size != "nano":
-            raise InputError(f"--preset {PRESET} is of nano size only: leave --size or --preset away.")
-        self.options, self.config = options, config or NANO
-        usual = EncoderAugmentation.none() if options.preset == ABLATION else EncoderAugmentation()
-        self.weights, self.augmentation = weights or EncoderWeights(), augmentation or usual
-        self.mixture_weights = dict(options.sources())
-        self.folders = list(self.mixture_weights)
-        if any(not folder.is_dir() for folder in self.folders):
-            raise InputError(f"--preset {PRESET} needs folders of groups: make them by mien data avatars.")
-        parts = ("pose_encoder", "expression_encoder", "expression_shape")
-        self.optimizer_steps = (OptimizerStep("encoders", parts, options.loop.learning_rate or 1e-3, self.loss),)
+        self.name, self.options, self.config = options.stage, options, config
+        self.augmentation = EncoderAugmentation() if options.augmentation else EncoderAugmentation.none()
+        given = dict(options.sources())
+        clips = {folder: part for folder, part in given.items() if is_clips(folder)}
+        self.groups = {folder: part for folder, part in given.items() if folder not in clips}
+        if not self.groups or any(not folder.is_dir() for folder in self.groups):
+            raise InputError("encoders need exact ground truth: give --data a folder of groups (mien data avatars).")
+        self.clips = ClipFaces(clips)
+        heads = ("scores", "moved", *(("read_scores",) if options.reading and clips else ()))
+        parts = ("pose_encoder", "expression_encoder", *heads)
+        rates = {"pose_encoder": _TAUGHT, "expression_encoder": _TAUGHT}
+        self.optimizer_steps = (
+            OptimizerStep("encoders", parts, options.loop.learning_rate or 1e-3, self.loss, rates=rates),
+        )
         self._data: EncoderData | None = None
         self._known = 0
         self._part_weight = torch.from_numpy(_importance())
+        self._reader: FaceReadingLoss | None = None
 
     @property
     def data(self) -> EncoderData:
         """Read on first use."""
         if self._data is None:
-            self._known = count_groups(self.folders)
-            self._data = EncoderData(self.folders, self.options.dataset.hold_out, weights=self.mixture_weights)
+            self._known = count_groups(list(self.groups))
+            self._data = EncoderData(list(self.groups), self.options.dataset.hold_out, weights=self.groups)
+            spread = np.concatenate([group.scores for group in self._data.groups]).std(0)
+            self._scale = torch.from_numpy(np.maximum(spread, _SELDOM).astype(np.float32))
         return self._data
-
-    def build(self) -> nn.Module:
-        """Random encoders; the mean head of the data."""
-        torch.manual_seed(self.options.loop.seed)
-        model = EncoderModel(self.config)
-        model.expression_shape.mean.copy_(torch.from_numpy(self.data.mean))
-        nn.init.normal_(model.expression_shape.read.weight, std=0.01)
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-    def start(self, model: nn.Module, place: Path) -> None:
-        """From a run of this preset; the mean head stays that of the data."""
-        assert isinstance(model, EncoderModel)
-        mean = model.expression_shape.mean.clone()
-        checkpoints.fill(model, checkpoints.find(place).averaged_weights())
-        model.expression_shape.mean.copy_(mean)
 
     def refresh(self) -> None:
         """Look for new groups."""
-        if count_groups(self.folders) != self._known:
+        if count_groups(list(self.groups)) != self._known:
             self._data = None
 
+    # -- networks ----------------------------------------------------------------------------------------------------
+
+    def build(self) -> nn.Module:
+        """Encoders that begin as the face reader's landmark network, and heads that begin with nothing."""
+        torch.manual_seed(self.options.loop.seed)
+        model = EncoderModel(self.config, self.data.groups[0].scores.shape[1])
+        known = load_weights(LandmarkNetwork(), bundled("face-networks") / "landmarks.safetensors").state_dict()
+        for encoder in (model.pose_encoder, model.expression_encoder):
+            encoder.features.take(known)
+        for head in (model.scores, model.moved, model.read_scores):
+            nn.init.zeros_(head.weight)  # heads that guess at first are served best by codes that say nothing
+            nn.init.zeros_(head.bias)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def start(self, model: nn.Module, place: Path) -> None:
+        """From a run of this stage."""
+        checkpoints.fill(model, checkpoints.find(place).averaged_weights())
+
+    # -- data and loss -----------------------------------------------------------------------------------------------
+
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` frames; see `EncoderData.draw`."""
-        return self.data.draw(rng, batch_size, (self.config.pose.size, self.config.expression.size), self.augmentation)
+        """See `EncoderData.draw`; some of the samples are faces of clips (`ClipFaces.draw`), where there are any."""
+        wanted = self.clips.part * batch_size
+        of_clips = min(int(wanted + rng.random()), batch_size - 1) if wanted else 0
+        size = self.config.expression.size
+        made = self.data.draw(rng, batch_size - of_clips, size, self.augmentation)
+        return {**made, **self.clips.draw(rng, of_clips, size, self.augmentation)} if of_clips else made
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        """The terms of `EncoderWeights`."""
+        """Exact poses; codes that tell scores and keypoints, are alike for one expression and differ for others."""
         assert isinstance(model, EncoderModel)
-        losses, codes = self.losses_and_codes(model, batch)
+        codes = model.expression_encoder(torch.cat([batch["crop"], batch["again"]]))
         one, two = codes.chunk(2)
-        return {**losses, "apart": self.weights.apart * _likeness_beyond(one, two, self.weights.alike)}
+        moved = model.moved(codes).unflatten(1, (KEYPOINTS, 3))
+        away = (moved - torch.cat([batch["moved"], batch["moved_again"]])).abs() * self._part_weight.to(moved.device)
+        told = (model.scores(codes) - torch.cat([batch["scores"]] * 2)) / self._scale.to(moved.device)
+        losses = {
+            **self._pose_losses(model, batch),
+            "moved": _MOVED * away.mean(),
+            "scores": _SCORES * functional.smooth_l1_loss(told, torch.zeros_like(told)),
+            "agreement": _AGREEMENT * (1 - torch.cosine_similarity(one, two)).mean(),
+            "contrast": _CONTRAST * contrast(one, two),
+        }
+        return {**losses, **self._clip_losses(model, batch)} if "clip_crop" in batch else losses
 
-    def losses_and_codes(self, model: EncoderModel, batch: Batch) -> tuple[Losses, Tensor]:
-        """The same but `apart`, with the expression codes of `crop` and `again` one after the other."""
-        w, count = self.weights, len(batch["crop"])
-        # with exact ground truth and endless augmentation its dropout costs more than it gives
-        model.expression_encoder.eval()
+    def _pose_losses(self, model: EncoderModel, batch: Batch) -> Losses:
         poses, steady = model.pose_encoder(batch["masked"]), 0 * batch["pose"].sum()
         if "twins" in batch:
             twins = model.pose_encoder(batch["twins"])
-            steady = (twins - poses[batch["twin_of"].long()])[:, :3].abs().sum(1).mean()
-        codes = model.expression_encoder(torch.cat([batch["crop"], batch["again"]]))
-        moved = model.expression_shape(codes)
-        away = (moved - torch.cat([batch["moved"], batch["moved_again"]])).abs() * self._part_weight.to(moved.device)
-        one, two = codes[:count], codes[count:]
+            steady = (twins - poses[batch["twin_of"].long()]).abs().sum(1).mean()
+        return {"anchor": _ANCHOR * anchor_distance(poses, batch["pose"]), "steady": _STEADY * steady}
+
+    def _clip_losses(self, model: EncoderModel, batch: Batch) -> Losses:
+        """Of faces of clips: two views have one code, which tells what the reader sees in the face as it is."""
+        codes = model.expression_encoder(torch.cat([batch["clip_crop"], batch["clip_again"]]))
+        one, two = codes.chunk(2)
+        share = len(one) / (len(one) + len(batch["crop"]))  # of the batch: other losses are means over the rest of it
         losses = {
-            "anchor": w.anchor * anchor_distance(poses, batch["pose"]),
-            "steady": w.steady * steady,
-            "moved": w.moved * away.mean(),
-            "agreement": w.agreement * (1 - torch.cosine_similarity(one, two)).mean(),
+            "clip_agreement": share * _AGREEMENT * (1 - torch.cosine_similarity(one, two)).mean(),
+            "clip_contrast": share * _CONTRAST * contrast(one, two),
         }
-        return losses, codes
+        if self.options.reading:
+            seen, present = self._seen(batch["clip_plain"])
+            away = functional.smooth_l1_loss(model.read_scores(codes) / 0.1, seen.repeat(2, 1) / 0.1, reduction="none")
+            losses["clip_read"] = share * _READING * (away * present.repeat(2)[:, None]).mean()
+        return losses
+
+    @torch.no_grad()
+    def _seen(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """The frozen reader's scores [n, 52] of crops, and in which of them it sees a face [n]."""
+        if self._reader is None:
+            self._reader = FaceReadingLoss(crops.device)
+        _, scores, presence = self._reader.read(crops)
+        return scores, (presence > 0.5).float()
+
+    # -- to look at --------------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of two views of an expression, then keypoints: the ground truth, and what is read off either view."""
+        """Rows of what the pose encoder sees, two views of an expression, and bars: scores as commanded and as told."""
         assert isinstance(model, EncoderModel)
-        batch = self._held_out().draw(
-            np.random.default_rng(101), _SHOWN, (self.config.pose.size, self.config.expression.size), self.augmentation
-        )
-        views, mean = (batch["crop"], batch["again"]), model.expression_shape.mean.cpu()
-        device = model.expression_shape.mean.device
-        read = [model.expression_shape(model.expression_encoder(view.to(device))).float().cpu() for view in views]
-        columns = [np.concatenate(to_uint8(view), 0) for view in views]
-        for moved in (batch["moved"], *read):
-            columns.append(np.concatenate([_drawn((mean + face).numpy(), views[0].shape[-1]) for face in moved], 0))
+        size = self.config.expression.size
+        batch = self._held_out().draw(np.random.default_rng(101), _SHOWN, size, self.augmentation)
+        device = next(model.parameters()).device
+        told = [model.scores(model.expression_encoder(batch[name].to(device))).cpu() for name in ("crop", "again")]
+        columns = [np.concatenate(to_uint8(batch[name]), 0) for name in ("masked", "crop", "again")]
+        for scores in (batch["scores"], *told):
+            columns.append(np.concatenate([_bars(row.float().numpy(), size) for row in scores], 0))
         return np.concatenate(columns, 1)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The three parts, as a pipeline folder holds them."""
+        """Both encoders, as a pipeline folder holds them."""
         assert isinstance(model, EncoderModel)
-        for part in ("pose_encoder", "expression_encoder", "expression_shape"):
+        for part in ("pose_encoder", "expression_encoder"):
             getattr(model, part).save_pretrained(folder / part)
 
     def _held_out(self) -> EncoderData:
         try:
-            return EncoderData(self.folders, self.options.dataset.hold_out, True)
+            return EncoderData(list(self.groups), self.options.dataset.hold_out, True)
         except InputError:  # nobody is kept out
             return self.data
 
 
-def motion_stage(options: MotionConfig) -> Stage:
-    """What `dex/motion` is: the motion trainer, or the supervised training, as the preset says."""
-    return DexMotion(options) if options.preset in PRESETS else DexEncoders(options)
-
-
-def _importance() -> NDArray[np.float32]:
+def _importance() -> np.ndarray:
     """Weights [70, 1] of the keypoints: what is looked at counts most."""
     weight = np.ones((70, 1), np.float32)
     weight[:17] = 0.6
@@ -202,16 +225,11 @@ def _importance() -> NDArray[np.float32]:
     return np.asarray(weight / weight.mean(), np.float32)
 
 
-def _likeness_beyond(one: Tensor, two: Tensor, limit: float) -> Tensor:
-    """Mean of what the cosines between rows [n, e] of different frames have above `limit`."""
-    cosines = nn.functional.normalize(one, dim=1) @ nn.functional.normalize(two, dim=1).T
-    others = ~torch.eye(len(one), dtype=torch.bool, device=one.device)
-    return (cosines - limit).clamp_min(0)[others].mean() if len(one) > 1 else cosines.sum() * 0
-
-
-def _drawn(head: NDArray[np.floating], side: int) -> Picture:
-    """Keypoints [70, 3] of a frontal head as dots."""
+def _bars(scores: np.ndarray, side: int) -> Picture:
+    """A picture of scores [e] in [0, 1] as bars beside each other."""
     canvas = np.full((side, side, 3), 255, np.uint8)
-    for x, y in ((head[:, :2] + [0, -0.1]) * (0.4 * side) + side / 2).round(1):
-        cv2.circle(canvas, (round(x * 8), round(y * 8)), 8, (40, 40, 160), -1, cv2.LINE_AA, 3)
+    width = max(side // len(scores), 1)
+    for place, score in enumerate(scores[: side // width]):
+        height = round(float(np.clip(score, 0, 1)) * (side - 8))
+        canvas[side - height :, place * width : (place + 1) * width - 1] = (160, 40, 40)
     return canvas

@@ -18,15 +18,15 @@ from torch import Tensor
 from mien.geometry import HeadPose
 from mien.geometry.face_window import FaceWindow, sample, warp_into
 from mien.models.dex_portrait.pose import window_code
-from mien.motion.inputs import CROP_SCALE, face_crop
+from mien.motion.inputs import UprightCrop
 from mien.training.data.pictures import to_tensor
 from mien.training.data.samples import FaceFrame, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
+from mien.training.dex_portrait.encoder_data import EncoderAugmentation, misplaced
 from mien.training.engine.stage import Batch
 from mien.training.x_portrait.face_windows import nearly_read, relight
 from mien.training.x_portrait.window_rows import WindowRow, WindowSpec, drawn_row, nearly_framed, neutral_of
 from mien.typing import Picture
 
-_ROLL, _JITTER = 45.0, 0.1  # of the crops: degrees and a part of the box, either way
 _POSE_ERROR = np.array([0.04, 0.04, 0.04, 0.01, 0.01])  # deviations: radians, and half sides of the window
 
 
@@ -124,14 +124,12 @@ def posed_as(source: FaceFrame, target: FaceFrame) -> NDArray[np.float32]:
 
 
 def _crop(driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec, side: int) -> Picture:
-    """The face as `face_crop` cuts it, turned and in another light."""
+    """The face as the expression encoder is shown it, in another light, from landmarks that are not quite right."""
+    crop = UprightCrop.around(driver.landmarks)
     if not spec.errors:
-        return face_crop(driver.picture, driver.landmarks, side)
-    degrees = rng.uniform(-_ROLL, _ROLL) if rng.random() < 0.8 else 0.0
-    scale = CROP_SCALE * rng.uniform(1 - _JITTER, 1 + _JITTER)
-    extent = float(np.ptp(driver.landmarks, axis=0).max())
-    places = driver.landmarks + rng.normal(size=2) * _JITTER / 3 * extent
-    return relight(face_crop(driver.picture, places, side, degrees, scale), rng, strongly=spec.self_driven)
+        return crop.extract(driver.picture, side)
+    shown = misplaced(crop, EncoderAugmentation(), rng).extract(driver.picture, side)
+    return relight(shown, rng, strongly=spec.self_driven)
 
 
 def _code(frame: FaceFrame, window: FaceWindow) -> NDArray[np.float32]:

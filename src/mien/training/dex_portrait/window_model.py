@@ -10,6 +10,7 @@ from torch import nn
 
 from mien.models.dex_portrait import DeXPortraitConfig, DeXPortraitNetworks, build
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
@@ -32,8 +33,8 @@ class DexWindowModel(LatentModel):
     """All networks under one roof; there is no VAE to train."""
 
     vae: PatchAutoencoder
-    pose_encoder: PoseEncoder
-    expression_encoder: ExpressionEncoder
+    pose_encoder: PoseEncoder | FacePoseEncoder
+    expression_encoder: ExpressionEncoder | FaceExpressionEncoder
     empty_prompt: EmptyPrompt
     injection: MotionInjection
     temporal: TemporalModules
