@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from mien.models.dex_portrait.expression_attention import ExpressionAttention, token_positions
 from mien.models.dex_portrait.reference_warp import ReferenceWarp
 
+# Deviation of the weights that read tokens: codes of nano's encoder are about 2.3 long, and tokens are to vary by 1.
+_READING = 0.43
+
 
 class MotionInjection(ModelMixin, ConfigMixin):
     """`places`: name, channels and side of every transformer block of the U-Net, in the order of use."""
@@ -33,7 +36,10 @@ class MotionInjection(ModelMixin, ConfigMixin):
         self.attentions = nn.ModuleList(
             ExpressionAttention(channels, heads, token_dim, norm_num_groups) for _, channels, _ in places
         )
-        self.read = nn.Identity() if code is None else nn.Linear(code, tokens * token_dim)
+        self.read: nn.Module = nn.Identity()
+        if code is not None:
+            self.read = nn.Linear(code, tokens * token_dim)
+            nn.init.normal_(self.read.weight, std=_READING)
         self.null_tokens = nn.Parameter(torch.randn(1, tokens, token_dim) * 0.02)
         self.register_buffer("positions", token_positions(tokens, token_dim), persistent=False)
 
