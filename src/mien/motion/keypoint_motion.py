@@ -163,11 +163,23 @@ class KeypointMotion:
         own, moved = self.canonical, self.basis.moved(blendshapes)
         if extra is not None:
             own, moved = closed_lips(own), moved + extra
-        for eye, gain in zip(EYES, self.eye_gains, strict=True):
-            moved[list(eye)] *= gain
-        head = _uncrossed(own + moved)
+        head = uncrossed(own + self.fitted(moved))
         seen = pose.scale * (head @ pose.matrix().T)[:, :2] + pose.translation
         return seen.astype(np.float32)
+
+    def fitted(self, moved: Floats) -> NDArray[np.float64]:
+        """A mean head's displacement for this person: lids that must travel further do so.
+
+        Args:
+            moved: [70, 3], half face heights.
+
+        Returns:
+            [70, 3].
+        """
+        own = np.array(moved, np.float64)
+        for eye, gain in zip(EYES, self.eye_gains, strict=True):
+            own[list(eye)] *= gain
+        return own
 
 
 def _gap(points: Floats, pairs: tuple[tuple[int, int], ...]) -> float:
@@ -199,7 +211,7 @@ def closed_lips(points: Floats) -> NDArray[np.float64]:
     return shut
 
 
-def _uncrossed(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def uncrossed(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points [70, 3] whose upper rims do not lie below the lower ones."""
     for high, low in (*EYE_RIMS[0], *EYE_RIMS[1], *_LIPS):
         if points[high, 1] > points[low, 1]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry.pose import HeadPose
-from mien.motion.keypoint_motion import Floats, KeypointMotion
+from mien.motion.keypoint_motion import Floats, KeypointMotion, uncrossed
 
 
 class RigidHead:
@@ -23,9 +23,16 @@ class RigidHead:
         depth = shape.canonical[:, 2] + shape.basis.moved(shape.source.blendshapes)[:, 2]
         self._points = lifted(shape.keypoints, self.own, depth)
 
-    def keypoints(self, pose: HeadPose) -> NDArray[np.float32]:
-        """The portrait's keypoints [70, 2] in a pose, in its own expression."""
-        return projected(self._points, pose)
+    def keypoints(self, pose: HeadPose, moved: Floats | None = None) -> NDArray[np.float32]:
+        """The portrait's keypoints [70, 2] in a pose.
+
+        Args:
+            pose: of the head.
+            moved: what is added to its own expression [70, 3], half face heights of a mean head; None: nothing.
+        """
+        if moved is None:
+            return projected(self._points, pose)
+        return projected(uncrossed(self._points + self._shape.fitted(moved)), pose)
 
     def neutral(self, pose: HeadPose) -> NDArray[np.float32]:
         """The same without expression."""

@@ -26,8 +26,8 @@ from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, d
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
 from mien.models.dex_portrait.driving import limited_pose
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
-from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
 from mien.models.dex_portrait.expression_shape import ExpressionShape
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.models.keypoint_basis import KeypointBasis
@@ -40,8 +40,8 @@ from mien.models.x_portrait import ReferenceFeatures, WindowHead
 from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines import loading
 from mien.pipelines.base import PortraitPipeline
-from mien.pipelines.dex_portrait_encoders import read_expressions, read_poses
 from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
+from mien.pipelines.dex_portrait_encoders import read_expressions, read_poses
 from mien.pipelines.finishing import Checkpoint, finished_frames, unfinished
 from mien.pipelines.pictures import PictureLike, as_uint8, batches, to_pixels
 from mien.pipelines.reenactment import Start

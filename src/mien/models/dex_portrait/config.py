@@ -122,6 +122,8 @@ class DeXPortraitConfig:
         tokens: how many the expression code is cut into.
         token_dim: numbers in each. Where tokens x token_dim is not the code's length, tokens are read off it linearly.
         expression_heads: of each expression attention.
+        learned_places: expression attentions know where in the picture they are; for face windows, which show faces
+            where they expect them.
     """
 
     name: str = "full"
@@ -132,6 +134,7 @@ class DeXPortraitConfig:
     tokens: int = 32
     token_dim: int = 16
     expression_heads: int = 8
+    learned_places: bool = False
 
     def pose_encoder(self) -> dict[str, Any]:
         """Keyword arguments of `PoseEncoder`."""
@@ -155,6 +158,7 @@ class DeXPortraitConfig:
             "heads": self.expression_heads,
             "norm_num_groups": self.backbone.norm_num_groups,
             "code": None if self.tokens * self.token_dim == self.expression.code else self.expression.code,
+            "learned_places": self.learned_places,
         }
 
     def window_head(self) -> dict[str, Any]:
@@ -229,6 +233,7 @@ FACE_WINDOW = replace(
     tokens=16,
     token_dim=64,
     expression_heads=4,
+    learned_places=True,
 )
 
 PRESETS = {preset.name: preset for preset in (FULL, NANO, FACE_WINDOW)}

@@ -7,12 +7,18 @@ import math
 import torch
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
+from torch.nn import functional
+
+_PLACES = 0.3  # deviation of what is learned of places, at first
 
 
 class ExpressionAttention(nn.Module):
     """GroupNorm, linear, two cross-attentions to the expression tokens, feed-forward, linear, added to the input."""
 
-    def __init__(self, channels: int, heads: int, token_dim: int, norm_num_groups: int) -> None:
+    def __init__(
+        self, channels: int, heads: int, token_dim: int, norm_num_groups: int, side: int | None = None
+    ) -> None:
+        """side: of the features, cells, for models that learn what lies where; None: places are not told apart."""
         super().__init__()
         self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
@@ -24,6 +30,8 @@ class ExpressionAttention(nn.Module):
             activation_fn="geglu",
             only_cross_attention=True,
         )
+        # in a face window eyes and mouth always lie about the same: what is asked for may depend on the place
+        self.places = None if side is None else nn.Parameter(torch.randn(1, channels, side, side) * _PLACES)
         self.proj_out = nn.Linear(channels, channels)
         # a fresh module changes nothing, so that it can be added to a trained image model
         nn.init.zeros_(self.proj_out.weight)
@@ -39,8 +47,13 @@ class ExpressionAttention(nn.Module):
         Returns:
             [b, c, h, w].
         """
-        x = self.norm(hidden).flatten(2).transpose(1, 2)  # [b, h w, c]
-        x = self.proj_out(self.block(self.proj_in(x), encoder_hidden_states=tokens.to(x.dtype)))
+        x = self.proj_in(self.norm(hidden).flatten(2).transpose(1, 2))  # [b, h w, c]
+        if self.places is not None:
+            places = self.places
+            if places.shape[-2:] != hidden.shape[-2:]:
+                places = functional.interpolate(places, hidden.shape[-2:], mode="bilinear")
+            x = x + places.flatten(2).transpose(1, 2).to(x.dtype)
+        x = self.proj_out(self.block(x, encoder_hidden_states=tokens.to(x.dtype)))
         return hidden + x.transpose(1, 2).unflatten(2, hidden.shape[-2:])
 
 

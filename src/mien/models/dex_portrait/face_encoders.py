@@ -20,6 +20,7 @@ from mien.models.face_networks import LandmarkNetwork
 
 _GENERAL = 11  # layers of the body down to a quarter of the picture's side: edges and spots, never taught on
 _MIDDLE = 31  # layers of the body down to 4 x 4 cells
+KEYPOINTS = 70
 _FEATURES = 128 * (4 * 4 + 2 * 2)
 
 
@@ -48,12 +49,27 @@ class FaceFeatures(nn.Module):
 
 
 class FaceExpressionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Upright crops [b, 3, 256, 256] in [-1, 1] to expression codes [b, code]."""
+    """Upright crops [b, 3, 256, 256] in [-1, 1] to expression codes [b, code], and codes to how they move keypoints."""
 
     @register_to_config
     def __init__(self, size: int = LandmarkNetwork.SIDE, code: int = 256) -> None:
         super().__init__()
         self.features, self.head = FaceFeatures(), nn.Linear(_FEATURES, code)
+        self.keypoints = nn.Linear(code, KEYPOINTS * 3)
+        nn.init.zeros_(self.keypoints.weight)
+        nn.init.zeros_(self.keypoints.bias)
+
+    def moved(self, codes: Tensor) -> Tensor:
+        """How far an expression moves a mean head's keypoints (68 landmarks and two pupils), read linearly.
+
+        Args:
+            codes: [b, code].
+
+        Returns:
+            Displacements from the neutral face [b, 70, 3], half face heights in the head's frame.
+        """
+        moved: Tensor = self.keypoints(codes.to(self.keypoints.weight.dtype))
+        return moved.unflatten(1, (KEYPOINTS, 3))
 
     def forward(self, crops: Tensor) -> Tensor:
         """The latent expression.

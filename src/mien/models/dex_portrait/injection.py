@@ -28,13 +28,17 @@ class MotionInjection(ModelMixin, ConfigMixin):
         heads: int = 8,
         norm_num_groups: int = 32,
         code: int | None = None,
+        learned_places: bool = False,
     ) -> None:
-        """code: length of codes from which the tokens are read linearly; None: codes are cut into them."""
+        """code: length of codes from which the tokens are read linearly; None: codes are cut into them. learned_places:
+        see `ExpressionAttention`.
+        """
         super().__init__()
         self.names = [name for name, _, _ in places]
         self.warps = nn.ModuleList(ReferenceWarp(channels) for _, channels, _ in places)
         self.attentions = nn.ModuleList(
-            ExpressionAttention(channels, heads, token_dim, norm_num_groups) for _, channels, _ in places
+            ExpressionAttention(channels, heads, token_dim, norm_num_groups, side if learned_places else None)
+            for _, channels, side in places
         )
         self.read: nn.Module = nn.Identity()
         if code is not None:

@@ -5,8 +5,8 @@
 Avatars tell what the paper's generator has to find out: the head pose of every picture, and which expression it shows.
 Of the motion trainer only the encoders go on to the animator; small ones on a processor learn them far sooner from that
 ground truth than from pictures. Beside the code there are heads that only training knows: the commanded expression
-scores (winks, gaze, single brows, the tongue), how the keypoints are moved, and what a frozen face reader sees. The
-second view of an expression is often another person's. Clips of `mien data prepare` add faces of which no ground truth
+scores (winks, gaze, single brows, the tongue), and what a frozen face reader sees. How the keypoints are moved is read
+off the code at inference as well. The second view of an expression is often another person's. Clips of `mien data prepare` add faces of which no ground truth
 is known (`encoder_clips`).
 """
 
@@ -25,7 +25,6 @@ from mien.faces.networks import load_weights
 from mien.models.dex_portrait import FACE_WINDOW, DeXPortraitConfig
 from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
 from mien.models.face_networks import LandmarkNetwork
-from mien.models.reenactor.config import KEYPOINTS
 from mien.pipelines.pictures import to_uint8
 from mien.training.dex_portrait.encoder_clips import ClipFaces, is_clips
 from mien.training.dex_portrait.encoder_data import EncoderAugmentation, EncoderData, count_groups
@@ -63,7 +62,6 @@ class EncoderModel(nn.Module):
         self.expression_encoder = FaceExpressionEncoder(**config.expression_encoder())
         code = config.expression.code
         self.scores = nn.Linear(code, scores)
-        self.moved = nn.Linear(code, KEYPOINTS * 3)
         self.read_scores = nn.Linear(code, _READ)
 
 
@@ -87,7 +85,7 @@ class DexEncoders(Stage):
         if not self.groups or any(not folder.is_dir() for folder in self.groups):
             raise InputError("encoders need exact ground truth: give --data a folder of groups (mien data avatars).")
         self.clips = ClipFaces(clips)
-        heads = ("scores", "moved", *(("read_scores",) if options.reading and clips else ()))
+        heads = ("scores", *(("read_scores",) if options.reading and clips else ()))
         parts = ("pose_encoder", "expression_encoder", *heads)
         rates = {"pose_encoder": _TAUGHT, "expression_encoder": _TAUGHT}
         self.optimizer_steps = (
@@ -122,7 +120,7 @@ class DexEncoders(Stage):
         known = load_weights(LandmarkNetwork(), bundled("face-networks") / "landmarks.safetensors").state_dict()
         for encoder in (model.pose_encoder, model.expression_encoder):
             encoder.features.take(known)
-        for head in (model.scores, model.moved, model.read_scores):
+        for head in (model.scores, model.read_scores):
             nn.init.zeros_(head.weight)  # heads that guess at first are served best by codes that say nothing
             nn.init.zeros_(head.bias)
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -146,7 +144,7 @@ class DexEncoders(Stage):
         assert isinstance(model, EncoderModel)
         codes = model.expression_encoder(torch.cat([batch["crop"], batch["again"]]))
         one, two = codes.chunk(2)
-        moved = model.moved(codes).unflatten(1, (KEYPOINTS, 3))
+        moved = model.expression_encoder.moved(codes)
         away = (moved - torch.cat([batch["moved"], batch["moved_again"]])).abs() * self._part_weight.to(moved.device)
         told = (model.scores(codes) - torch.cat([batch["scores"]] * 2)) / self._scale.to(moved.device)
         losses = {

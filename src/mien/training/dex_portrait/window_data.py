@@ -1,8 +1,8 @@
-"""Training batches of DeX-Portrait on face windows: portraits moved by the pose alone, and crops of expressive faces.
+"""Training batches of DeX-Portrait on face windows: moved portraits, and crops of expressive faces.
 
-The moved portrait has the source's own expression in the target's pose, as inference makes it; what the face is to do
-instead is seen in a crop of another person's face, who does it under any pose and in any light. So nothing but the
-expression code can tell it (DeX-Portrait, Section 3.1 and Figure 3: leakage is cut off at the inputs).
+The moved portrait is in the target's pose; its keypoints went part of the way to the target's expression, or none of it.
+What the face is to do is seen in a crop of another person's face, who does it under any pose and in any light, and
+which only the expression encoder is shown (DeX-Portrait, Section 3.1 and Figure 3: leakage is cut off at the inputs).
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from mien.training.x_portrait.face_windows import nearly_read, relight
 from mien.training.x_portrait.window_rows import WindowRow, WindowSpec, drawn_row, nearly_framed, neutral_of
 from mien.typing import Picture
 
+# Keypoints of eyes, of brows, of all else; how often they are not moved, and how much of the way otherwise.
+_MOVED_TOGETHER = (np.r_[36:48, 68:70], np.r_[17:27], np.r_[0:17, 27:36, 48:68])
+_NOT_READ, _READ = 0.15, (0.5, 1.1)
 _POSE_ERROR = np.array([0.04, 0.04, 0.04, 0.01, 0.01])  # deviations: radians, and half sides of the window
 
 
@@ -97,7 +100,7 @@ def _frames(row: WindowRow, crop: int) -> Iterator[_Frame]:
 def _frame(
     source: FaceFrame, target: FaceFrame, driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec, crop: int
 ) -> _Frame:
-    neutral, driven = neutral_of(target), posed_as(source, target)
+    neutral, driven = neutral_of(target), half_moved(source, target, rng if spec.errors else None)
     window = FaceWindow.around(neutral)
     if spec.errors:
         window = nearly_framed(window, neutral, rng)
@@ -109,6 +112,25 @@ def _frame(
         pose[:5] += (rng.normal(size=5) * _POSE_ERROR).astype(np.float32)
     wanted = sample(target.picture, window.places(spec.side))
     return moved, crops[0], crops[1], wanted, pose, window.inside(neutral)
+
+
+def half_moved(source: FaceFrame, target: FaceFrame, rng: np.random.Generator | None) -> NDArray[np.float32]:
+    """The source's keypoints [70, 2] in the target's pose, its expression part of the way to the target's.
+
+    That far the expression code's linear reading takes them at inference; the rest is what is to be painted.
+
+    Args:
+        source: the portrait.
+        target: the same person.
+        rng: draws how much of the way, for eyes, brows and mouth each; None: all of it.
+    """
+    own, wanted = posed_as(source, target), np.asarray(target.keypoints(), np.float32)
+    if rng is None:
+        return wanted
+    share = np.zeros((len(own), 1), np.float32)
+    for part in _MOVED_TOGETHER:
+        share[part] = 0.0 if rng.random() < _NOT_READ else rng.uniform(*_READ)
+    return own + share * (wanted - own)
 
 
 def posed_as(source: FaceFrame, target: FaceFrame) -> NDArray[np.float32]:

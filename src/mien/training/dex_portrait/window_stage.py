@@ -37,6 +37,7 @@ from mien.training.x_portrait.window_stage import FaceWindowStage, WindowConfig
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
 LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection", "window_head")
 _CONTRAST = 0.05  # weight: two crops of a face have one code, and other faces' differ
+_INJECTION_RATE = 2.0  # of the learning rate; it begins with nothing where all else can paint faces
 _ENCODER_RATE = 0.1  # of the learning rate; a code that changes fast says nothing to the layers that read it
 
 
@@ -64,12 +65,10 @@ class DexWindowStage(FaceWindowStage):
         if self.temporal:
             return
         parts = (*LEARNING, *(("expression_encoder",) if options.learn_encoder else ()))
-        rates = {"expression_encoder": _ENCODER_RATE}
-        self.optimizer_steps = (
-            OptimizerStep(
-                "face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3, rates if options.learn_encoder else {}
-            ),
-        )
+        rates = {"injection": _INJECTION_RATE}
+        if options.learn_encoder:
+            rates["expression_encoder"] = _ENCODER_RATE
+        self.optimizer_steps = (OptimizerStep("face-window", parts, 5e-4, self.loss, (0.9, 0.98), 1e-3, rates),)
 
     def spec(self, sources: int) -> WindowSpec:
         """See `FaceWindowStage.spec`."""

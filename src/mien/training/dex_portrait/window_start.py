@@ -27,6 +27,7 @@ from mien.training.x_portrait.window_model import LAST
 
 _OF_X = "motion_control"  # a part that X-Portrait has and DeX-Portrait has not
 _FAINT = 0.1  # of the weights that new parts would have without a backbone
+_TOLD = 0.3  # the same of those that tell the expression
 # What X-Portrait's last layers draw is drawn from its motion controls, without which it shuts eyes and draws patches:
 # so much is left of it, and the moved portrait is hardly changed at first.
 _DRAWN = 0.1
@@ -105,7 +106,7 @@ def take_x_portrait(model: DexWindowModel, given: Mapping[str, Weights]) -> None
         if isinstance(module, ReferenceWarp):
             module.conv.weight.mul_(_FAINT)
         elif isinstance(module, ExpressionAttention):
-            module.proj_out.weight.mul_(_FAINT)
+            module.proj_out.weight.mul_(_TOLD)
 
 
 def _take_backbone(network: nn.Module, given: Weights) -> None:
