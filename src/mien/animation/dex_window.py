@@ -1,8 +1,8 @@
 """DeX-Portrait made for face windows, as an `Animator`: nano.
 
-The pose P = [sR | t] moves the head layer itself, rigidly and in depth, with the portrait's own expression; what the
-face then expresses comes from the code alone, which the model reads by cross-attention while it paints the face window.
-No landmark of the driving face enters.
+The pose P = [sR | t] moves the head layer itself, rigidly and in depth. What the face expresses comes from the code
+alone: a linear reading of it moves the portrait's keypoints by what it says beyond the portrait's own code, and the
+model reads it by cross-attention while it paints the face window. No landmark of the driving face enters.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mien.animation.carried_pose import carried
 from mien.animation.config import AnimationConfig
@@ -77,7 +78,7 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         head = RigidHead(self.mover(person).shape)
         still = pose is None or gains.pose == 0  # then the pose is the portrait's own to the last digit
         poses = [head.own if still else carried(head.own, driven, index) for index in range(frames)]
-        faces = [self._face(person, head, one) for one in poses]
+        faces = [self._face(person, head, *one) for one in zip(poses, self._moves(driven.expression), strict=True)]
         return self._coded(person, layer, faces, poses, driven.expression)
 
     def squares_by_codes(
@@ -92,8 +93,18 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         windows = self._windows(part, PersonRun(person, None, config, progress, note=note))
         return self._cut(together([(part.faces, part.layers, windows)]), None)
 
-    def _face(self, person: Portrait, head: RigidHead, pose: HeadPose) -> DrivenFace:
-        driven, neutral = (out_of(person.crop, points) for points in (head.keypoints(pose), head.neutral(pose)))
+    def _moves(self, codes: torch.Tensor) -> NDArray[np.float32]:
+        """How far codes [f, e] move keypoints beyond the portrait's own expression [f, 70, 3], half face heights."""
+        encoder = self.pipe.expression_encoder
+        device = next(encoder.parameters()).device
+        with torch.no_grad():
+            moved, own = (encoder.moved(part.to(device)) for part in (codes, self.pipe.portrait.expression))
+        return np.asarray((moved - own).float().cpu().numpy(), np.float32)
+
+    def _face(
+        self, person: Portrait, head: RigidHead, pose: HeadPose, moved: NDArray[np.floating] | None = None
+    ) -> DrivenFace:
+        driven, neutral = (out_of(person.crop, points) for points in (head.keypoints(pose, moved), head.neutral(pose)))
         return DrivenFace(driven, neutral)
 
     def _coded(
@@ -204,14 +215,19 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         Returns:
             uint8 [h, w, 3].
         """
-        shape = self.mover(person).shape
-        own, face = own_face(shape), self._face(person, RigidHead(shape), pose)
+        shape, as_it_is = self.mover(person).shape, torch.equal(code, self.pipe.portrait.expression)
+        own, head = own_face(shape), RigidHead(shape)
+        plain = self._face(person, head, pose)
+        face = plain if as_it_is else self._face(person, head, pose, self._moves(code)[0])
         if change.expresses:
-            points = shape.posed(pose, change.expressed(own.blendshapes), own.extra)
-            moved = replace(face, keypoints=out_of(person.crop, points))
-            with_change, without = self.codes_of(layer, [moved, face]).split(1)
-            as_it_is = torch.equal(code, self.pipe.portrait.expression)
-            code, face = with_change if as_it_is else code + with_change - without, moved
+            before, after = (
+                out_of(person.crop, shape.posed(pose, shapes, own.extra))
+                for shapes in (own.blendshapes, change.expressed(own.blendshapes))
+            )
+            changed = replace(plain, keypoints=after)
+            with_change, without = self.codes_of(layer, [changed, plain]).split(1)
+            code = with_change if as_it_is else code + with_change - without
+            face = changed if as_it_is else replace(face, keypoints=face.keypoints + after - before)
         part = self._coded(person, layer, [face], [pose], code)
         windows = self._windows(part, PersonRun(person, None, config, lambda _: None, note=note))
         return next(together([([face], [layer], windows)]))

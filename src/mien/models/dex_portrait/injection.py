@@ -30,8 +30,16 @@ class MotionInjection(ModelMixin, ConfigMixin):
         code: int | None = None,
         learned_places: bool = False,
     ) -> None:
-        """code: length of codes from which the tokens are read linearly; None: codes are cut into them. learned_places:
-        see `ExpressionAttention`.
+        """Of a model's sizes.
+
+        Args:
+            places: see the class.
+            tokens: how many.
+            token_dim: numbers in each.
+            heads: of each expression attention.
+            norm_num_groups: of its GroupNorm.
+            code: length of codes from which the tokens are read linearly; None: codes are cut into them.
+            learned_places: see `ExpressionAttention`.
         """
         super().__init__()
         self.names = [name for name, _, _ in places]

@@ -6,8 +6,8 @@ Avatars tell what the paper's generator has to find out: the head pose of every 
 Of the motion trainer only the encoders go on to the animator; small ones on a processor learn them far sooner from that
 ground truth than from pictures. Beside the code there are heads that only training knows: the commanded expression
 scores (winks, gaze, single brows, the tongue), and what a frozen face reader sees. How the keypoints are moved is read
-off the code at inference as well. The second view of an expression is often another person's. Clips of `mien data prepare` add faces of which no ground truth
-is known (`encoder_clips`).
+off the code at inference as well. The second view of an expression is often another person's. Clips of
+`mien data prepare` add faces of which no ground truth is known (`encoder_clips`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Training batches of DeX-Portrait on face windows: moved portraits, and crops of expressive faces.
 
-The moved portrait is in the target's pose; its keypoints went part of the way to the target's expression, or none of it.
-What the face is to do is seen in a crop of another person's face, who does it under any pose and in any light, and
+The moved portrait is in the target's pose; its keypoints went part of the way to the target's expression, or none of
+it. What the face is to do is seen in a crop of another person's face, who does it under any pose and in any light, and
 which only the expression encoder is shown (DeX-Portrait, Section 3.1 and Figure 3: leakage is cut off at the inputs).
 """
 
