@@ -146,9 +146,7 @@ class UprightCrop:
         shift = self.middle - linear @ np.full(2, size / 2 - 0.5) - 0.5
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         source = _smoothed(picture, 1 / zoom)
-        shown = cv2.warpAffine(
-            source, np.c_[linear, shift], (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE
-        )
+        shown = cv2.warpAffine(source, np.c_[linear, shift], (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(shown, np.uint8)
 
     def points_in(self, points: np.ndarray, size: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 Floats = NDArray[np.floating]
 
 LANDMARKS = 68  # of the keypoints, the others are pupils
+KEYPOINTS = LANDMARKS + 2
 EYES = (range(36, 42), range(42, 48))  # the subject's right one first
 
 # Upper and lower rim of both eyes' openings and of the inner lips (iBUG 68): pairs that may meet and never cross.

@@ -25,7 +25,7 @@ from mien.motion.inputs import UprightCrop, masked_frame
 from mien.motion.keypoint_motion import closed_lips
 from mien.training.data.pictures import to_tensor
 from mien.training.engine.stage import Batch
-from mien.training.reenactor.keypoint_basis import fit_basis, head_shapes
+from mien.training.keypoint_basis import fit_basis, head_shapes
 
 Floats = NDArray[np.floating]
 Pixels = NDArray[np.uint8]

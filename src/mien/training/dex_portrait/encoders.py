@@ -25,7 +25,7 @@ from mien.faces.networks import load_weights
 from mien.models.dex_portrait import FACE_WINDOW, DeXPortraitConfig
 from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
 from mien.models.face_networks import LandmarkNetwork
-from mien.models.reenactor.config import KEYPOINTS
+from mien.motion.keypoint_motion import KEYPOINTS
 from mien.pipelines.pictures import to_uint8
 from mien.training.dex_portrait.encoder_clips import ClipFaces, is_clips
 from mien.training.dex_portrait.encoder_data import EncoderAugmentation, EncoderData, count_groups
