@@ -25,9 +25,8 @@ from mien.geometry.face_window import PaintedWindow
 from mien.jobs.run.frame_checkpoint import FrameCheckpoint
 from mien.media import open_clip, write_video
 from mien.pipelines.x_portrait import XPortraitPipeline
-from reenacting import PairReader
 from samples import BACKGROUND, DrawnFaceReader, draw_face
-from window_faces import window_pipeline
+from window_faces import PairReader, window_pipeline
 
 SIDE, FRAMES = 96, 6
 pytestmark = pytest.mark.usefixtures("drawn_person")

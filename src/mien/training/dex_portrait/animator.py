@@ -1,6 +1,6 @@
 """Stage `dex/animator`: DeX-Portrait's diffusion animator on single pictures (Section 3.2, stage B).
 
-    mien train dex/animator --data AVATARS --start runs/dex-motion --out runs/dex-animator --size nano
+    mien train dex/animator --data AVATARS --start runs/dex-motion --vae runs/vae --out runs/dex-animator --size nano
 
 The encoders and the autoencoder are frozen; both U-Nets and everything that is injected learn. Presets name the
 ablations of the paper's Table 2.

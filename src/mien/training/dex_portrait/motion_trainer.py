@@ -82,13 +82,10 @@ class MotionModel(nn.Module):
 
 @dataclass(frozen=True)
 class MotionConfig(StageConfig):
-    """Of the encoders, by the motion trainer or, supervised, by exact ground truth."""
+    """Of the encoders."""
 
     size: str = option("nano", "nano or full.", choices=SIZES)
-    preset: str = option(
-        "paper", "paper, no-augmentation, supervised or supervised-no-augmentation.",
-        choices=(*PRESETS, "supervised", "supervised-no-augmentation"),
-    )  # fmt: skip
+    preset: str = option("paper", "paper, or an ablation: no-augmentation.", choices=PRESETS)
     vgg: str | None = option(None, "VGG16's weights (.safetensors) for the perceptual losses.")
 
 
