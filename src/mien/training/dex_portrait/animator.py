@@ -65,7 +65,16 @@ class Dropped:
 
     @classmethod
     def draw(cls, sources: int, chances: Dropout, generator: torch.Generator) -> Dropped:
-        """Independent draws. Never all sources lose everything: then nothing would be learned of the reference."""
+        """Independent draws. Never all sources lose everything: then nothing would be learned of the reference.
+
+        Args:
+            sources: how many, r.
+            chances: of each loss, 0 to 1.
+            generator: draws them.
+
+        Returns:
+            Masks [r], true where a source loses the condition.
+        """
         chance = torch.rand(3, sources, generator=generator)
         everything = chance[0] < chances.everything
         if bool(everything.all()):
@@ -134,10 +143,15 @@ class DexAnimator(SampleStage):
         return model
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """See `take_start`.
+        """See `Stage.start` and `take_start`.
+
+        Args:
+            model: is filled.
+            place: the run or the folder.
 
         Raises:
             InputError: no autoencoder was given to nano, neither here nor with `--vae`.
+            WeightsError: something does not fit.
         """
         assert isinstance(model, AnimatorModel)
         whole = take_start(model, place)
@@ -145,11 +159,11 @@ class DexAnimator(SampleStage):
             raise InputError(f"{place} has encoders alone: give --vae a run of the stage vae.")
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` sources with their drivers; see `Collate`."""
+        """See `Stage.batch`: `batch_size` sources with their drivers, as `Collate` makes them."""
         return self.collate.draw(self.samples(), rng, batch_size, self.drivers, self.clips)
 
     def images(self, batch: Batch) -> int:
-        """Targets that are noised."""
+        """See `Stage.images`: targets that are noised."""
         return len(batch["target"])
 
     def block_types(self) -> tuple[type[nn.Module], ...]:
@@ -244,7 +258,7 @@ class DexAnimator(SampleStage):
     # -- what is looked at -------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of source, driver, both, the pose alone, the expression alone; sampled in a few steps."""
+        """See `Stage.pictures`: rows of source, driver, both, the pose alone, the expression alone; in few steps."""
         assert isinstance(model, AnimatorModel)
         nets, device = model.networks(False), model.latent_scale.device
         batch = self._shown(device)
@@ -275,13 +289,22 @@ class DexAnimator(SampleStage):
         return latents
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The folder that `DeXPortraitPipeline.from_pretrained` takes."""
+        """See `Stage.export`: the folder that `DeXPortraitPipeline.from_pretrained` takes."""
         assert isinstance(model, AnimatorModel)
         made = as_pipeline(model, self.config, self.temporal, self.ray_maps, self.warping)
         made.save_pretrained(folder)
 
 
 def frame_rows(chosen: Tensor, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Numbers of the chosen sources, from a mask [r], and of all their frames."""
+    """Where chosen sources and their frames stand.
+
+    Args:
+        chosen: mask of the sources [r].
+        frames: of each source; a batch holds those of one source in a row.
+        device: of the result.
+
+    Returns:
+        Numbers of the chosen sources [k], and of all their frames [k * frames].
+    """
     sources = torch.nonzero(chosen).flatten().to(device)
     return sources, (sources[:, None] * frames + torch.arange(frames, device=device)).flatten()

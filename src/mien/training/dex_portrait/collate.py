@@ -64,7 +64,18 @@ class Collate:
     def draw(
         self, data: SampleSource, rng: np.random.Generator, sources: int, drivers: int = DRIVERS, clip: bool = False
     ) -> Batch:
-        """A batch of samples from the data: `sources` people with `drivers` targets each."""
+        """A batch of samples from the data.
+
+        Args:
+            data: where from.
+            rng: of everything random.
+            sources: people, r.
+            drivers: targets of each.
+            clip: whether targets are consecutive frames.
+
+        Returns:
+            See `__call__`.
+        """
         spec = SampleSpec(drivers, clip, self.side, views=not self.augmentation.off)
         return self(draw_samples(data, rng, sources, spec), rng)
 

@@ -37,7 +37,14 @@ class AnimatorModel(LatentModel):
         self.keep_scale(networks.vae.config.scaling_factor)
 
     def networks(self, temporal: bool) -> DeXPortraitNetworks:
-        """The networks, with the temporal modules or without."""
+        """The networks as inference uses them.
+
+        Args:
+            temporal: with the temporal modules; False: they are None.
+
+        Returns:
+            The same parts, under the names of `DeXPortraitNetworks`.
+        """
         parts = {part: getattr(self, part) for part in PARTS}
         return DeXPortraitNetworks(**{**parts, "temporal": parts["temporal"] if temporal else None})
 
@@ -107,9 +114,16 @@ def take_start(model: AnimatorModel, place: Path) -> bool:
 
 
 def take_backbone(model: AnimatorModel, folder: Path) -> None:
-    """Stable Diffusion 1.5 (or its image variations) from a local diffusers folder, into both U-Nets and the VAE.
+    """Stable Diffusion 1.5 (or its image variations), into both U-Nets, the VAE and the empty prompt.
 
-    The ray maps' input channels, and everything else of ours, stay as they are. Raises InputError, WeightsError.
+    The ray maps' input channels, and everything else of ours, stay as they are.
+
+    Args:
+        model: is filled.
+        folder: a local diffusers folder with unet/ and vae/.
+
+    Raises:
+        InputError, WeightsError: the folder does not do.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -127,7 +141,18 @@ def take_backbone(model: AnimatorModel, folder: Path) -> None:
 def as_pipeline(
     model: AnimatorModel, config: DeXPortraitConfig, temporal: bool, ray_maps: bool = True, warping: bool = True
 ) -> DeXPortraitPipeline:
-    """The pipeline that inference loads; ray_maps, warping: what it was trained with."""
+    """The pipeline that inference loads.
+
+    Args:
+        model: with the averaged weights.
+        config: of its sizes.
+        temporal: with the temporal modules.
+        ray_maps: whether it was trained with ray maps.
+        warping: whether it was trained with the warped reference.
+
+    Returns:
+        The pipeline, its networks those of `model`.
+    """
     networks = model.networks(temporal)
     networks.vae.register_to_config(scaling_factor=float(model.latent_scale))
     nano = config.backbone.source_in_sample

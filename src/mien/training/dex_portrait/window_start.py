@@ -69,7 +69,16 @@ def take_start(model: DexWindowModel, place: Path) -> None:
 
 
 def take_encoders(model: DexWindowModel, run: Path) -> None:
-    """The encoders of a run of `dex/face-window-encoder`. Raises InputError, or WeightsError where they do not fit."""
+    """The encoders of a run of `dex/face-window-encoder`.
+
+    Args:
+        model: whose encoders are filled.
+        run: its folder.
+
+    Raises:
+        InputError: it has no encoders.
+        WeightsError: they do not fit.
+    """
     weights = checkpoints.find(run).averaged_weights()
     if not _within(weights, ENCODERS[0]):
         raise InputError(f"{run} has no encoders: give --encoders a run of dex/face-window-encoder.")
