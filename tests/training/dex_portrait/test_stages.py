@@ -309,7 +309,7 @@ def test_a_source_that_lost_everything_is_made_from_noise_alone(folder: Path, tm
 
     def predict(everything: list[bool], latents: torch.Tensor) -> torch.Tensor:
         dropped = Dropped(torch.tensor(everything), none, none)
-        return stage._predict(nets, noisy, t, stage._given(nets, latents, None, codes, dropped, 4), dropped, 4)
+        return stage._predict(nets, noisy, t, stage._given(nets, latents, codes, dropped, 4), dropped, 4)
 
     base, lost = predict([False, False], source), predict([False, True], source)
     torch.testing.assert_close(base[:4], lost[:4], atol=1e-4, rtol=1e-4)
