@@ -104,7 +104,7 @@ class EncoderData:
         if not found:
             raise InputError(f"{folders[0]} holds no groups of avatars to train on: make them by mien data avatars.")
         shapes = [head_shapes(group, group.side) for group in found]
-        self.mean, neutrals = _neutrals(shapes, [group["expression"] for group in found])
+        neutrals = _neutrals(shapes, [group["expression"] for group in found])
         self.groups = [
             EncoderGroup(
                 group.frames,
@@ -210,8 +210,8 @@ def partners(expression: Floats) -> NDArray[np.int64]:
     return np.where(same.any(1), same.argmax(1), -1)
 
 
-def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> tuple[NDArray[np.float32], list[Floats]]:
-    """The mean neutral head [70, 3], and every group's people's neutral ones [p, 70, 3], lips closed.
+def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> list[Floats]:
+    """Every group's people's neutral heads [p, 70, 3], lips closed.
 
     Displacements are linear in the commanded expression up to what each person adds: a ridge with common weights and an
     intercept for each person.
@@ -225,8 +225,7 @@ def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> tuple[
     for shape, expression in zip(shapes, expressions, strict=True):
         mean = shape.mean(1) - np.tensordot(expression.mean(0), weights, 1)
         neutrals.append(np.stack([closed_lips(own) for own in mean]))
-    common: NDArray[np.float32] = np.concatenate(neutrals).mean(0).astype(np.float32)
-    return common, [neutral.astype(np.float32) for neutral in neutrals]
+    return [neutral.astype(np.float32) for neutral in neutrals]
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
