@@ -1,25 +1,24 @@
 """Trains X-Portrait's ablations, the landmark baseline, F and F Plus at nano size, each with the same small budget.
 
-    python benchmarks/ablations.py GROUPS OUT [--steps 600] [--f-steps 600] [--f-more 150]
+    python benchmarks/ablations.py GROUPS START OUT [--steps 600] [--f-steps 600] [--f-more 150]
         [--seeds 1] [--only NAME ...]
 
-GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. Each run leaves
+GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. START: a run of
+x-portrait/appearance at nano size, over the autoencoder of a run of the stage vae. Each run leaves
 OUT/NAME/SEED/export, for `--seeds` seeds from 0 on, which `mien evaluate ablations` scores. A run that was stopped goes
 on; one that is done stays. All of seed 0 come first, so that a table with one seed is there early.
 
-All five of X-Portrait's kind start from the same weights: VAE, U-Net and R of the bundled nano, which stand in for
-Stable Diffusion's, with C and C_l drawn anew, and without the reenactor, whose help would hide what the controls do.
-They learn from the same people and motions in the same order, `--steps` steps of 16 windows of 128 px; only the ablated
-thing differs. F and F Plus begin from nothing, with whole pictures at 128 px (nano's 256 px would leave them a quarter
-of the steps), 8 a step, which takes as long as a step of the others; they share the first `--f-steps` and have
-`--f-more` more each.
+All five of X-Portrait's kind start from the same weights: VAE, U-Net and R of START, which stand in for Stable
+Diffusion's, with C and C_l drawn anew. They learn from the same people and motions in the same order, `--steps` steps
+of 16 windows of 128 px; only the ablated thing differs. F and F Plus begin from nothing, with whole pictures at 128 px
+(nano's 256 px would leave them a quarter of the steps), 8 a step, which takes as long as a step of the others; they
+share the first `--f-steps` and have `--f-more` more each.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -37,9 +36,7 @@ from mien.training.face_vid2vid.stage import FaceVid2VidStage
 from mien.training.registry import configure
 from mien.training.x_portrait.recipes import StageRecipe
 from mien.training.x_portrait.stage import PortraitStage
-from mien.weights import bundled
 
-BACKBONE = ("vae", "empty_prompt", "appearance_reference", "unet")  # what all start from
 X_PORTRAIT: dict[str, dict[str, Any]] = {
     "full": {},
     "self": {"control_source": "self"},  # (a) without cross-identity training
@@ -62,20 +59,9 @@ def recipe(steps: int, local: bool) -> StageRecipe:
     return StageRecipe(learning, learning, 128, 4, 4, 1e-3, steps, motion_supervision_weight=0.2)
 
 
-def start_folder(out: Path) -> Path:
-    """The bundled nano without its control and its reenactor."""
-    folder, nano = out / "start", bundled("nano")
-    if not folder.is_dir():
-        for part in BACKBONE:
-            shutil.copytree(nano / part, folder / part)
-        shutil.copy(nano / "model_index.json", folder)
-    return folder
-
-
-def train_x_portrait(name: str, groups: str, out: Path, steps: int, seed: int) -> None:
+def train_x_portrait(name: str, groups: str, start: str, out: Path, steps: int, seed: int) -> None:
     """One of `X_PORTRAIT`; it has no command of its own, for no preset trains all parts at once."""
     folder = out / name / str(seed)
-    start = str(start_folder(out))
     options = configure(
         "x-portrait/local",
         data=(groups,),
@@ -124,6 +110,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups")
+    parser.add_argument("start")
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--f-steps", type=int, default=600)
@@ -137,7 +124,7 @@ def main() -> None:
         if (args.out / name / str(seed) / EXPORT / "model_index.json").is_file():
             continue
         if name in X_PORTRAIT:
-            train_x_portrait(name, args.groups, args.out, args.steps, seed)
+            train_x_portrait(name, args.groups, args.start, args.out, args.steps, seed)
         else:
             train_f(name, args.groups, args.out, args.f_steps if F[name] is None else args.f_more, seed)
 

@@ -2,12 +2,13 @@
 
     python benchmarks/dex_encoder_scores.py ENCODERS PEOPLE [--count 64] [--yaw 20] [--out SCORES.json]
 
-ENCODERS: a run of dex/face-window-encoder, dex/motion or dex/face-window, or a pipeline folder; PEOPLE: a head model
+ENCODERS: a run of dex/face-window-encoder, dex/motion or dex/face-window, or a pipeline folder; they are shown what
+inference shows them. PEOPLE: a head model
 (.npz, `mien data head-model`) or a packed cast (`mien data pack`), of whose head model people are made who are nobody's
 likeness, so that no training has seen them. With `--likenesses` a cast's own people are shown instead: then it must be
 of people who were kept out.
 
-Pose: against the exact one. Expression: how alike its codes are under an in-plane turn and under another yaw, next to
+Pose: against the exact one. Expression: how alike its codes are in a turned picture and under another yaw, next to
 how alike those of different expressions are, for a code that never changes would be perfectly alike. Leak: how far the
 pose moves when nothing but the expression does.
 """
@@ -16,10 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,12 +31,14 @@ from mien.avatars.pack import PackedCast, load_pack
 from mien.errors import WeightsError
 from mien.models.dex_portrait import FACE_WINDOW, NANO
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
+from mien.models.dex_portrait.networks import expression_encoder as fresh_expression_encoder
+from mien.models.dex_portrait.networks import pose_encoder as fresh_pose_encoder
 from mien.models.dex_portrait.pose import codes_of_head_poses
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
-from mien.motion.inputs import face_crop, masked_frame
 from mien.pipelines import loading
-from mien.pipelines.dex_portrait import ENCODERS
-from mien.pipelines.pictures import to_pixels
+from mien.pipelines.dex_portrait import ENCODERS, PARTS
+from mien.pipelines.dex_portrait_encoders import read_expressions, read_poses
 from mien.training.data.rendered_people import RenderedPeople, RenderOptions
 from mien.training.data.samples import FaceFrame
 from mien.training.dex_portrait.losses import pose_errors
@@ -48,6 +52,10 @@ PROMISES = {
     "leak": (1.0, True),
 }
 _SIDE = 256  # of the rendered pictures, pixels
+_AT_ONCE = 16
+
+Pose = PoseEncoder | FacePoseEncoder
+Expression = ExpressionEncoder | FaceExpressionEncoder
 
 
 @dataclass(frozen=True)
@@ -77,20 +85,20 @@ class EncoderScores:
 
 @torch.no_grad()
 def score_encoders(
-    pose_encoder: PoseEncoder,
-    expression_encoder: ExpressionEncoder,
-    variations: Sequence[Variation],
-    degrees: float = 30.0,
+    pose_encoder: Pose, expression_encoder: Expression, variations: Sequence[Variation], degrees: float = 30.0
 ) -> EncoderScores:
-    """Scores over variations; degrees: of the in-plane turn, either way."""
+    """Scores over variations; degrees: by which pictures are turned, either way."""
     base = [variation.base for variation in variations]
-    pose = _poses(pose_encoder, base)
+    pose = _read(read_poses, pose_encoder, base)
     ground_truth = torch.from_numpy(codes_of_head_poses(np.stack([frame.head_pose() for frame in base])))
     turn, place, zoom = (error.mean().item() for error in pose_errors(pose, ground_truth))
-    mimic = _poses(pose_encoder, [variation.mimic for variation in variations])
-    plain = _expressions(expression_encoder, base)
-    rolled = [_expressions(expression_encoder, base, angle) for angle in (-degrees, degrees)]
-    away = _expressions(expression_encoder, [variation.turned for variation in variations])
+    mimic = _read(read_poses, pose_encoder, [variation.mimic for variation in variations])
+    plain = _read(read_expressions, expression_encoder, base)
+    rolled = [
+        _read(read_expressions, expression_encoder, [turned(frame, angle) for frame in base])
+        for angle in (-degrees, degrees)
+    ]
+    away = _read(read_expressions, expression_encoder, [variation.turned for variation in variations])
     return EncoderScores(
         turn,
         place,
@@ -106,32 +114,31 @@ def _likeness(a: Tensor, b: Tensor) -> float:
     return float(torch.cosine_similarity(a, b).mean())
 
 
-def _poses(network: PoseEncoder, frames: Sequence[FaceFrame]) -> Tensor:
-    size = int(network.config.size)
-    shown = [masked_frame(frame.picture, frame.landmarks) for frame in frames]
-    device = next(network.parameters()).device
-    return torch.cat([network(part.to(device)).cpu() for part in to_pixels(shown, size).split(16)])
+def turned(frame: FaceFrame, degrees: float) -> FaceFrame:
+    """A frame's picture and landmarks, turned about the middle of the face; its border is repeated."""
+    middle = frame.landmarks.mean(0)
+    matrix = cv2.getRotationMatrix2D((float(middle[0]) - 0.5, float(middle[1]) - 0.5), degrees, 1)
+    size = (frame.picture.shape[1], frame.picture.shape[0])
+    picture = cv2.warpAffine(frame.picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    landmarks = (frame.landmarks - 0.5) @ matrix[:, :2].T + matrix[:, 2] + 0.5
+    return replace(frame, picture=np.asarray(picture, np.uint8), landmarks=landmarks.astype(np.float32))
 
 
-def _expressions(network: ExpressionEncoder, frames: Sequence[FaceFrame], degrees: float = 0.0) -> Tensor:
-    size = int(network.config.size)
-    crops = [face_crop(frame.picture, frame.landmarks, size, degrees) for frame in frames]
-    device = next(network.parameters()).device
-    return torch.cat([network(part.to(device)).cpu() for part in to_pixels(crops, size).split(16)])
+def _read(read: Callable[..., Tensor], encoder: Pose | Expression, frames: Sequence[FaceFrame]) -> Tensor:
+    """Codes [n, c] of frames, by `read_poses` or `read_expressions`."""
+    parts = [frames[first : first + _AT_ONCE] for first in range(0, len(frames), _AT_ONCE)]
+    return torch.cat([read(encoder, [one.picture for one in part], [one.landmarks for one in part]) for part in parts])
 
 
-def load_encoders(place: Path) -> tuple[PoseEncoder, ExpressionEncoder]:
+def load_encoders(place: Path) -> tuple[Pose, Expression]:
     """The encoders of a run or of a pipeline folder. Raises InputError or WeightsError."""
     exported = next((one for one in (place, place / "export") if (one / ENCODERS[0]).is_dir()), None)
     if exported is not None:
-        kinds = (PoseEncoder, ExpressionEncoder)
-        pose, expression = (
-            loading.load_part(kind, exported / part) for kind, part in zip(kinds, ENCODERS, strict=True)
-        )
+        pose, expression = (loading.load_part(PARTS[part], exported / part) for part in ENCODERS)
         return pose.eval(), expression.eval()
     weights = checkpoints.find(place).averaged_weights()
     for config in (FACE_WINDOW, NANO):
-        pose, expression = PoseEncoder(**config.pose_encoder()), ExpressionEncoder(**config.expression_encoder())
+        pose, expression = fresh_pose_encoder(config), fresh_expression_encoder(config)
         try:
             for part, network in zip(ENCODERS, (pose, expression), strict=True):
                 own = {n.removeprefix(f"{part}."): value for n, value in weights.items() if n.startswith(f"{part}.")}

@@ -77,8 +77,9 @@ def streamed(frames: int) -> float:
 
 def kept(frames: int = 2000) -> float:
     """MiB an hour of what is kept of each frame for the second pass: readings, motions and driven keypoints."""
+    from mien.animation.driven_face import driven_faces
     from mien.animation.driving import DriverTrack
-    from mien.animation.motion_transfer import driven_keypoints
+    from mien.animation.motion_transfer import TransferSettings
     from mien.animation.source import find_portrait
     from mien.faces import TrackedFace, TrackReport
     from mien.pipelines.x_portrait import XPortraitPipeline
@@ -92,7 +93,7 @@ def kept(frames: int = 2000) -> float:
     faces = [TrackedFace(index, reader.read(picture), "found") for index in range(frames)]
     read = tracemalloc.get_traced_memory()[0]
     track = DriverTrack(faces, TrackReport(frames, frames), 0, portrait.crop, np.eye(2, 3), portrait.landmarks, None)
-    driven = driven_keypoints(portrait, track, basis)
+    driven = driven_faces(portrait, track, basis, TransferSettings())
     end, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     each = [value / frames for value in (read - before, end - read, peak - read)]

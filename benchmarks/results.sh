@@ -2,8 +2,8 @@
 # Everything that docs/results.md shows: sh benchmarks/results.sh GROUPS ABLATIONS OUT DATA
 #
 # GROUPS: rendered people, the last groups of them kept out of training, by mien data avatars (docs/train.md).
-# ABLATIONS: what benchmarks/ablations.py has trained; DEX_ABLATIONS, in the environment, what benchmarks/dex_ablations.py
-# has. Runs that are not there are left out.
+# ABLATIONS: what benchmarks/ablations.py has trained; DEX_ABLATIONS, in the environment, what
+# benchmarks/dex_window_ablations.py has. Runs that are not there are left out.
 # DATA: a folder with real/index.json, portraits and driving videos, and the networks of the metrics (docs/evaluate.md).
 # OUT: a folder; what is done there stays, and a run that was stopped goes on. Ends by writing the tables into the page.
 # WORKERS: processes, 1 unless it is set.

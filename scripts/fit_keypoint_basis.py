@@ -1,6 +1,6 @@
-"""Fits the linear part of the reenactor to rendered people; see `mien.training.reenactor.keypoint_basis`.
+"""Fits how keypoints move with expression scores to rendered people; see `mien.training.keypoint_basis`.
 
-python scripts/fit_keypoint_basis.py --data GROUPS --out GROUPS/basis.safetensors
+python scripts/fit_keypoint_basis.py --data GROUPS --out MODEL/keypoint_basis
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from mien.avatars.group_files import GroupFolder
 from mien.faces import FaceReader, load_face_reader
-from mien.media.files import whole_file
-from mien.training.reenactor.keypoint_basis import fit_basis, head_shapes
+from mien.models.keypoint_basis import KeypointBasis
+from mien.motion.keypoint_motion import FaceBasis
+from mien.training.keypoint_basis import fit_basis, head_shapes
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="a folder: the part keypoint_basis of a model")
     parser.add_argument("--reader", default="auto")
     parser.add_argument("--people", type=int, default=12, help="of a group")
     parser.add_argument("--frames", type=int, default=32, help="of a person")
@@ -71,9 +71,7 @@ def main() -> None:
         for part, points in _PARTS.items():
             explained = 1 - (left[:, points] ** 2).sum() / (plain[:, points] ** 2).sum()
             logger.info("%s people, %s: %.3f of the variance explained", name, part, explained)
-    with whole_file(args.out) as temporary:
-        made = {"reader": args.reader, "frames": str(len(scores))}
-        temporary.write_bytes(save({"mean": mean, "shapes": basis}, made))
+    KeypointBasis.of(FaceBasis(mean, basis)).save_pretrained(args.out)
 
 
 if __name__ == "__main__":

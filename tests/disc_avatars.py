@@ -21,8 +21,8 @@ CONFIG = dataclasses.replace(
 )
 
 
-def write_discs(out: Path, steady: bool = False) -> Path:
-    """Three people in 64 motions. steady: landmarks keep their places on the discs."""
+def write_discs(out: Path) -> Path:
+    """Three people in 64 motions."""
     rng = np.random.default_rng(0)
     places = rng.uniform(90, 166, (64, 2)).astype(np.float32)
     colours = rng.integers(60, 255, (3, 3))
@@ -31,10 +31,9 @@ def write_discs(out: Path, steady: bool = False) -> Path:
     for person in range(3):
         for motion, (x, y) in enumerate(places):
             frames[person, motion, np.hypot(xx - x, yy - y) < 50] = colours[person]
-    landmarks = places[None, :, None] + rng.uniform(-30, 30, (3, 1 if steady else 64, 68, 2)).astype(np.float32)
+    landmarks = places[None, :, None] + rng.uniform(-30, 30, (3, 64, 68, 2)).astype(np.float32)
     np.save(out / "group_000_frames.npy", frames)
     np.save(out / "group_000_sources.npy", frames[:, 0])
-    landmarks = np.broadcast_to(landmarks, (3, 64, 68, 2)).astype(np.float32)
     pupils = np.concatenate([landmarks[:, :, 36:48].reshape(3, 64, 2, 6, 2).mean(3), np.zeros((3, 64, 2, 1))], -1)
     np.savez(out / "group_000_meta.npz", landmarks=landmarks, pupils=pupils.astype(np.float32), validation=False)
     return out

@@ -27,9 +27,9 @@ from docs_blocks import LANGUAGES, PAGES, ROOT, Block, all_blocks, check_mien, c
 from mien.cli.app import app
 from mien.media import read_video, write_image, write_video
 from mien.pipelines.x_portrait import XPortraitPipeline
-from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face, inputs, job_pipeline, talking_frames
 from tiny_dex import tiny_dex_pipeline
+from window_faces import window_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +144,7 @@ def desk(request: pytest.FixtureRequest, dex_model: Path, tmp_path: Path, monkey
     """
     load = XPortraitPipeline.from_pretrained.__func__  # type: ignore[attr-defined]
     block = request.node.callspec.params["block"]
-    nano = _nano() if block.page.name in FIRST_PAGES else reenacting_pipeline()
+    nano = _nano() if block.page.name in FIRST_PAGES else window_pipeline()
     monkeypatch.setattr(
         XPortraitPipeline,
         "from_pretrained",

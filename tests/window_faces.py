@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mien.faces import FaceReading
 from mien.models.keypoint_basis import KeypointBasis
 from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines.x_portrait import XPortraitPipeline
-from samples import BACKGROUND
+from samples import BACKGROUND, DrawnFaceReader
 from tiny import tiny_window_pipeline
 
 
@@ -23,6 +24,24 @@ def window_pipeline() -> XPortraitPipeline:
     pipe = tiny_window_pipeline()
     pipe.register_modules(keypoint_basis=KeypointBasis.of(drawn_basis()))
     return pipe
+
+
+class PairReader(DrawnFaceReader):
+    """`DrawnFaceReader` that finds a face in each half of a picture twice as wide as high."""
+
+    name = "pair"
+
+    def read_all(self, image: np.ndarray) -> list[FaceReading]:
+        width = image.shape[1]
+        if width < 2 * image.shape[0]:
+            return super().read_all(image)
+        found = []
+        for left in (0, width // 2):
+            face = self.read(np.ascontiguousarray(image[:, left : left + width // 2]))
+            if face is not None:
+                box, points = face.box + [left, 0, left, 0], face.landmarks + np.float32([left, 0])
+                found.append(FaceReading(box, points, face.pose, face.expression, 1.0))
+        return sorted(found, key=lambda face: -float(np.ptp(face.landmarks[:, 0])))
 
 
 class DrawnPersonMask:

@@ -108,20 +108,18 @@ def test_the_first_release_s_word_for_blendshapes_is_read(tmp_path: Path) -> Non
     assert old.moments == load_list(write(tmp_path)).moments and old.moments[-1].change.blendshapes
 
 
-@pytest.mark.parametrize("kind", ["window", "dex-window", "reenactor"])
+@pytest.mark.parametrize("kind", ["window", "dex-window"])
 def test_a_portrait_performs_a_list(kind: str, tmp_path: Path) -> None:
     made = {
         "window": window_pipeline,
         "dex-window": lambda: tiny_dex_window_pipeline(drawn_basis()),
-        "reenactor": reenactor_pipeline,
     }
     animator = animator_of(made[kind](), DrawnFaceReader())
     frames = performed(animator, write(tmp_path))
     assert len(frames) == 9 and all(frame.shape == (SIDE, 2 * SIDE, 3) for frame in frames)
     assert np.abs(frames[4].astype(int) - frames[0]).max() > 30
     width = [np.flatnonzero((one[..., 0].astype(int) - one[..., 2] > 40).any(0)) for one in (frames[0], frames[4])]
-    if kind != "reenactor":  # whose weights are random
-        assert np.ptp(width[1]) > 1.4 * np.ptp(width[0])
+    assert np.ptp(width[1]) > 1.4 * np.ptp(width[0])
 
 
 def performed(animator: Animator, path: Path) -> list[np.ndarray]:
@@ -130,15 +128,8 @@ def performed(animator: Animator, path: Path) -> list[np.ndarray]:
     return list(animator.frames(animator.read_list(load_list(path)), config))
 
 
-def reenactor_pipeline():  # type: ignore[no-untyped-def]
-    from reenacting import reenacting_pipeline
-
-    return reenacting_pipeline()
-
-
 def test_models_that_look_at_pixels_alone_refuse_a_list(tmp_path: Path) -> None:
     for pipe in (job_pipeline(), tiny_dex_pipeline()):
         animator = animator_of(pipe, DrawnFaceReader())
-        if pipe.face_basis is None and getattr(pipe, "reenactor", None) is None:
-            with pytest.raises(InputError, match="moves by read landmarks"):
-                animator.read_list(load_list(write(tmp_path)))
+        with pytest.raises(InputError, match="moves by read landmarks"):
+            animator.read_list(load_list(write(tmp_path)))

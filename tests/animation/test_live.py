@@ -12,19 +12,17 @@ import pytest
 
 from mien.animation.animator import animator_of
 from mien.animation.config import AnimationConfig
-from mien.animation.driven_face import driven_faces
+from mien.animation.driven_face import driven_faces, out_of, pupils_in_eyes
 from mien.animation.face_edit import FaceChange
 from mien.animation.frame_stepper import LiveControl, LiveFrame
 from mien.animation.live import LiveAnimator
 from mien.animation.live_motion import LiveMotion
-from mien.animation.motion_transfer import TransferSettings, driven_keypoints
+from mien.animation.motion_transfer import TransferSettings
 from mien.animation.source import find_portrait
 from mien.errors import InputError
 from mien.faces import TrackedFace, TrackReport
 from mien.media.watermark import read_mark
-from mien.motion.keypoint_motion import FaceBasis
-from reenacting import reenacting_pipeline
-from samples import DrawnFaceReader, draw_face
+from samples import DrawnFaceReader, draw_face, job_pipeline
 from tiny_dex import tiny_dex_window_pipeline
 from window_faces import drawn_basis, window_pipeline
 
@@ -162,11 +160,6 @@ def test_without_a_portrait_it_says_so() -> None:
     assert live._animator.closed
 
 
-def _basis() -> FaceBasis:
-    rng = np.random.default_rng(0)
-    return FaceBasis(rng.normal(0, 0.3, (70, 3)), rng.normal(0, 0.02, (52, 70, 3)))
-
-
 def _portrait() -> Any:
     return find_portrait(Path("p.png"), PORTRAIT, DrawnFaceReader(), None).framed(1.6)
 
@@ -179,46 +172,42 @@ def _seen(image: np.ndarray, seconds: float = 1 / 25) -> LiveFrame:
 
 @pytest.mark.parametrize("relative", [False, True])
 def test_one_frame_goes_where_a_clip_of_it_goes(relative: bool) -> None:
-    """The same keypoints as `motion_transfer` gives for a clip in which nothing is smoothed over time."""
-    portrait, basis, still = _portrait(), _basis(), _seen(STRAIGHT)
-    config = AnimationConfig(relative=relative, mouth_gain=0.5)
-    live = LiveMotion(portrait, basis, 1.6, None)
+    """The same face, and the same face of the driver, as `driven_faces` gives for a clip of one frame."""
+    portrait, basis, still = _portrait(), drawn_basis(), _seen(STRAIGHT)
+    live, config = LiveMotion(portrait, basis, 1.6, None), AnimationConfig(relative=relative, mouth_gain=0.5)
     live.calibrate(still)
-    driven = live.driven(still, LiveControl(config))
+    face = live.face(still, LiveControl(config))
     track = replace(live._track, faces=[TrackedFace(0, still.reading, "found")], report=TrackReport(1, 1))
-    wanted = driven_keypoints(portrait, track, basis, TransferSettings.of(config, 25))
-    np.testing.assert_allclose(driven, wanted[0], atol=1e-5)
+    wanted = driven_faces(portrait, track, basis, TransferSettings.of(config, 25))[0]
+    for name in ("keypoints", "neutral", "driving"):
+        np.testing.assert_allclose(getattr(face, name), getattr(wanted, name), atol=1e-3)
+
+
+def _goes(live: LiveMotion, image: np.ndarray, control: LiveControl) -> np.ndarray:
+    """Keypoints, in pixels of the portrait."""
+    return live.face(_seen(image), control).keypoints
 
 
 def test_gains_and_sliders_work_on_what_the_camera_shows() -> None:
-    live = LiveMotion(_portrait(), _basis(), 1.6, None)
+    portrait = _portrait()
+    live = LiveMotion(portrait, drawn_basis(), 1.6, None)
     live.calibrate(_seen(STRAIGHT))
-    own = live.keypoints.keypoints
-    still = live.driven(_seen(ASIDE), LiveControl(AnimationConfig(relative=True, head_gain=0)))
-    moved = live.driven(_seen(ASIDE), PLAIN)
+    own = pupils_in_eyes(out_of(portrait.crop, live.keypoints.keypoints))
+    still = _goes(live, ASIDE, LiveControl(AnimationConfig(relative=True, head_gain=0)))
+    moved = _goes(live, ASIDE, PLAIN)
     assert abs(still - own).mean() < 0.2 * abs(moved - own).mean()
-    turned = live.driven(_seen(ASIDE), LiveControl(PLAIN.config, FaceChange(yaw=20)))
-    smiling = live.driven(_seen(ASIDE), LiveControl(PLAIN.config, FaceChange(smile=1)))
-    assert abs(turned - moved).mean() > 0.01 and abs(smiling - moved).mean() > 0.001
+    turned = _goes(live, ASIDE, LiveControl(PLAIN.config, FaceChange(yaw=20)))
+    smiling = _goes(live, ASIDE, LiveControl(PLAIN.config, FaceChange(smile=1)))
+    assert abs(turned - moved).mean() > 0.5 and abs(smiling - moved).mean() > 0.05
 
 
 def test_smoothing_holds_back_and_is_forgotten_when_it_is_switched_off() -> None:
-    live = LiveMotion(_portrait(), _basis(), 1.6, None)
+    live = LiveMotion(_portrait(), drawn_basis(), 1.6, None)
     live.calibrate(_seen(STRAIGHT))
     smooth = LiveControl(AnimationConfig(relative=True, smooth=1))
-    first = live.driven(_seen(STRAIGHT), smooth)
-    held, free = live.driven(_seen(ASIDE), smooth), live.driven(_seen(ASIDE), PLAIN)
+    first = _goes(live, STRAIGHT, smooth)
+    held, free = _goes(live, ASIDE, smooth), _goes(live, ASIDE, PLAIN)
     assert 0 < abs(held - first).mean() < abs(free - first).mean()
-
-
-def test_nano_follows_a_camera_with_pictures_of_the_portraits_own_size() -> None:
-    live = LiveAnimator(animator_of(reenacting_pipeline(), DrawnFaceReader()), mirror=False, watermark=False)
-    live.set_portrait(PORTRAIT)
-    first, second = live.process(STRAIGHT), live.process(ASIDE)
-    assert first.shape == second.shape == PORTRAIT.shape and first.dtype == np.uint8
-    assert abs(first.astype(int) - second).mean() > 0.1
-    live.control = LiveControl(PLAIN.config, FaceChange(yaw=25))
-    assert abs(live.process(ASIDE).astype(int) - second).mean() > 0.1
 
 
 @pytest.mark.usefixtures("drawn_person")
@@ -230,18 +219,6 @@ def test_a_model_for_face_windows_follows_a_camera_in_the_portraits_own_size() -
     assert abs(first.astype(int) - again).mean() < 0.2 * abs(first.astype(int) - aside).mean()
     live.control = LiveControl(PLAIN.config, FaceChange(yaw=25))
     assert abs(live.process(ASIDE).astype(int) - aside).mean() > 0.1
-
-
-def test_a_face_window_of_a_frame_goes_where_that_of_a_clip_goes() -> None:
-    """The same face, and the same face of the driver, as `driven_faces` gives for a clip of one frame."""
-    portrait, basis, still = _portrait(), drawn_basis(), _seen(STRAIGHT)
-    live, config = LiveMotion(portrait, basis, 1.6, None), AnimationConfig(relative=True)
-    live.calibrate(still)
-    face = live.face(still, LiveControl(config))
-    track = replace(live._track, faces=[TrackedFace(0, still.reading, "found")], report=TrackReport(1, 1))
-    wanted = driven_faces(portrait, track, basis, TransferSettings.of(config, 25))[0]
-    for name in ("keypoints", "neutral", "driving"):
-        np.testing.assert_allclose(getattr(face, name), getattr(wanted, name), atol=1e-3)
 
 
 @pytest.mark.usefixtures("drawn_person")
@@ -288,8 +265,6 @@ def test_a_dex_portrait_that_follows_a_camera_keeps_its_portrait(drawn_person: N
 
 
 def test_models_that_need_windows_say_so() -> None:
-    pipe = reenacting_pipeline()
-    pipe.reenactor = None
-    animator = animator_of(pipe, DrawnFaceReader())
+    animator = animator_of(job_pipeline(), DrawnFaceReader())
     with pytest.raises(InputError, match="cannot follow a camera: use nano"):
         LiveAnimator(animator).set_portrait(PORTRAIT)

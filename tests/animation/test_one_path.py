@@ -30,7 +30,6 @@ from mien.web.options import ServeOptions
 from mien.web.running import Watch
 from mien.web.studio import Studio
 from mien.web.workspace import Workspace
-from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader, draw_face, job_pipeline
 from tiny_dex import tiny_dex_pipeline
 from tiny_face_vid2vid import TINY_F
@@ -41,7 +40,6 @@ SIDE, FRAMES = 96, 9
 LIMITS = (0.15, 0.15, 0.1)  # how far a head may go: the shipped models have such limits, so these must have them too
 MAKERS: dict[str, Callable[[], Any]] = {
     "x": job_pipeline,
-    "start": reenacting_pipeline,  # X-Portrait that starts from a reenactor's pictures
     "window": window_pipeline,  # X-Portrait for face windows, as nano
     "dex": tiny_dex_pipeline,
 }

@@ -15,7 +15,7 @@ from mien.animation.animator import animator_of
 from mien.animation.config import AnimationConfig
 from mien.animation.driven_face import driven_faces
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import WindowEditor, still_editor
+from mien.animation.image_edit import still_editor
 from mien.animation.motion_transfer import TransferSettings
 from mien.animation.multi_face import find_people
 from mien.animation.source import Source, find_portrait
@@ -25,9 +25,8 @@ from mien.geometry.face_window import PaintedWindow
 from mien.jobs.run.frame_checkpoint import FrameCheckpoint
 from mien.media import open_clip, write_video
 from mien.pipelines.x_portrait import XPortraitPipeline
-from reenacting import PairReader
 from samples import BACKGROUND, DrawnFaceReader, draw_face
-from window_faces import window_pipeline
+from window_faces import PairReader, window_pipeline
 
 SIDE, FRAMES = 96, 6
 pytestmark = pytest.mark.usefixtures("drawn_person")
@@ -209,7 +208,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_pictures(
 def test_a_still_is_edited_by_layers(pipe: XPortraitPipeline) -> None:
     portrait = find_portrait(Path("p.png"), draw_face(2 * SIDE, SIDE, (0.5, 0.5), 0.25), DrawnFaceReader(), None)
     editor = still_editor(pipe, portrait)
-    assert isinstance(editor, WindowEditor) and editor.layered
+    assert editor.layered
     before = pipe._sources
     moved = editor.picture(FaceChange(x=0.1))
     assert pipe._sources is before, "the pipeline's own portrait stays"

@@ -68,8 +68,9 @@ def test_a_stage_is_trained_exported_and_gone_on_with(pictures: Path, tmp_path: 
     (["vae", "--out", "{out}", "--only-motion-supervision"], "of x-portrait/motion, x-portrait/local, and not of vae"),
     (["vae", "--out", "{out}", "--rows", "2"], "--rows is called --batch-size now"),
     (["vae", "--out", "{out}", "--nonsense"], "there is no option --nonsense"),
-    (["reenactor", "--out", "{out}", "--preset", "sharper"], "--preset is 'sharper', but it must be one of plain"),
-    (["reenactor", "--out", "{out}", "--dry-run"], "has no dry run"),
+    (["dex/animator", "--out", "{out}", "--preset", "rich"], "--preset is 'rich', but it must be one of paper"),
+    (["dex/animator", "--out", "{out}", "--dry-run"], "has no dry run"),
+    (["reenactor", "--out", "{out}"], "there is no stage reenactor"),
     (["face-reader", "--out", "{out}"], "there is no stage face-reader: give one of vae,"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_one_sentence_and_code_2(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from comfyui_host import FRAMES, PACK, Host
 
 from mien.media import write_image, write_video
-from reenacting import reenacting_pipeline
 from samples import RATE, DrawnFaceReader, draw_face, talking_frames, write_tone
 from tiny_dex import tiny_dex_pipeline
+from window_faces import DrawnPersonMask, window_pipeline
 
 _FILES = ("portrait.png", "expression.png", "driver.mp4", "source.mp4")
 
@@ -23,7 +23,7 @@ _FILES = ("portrait.png", "expression.png", "driver.mp4", "source.mp4")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two tiny models, a portrait, a driver and a source video with sound, a face with an expression."""
     folder = tmp_path_factory.mktemp("comfyui")
-    reenacting_pipeline().save_pretrained(folder / "mien" / "tiny")
+    window_pipeline().save_pretrained(folder / "mien" / "tiny")
     tiny_dex_pipeline().save_pretrained(folder / "mien" / "dex")
     write_image(folder / "portrait.png", draw_face(110, 90))
     write_image(folder / "expression.png", draw_face(96, 80, mouth=0.8))
@@ -41,5 +41,6 @@ def host(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host
         (made.input / name).symlink_to(folders / name)
     (made.models / "mien").symlink_to(folders / "mien")
     monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: DrawnFaceReader())
+    monkeypatch.setattr("mien.animation.cutting.PersonMask", DrawnPersonMask)
     made.load(PACK)
     return made

@@ -64,7 +64,7 @@ def check_grown(kind: str, options: dict[str, Any], then_kind: Any, then: dict[s
 def test_the_example_animates(host: Host) -> None:
     done = host.run(example("animate"))
     squares, (images, mask) = done["6"][0], done["7"]
-    assert squares.shape == (FRAMES, 64, 64, 3)
+    assert squares.shape == (FRAMES, 90, 90, 3)
     assert images.shape == (FRAMES, 90, 110, 3) and mask.shape == (FRAMES, 90, 110)
     assert (squares[0] - squares[-1]).abs().mean() > 0.005  # it moves
     picture = torch.from_numpy(read_image(host.input / "portrait.png").astype(np.float32) / 255)
@@ -231,7 +231,7 @@ def test_control_holds_a_region_still(host: Host) -> None:
     graph["10"] = {"class_type": "MienControl", "inputs": values}
     graph["6"]["inputs"]["control"] = ["10", 0]
     held = host.run(graph)["6"][0]
-    assert (held[0] - held[-1]).abs().mean() < 0.2 * (driven[0] - driven[-1]).abs().mean()
+    assert (held[0] - held[-1]).abs().mean() < 0.5 * (driven[0] - driven[-1]).abs().mean()
     graph["1"]["inputs"]["model"] = "dex"
     with pytest.raises(InputError, match="disconnect it"):
         host.run(graph)

@@ -98,7 +98,7 @@ def test_what_shows_no_portrait_is_refused(host: Host, animated: dict[str, Any])
 
 
 def test_squares_that_are_not_square_are_refused(host: Host, animated: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="squares are 64 x 48 pixels"):
+    with pytest.raises(InputError, match="squares are 90 x 48 pixels"):
         run(host, "MienPasteBack", animated["portrait"], animated["squares"][:, :48], 0.1)
 
 
@@ -157,7 +157,7 @@ def test_transparency_is_laid_over_white(host: Host, animated: dict[str, Any]) -
     alpha[:, :20, :20] = 0
     portrait = run(host, "MienSetPortrait", animated["model"], torch.cat([face, alpha], -1), 0)[0]
     assert portrait.portrait.image[:20, :20].min() == 255
-    squares = torch.cat([animated["squares"], torch.ones(FRAMES, 64, 64, 1)], -1)
+    squares = torch.cat([animated["squares"], torch.ones(FRAMES, 90, 90, 1)], -1)
     assert run(host, "MienPasteBack", portrait, squares, 0.1)[0].shape == (FRAMES, 90, 110, 3)
 
 
@@ -295,7 +295,7 @@ def test_frames_without_a_face_are_told(host: Host) -> None:
 def test_keyframes_move_a_portrait(host: Host) -> None:
     squares = host.run(_short(example("keyframes", frames=8)))["7"][0]
     portrait = host.run(example("edit", yaw=0.0, smile=0.0, brows=0.0))["4"][0]
-    assert squares.shape == (8, 64, 64, 3)
+    assert squares.shape == (8, 90, 90, 3)
     assert torch.equal(squares[0], portrait[0])  # it begins as it is
     steps = (squares[1:] - squares[:-1]).abs().mean(dim=(1, 2, 3))
     assert steps[:6].min() > 0 and steps[6] == 0  # the last keyframe, at frame 6, is kept

@@ -10,8 +10,8 @@ from mien.errors import InputError
 from mien.jobs import benchmark as module
 from mien.jobs.benchmark import benchmark
 from mien.jobs.benchmark_options import BenchmarkOptions
-from reenacting import reenacting_pipeline
 from samples import DrawnFaceReader
+from window_faces import DrawnPersonMask, window_pipeline
 
 
 class AnywhereReader(DrawnFaceReader):
@@ -25,7 +25,8 @@ class AnywhereReader(DrawnFaceReader):
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "load_pipeline", lambda *_, **__: reenacting_pipeline())
+    monkeypatch.setattr(module, "load_pipeline", lambda *_, **__: window_pipeline())
+    monkeypatch.setattr("mien.animation.cutting.PersonMask", DrawnPersonMask)
     monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: AnywhereReader())
 
 

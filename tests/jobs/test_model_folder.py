@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from mien.cli.app import app
-from mien.errors import InputError
+from mien.errors import InputError, WeightsError
 from mien.jobs.model_folder import SUMS, examine_model, write_sums
+from mien.pipelines.x_portrait import XPortraitPipeline
 from tiny import tiny_pipeline
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -52,7 +54,7 @@ def change(file: Path, name: str, value: torch.Tensor | None) -> None:
 def test_a_whole_folder_has_no_faults(model: Path) -> None:
     found = examine_model(model)
     assert (found.kind, found.faults) == ("XPortraitPipeline", [])
-    assert "float32" in found.parts["unet"] and found.parts["reenactor"].startswith("none")
+    assert "float32" in found.parts["unet"] and found.parts["window_head"].startswith("none")
     assert found.parts["scheduler"] == "XPortraitDDIMScheduler"
 
 
@@ -106,6 +108,19 @@ def test_what_is_no_model_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
     with pytest.raises(InputError, match="holds a StableDiffusionPipeline"):
         examine_model(tmp_path)
+
+
+def test_nano_models_of_the_first_release_are_refused(model: Path) -> None:
+    file = model / "model_index.json"
+    for part in ("reenactor", "expression_shape"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), part: [None, None]}))  # as later ones had it
+        assert examine_model(model).faults == []
+    file.write_text(json.dumps({**json.loads(file.read_text()), "reenactor": ["mien.models.reenactor", "Reenactor"]}))
+    said = f"{model} is a nano model of release 0.1, whose reenactor this version does not have: give"
+    with pytest.raises(WeightsError, match=re.escape(said)):
+        XPortraitPipeline.from_pretrained(model)
+    told = CliRunner().invoke(app, ["doctor", str(model)])
+    assert told.exit_code == 2 and told.stderr.count("release 0.1") == 1 and told.stderr.count("\n") == 1
 
 
 def test_the_command_tells_faults_and_leaves_with_2(model: Path) -> None:

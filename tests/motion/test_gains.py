@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from driven_keypoints import driven
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
 from mien.motion.gains import MotionGains, apply_gains
@@ -64,7 +65,7 @@ def driven_pose(gains: MotionGains, driver: FaceMotion, reference: FaceMotion | 
     keypoints = KeypointMotion(basis, FaceMotion(np.zeros((68, 2)), SOURCE.pose, SOURCE.blendshapes))
     keypoints.posed = lambda pose, *_: seen.append(pose)  # type: ignore[method-assign, assignment, return-value]
     [moved] = apply_gains([driver], SOURCE, reference, gains, EXPRESSION_NAMES)
-    keypoints.driven(moved, reference)
+    driven(keypoints, moved, reference)
     return seen[0]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from driven_keypoints import driven
 from mien.geometry import HeadPose
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, KeypointMotion, smoothed_motion
 
@@ -27,8 +28,8 @@ def test_a_face_driven_by_itself_keeps_its_landmarks() -> None:
     pose, shape = HeadPose.from_euler(10, -5, 3, (0.1, -0.05), 0.4), RNG.normal(size=(70, 3)) * 0.01
     source = face(pose, RNG.uniform(0, 0.5, 52), shape)
     keypoints = KeypointMotion(BASIS, source)
-    np.testing.assert_allclose(keypoints.driven(source)[:68], source.landmarks, atol=0.01)
-    np.testing.assert_allclose(keypoints.driven(source)[68:], keypoints.keypoints[68:], atol=0.01)
+    np.testing.assert_allclose(driven(keypoints, source)[:68], source.landmarks, atol=0.01)
+    np.testing.assert_allclose(driven(keypoints, source)[68:], keypoints.keypoints[68:], atol=0.01)
 
 
 def test_identity_stays_when_another_face_drives() -> None:
@@ -38,7 +39,7 @@ def test_identity_stays_when_another_face_drives() -> None:
     driver = face(HeadPose.from_euler(20, 5, -8, (0.05, 0.02), 0.42), blendshapes, RNG.normal(size=(70, 3)) * 0.02)
     expected = face(driver.pose, blendshapes, shape).landmarks
     # what differs is what a single frontal picture cannot show: the shape's depth, and eyes of another openness
-    np.testing.assert_allclose(KeypointMotion(BASIS, source).driven(driver)[:68], expected, atol=0.012)
+    np.testing.assert_allclose(driven(KeypointMotion(BASIS, source), driver)[:68], expected, atol=0.012)
 
 
 def test_a_reference_frame_takes_place_and_size_off() -> None:
@@ -46,8 +47,8 @@ def test_a_reference_frame_takes_place_and_size_off() -> None:
     at_rest = face(HeadPose.from_euler(0, 0, 0, (-0.2, 0.0), 0.8), np.zeros(52))
     nearer = face(HeadPose.from_euler(0, 0, 0, (0.0, 0.0), 0.88), np.zeros(52))
     keypoints = KeypointMotion(BASIS, source)
-    np.testing.assert_allclose(keypoints.driven(at_rest, at_rest)[:68], source.landmarks, atol=1e-5)
-    moved = keypoints.driven(nearer, at_rest)[:68]
+    np.testing.assert_allclose(driven(keypoints, at_rest, at_rest)[:68], source.landmarks, atol=1e-5)
+    moved = driven(keypoints, nearer, at_rest)[:68]
     assert np.ptp(moved, axis=0) == pytest.approx(np.ptp(source.landmarks, axis=0) * 1.1, rel=1e-3)
 
 

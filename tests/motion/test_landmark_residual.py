@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from driven_keypoints import driven
 from mien.geometry import HeadPose
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, KeypointMotion
 from mien.motion.landmark_residual import MeasuredFace
@@ -41,8 +42,8 @@ def test_the_source_lips_close_when_the_drivers_do() -> None:
     mouth, keypoints = MeasuredFace(BASIS), KeypointMotion(BASIS, face(0.2))
     shut, wide = face(0.0), face(0.3)
     mouth.learn([shut, wide])
-    assert gap(keypoints.driven(mouth.of(shut))) == pytest.approx(0, abs=0.02)
-    assert gap(keypoints.driven(shut)) == pytest.approx(0.2, abs=0.02)  # unmeasured, it stays as the portrait has it
+    assert gap(driven(keypoints, mouth.of(shut))) == pytest.approx(0, abs=0.02)
+    assert gap(driven(keypoints, shut)) == pytest.approx(0.2, abs=0.02)  # unmeasured, it stays as the portrait has it
 
 
 def test_a_face_turned_far_away_is_not_believed() -> None:

@@ -224,8 +224,8 @@ def test_the_dry_run_counts_f_decoding_and_saving(monkeypatch: pytest.MonkeyPatc
     assert "F: 173.2 M" in text and "of a core" in text, "the published F, whose folder need not be there"
     assert "at most 80 frames a step and device (whole clips of 40 frames)" in text
     assert "every 100 steps" in text and "300 checkpoints in all" in text and "Pictures: the decoder alone" in text
-    _, one = dry_run_beside.count_reenactor(None, 1, 1)
-    _, two = dry_run_beside.count_reenactor(None, 1, 2)
+    _, one = dry_run_beside.count_face_vid2vid(None, 1, 1)
+    _, two = dry_run_beside.count_face_vid2vid(None, 1, 2)
     assert 1 < two / one < 2, "a source is encoded once"
     stage = PortraitStage(configure("x-portrait/motion", data=(), out=".", size="full"))
     model, _ = stage.sketch()

@@ -28,8 +28,8 @@ from mien.web.options import ServeOptions
 from mien.web.widgets import Desk
 from mien.web.workspace import Workspace
 from page_parts import workspace
-from reenacting import reenacting_pipeline
-from samples import DrawnFaceReader, draw_face
+from samples import DrawnFaceReader, draw_face, job_pipeline
+from window_faces import DrawnPersonMask, window_pipeline
 
 __all__ = ["workspace"]  # a fixture
 
@@ -39,7 +39,8 @@ STREAM = "ws://127.0.0.1:7861/live/stream"  # whole, for the client has a host o
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveHub]:
-    monkeypatch.setattr("mien.web.live_hub.load_pipeline", lambda *_, **__: reenacting_pipeline())
+    monkeypatch.setattr("mien.web.live_hub.load_pipeline", lambda *_, **__: window_pipeline())
+    monkeypatch.setattr("mien.animation.cutting.PersonMask", DrawnPersonMask)
     monkeypatch.setattr("mien.faces.load_face_reader", lambda *_, **__: DrawnFaceReader())
     portrait = write_image(tmp_path / "me.png", draw_face(120, 100))
     made = LiveHub(LiveOptions(portrait=portrait, device="cpu", mirror=False, watermark=False))
@@ -179,12 +180,7 @@ def test_only_the_pages_own_files_are_served(hub: LiveHub, workspace: Workspace)
 def test_a_model_that_cannot_follow_is_told_in_the_window(
     hub: LiveHub, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def windows(*_: Any, **__: Any) -> Any:
-        pipe = reenacting_pipeline()
-        pipe.reenactor = None
-        return pipe
-
-    monkeypatch.setattr("mien.web.live_hub.load_pipeline", windows)
+    monkeypatch.setattr("mien.web.live_hub.load_pipeline", lambda *_, **__: job_pipeline())
     with client(hub, workspace).websocket_connect(STREAM) as socket:
         assert "cannot follow a camera" in answered(socket, "sentence")["sentence"]
 

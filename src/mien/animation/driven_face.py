@@ -110,7 +110,7 @@ class FaceMover:
         return out_of(self.crop, expressive), out_of(self.crop, self.shape.posed(pose, np.zeros_like(blendshapes)))
 
     def driven(self, motion: FaceMotion, reference: FaceMotion | None, driving: Floats | None) -> DrivenFace:
-        """The face in a motion; see `KeypointMotion.driven`.
+        """The face in a motion; see `KeypointMotion.pose_of`.
 
         Args:
             motion: as the portrait takes it over.

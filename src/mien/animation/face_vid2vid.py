@@ -9,7 +9,6 @@ import numpy as np
 
 from mien.animation.animator import Animator, Config
 from mien.animation.config import GAINS, AnimationConfig
-from mien.animation.frame_stepper import FrameStepper
 from mien.animation.person_run import PersonRun
 from mien.animation.source import Portrait
 from mien.animation.x_portrait import XPortraitAnimator, XPortraitMotion
@@ -42,10 +41,6 @@ class FaceVid2VidAnimator(XPortraitAnimator):
         relative = {"motion": "relative", "reference": motion.best_frame} if run.config.relative else {}
         squares = self.pipe.stream(whole, **relative)
         return _told(squares, finished_frames(run.kept), motion.frames, run.progress)
-
-    def live(self) -> FrameStepper:
-        """See `Animator.live`: this one cannot."""
-        return Animator.live(self)
 
     def resolved(self, config: Config, *, fast: bool = False) -> Config:
         """See `Animator.resolved`: there is nothing to fill in."""

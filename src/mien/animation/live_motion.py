@@ -59,21 +59,6 @@ class LiveMotion:
         self._filter.restart()
         self._shape, self._shapes = np.zeros_like(self.keypoints.canonical), 0
 
-    def driven(self, frame: LiveFrame, control: LiveControl) -> Floats:
-        """The portrait's keypoints for a frame.
-
-        Args:
-            frame: of the camera, with its face.
-            control: gains and smoothing, and what the sliders add.
-
-        Returns:
-            [70, 2], half sides of the portrait's square.
-
-        Raises:
-            InputError: before anything was calibrated.
-        """
-        return self.keypoints.posed(*self._followed(frame, control))
-
     def face(self, frame: LiveFrame, control: LiveControl) -> DrivenFace:
         """Where the portrait's face goes for a frame, and where the frame's own is.
 

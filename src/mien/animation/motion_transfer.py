@@ -1,4 +1,4 @@
-"""Where the portrait's keypoints go in every frame of a driving video: what a model with a reenactor starts from."""
+"""What a portrait takes over of the motion that is read of a driving video."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from mien.motion.keypoint_motion import (
     LANDMARKS,
     FaceBasis,
     FaceMotion,
-    Floats,
     KeypointMotion,
     closed_lips,
     smoothed_motion,
@@ -100,19 +99,6 @@ def driver_motions(portrait: Portrait, track: DriverTrack) -> list[FaceMotion]:
     return motions
 
 
-def portrait_keypoints(portrait: Portrait, basis: FaceBasis) -> Floats:
-    """The portrait's own keypoints.
-
-    Args:
-        portrait: with its reading.
-        basis: of keypoints.
-
-    Returns:
-        [70, 2], half sides of its square.
-    """
-    return KeypointMotion(basis, portrait_motion(portrait)).keypoints
-
-
 def own_face(keypoints: KeypointMotion) -> FaceMotion:
     """A source's own face, with the extra displacement by which it looks as in its picture (see `posed`).
 
@@ -129,26 +115,6 @@ def own_face(keypoints: KeypointMotion) -> FaceMotion:
     if seen is not None:
         extra[LANDMARKS:] = seen[LANDMARKS:]
     return replace(source, extra=extra)
-
-
-def driven_keypoints(
-    portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings = TransferSettings()
-) -> list[Floats]:
-    """The portrait's keypoints in every driving pose and expression.
-
-    Args:
-        portrait: who is moved.
-        track: the driving faces, laid over the portrait's.
-        basis: of keypoints.
-        control: gains, smoothing, relative or not.
-
-    Returns:
-        [70, 2] of each frame, half sides of the portrait's square.
-    """
-    source = portrait_motion(portrait)
-    keypoints = KeypointMotion(basis, source)
-    motions, reference = taken_over(portrait, track, basis, control, own_face(keypoints))
-    return [keypoints.driven(motion, reference) for motion in motions]
 
 
 def taken_over(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -16,13 +15,10 @@ from mien.animation.progress import Progress
 from mien.animation.source import Portrait
 from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport
-from mien.geometry import SquareCrop, paste_back, portrait_crop
+from mien.geometry import SquareCrop, portrait_crop
 from mien.media import Clip, evened, part_of
-from mien.models.reenactor import Reenactor
 from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
 from mien.motion.landmark_residual import MeasuredFace
-from mien.pipelines.pictures import to_pixels
-from mien.pipelines.reenactment import Reenacted, Reenactment
 
 _CALM = 0.2  # seconds; deviation of the Gaussian over the way of the square
 _SAMPLES = 200  # frames at most of which the person's own shape is the mean
@@ -118,31 +114,6 @@ class SourceVideo:
         motions = [square_motion(reading, crop) for crop, reading in zip(crops, readings, strict=True)]
         return cls(clip, crops, smoothed_motion(motions), report)
 
-    def reenacted(
-        self, reenactor: Reenactor, portrait: Portrait, track: DriverTrack, control: TransferSettings
-    ) -> Iterator[Reenacted]:
-        """Every frame's square with the driving pose and expression in place of its own.
-
-        Args:
-            reenactor: moves the squares.
-            portrait: the first frame.
-            track: the driving faces, laid over the portrait's.
-            control: gains, smoothing, relative or not.
-
-        Yields:
-            What sampling starts from.
-        """
-        basis, side = reenactor.basis(), int(reenactor.config.image_size)
-        motions, reference = self._taken_over(portrait, track, basis, control)
-        canonical, eye_gains = self._shape(basis)
-        for image, crop, own, motion in zip(self.clip, self.crops, self.motions, motions, strict=False):
-            keypoints = KeypointMotion(basis, own)
-            seen: Floats = keypoints.keypoints
-            # one shape for the whole clip: what is left unexplained differs from frame to frame, the person does not
-            keypoints.canonical, keypoints.eye_gains = canonical, eye_gains
-            square = to_pixels([crop.extract(image, side)], side)
-            yield Reenactment(reenactor, square, seen).start(keypoints.driven(motion, reference))
-
     def driven_faces(
         self, portrait: Portrait, track: DriverTrack, basis: FaceBasis, control: TransferSettings
     ) -> tuple[list[DrivenFace], list[Floats]]:
@@ -175,23 +146,6 @@ class SourceVideo:
         measured = MeasuredFace(basis)
         measured.learn(self.motions)
         return taken_over(portrait, track, basis, control, [measured.of(motion) for motion in self.motions])
-
-    def finished(self, squares: Iterable[np.ndarray], paste: bool) -> Iterator[np.ndarray]:
-        """The frames to write.
-
-        Args:
-            squares: uint8 [s, s, 3].
-            paste: back into the video's frames; False: the bare squares.
-
-        Yields:
-            uint8 [H, W, 3], or the squares.
-        """
-        if not paste:
-            yield from squares
-            return
-        # the squares come first: they are late by a window, and no frame must be held for them
-        for square, image, crop in zip(squares, self.clip, self.crops, strict=False):
-            yield paste_back(image, crop, square)
 
     def _shape(self, basis: FaceBasis) -> tuple[Floats, tuple[float, float]]:
         step = max(1, len(self.motions) // _SAMPLES)

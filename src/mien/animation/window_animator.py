@@ -12,7 +12,7 @@ from mien.animation.expression_list import ListedMotion, listed_faces
 from mien.animation.frame_stepper import FrameStepper
 from mien.animation.layered import LayeredAnimator, Part
 from mien.animation.layers import HeadLayer
-from mien.animation.live_nano import WindowStepper
+from mien.animation.live_window import WindowStepper
 from mien.animation.motion_transfer import TransferSettings
 from mien.animation.person_run import PersonRun
 from mien.animation.source import Portrait

@@ -1,4 +1,4 @@
-"""X-Portrait as an `Animator`: it looks at driving pixels, or, as nano, moves the portrait by read landmarks."""
+"""X-Portrait as an `Animator`: it looks at driving pixels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ from mien.animation.compositing import start_frames
 from mien.animation.config import GAINS, AnimationConfig
 from mien.animation.driving import DriverTrack, control_frames, place_driver, read_faces
 from mien.animation.driving_motion import Driver, Drivers, DrivingMotion
-from mien.animation.expression_list import ListedMotion
-from mien.animation.frame_stepper import FrameStepper
-from mien.animation.image_edit import reenacted_list
-from mien.animation.live_nano import ReenactorStepper
-from mien.animation.motion_transfer import TransferSettings, driven_keypoints, portrait_keypoints
 from mien.animation.person_run import PersonRun
 from mien.animation.progress import SILENT, Progress
 from mien.animation.source import Portrait
@@ -49,10 +44,7 @@ class XPortraitAnimator(Animator):
     why = "needs a model that takes pose and expression apart, but {model} takes them together: give --model dex-nano"
 
     def _set_portrait(self, portraits: Sequence[Portrait]) -> None:
-        squares = [portrait.square(self.pipe.image_size) for portrait in portraits]
-        reenactor = self.pipe.reenactor
-        keypoints = None if reenactor is None else portrait_keypoints(portraits[0], reenactor.basis())
-        self.pipe.set_portrait(squares, keypoints=keypoints)
+        self.pipe.set_portrait([portrait.square(self.pipe.image_size) for portrait in portraits])
 
     def read_driving(
         self, driver: Driver | Drivers, config: AnimationConfig, progress: Progress = SILENT
@@ -83,12 +75,6 @@ class XPortraitAnimator(Animator):
             driver, driver.info, len(faces), reports, placed[0].best_frame, tracks=tuple(placed), video=video
         )
 
-    def read_list(self, listed: Any) -> DrivingMotion:
-        """See `Animator.read_list`."""
-        if self.pipe.reenactor is None:
-            return super().read_list(listed)
-        return ListedMotion.read(listed, self.reader)
-
     def check_config(self, config: AnimationConfig) -> None:
         """See `Animator.check_config`: some things only read motion can be given."""
         if self.pipe.face_basis is not None:
@@ -118,37 +104,15 @@ class XPortraitAnimator(Animator):
 
     def _squares(self, run: PersonRun) -> Iterator[np.ndarray]:
         pipe, person, motion = self.pipe, run.person, run.motion
-        if isinstance(motion, ListedMotion):
-            return reenacted_list(pipe, person, motion)
         track = motion.tracks[self.source.number(person)]
-        control = TransferSettings.of(run.config, motion.info.rate)
-        begin: Any = None
-        driven = None
-        if run.start_from is not None:
-            begin = start_frames(run.start_from, person, pipe.image_size)
-        elif pipe.reenactor is not None and motion.video is not None:
-            begin = motion.video.reenacted(pipe.reenactor, person, track, control)
-        elif pipe.reenactor is not None:
-            driven = driven_keypoints(person, track, pipe.reenactor.basis(), control)
         stream: Iterator[np.ndarray] = pipe.stream(
             *self.control_frames(motion, track),
             **self.sampling(run.config),
-            start_frames=begin,
-            driven=driven,
+            start_frames=None if run.start_from is None else start_frames(run.start_from, person, pipe.image_size),
             count=motion.frames,
             **run.telling,
         )
         return stream
-
-    def live(self) -> FrameStepper:
-        """See `Animator.live`; for models with a reenactor."""
-        if self.pipe.reenactor is None:
-            return super().live()
-        return ReenactorStepper(self.pipe, self.source.portraits[0])
-
-    def _composited(self, squares: Iterator[np.ndarray], motion: XPortraitMotion) -> Iterator[np.ndarray]:
-        video = getattr(motion, "video", None)
-        return super()._composited(squares, motion) if video is None else video.finished(squares, True)
 
     def cost(self, frames: int, config: AnimationConfig) -> Any:
         """See `Animator.cost`."""

@@ -1,7 +1,4 @@
-"""Smooth maps between two sets of points: moving least squares, in numpy, for grids of a picture.
-
-`mien.models.reenactor.flow` has the same map in torch, for batches within a network.
-"""
+"""Smooth maps between two sets of points: moving least squares, in numpy, for grids of a picture."""
 
 from __future__ import annotations
 

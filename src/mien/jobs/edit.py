@@ -17,7 +17,7 @@ from mien.animation.cutting import NO_PERSON
 from mien.animation.dex_portrait import DeXPortraitAnimator, read_clip_motion
 from mien.animation.dex_window import DeXWindowAnimator
 from mien.animation.face_edit import FaceChange
-from mien.animation.image_edit import WindowEditor, still_editor
+from mien.animation.image_edit import still_editor
 from mien.animation.loading import load_pipeline
 from mien.animation.motion_template import is_template, load_template
 from mien.animation.progress import Progress, Silent
@@ -97,8 +97,7 @@ def _edited(animator: Animator, options: EditOptions, progress: Progress) -> tup
         blendshapes = editor.mixed(reading.expression, options.expression_gain)
     progress.stage("Editing", 1.0)
     made = editor.picture if options.paste_back else editor.square
-    bent = isinstance(editor, WindowEditor) and not editor.layered
-    return made(options.change, blendshapes), (NO_PERSON.format(name=person.path),) if bent else ()
+    return made(options.change, blendshapes), () if editor.layered else (NO_PERSON.format(name=person.path),)
 
 
 def turned_pose(own: Motion, change: FaceChange) -> Motion:

@@ -21,7 +21,6 @@ from mien.errors import InputError, MienError
 from mien.jobs.run.progress import Progress, Silent
 from mien.media.files import utf8_path
 from mien.pipelines import loading
-from mien.weights import bundled
 
 SUMS = "SHA256SUMS"
 _READ = 1 << 22  # bytes at a time
@@ -64,13 +63,12 @@ def examine_model(folder: Path, progress: Progress | None = None) -> ModelFolder
         raise InputError(f"{folder} holds a {name}, which is none of {known}: give another folder.")
     found = ModelFolder(folder, name)
     pipeline = resolve_name(system.pipeline)
-    shared, optional = index.get("shared_components", ()), getattr(pipeline, "_optional_components", ())
+    optional = getattr(pipeline, "_optional_components", ())
     for part, kind in pipeline.networks_of.items():
         if part in optional and index.get(part) in (None, [None, None]):
             found.parts[part] = "none (the model does without)"
             continue
-        home = bundled("dex-nano") if part in shared else folder
-        _look_at_part(found, part, kind, home / part)
+        _look_at_part(found, part, kind, folder / part)
     if "scheduler" in index:
         _look_at_scheduler(found)
     found.faults += _wrong_sums(folder, progress or Silent())

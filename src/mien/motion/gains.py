@@ -66,7 +66,7 @@ def apply_gains(
     gains: MotionGains,
     names: Sequence[str],
 ) -> list[FaceMotion]:
-    """Driving motions, changed so that `KeypointMotion.driven` with `reference` moves the source by `gains`.
+    """Driving motions, changed so that `KeypointMotion.pose_of` with `reference` moves the source by `gains`.
 
     Args:
         motions: the driving video's, one a frame.

@@ -22,6 +22,7 @@ from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
 Floats = NDArray[np.floating]
 
 LANDMARKS = 68  # of the keypoints, the others are pupils
+KEYPOINTS = LANDMARKS + 2
 EYES = (range(36, 42), range(42, 48))  # the subject's right one first
 
 # Upper and lower rim of both eyes' openings and of the inner lips (iBUG 68): pairs that may meet and never cross.
@@ -124,10 +125,6 @@ class KeypointMotion:
             own[LANDMARKS:] = self.source.pupils
         return own
 
-    def driven(self, driver: FaceMotion, reference: FaceMotion | None = None) -> NDArray[np.float32]:
-        """The source's keypoints [70, 2], half sides, in the driving video's pose and expression; see `pose_of`."""
-        return self.posed(self.pose_of(driver, reference), driver.blendshapes, driver.extra)
-
     def pose_of(self, driver: FaceMotion, reference: FaceMotion | None = None) -> HeadPose:
         """The pose that the source takes on by a driving video.
 
@@ -138,7 +135,7 @@ class KeypointMotion:
                 size.
 
         Returns:
-            [70, 2], half sides.
+            Turn, place and size, half sides.
         """
         place, scale = driver.pose.translation, driver.pose.scale
         if reference is not None:

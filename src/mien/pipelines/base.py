@@ -27,8 +27,7 @@ from mien.pipelines.cost import decoder_bytes
 from mien.pipelines.finishing import Checkpoint, Decoder
 from mien.pipelines.pictures import PictureLike, as_output, to_pixels
 from mien.pipelines.placement import free_bytes
-from mien.pipelines.reenactment import Start, decoded_from_starts
-from mien.pipelines.sampling import FrameDenoiser
+from mien.pipelines.sampling import FrameDenoiser, Start
 from mien.weights import bundled
 
 SCHEDULERS: dict[str, type[SchedulerMixin]] = {
@@ -135,17 +134,15 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         index = loading.read_index(folder)
         if index.get("_class_name", cls.__name__) != cls.__name__:
             raise WeightsError(f"{folder} holds a {index['_class_name']}, not a {cls.__name__}: name another folder.")
-        shared = index.get("shared_components", ())
         for part, kind in cls.networks_of.items():
             if part in parts:
                 continue
             if part in cls._optional_components and index.get(part) in (None, [None, None]):
                 parts[part] = None
             else:
-                home = bundled("dex-nano") if part in shared else folder
                 exact = part in cls.exact_parts
                 parts[part] = loading.load_part(
-                    kind, home / part, None if exact else torch_dtype, empty=empty and not exact
+                    kind, folder / part, None if exact else torch_dtype, empty=empty and not exact
                 )
         if "scheduler" not in parts:
             parts["scheduler"] = loading.load_scheduler(SCHEDULERS, folder / "scheduler")
@@ -210,8 +207,8 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         return decoded.float().clamp(-1, 1)
 
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
-        """Latents to pixels [n, 3, s, s] in [-1, 1]; see `decoded_from_starts`."""
-        return decoded_from_starts(self._decode, chunk)
+        """Latents [c, h, w], each with what it started from, to pixels [n, 3, s, s] in [-1, 1]."""
+        return self._decode(torch.stack([latents for latents, _ in chunk]))
 
     # -- the animation ---------------------------------------------------------------------------------------------
 

@@ -26,12 +26,10 @@ from mien.models.dex_portrait import DeXPortraitNetworks, Gains, Motion, Pose, d
 from mien.models.dex_portrait.denoiser import DeXDenoisingUNet
 from mien.models.dex_portrait.driving import limited_pose
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
-from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.models.keypoint_basis import KeypointBasis
-from mien.models.reenactor import Reenactor
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
 from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
@@ -40,11 +38,11 @@ from mien.models.x_portrait import ReferenceFeatures, WindowHead
 from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines import loading
 from mien.pipelines.base import PortraitPipeline
-from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven, reenacted
+from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven
 from mien.pipelines.dex_portrait_encoders import read_expressions, read_poses
-from mien.pipelines.finishing import Checkpoint, finished_frames, unfinished
-from mien.pipelines.pictures import PictureLike, as_uint8, batches, to_pixels
-from mien.pipelines.reenactment import Start
+from mien.pipelines.finishing import Checkpoint, unfinished
+from mien.pipelines.pictures import PictureLike, as_uint8, batches
+from mien.pipelines.sampling import Start
 from mien.pipelines.window_denoiser import packed_windows
 from mien.weights import FOLDERS, HERE
 
@@ -58,8 +56,6 @@ PARTS: dict[str, type[ModelMixin] | tuple[type[ModelMixin], ...]] = {
     "injection": MotionInjection,
     "temporal": TemporalModules,
 }
-# nano's: where sampling starts; both or none
-START_PARTS: dict[str, type[ModelMixin]] = {"reenactor": Reenactor, "expression_shape": ExpressionShape}
 # of models for face windows; both or none
 WINDOW_PARTS: dict[str, type[ModelMixin]] = {"window_head": WindowHead, "keypoint_basis": KeypointBasis}
 # small, and a pose in half precision would tremble
@@ -86,16 +82,16 @@ class DeXPortraitPipeline(PortraitPipeline):
     is around them.
     """
 
-    networks_of = {**PARTS, **START_PARTS, **WINDOW_PARTS}
-    exact_parts = (*ENCODERS, "expression_shape", "keypoint_basis")
+    networks_of = {**PARTS, **WINDOW_PARTS}
+    exact_parts = (*ENCODERS, "keypoint_basis")
     own_options = (*PortraitPipeline.own_options, "ray_maps", "warping")
     own_defaults = {"num_inference_steps": 35, "guidance_scale": 2.5, "window": 24, "overlap": 4}
     bundled_name = "dex-nano"
     large_parts = ("appearance_reference", "unet", "temporal")
     model_cpu_offload_seq = "pose_encoder->expression_encoder->vae->appearance_reference->unet"
     # they run between the U-Net's layers, or are one small tensor
-    _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt", *START_PARTS, *WINDOW_PARTS]
-    _optional_components = ["temporal", *START_PARTS, *WINDOW_PARTS]
+    _exclude_from_cpu_offload = ["injection", "temporal", "empty_prompt", *WINDOW_PARTS]
+    _optional_components = ["temporal", *WINDOW_PARTS]
 
     unet: DeXDenoisingUNet
     pose_encoder: PoseEncoder | FacePoseEncoder
@@ -112,8 +108,6 @@ class DeXPortraitPipeline(PortraitPipeline):
         injection: MotionInjection,
         scheduler: SchedulerMixin,
         temporal: TemporalModules | None = None,
-        reenactor: Reenactor | None = None,
-        expression_shape: ExpressionShape | None = None,
         window_head: WindowHead | None = None,
         keypoint_basis: KeypointBasis | None = None,
         image_size: int = 512,
@@ -124,8 +118,6 @@ class DeXPortraitPipeline(PortraitPipeline):
         motion_limits: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if (reenactor is None) != (expression_shape is None):
-            raise ValueError("reenactor and expression_shape belong together: give both or neither")
         if (window_head is None) != (keypoint_basis is None):
             raise ValueError("window_head and keypoint_basis belong together: give both or neither")
         self.register_modules(
@@ -137,8 +129,6 @@ class DeXPortraitPipeline(PortraitPipeline):
             unet=unet,
             injection=injection,
             temporal=temporal,
-            reenactor=reenactor,
-            expression_shape=expression_shape,
             window_head=window_head,
             keypoint_basis=keypoint_basis,
             scheduler=scheduler,
@@ -147,7 +137,6 @@ class DeXPortraitPipeline(PortraitPipeline):
         self.register_to_config(**options, ray_maps=ray_maps, warping=warping, motion_limits=motion_limits)
         self._sources: list[Tensor] = []
         self._own: Motion | None = None
-        self._square: tuple[Tensor, NDArray[np.floating]] | None = None
         self._encoder_id: str | None = None
         self._reference: ReferenceFeatures | None = None
         self.keeps_reference = False
@@ -218,7 +207,6 @@ class DeXPortraitPipeline(PortraitPipeline):
         self._encode_sources(pictures if windows is None else list(windows), generator)
         first, self._reference = pictures[0], None
         self._own = self.read_motion([(first, landmarks)])
-        self._square = to_pixels([first], self.image_size), np.asarray(landmarks, np.float64)
 
     def read_reference(self, sources: Sequence[Tensor]) -> ReferenceFeatures:
         """What the reference U-Net sees of the portrait that is set.
@@ -365,24 +353,13 @@ class DeXPortraitPipeline(PortraitPipeline):
         how: dict[str, Any] = {"guidance": guidance, "hold": hold, "null_expression": null_expression}
         how |= {"callback": callback_on_step_end, "progress": progress}
         denoiser = DeXPortraitDenoiser(self, plan, scale, self._sources, driven, **how)
-        starts = self._starts(driven, start_frames, checkpoint)
+        (starts,) = unfinished(checkpoint, repeat(None, len(driven)) if start_frames is None else start_frames)
         return self._run(denoiser, starts, generator, decode_chunk_size, checkpoint, note)
 
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
         if self.window_head is not None:
             return packed_windows([start for _, start in chunk])
         return super()._finish(chunk)
-
-    def _starts(
-        self, driven: Driven, given: Iterable[PictureLike] | None, checkpoint: Checkpoint | None
-    ) -> Iterable[Any]:
-        """What each frame that is not finished starts from: what is given, the reenactor's picture, or None."""
-        if given is not None:
-            return unfinished(checkpoint, given)[0]  # type: ignore[no-any-return]
-        first = finished_frames(checkpoint)
-        if self.reenactor is None or self.expression_shape is None or self._square is None:
-            return repeat(None, len(driven) - first)
-        return reenacted(self.reenactor, self.expression_shape, self._square, driven, first)
 
     @torch.no_grad()
     def __call__(self, image: PictureLike, landmarks: NDArray[np.floating], driver: Motion, **options: Any) -> Any:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.diffusion import WindowPlan, expression_weight, progressive_hybrid
 from mien.models.dex_portrait import Conditions, Pose
-from mien.models.dex_portrait.expression_shape import ExpressionShape
-from mien.models.reenactor import Reenactor
 from mien.models.x_portrait import ReferenceFeatures
-from mien.motion.keypoint_motion import FaceMotion, KeypointMotion
-from mien.pipelines.pictures import PictureLike, to_pixels
-from mien.pipelines.reenactment import Reenacted, Reenactment
+from mien.pipelines.pictures import PictureLike
 from mien.pipelines.window_denoiser import WindowDenoiser, stacked
 
 GUIDANCE = ("progressive", "plain")
@@ -39,32 +33,6 @@ class Driven:
 
     def __len__(self) -> int:
         return len(self.pose)
-
-
-def reenacted(
-    reenactor: Reenactor,
-    shape: ExpressionShape,
-    square: tuple[Tensor, NDArray[np.floating]],
-    driven: Driven,
-    first: int = 0,
-) -> Iterator[Reenacted]:
-    """The reenactor's pictures, its keypoints moved by the very codes that drive the networks.
-
-    Args:
-        reenactor: moves the portrait.
-        shape: from expression codes to blendshapes.
-        square: the portrait [1, 3, s, s] in [-1, 1] with its landmarks [68, 2], 0 to 1 across it.
-        driven: poses and expressions of every frame.
-        first: the frame to begin with.
-
-    Yields:
-        One a frame.
-    """
-    own = FaceMotion(square[1] * 2 - 1, driven.source_pose.head_pose(), driven.source_expression[0].numpy())
-    keypoints = KeypointMotion(shape.basis(), own)
-    moving = Reenactment(reenactor, square[0], keypoints.keypoints)
-    for index in range(first, len(driven)):
-        yield moving.start(keypoints.posed(driven.pose.head_pose(index), driven.expression[index].numpy()))
 
 
 class DeXPortraitDenoiser(WindowDenoiser):
@@ -106,22 +74,17 @@ class DeXPortraitDenoiser(WindowDenoiser):
         self._weights = [expression_weight(i, steps, hold) if guidance == "progressive" else 1.0 for i in range(steps)]
 
     @torch.no_grad()
-    def read(self, index: int, frame: Reenacted | PictureLike | None) -> Tensor:
+    def read(self, index: int, frame: PictureLike | None) -> Tensor:
         """See `FrameDenoiser.read`.
 
         Args:
             index: of the frame.
-            frame: the reenactor's picture, or the moved portrait in its face window; None: the source is started from
-                (X-NeMo).
+            frame: the moved portrait in its face window; None: the source is started from (X-NeMo).
 
         Returns:
             The clean latents [1, c, h, w] that it starts from.
         """
-        if frame is None:
-            return self.sources[0]
-        if isinstance(frame, Reenacted):
-            return self.start_at(index, frame.picture, frame.face)
-        return self.start_at(index, to_pixels([frame], self.pipe.image_size)[0], None)
+        return self.sources[0] if frame is None else self.start_at(index, frame)
 
     @torch.no_grad()
     def __call__(self, step: int, rows: Sequence[int], latents: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ from mien.errors import WeightsError
 from mien.media.files import utf8_path
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-_OLD_KEYS = {"reach": "motion_limits", "shares": "shared_components"}  # what the first release wrote
+_OLD_KEYS = {"reach": "motion_limits"}  # what the first release wrote
+_OLD_PARTS = ("reenactor", "expression_shape")  # of its nano models, which were of another kind
 
 
 def find_folder(name: str | Path, revision: str | None = None) -> Path:
@@ -58,9 +59,15 @@ def read_index(folder: Path) -> dict[str, Any]:
         Its entries.
 
     Raises:
-        WeightsError: it is missing or damaged.
+        WeightsError: it is missing or damaged, or of a nano model of release 0.1.
     """
-    return {_OLD_KEYS.get(key, key): value for key, value in read_json(folder / "model_index.json").items()}
+    index = {_OLD_KEYS.get(key, key): value for key, value in read_json(folder / "model_index.json").items()}
+    if any(index.pop(part, None) not in (None, [None, None]) for part in _OLD_PARTS):
+        raise WeightsError(
+            f"{folder} is a nano model of release 0.1, whose reenactor this version does not have: give the bundled "
+            "nano or dex-nano, or a model that was trained with this version."
+        )
+    return index
 
 
 def read_json(path: Path) -> dict[str, Any]:

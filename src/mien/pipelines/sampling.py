@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -11,7 +12,21 @@ import torch
 from torch import Tensor
 
 from mien.diffusion import SamplerState, WindowPlan, noised
-from mien.pipelines.reenactment import Start
+from mien.models.x_portrait import WindowChange
+from mien.pipelines.pictures import PictureLike, to_pixels
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a frame starts from in place of the source.
+
+    Attributes:
+        latents: of a picture [1, c, h, w].
+        change: what a model of face windows has made of it.
+    """
+
+    latents: Tensor
+    change: WindowChange | None = None
 
 
 class FrameDenoiser(ABC):
@@ -94,19 +109,18 @@ class FrameDenoiser(ABC):
             noise = torch.randn(clean.shape, generator=generator, device=device).to(clean)
             yield noised(clean, noise, self.pipe.scheduler.alphas_cumprod, level)[0]
 
-    def start_at(self, index: int, picture: Tensor, face: Tensor | None) -> Tensor:
+    def start_at(self, index: int, picture: PictureLike) -> Tensor:
         """Let a frame start from a picture in place of the source.
 
         Args:
             index: of the frame.
-            picture: [3, s, s] in [-1, 1].
-            face: where its detail is added to, [1, s, s] in [0, 1]; None: everywhere.
+            picture: a square of any size.
 
         Returns:
             Its latents [1, c, h, w].
         """
-        latents: Tensor = self.pipe._encode(picture[None])
-        self.starts[index] = Start(picture, latents, face)
+        latents: Tensor = self.pipe._encode(to_pixels([picture], self.pipe.image_size))
+        self.starts[index] = Start(latents)
         return latents
 
     def release(self, index: int) -> Start | None:

@@ -13,8 +13,7 @@ from mien.diffusion import SamplerState
 from mien.geometry.face_window import PaintedWindow
 from mien.models.x_portrait import WindowChange
 from mien.pipelines.pictures import to_uint8
-from mien.pipelines.reenactment import Start
-from mien.pipelines.sampling import FrameDenoiser
+from mien.pipelines.sampling import FrameDenoiser, Start
 
 _CHANGE = "change."
 _PARTS = (2, 1, 3)  # channels of flow, share and paint, as they are stacked

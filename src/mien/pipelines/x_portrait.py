@@ -11,7 +11,6 @@ flat memory, for clips of any length.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,7 @@ from diffusers import AutoencoderKL, LCMScheduler, ModelMixin, SchedulerMixin
 from torch import Tensor
 
 from mien.diffusion import GatedDDIMScheduler
-from mien.faces import load_face_reader
 from mien.models.keypoint_basis import KeypointBasis
-from mien.models.reenactor import Reenactor
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
 from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
@@ -30,13 +27,13 @@ from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait import WindowHead, XPortraitNetworks
 from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
-from mien.motion.keypoint_motion import FaceBasis, Floats
+from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Checkpoint, unfinished
 from mien.pipelines.lora import load_lora
-from mien.pipelines.pictures import PictureLike, to_pixels
-from mien.pipelines.reenactment import Reenacted, Reenactment, Start, portrait_keypoints, read_driven
+from mien.pipelines.pictures import PictureLike
+from mien.pipelines.sampling import Start
 from mien.pipelines.window_denoiser import packed_windows
 from mien.pipelines.x_portrait_denoiser import XPortraitDenoiser, driving_frames
 
@@ -61,15 +58,15 @@ class XPortraitPipeline(PortraitPipeline):
     `image_size` is the side of the square the model works at; `defaults` are this model's sampling options.
     """
 
-    networks_of = {**PARTS, "reenactor": Reenactor, "keypoint_basis": KeypointBasis}
+    networks_of = {**PARTS, "keypoint_basis": KeypointBasis}
     exact_parts = ("keypoint_basis",)
     own_defaults = {"num_inference_steps": 30, "guidance_scale": 5.0, "window": 16, "overlap": 4}
     bundled_name = "nano"
     large_parts = ("appearance_reference", "motion_control", "local_control", "unet", "temporal")
     model_cpu_offload_seq = "vae->appearance_reference->motion_control->local_control->unet"
-    # temporal modules run between the U-Net's layers, prompt and reenactor are small: they stay where the U-Net is
-    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "window_head", "reenactor", "keypoint_basis"]
-    _optional_components = ["local_control", "temporal", "window_head", "reenactor", "keypoint_basis"]
+    # temporal modules run between the U-Net's layers, the others are small: they stay where the U-Net is
+    _exclude_from_cpu_offload = ["temporal", "empty_prompt", "window_head", "keypoint_basis"]
+    _optional_components = ["local_control", "temporal", "window_head", "keypoint_basis"]
 
     unet: DenoisingUNet
 
@@ -84,7 +81,6 @@ class XPortraitPipeline(PortraitPipeline):
         local_control: MotionControl | None = None,
         temporal: TemporalModules | None = None,
         window_head: WindowHead | None = None,
-        reenactor: Reenactor | None = None,
         keypoint_basis: KeypointBasis | None = None,
         image_size: int = 512,
         defaults: Mapping[str, Any] | None = None,
@@ -101,15 +97,12 @@ class XPortraitPipeline(PortraitPipeline):
             unet=unet,
             temporal=temporal,
             window_head=window_head,
-            reenactor=reenactor,
             keypoint_basis=keypoint_basis,
             scheduler=scheduler,
         )
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
         self.register_to_config(**options, motion_limits=motion_limits)
         self._sources: list[Tensor] = []
-        self._portrait: PictureLike | None = None
-        self._keypoints: Floats | None = None
 
     @property
     def networks(self) -> XPortraitNetworks:
@@ -119,8 +112,7 @@ class XPortraitPipeline(PortraitPipeline):
     @property
     def face_basis(self) -> FaceBasis | None:
         """See `PortraitPipeline.face_basis`."""
-        part = self.keypoint_basis or self.reenactor
-        return None if part is None else part.basis()
+        return None if self.keypoint_basis is None else self.keypoint_basis.basis()
 
     def use_few_steps(self, lora: str | Path | None = None) -> None:
         """Switch to the LCM scheduler; a model whose own sampler is made for few steps (nano) keeps it.
@@ -139,20 +131,15 @@ class XPortraitPipeline(PortraitPipeline):
 
     @torch.no_grad()
     def set_portrait(
-        self,
-        images: PictureLike | Sequence[PictureLike],
-        generator: torch.Generator | None = None,
-        keypoints: Floats | None = None,
+        self, images: PictureLike | Sequence[PictureLike], generator: torch.Generator | None = None
     ) -> None:
         """Encode one portrait, or several of the same person (the first one leads; paper, Figure 4).
 
         Args:
             images: square pictures of any size: PIL, uint8 [h, w, 3] or tensors [3, h, w] in [-1, 1].
             generator: latents are drawn from the VAE's posterior as the published script does; None: its mode.
-            keypoints: the first picture's [70, 2] (see `KeypointMotion`), for models with a reenactor; None: read when
-                needed.
         """
-        self._portrait, self._keypoints = self._encode_sources(images, generator)[0], keypoints
+        self._encode_sources(images, generator)
 
     @property
     def face_window(self) -> int | None:
@@ -176,8 +163,6 @@ class XPortraitPipeline(PortraitPipeline):
     def _finish(self, chunk: Sequence[tuple[Tensor, Start | None]]) -> Tensor:
         if self.window_head is not None:
             return packed_windows([start for _, start in chunk])
-        if self.reenactor is None:
-            return self._decode(torch.stack([latents for latents, _ in chunk]))
         return super()._finish(chunk)
 
     def stream(
@@ -191,8 +176,7 @@ class XPortraitPipeline(PortraitPipeline):
         window: int | None = None,
         overlap: int | None = None,
         generator: torch.Generator | None = None,
-        start_frames: Iterable[PictureLike | Reenacted] | None = None,
-        driven: Iterable[Floats] | None = None,
+        start_frames: Iterable[PictureLike] | None = None,
         count: int | None = None,
         decode_chunk_size: int | None = None,
         callback_on_step_end: StepCallback | None = None,
@@ -217,7 +201,6 @@ class XPortraitPipeline(PortraitPipeline):
             generator: of the noise.
             start_frames: another reenactment's result to start from in place of the source; for face windows: the
                 moved portrait, which must be given.
-            driven: keypoints [70, 2] of every frame, for models with a reenactor; None: read from `frames`.
             count: how many frames there will be, only for `progress`.
             decode_chunk_size: frames decoded at a time; None: as many as there is memory for.
             callback_on_step_end: as in diffusers.
@@ -232,29 +215,8 @@ class XPortraitPipeline(PortraitPipeline):
         denoiser = XPortraitDenoiser(
             self, plan, scale, self._sources, count, callback_on_step_end, progress, guidance_mode=guidance_mode
         )
-        streams = (frames, local_frames, start_frames, driven)
-        frames, local_frames, start_frames, driven = unfinished(checkpoint, *streams)
-        if self.reenactor is not None and start_frames is None:
-            frames, start_frames = self._reenacted(frames, driven)
-        rows = driving_frames(frames, local_frames, start_frames)
+        rows = driving_frames(*unfinished(checkpoint, frames, local_frames, start_frames))
         return self._run(denoiser, rows, generator, decode_chunk_size, checkpoint, note)
-
-    def _reenacted(
-        self, frames: Iterable[PictureLike], driven: Iterable[Floats] | None
-    ) -> tuple[Iterable[PictureLike], Iterator[Reenacted]]:
-        """The frames, and the reenactor's picture for each, a stream each."""
-        portrait, reenactor = self._portrait, self.reenactor
-        if portrait is None or reenactor is None:
-            raise ValueError("no portrait is set; call set_portrait first")
-        if driven is None or self._keypoints is None:
-            reader = load_face_reader("auto")
-            if self._keypoints is None:
-                self._keypoints = portrait_keypoints(reader, reenactor, portrait)
-            if driven is None:
-                frames, watched = tee(frames)
-                driven = read_driven(reader, reenactor, portrait, watched)
-        source = to_pixels([portrait], self.image_size)
-        return frames, map(Reenactment(reenactor, source, self._keypoints).start, driven)
 
     def _all_frames(self, frames: Iterable[PictureLike], *more: Any, **options: Any) -> list[Any]:
         """`stream` to its end, behind diffusers' progress bar where the number of frames is known."""

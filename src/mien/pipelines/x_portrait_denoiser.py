@@ -15,7 +15,7 @@ from mien.models.x_portrait import ControlFeatures, ReferenceFeatures
 from mien.pipelines.cost import Needs, in_flight, needs, resident_bytes
 from mien.pipelines.pictures import PictureLike, to_pixels
 from mien.pipelines.placement import free_bytes, offloading
-from mien.pipelines.reenactment import Reenacted, Start
+from mien.pipelines.sampling import Start
 from mien.pipelines.window_denoiser import WindowDenoiser, stacked
 
 MODES = ("control", "balance")
@@ -33,13 +33,13 @@ class DrivingFrame:
 
     picture: PictureLike
     patch: PictureLike | None = None
-    start: PictureLike | Reenacted | None = None
+    start: PictureLike | None = None
 
 
 def driving_frames(
     frames: Iterable[PictureLike],
     patches: Iterable[PictureLike] | None,
-    starts: Iterable[PictureLike | Reenacted] | None,
+    starts: Iterable[PictureLike] | None,
 ) -> Iterator[DrivingFrame]:
     """A frame of each stream together.
 
@@ -122,10 +122,7 @@ class XPortraitDenoiser(WindowDenoiser):
         size, dtype, start = self.pipe.image_size, self.pipe.unet.dtype, frame.start
         if self.networks.local_control is not None and frame.patch is None:
             raise ValueError("this model has local control: pass local_frames (see mien.geometry.local_patches)")
-        # The reenactor's picture shows the driver's motion just where the start has its features; the aligned driver,
-        # another face, does not, and eyes would be drawn twice.
-        shown = start.picture if isinstance(start, Reenacted) else frame.picture
-        pixels = to_pixels([shown], size).to(self.device, dtype)
+        pixels = to_pixels([frame.picture], size).to(self.device, dtype)
         local = None if frame.patch is None else to_pixels([frame.patch], self.pipe.local_size).to(self.device, dtype)
         control_features = self.networks.read_motion(pixels, local)
         self.control_features[index] = control_features.to(self._waiting)
@@ -133,9 +130,7 @@ class XPortraitDenoiser(WindowDenoiser):
             if self.networks.window_head is not None:
                 raise ValueError("this model paints over moved portraits: pass start_frames")
             return self.sources[0]
-        if isinstance(start, Reenacted):
-            return self.start_at(index, to_pixels([start.picture], size)[0], start.face)
-        return self.start_at(index, to_pixels([start], size)[0], None)
+        return self.start_at(index, start)
 
     def release(self, index: int) -> Start | None:
         """See `FrameDenoiser.release`."""

@@ -46,7 +46,7 @@ def beside_steps(
     sources = images // max(1, getattr(recipe, "frames", 1))
     workers = max(1, options.loop.workers)
     if options.get("control_source") == "face-vid2vid":
-        weights, flops = count_reenactor(options.get("f"), sources, images)
+        weights, flops = count_face_vid2vid(options.get("f"), sources, images)
         yield (
             f"F: {weights / 1e6:.1f} M, {flops / 1e12:.2f} TFLOP a step and device for the control images: "
             f"{flops / speed:.2f} s and {4 * weights / 1e9:.1f} GB on the device (--workers 0), or "
@@ -75,7 +75,7 @@ def beside_steps(
         )
 
 
-def count_reenactor(folder: str | None, sources: int, targets: int) -> tuple[float, float]:
+def count_face_vid2vid(folder: str | None, sources: int, targets: int) -> tuple[float, float]:
     """What F costs: each source encoded once, each target's motion read, and rendered.
 
     Args:

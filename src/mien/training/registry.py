@@ -40,7 +40,6 @@ class Registered:
 
 STAGES = {
     "vae": Registered("the nano autoencoder", "vae", "VaeStage", "VaeStageConfig"),
-    "reenactor": Registered("nano's one-pass F", "reenactor.stage", "ReenactorStage", "ReenactorStageConfig"),
     "face-vid2vid": Registered("F", "face_vid2vid.stage", "FaceVid2VidStage", "FaceVid2VidStageConfig"),
     "face-vid2vid-plus": Registered(
         "F with losses on eyes and mouth", "face_vid2vid.stage", "FaceVid2VidStage", "FaceVid2VidStageConfig"

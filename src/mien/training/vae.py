@@ -147,7 +147,7 @@ class VaeStage(Stage):
         model.to(torch.float16).save_pretrained(folder)
 
 
-def pyramid_l1(got: Tensor, want: Tensor, weight: Tensor | None = None, levels: int = 4) -> Tensor:
+def pyramid_l1(got: Tensor, want: Tensor, levels: int = 4) -> Tensor:
     """L1 over a Laplacian pyramid in luma and colour differences, the coarsest level included.
 
     Fine bands count as much as coarse ones, so edges stay sharp and colours true.
@@ -155,18 +155,16 @@ def pyramid_l1(got: Tensor, want: Tensor, weight: Tensor | None = None, levels: 
     Args:
         got: [b, 3, h, w] in [-1, 1].
         want: the same.
-        weight: of every pixel [b, 1, h, w], of any scale; None: all count alike.
         levels: of the pyramid, above the coarsest.
 
     Returns:
         A number.
     """
     error = torch.einsum("ij,bjhw->bihw", OPPONENT.to(got.device), (got - want).float())
-    weight = torch.ones_like(error[:, :1]) if weight is None else weight / weight.mean()
-    loss = (error.abs() * weight).mean()
+    loss = error.abs().mean()
     for _ in range(levels):
         low = functional.avg_pool2d(error, 2)
         band = error - functional.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
-        loss = loss + (band.abs() * weight).mean()
-        error, weight = low, functional.avg_pool2d(weight, 2)
-    return loss + 2 * (error.abs() * weight).mean()
+        loss = loss + band.abs().mean()
+        error = low
+    return loss + 2 * error.abs().mean()

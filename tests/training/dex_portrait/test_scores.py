@@ -13,6 +13,7 @@ from benchmarks.dex_encoder_scores import (
     load_encoders,
     score_encoders,
     table,
+    turned,
     variations,
 )
 
@@ -20,8 +21,10 @@ from mien.avatars.head_model import load_head_model
 from mien.avatars.pack import PackedCast
 from mien.errors import WeightsError
 from mien.geometry.pose import rotation_matrix, rotation_vector
-from mien.models.dex_portrait import FACE_WINDOW
+from mien.models.dex_portrait import FACE_WINDOW, NANO
 from mien.models.dex_portrait.expression_encoder import ExpressionEncoder
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FacePoseEncoder
+from mien.models.dex_portrait.networks import expression_encoder, pose_encoder
 from mien.models.dex_portrait.pose_encoder import PoseEncoder
 from mien.training.data.samples import FaceFrame
 from mien.training.engine import checkpoints
@@ -51,6 +54,20 @@ def test_encoders_that_know_nothing_are_scored_so() -> None:
     assert scores.different < 1 - 1e-6
 
 
+def test_a_turned_picture_takes_its_landmarks_along() -> None:
+    """Encoders of upright crops hardly notice, those of the paper do, and places of the face follow."""
+    torch.manual_seed(0)
+    base = frame(0.3, [0, 0, 0, 0, 0, 0.4], 0)
+    there = turned(base, 30)
+    middle = base.landmarks.mean(0)
+    along = (base.landmarks - middle) @ np.array([[np.cos(np.pi / 6), -np.sin(np.pi / 6)], [0.5, np.cos(np.pi / 6)]])
+    np.testing.assert_allclose(there.landmarks - middle, along, atol=1e-3)
+    scores = score_encoders(
+        FacePoseEncoder().eval(), FaceExpressionEncoder(code=16).eval(), [Variation(base, base, base)]
+    )
+    assert scores.turned_in_plane > 0.97 and scores.turned_away == pytest.approx(1, abs=1e-5)
+
+
 def test_a_pose_that_moves_with_the_mouth_is_a_leak() -> None:
     torch.manual_seed(0)
     pose = PoseEncoder(32, (1, 1), (8, 16)).eval()
@@ -72,11 +89,13 @@ def test_encoders_are_found_in_runs_and_folders(tmp_path: Path) -> None:
     for place in (tmp_path / "model", tmp_path / "run"):
         found, _ = load_encoders(place)
         assert torch.equal(found.head.weight, pose.head.weight) and not found.training
-    started = {f"pose_encoder.{n}": v for n, v in PoseEncoder(**FACE_WINDOW.pose_encoder()).state_dict().items()}
-    encoder = ExpressionEncoder(**FACE_WINDOW.expression_encoder())
-    started |= {f"expression_encoder.{n}": v for n, v in encoder.state_dict().items()}
-    checkpoints.save(tmp_path / "going", 1, started, {}, {})
-    assert torch.equal(load_encoders(tmp_path / "going")[1].head.weight, encoder.head.weight)
+    for config in (FACE_WINDOW, NANO):
+        both = {"pose_encoder": pose_encoder(config), "expression_encoder": expression_encoder(config)}
+        started = {f"{part}.{n}": v for part, one in both.items() for n, v in one.state_dict().items()}
+        checkpoints.save(tmp_path / config.name, 1, started, {}, {})
+        found, code = load_encoders(tmp_path / config.name)
+        assert isinstance(code, type(both["expression_encoder"]))
+        assert torch.equal(found.head.weight, both["pose_encoder"].head.weight)
     checkpoints.save(tmp_path / "other", 1, {"unet.weight": torch.zeros(1)}, {}, {})
     with pytest.raises(WeightsError, match="no encoders of nano size"):
         load_encoders(tmp_path / "other")

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from mien.errors import InputError, WeightsError
 from mien.models.dex_portrait.pose import codes_of_head_poses
-from mien.pipelines.dex_portrait import DeXPortraitPipeline
+from mien.pipelines.dex_portrait import ENCODERS, DeXPortraitPipeline
 from mien.training.data.avatar_groups import AvatarClips
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample, choose_motions
 from mien.training.dex_portrait.animator import DexAnimator, Dropout, Dropped
@@ -26,11 +25,11 @@ from mien.training.dex_portrait.losses import (
 )
 from mien.training.dex_portrait.motion_trainer import DexMotion, MotionModel, MotionWeights
 from mien.training.dex_portrait.temporal import DexTemporal
+from mien.training.engine import checkpoints
 from mien.training.engine.config import StageConfig
 from mien.training.engine.trainer import train
 from mien.training.perceptual import PyramidPerceptual, VGGPerceptual
 from mien.training.registry import configure, make_stage
-from mien.weights import bundled
 from samples import _TEMPLATE, draw_face
 from tiny_dex import SMALL_DEX
 
@@ -236,9 +235,20 @@ def test_presets_and_stages_are_known_by_name(folder: Path, tmp_path: Path) -> N
     for name in ("dex/motion", "dex/animator", "dex/temporal"):
         stage = make_stage(options(folder, tmp_path, name))
         assert stage.name == name
-    model = make_stage(options(folder, tmp_path, "dex/animator")).build()
-    scale = AutoencoderKL.load_config(bundled("dex-nano") / "vae")["scaling_factor"]
-    assert float(model.latent_scale) == pytest.approx(scale)  # the VAE is the one bundled with X-Portrait
+
+
+def test_a_small_animator_gets_its_autoencoder_from_a_run_of_its_own(folder: Path, tmp_path: Path) -> None:
+    stage = make_stage(options(folder, tmp_path, "dex/animator"))
+    model = stage.build()
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(ENCODERS)}
+    checkpoints.save(tmp_path / "encoders", 1, own, own, {})
+    with pytest.raises(InputError, match="has encoders alone: give --vae"):
+        stage.start(model, tmp_path / "encoders")
+    model.vae.save_pretrained(tmp_path / "vae")
+    given = make_stage(options(folder, tmp_path, "dex/animator", vae=str(tmp_path / "vae")))
+    again = given.build()
+    given.start(again, tmp_path / "encoders")
+    assert torch.equal(again.vae.decoder.conv_in.weight, model.vae.decoder.conv_in.weight)
 
 
 # -- dex/animator and dex/temporal
@@ -299,7 +309,7 @@ def test_a_source_that_lost_everything_is_made_from_noise_alone(folder: Path, tm
 
     def predict(everything: list[bool], latents: torch.Tensor) -> torch.Tensor:
         dropped = Dropped(torch.tensor(everything), none, none)
-        return stage._predict(nets, noisy, t, stage._given(nets, latents, None, codes, dropped, 4), dropped, 4)
+        return stage._predict(nets, noisy, t, stage._given(nets, latents, codes, dropped, 4), dropped, 4)
 
     base, lost = predict([False, False], source), predict([False, True], source)
     torch.testing.assert_close(base[:4], lost[:4], atol=1e-4, rtol=1e-4)
@@ -347,8 +357,6 @@ def test_one_stage_leads_to_the_next_and_to_a_pipeline(folder: Path, tmp_path: P
     )
     outcome = train(last, last.options)
     assert outcome.finished
-
-    from mien.training.engine import checkpoints
 
     runs = {name: checkpoints.find(tmp_path / name).averaged_weights() for name in ("motion", "animator", "temporal")}
     for name, value in runs["motion"].items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,12 @@ import torch
 
 from mien.errors import InputError, WeightsError
 from mien.geometry.pose import rotation_matrix
-from mien.media import write_video
 from mien.models.dex_portrait import Conditions, Pose
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
 from mien.training.dex_portrait.animator import Dropped
-from mien.training.dex_portrait.losses import contrast
+from mien.training.dex_portrait.encoders import DexEncoders
 from mien.training.dex_portrait.window_data import collate, posed_as
-from mien.training.dex_portrait.window_encoders import WindowEncoders
 from mien.training.dex_portrait.window_stage import DexWindowStage
 from mien.training.engine import checkpoints
 from mien.training.engine.checkpoints import fill
@@ -30,12 +27,11 @@ from mien.training.registry import configure
 from mien.training.x_portrait.window_export import to_pipeline
 from mien.training.x_portrait.window_model import LAST, FaceWindowModel, read_start
 from mien.training.x_portrait.window_rows import WindowSpec
-from samples import DrawnFaceReader, draw_face
 from tiny import TINY_WINDOW, tiny_networks
 from tiny_dex import TINY_DEX_WINDOW
 
 from ..x_portrait.test_face_windows import frame
-from .test_encoders import drawn_group
+from .test_encoders import SMALL, drawn_group
 
 
 def x_portrait(folder: Path) -> FaceWindowModel:
@@ -259,69 +255,18 @@ def test_any_side_that_windows_have_folds_into_volumes() -> None:
     assert all(torch.isfinite(value) for value in losses.values())
 
 
-def test_faces_of_clips_are_positives_and_the_reader_tells_what_they_express(tmp_path: Path) -> None:
-    groups, clips = tmp_path / "groups", tmp_path / "clips"
-    groups.mkdir()
-    clips.mkdir()
-    drawn_group(groups)
-    faces = [draw_face(96, 96, mouth=0.1 * i) for i in range(6)]
-    write_video(clips / "talk_000.mp4", faces, 25)
-    marks = np.stack([DrawnFaceReader().read(face).landmarks for face in faces])  # type: ignore[union-attr]
-    seen = np.array([True] * 5 + [False])
-    np.savez(clips / "talk_000.npz", landmarks=marks, head_pose=np.tile(POSE, (6, 1)), seen=seen)
-    data = (f"{groups}:0.5", f"{clips}:0.5")
-    config = configure("dex/face-window-encoder", data=data, out=str(tmp_path / "run"), steps=1, show_every=0)
-    encoders = WindowEncoders(config, TINY_DEX_WINDOW)
-    batch = encoders.batch(np.random.default_rng(0), 8)
-    assert batch["crop"].shape == batch["clip_crop"].shape == batch["clip_again"].shape == (4, 3, 32, 32)
-    assert not torch.equal(batch["clip_crop"], batch["clip_again"])
-    assert len(encoders.clips._faces[0]) == 5, "frames without a face show nothing"  # type: ignore[index]
-
-    class Reader:
-        def read(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            presence = torch.tensor([1.0, 0.0, 1.0, 1.0]) if len(crops) == 4 else torch.zeros(len(crops))
-            return torch.zeros(0), torch.full((len(crops), 52), 3.0), presence
-
-    encoders._reader = Reader()  # type: ignore[assignment]
-    model = encoders.build()
-    for head in (model.scores, model.read_scores):
-        torch.nn.init.zeros_(head.weight)
-        torch.nn.init.zeros_(head.bias)
-    with torch.no_grad():
-        losses = encoders.loss(model, batch, torch.Generator().manual_seed(0))
-        same = encoders.loss(model, {**batch, "clip_again": batch["clip_crop"]}, torch.Generator().manual_seed(0))
-    # half of the batch, three of four faces, 3 away each; the rendered ones show no face to this reader
-    assert float(losses["clip_read"]) == pytest.approx(2.0 * 0.5 * 0.75 * 3.0) and float(losses["read"]) == 0
-    assert 0 < float(losses["clip_agreement"]) < 0.5
-    assert float(same["clip_agreement"]) == pytest.approx(0, abs=1e-5)
-    assert train(encoders, config).finished
-    with pytest.raises(InputError, match="need exact ground truth too"):
-        WindowEncoders(configure("dex/face-window-encoder", data=(str(clips),)), TINY_DEX_WINDOW)
-
-
-def test_codes_that_are_all_one_are_the_worst_there_are() -> None:
-    codes = torch.eye(6)
-    assert float(contrast(torch.ones(6, 4), torch.ones(6, 4))) == pytest.approx(math.log(6))
-    assert float(contrast(codes, codes)) < 0.1
-    assert float(contrast(codes, codes.roll(1, 0))) > math.log(6)
-
-
-def test_encoders_learn_scores_and_hand_on_to_the_window_model(tmp_path: Path) -> None:
+def test_encoders_are_handed_on_to_the_window_model(tmp_path: Path) -> None:
     folder = tmp_path / "groups"
     folder.mkdir()
     drawn_group(folder)
-    options = {"data": (str(folder),), "out": str(tmp_path / "run"), "steps": 2, "batch_size": 4, "show_every": 0}
+    options = {"data": (str(folder),), "out": str(tmp_path / "run"), "steps": 1, "batch_size": 2, "show_every": 0}
     config = configure("dex/face-window-encoder", **options, precision="fp32")
-    encoders = WindowEncoders(config, TINY_DEX_WINDOW)
-    batch = encoders.batch(np.random.default_rng(0), 4)
-    assert batch["scores"].shape == (4, 57)
-    model = encoders.build()
-    losses = encoders.loss(model, batch, torch.Generator().manual_seed(0))
-    assert {"scores", "read", "agreement", "contrast", "moved"} <= set(losses)
-    sum(losses.values()).backward()
-    assert model.scores.weight.grad is not None and model.scores.weight.grad.abs().sum() > 0
-    assert train(encoders, config).finished
+    assert train(DexEncoders(config, SMALL), config).finished
     trained = checkpoints.find(tmp_path / "run").averaged_weights()["expression_encoder.head.weight"]
+
+    def stage(**more: str) -> DexWindowStage:
+        return DexWindowStage(configure("dex/face-window", reading_weight=0.0, **more), SMALL, OneSample())
+
     made = stage()
     window = made.build()
     made.start(window, tmp_path / "run")

@@ -27,7 +27,14 @@ class ResBlock3D(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, c, d, h, w] to the same shape."""
+        """The block.
+
+        Args:
+            x: [b, c, d, h, w].
+
+        Returns:
+            The same shape.
+        """
         result: Tensor = x + self.layers(x)
         return result
 

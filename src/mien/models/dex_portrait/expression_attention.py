@@ -58,6 +58,14 @@ class ExpressionAttention(nn.Module):
 
 
 def token_positions(tokens: int, dim: int) -> Tensor:
-    """Sines and cosines [tokens, dim] that tell the tokens apart."""
+    """Sines and cosines that tell the tokens apart.
+
+    Args:
+        tokens: how many.
+        dim: numbers in each.
+
+    Returns:
+        [tokens, dim].
+    """
     place = torch.arange(tokens)[:, None] * torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))
     return torch.stack([place.sin(), place.cos()], dim=2).flatten(1)[:, :dim]

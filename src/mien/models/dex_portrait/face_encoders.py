@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from mien.models.dex_portrait.pose import CODE
 from mien.models.face_networks import LandmarkNetwork
+from mien.motion.keypoint_motion import KEYPOINTS
 
 _GENERAL = 11  # layers of the body down to a quarter of the picture's side: edges and spots, never taught on
 _MIDDLE = 31  # layers of the body down to 4 x 4 cells
-KEYPOINTS = 70
 _FEATURES = 128 * (4 * 4 + 2 * 2)
 
 
@@ -33,7 +33,14 @@ class FaceFeatures(nn.Module):
         self.norm = nn.LayerNorm(_FEATURES)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Features [b, 2560] of upright crops."""
+        """What the network sees in faces.
+
+        Args:
+            crops: upright ones, [b, 3, 256, 256] in [-1, 1].
+
+        Returns:
+            Features [b, 2560], normalised: of 4 x 4 and of 2 x 2 cells.
+        """
         x: Tensor = (crops + 1) / 2
         with torch.no_grad():
             x = self.body[:_GENERAL](x)
@@ -43,7 +50,11 @@ class FaceFeatures(nn.Module):
         return features
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
-        """Begin as a landmark network. weights: a `LandmarkNetwork`'s."""
+        """Begin as a landmark network.
+
+        Args:
+            weights: a `LandmarkNetwork`'s, by name.
+        """
         own = {name.removeprefix("body."): value for name, value in weights.items() if name.startswith("body.")}
         self.body.load_state_dict(own)
 

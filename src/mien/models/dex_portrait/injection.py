@@ -71,7 +71,14 @@ class MotionInjection(ModelMixin, ConfigMixin):
         return cut + self.positions.to(cut)
 
     def no_expression(self, batch_size: int) -> Tensor:
-        """The learned null tokens [batch_size, n, d]."""
+        """The learned null tokens.
+
+        Args:
+            batch_size: b.
+
+        Returns:
+            [b, n, d].
+        """
         return (self.null_tokens + self.positions.to(self.null_tokens)).expand(batch_size, -1, -1)
 
     def reference_warps(self) -> dict[str, ReferenceWarp]:

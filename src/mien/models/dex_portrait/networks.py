@@ -117,7 +117,17 @@ class DeXPortraitNetworks:
     def change(
         self, noisy: Tensor, timestep: Tensor, num_frames: int, given: Conditions
     ) -> tuple[WindowChange, Tensor]:
-        """What a model of face windows does to the moved portraits, and those [b * num_frames, 3, s, s]."""
+        """What a model of face windows does to the moved portraits.
+
+        Args:
+            noisy: latents [b * num_frames, c, h, w].
+            timestep: a number, or one for each of the latents.
+            num_frames: frames of each clip, which the temporal modules see together.
+            given: source, poses and expression; `latents` are the moved portraits'.
+
+        Returns:
+            The change, and the moved portraits [b * num_frames, 3, s, s] in [-1, 1].
+        """
         assert self.window_head is not None and given.latents is not None
         shown = self._shown(noisy, num_frames, given)
         latents, features = self.unet.predict_with_features(noisy, timestep, **shown)
@@ -144,7 +154,14 @@ class DeXPortraitNetworks:
 
 
 def build(config: DeXPortraitConfig) -> DeXPortraitNetworks:
-    """Fresh networks of a configuration, random weights (build under torch.device("meta") to count only)."""
+    """Fresh networks of a configuration, random weights (build under torch.device("meta") to count only).
+
+    Args:
+        config: of the sizes.
+
+    Returns:
+        All of them, the window head where the configuration has one.
+    """
     backbone = config.backbone
     vae_kind = PatchAutoencoder if isinstance(backbone.vae, PatchConfig) else AutoencoderKL
     return DeXPortraitNetworks(
@@ -161,12 +178,26 @@ def build(config: DeXPortraitConfig) -> DeXPortraitNetworks:
 
 
 def pose_encoder(config: DeXPortraitConfig) -> PoseEncoder | FacePoseEncoder:
-    """A fresh pose encoder of a configuration."""
+    """A fresh pose encoder.
+
+    Args:
+        config: says of which kind, and its sizes.
+
+    Returns:
+        Random weights.
+    """
     kind = PoseEncoder if isinstance(config.pose, PoseEncoderConfig) else FacePoseEncoder
     return kind(**config.pose_encoder())
 
 
 def expression_encoder(config: DeXPortraitConfig) -> ExpressionEncoder | FaceExpressionEncoder:
-    """A fresh expression encoder of a configuration."""
+    """A fresh expression encoder.
+
+    Args:
+        config: says of which kind, and its sizes.
+
+    Returns:
+        Random weights.
+    """
     kind = ExpressionEncoder if isinstance(config.expression, ExpressionEncoderConfig) else FaceExpressionEncoder
     return kind(**config.expression_encoder())

@@ -49,7 +49,14 @@ class Pose:
         return cls(rotation_matrices(code[:, :3]), code[:, 3:5], code[:, 5].exp())
 
     def head_pose(self, index: int = 0) -> HeadPose:
-        """Pose `index` as a `HeadPose`."""
+        """One of the poses as a `HeadPose`.
+
+        Args:
+            index: its number.
+
+        Returns:
+            Rotation vector in radians, translation in half sides, `HeadPose.scale`.
+        """
         turn = rotation_vector(self.rotation[index].double().cpu().numpy())
         place = self.translation[index].double().cpu().numpy()
         return HeadPose(turn, place, float(self.scale[index]) * CANONICAL_SCALE)
@@ -73,6 +80,9 @@ class Pose:
 
         Args:
             crops: [b, 4], see `mien.motion.inputs.UprightCrop.similarity`.
+
+        Returns:
+            As many poses.
         """
         angle, middle, half = crops[:, 0], crops[:, 1:3], crops[:, 3]
         turn = rotation_matrices(torch.stack([0 * angle, 0 * angle, angle], 1))
@@ -86,17 +96,38 @@ class Pose:
         return len(self.scale)
 
     def to(self, device: torch.device | str) -> Pose:
-        """The same poses on a device."""
+        """The same poses on a device.
+
+        Args:
+            device: torch's, or its name.
+
+        Returns:
+            Copies there.
+        """
         return Pose(self.rotation.to(device), self.translation.to(device), self.scale.to(device))
 
     def repeat(self, times: int) -> Pose:
-        """Every pose `times` times in a row: [a, b] becomes [a, a, b, b]."""
+        """Every pose several times in a row: [a, b] becomes [a, a, b, b].
+
+        Args:
+            times: how often.
+
+        Returns:
+            `times` as many poses.
+        """
         parts = (self.rotation, self.translation, self.scale)
         return Pose(*(part.repeat_interleave(times, 0) for part in parts))
 
     @staticmethod
     def stack(poses: list[Pose]) -> Pose:
-        """Several batches one after the other."""
+        """Several batches one after the other.
+
+        Args:
+            poses: the batches.
+
+        Returns:
+            One batch.
+        """
         return Pose(
             torch.cat([pose.rotation for pose in poses]),
             torch.cat([pose.translation for pose in poses]),
@@ -105,7 +136,14 @@ class Pose:
 
 
 def code_of_head_pose(head: HeadPose) -> np.ndarray:
-    """The pose code [6] float32 of a `HeadPose`."""
+    """The pose code of a head.
+
+    Args:
+        head: rotation vector in radians, translation in half sides, scale.
+
+    Returns:
+        float32 [6].
+    """
     values = [*np.asarray(head.rotation), *np.asarray(head.translation), math.log(head.scale / CANONICAL_SCALE)]
     return np.array(values, np.float32)
 
@@ -125,7 +163,14 @@ def codes_of_head_poses(heads: np.ndarray) -> np.ndarray:
 
 
 def window_code(head: HeadPose) -> np.ndarray:
-    """The pose code [6] float32 of a head in its face window (`FaceWindow.head`)."""
+    """The pose code of a head in its face window.
+
+    Args:
+        head: as `FaceWindow.head` gives it.
+
+    Returns:
+        float32 [6].
+    """
     values = [*np.asarray(head.rotation), *np.asarray(head.translation), math.log(head.scale / WINDOW_SCALE)]
     return np.array(values, np.float32)
 

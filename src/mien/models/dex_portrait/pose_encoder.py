@@ -89,7 +89,14 @@ class PoseEncoder(ModelMixin, ConfigMixin):
         return code
 
     def pose(self, pictures: Tensor) -> Pose:
-        """The head's pose as `Pose`; the rest as in `forward`."""
+        """The head's pose as `Pose`.
+
+        Args:
+            pictures: as in `forward`.
+
+        Returns:
+            As many poses.
+        """
         return Pose.from_code(self(pictures))
 
 

@@ -136,5 +136,12 @@ class WarpingAttention(ReferenceAttention):
 
 
 def transformer_of(layer: str) -> str:
-    """The name of the spatial transformer that a self-attention's processor belongs to."""
+    """The spatial transformer that a self-attention belongs to.
+
+    Args:
+        layer: name of the attention's processor.
+
+    Returns:
+        Name of the transformer.
+    """
     return layer.split(".transformer_blocks.")[0]

@@ -59,7 +59,15 @@ class StyleConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs, 1, 1))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[b, c, h, w] to [b, c', h, w]."""
+        """The layer.
+
+        Args:
+            x: [b, c, h, w].
+            style: [b, n].
+
+        Returns:
+            [b, c', h, w].
+        """
         return functional.leaky_relu(self.conv(x, style) + self.bias, 0.2) * math.sqrt(2)
 
 

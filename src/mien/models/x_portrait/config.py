@@ -165,7 +165,7 @@ SD15 = XPortraitConfig()
 NANO = XPortraitConfig(
     name="nano",
     image_size=256,
-    # small on purpose: it starts from a reenactor's picture and only repairs it
+    # small on purpose: the full-size recipe, to be tried on a processor
     block_out_channels=(32, 64, 96),
     attention_levels=(False, True, True),
     heads=(1, 2, 3),

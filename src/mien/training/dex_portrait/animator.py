@@ -1,6 +1,6 @@
 """Stage `dex/animator`: DeX-Portrait's diffusion animator on single pictures (Section 3.2, stage B).
 
-    mien train dex/animator --data AVATARS --start runs/dex-motion --out runs/dex-animator --size nano
+    mien train dex/animator --data AVATARS --start runs/dex-motion --vae runs/vae --out runs/dex-animator --size nano
 
 The encoders and the autoencoder are frozen; both U-Nets and everything that is injected learn. Presets name the
 ablations of the paper's Table 2.
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.models.dex_portrait import FULL, NANO, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Motion, Pose
+from mien.errors import InputError
+from mien.models.dex_portrait import FULL, NANO, Conditions, DeXPortraitConfig, DeXPortraitNetworks, Pose
 from mien.pipelines.dex_portrait import paper_scheduler
-from mien.pipelines.pictures import to_uint8
 from mien.training.data.samples import SampleSource
 from mien.training.data.stage import SampleStage
 from mien.training.dex_portrait.collate import DRIVERS, Augmentation, Collate
@@ -27,15 +27,12 @@ from mien.training.dex_portrait.model import (
     as_pipeline,
     fresh,
     take_backbone,
-    take_reenactor,
     take_start,
 )
 from mien.training.engine.config import SIZES, StageConfig, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep
 from mien.training.latent_diffusion import scheduler_of, sheet
-from mien.training.reenactor.stage import render
 from mien.typing import Picture
-from mien.weights import bundled
 
 PRESETS = ("paper", "no-ray-map", "no-warping", "no-augmentation")
 LEARNING = ("empty_prompt", "appearance_reference", "unet", "injection")
@@ -53,7 +50,8 @@ class Dropout:
     pose: float = 0.05
 
 
-# a start shows the motion, and one step without guidance adds to it: what is left out is hardly asked for
+# what a face window starts from shows the pose, and one step without guidance adds to it: what is left out is hardly
+# asked for
 STARTED, NOTHING_DROPPED = Dropout(0.05, 0.05, 0.05), Dropout(0.0, 0.0, 0.0)
 
 
@@ -67,7 +65,16 @@ class Dropped:
 
     @classmethod
     def draw(cls, sources: int, chances: Dropout, generator: torch.Generator) -> Dropped:
-        """Independent draws. Never all sources lose everything: then nothing would be learned of the reference."""
+        """Independent draws. Never all sources lose everything: then nothing would be learned of the reference.
+
+        Args:
+            sources: how many, r.
+            chances: of each loss, 0 to 1.
+            generator: draws them.
+
+        Returns:
+            Masks [r], true where a source loses the condition.
+        """
         chance = torch.rand(3, sources, generator=generator)
         everything = chance[0] < chances.everything
         if bool(everything.all()):
@@ -81,9 +88,8 @@ class AnimatorConfig(StageConfig):
 
     size: str = option("nano", "nano or full.", choices=SIZES)
     preset: str = option("paper", "paper, or an ablation: no-ray-map, no-warping, no-augmentation.", choices=PRESETS)
-    vae: str | None = option(None, "A run of the stage vae; usually the bundled one (nano).")
+    vae: str | None = option(None, "A run of the stage vae (nano, unless --start has one).")
     backbone: str | None = option(None, "A local diffusers folder of Stable Diffusion 1.5 (full).")
-    reenactor: str | None = option(None, "A folder with a reenactor, whose pictures are added to.")
 
 
 class DexAnimator(SampleStage):
@@ -104,12 +110,11 @@ class DexAnimator(SampleStage):
         self.preset = options.preset
         nano = options.size == "nano"
         self.options, self.config = options, config or (NANO if nano else FULL)
-        self.starts = options.reenactor is not None
-        self.dropout = dropout or (STARTED if self.starts else Dropout())
+        self.dropout = dropout or Dropout()
         self.steps, self.batch_size = (12_000, 2) if nano else (120_000, 12)
         side = self.config.backbone.image_size
         self.data = data
-        self.collate = Collate(self.config, side, Augmentation(off=self.preset == "no-augmentation"), self.starts)
+        self.collate = Collate(self.config, side, Augmentation(off=self.preset == "no-augmentation"))
         self.scheduler = scheduler_of(self.config.backbone.prediction_type, paper_scheduler())
         self.optimizer_steps = (self._optimizer_step(options.loop.learning_rate or (6e-4 if nano else 1e-5)),)
 
@@ -129,27 +134,36 @@ class DexAnimator(SampleStage):
     def build(self) -> nn.Module:
         """Random networks, then the backbone or the autoencoder, then what `--start` names (by `start`)."""
         model = fresh(self.options.loop.seed, self.config)
-        if self.options.reenactor is not None:
-            take_reenactor(model, Path(self.options.reenactor), self.config.expression.code)
         if self.options.backbone is not None:
             take_backbone(model, Path(self.options.backbone))
-        elif self.options.vae is not None or self.config.name == "nano":
-            known = model.take_vae(Path(self.options.vae or bundled("dex-nano")))
+        elif self.options.vae is not None:
+            known = model.take_vae(Path(self.options.vae))
             if not known:
                 model.measure_scale(self.collate.draw(self.samples(), np.random.default_rng(0), 4)["target"])
         return model
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """See `take_start`."""
+        """See `Stage.start` and `take_start`.
+
+        Args:
+            model: is filled.
+            place: the run or the folder.
+
+        Raises:
+            InputError: no autoencoder was given to nano, neither here nor with `--vae`.
+            WeightsError: something does not fit.
+        """
         assert isinstance(model, AnimatorModel)
-        take_start(model, place)
+        whole = take_start(model, place)
+        if not whole and self.options.vae is None and self.config.name == NANO.name:
+            raise InputError(f"{place} has encoders alone: give --vae a run of the stage vae.")
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` sources with their drivers; see `Collate`."""
+        """See `Stage.batch`: `batch_size` sources with their drivers, as `Collate` makes them."""
         return self.collate.draw(self.samples(), rng, batch_size, self.drivers, self.clips)
 
     def images(self, batch: Batch) -> int:
-        """Targets that are noised."""
+        """See `Stage.images`: targets that are noised."""
         return len(batch["target"])
 
     def block_types(self) -> tuple[type[nn.Module], ...]:
@@ -169,7 +183,7 @@ class DexAnimator(SampleStage):
         noisy = self.scheduler.add_noise(clean, noise, timestep)
         noisy = self.scheduler.scale_model_input(noisy, timestep)
         dropped = Dropped.draw(sources, self.dropout, generator)
-        given = self._given(nets, source, self._init_latents(model, batch), self._codes(nets, batch), dropped, frames)
+        given = self._given(nets, source, self._codes(nets, batch), dropped, frames)
         got = self._predict(nets, noisy, timestep, given, dropped, frames)
         wanted = noise if self.config.backbone.prediction_type == "epsilon" else clean
         weight = self._weight(batch["mask"], clean.shape[-1])
@@ -195,25 +209,15 @@ class DexAnimator(SampleStage):
         own, driving = nets.pose_encoder.pose(batch["source_masked"]), nets.pose_encoder.pose(batch["masked"])
         return own, driving, nets.expression_encoder(batch["crop"])
 
-    @torch.no_grad()
-    def _init_latents(self, model: AnimatorModel, batch: Batch) -> Tensor | None:
-        """Latents [n, c, h, w] of the reenactor's pictures; None where there is no reenactor."""
-        if model.reenactor is None:
-            return None
-        asked = {"keypoints": batch["source_keypoints"], "driven": batch["keypoints"]}
-        asked |= {"source": batch["source"], "target": batch["target"], "corners": torch.zeros(len(batch["target"]), 2)}
-        return model.encode(render(model.reenactor, asked).picture.clamp(-1, 1))
-
     def _given(
         self,
         nets: DeXPortraitNetworks,
         source: Tensor,
-        init_latents: Tensor | None,
         codes: tuple[Pose, Pose, Tensor],
         dropped: Dropped,
         frames: int,
     ) -> Conditions:
-        """Of the sources that did not lose everything. source [r, c, h, w]; init_latents [n, c, h, w]."""
+        """Of the sources [r, c, h, w] that did not lose everything."""
         own, driving, expression = codes
         kept, rows = frame_rows(~dropped.everything, frames, source.device)
         without_expression, without_pose = (
@@ -221,7 +225,7 @@ class DexAnimator(SampleStage):
         )
         return Conditions(
             reference_features=nets.read_appearance([source[kept]]),
-            latents=source[kept] if init_latents is None else init_latents[rows],
+            latents=source[kept],
             source_pose=own[kept],
             pose=driving[rows],
             tokens=nets.injection.tokens(expression[rows], without_expression),
@@ -254,10 +258,8 @@ class DexAnimator(SampleStage):
     # -- what is looked at -------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of source, driver, both, the pose alone, the expression alone; sampled in a few steps."""
+        """See `Stage.pictures`: rows of source, driver, both, the pose alone, the expression alone; in few steps."""
         assert isinstance(model, AnimatorModel)
-        if model.reenactor is not None:
-            return self._started_pictures(model)
         nets, device = model.networks(False), model.latent_scale.device
         batch = self._shown(device)
         own, driving, face = self._codes(nets, batch)
@@ -276,24 +278,6 @@ class DexAnimator(SampleStage):
         drawn = plain.draw(self.samples(), np.random.default_rng(0), 4, 1)
         return {name: value.to(device) for name, value in drawn.items()}
 
-    def _started_pictures(self, model: AnimatorModel) -> Picture:
-        """The same rows by the pipeline itself: keypoints follow the codes, as they will."""
-        batch = self._shown(model.latent_scale.device)
-        pipe = as_pipeline(model, self.config, self.temporal, self.ray_maps, self.warping)
-        pipe.set_progress_bar_config(disable=True)
-        poses = pipe.pose_encoder(batch["masked"]).cpu()
-        faces = pipe.expression_encoder(batch["crop"]).cpu()
-        rows = []
-        for row, (picture, target) in enumerate(zip(batch["source"], batch["target"], strict=True)):
-            pipe.set_portrait(picture, (batch["source_keypoints"][row, :68].cpu().numpy() + 1) / 2)
-            motion = Motion(poses[row : row + 1], faces[row : row + 1])
-            made = [
-                next(pipe.stream(*which, generator=torch.Generator().manual_seed(0)))
-                for which in ((motion, motion), (motion, None), (None, motion))
-            ]
-            rows.append(np.concatenate([*to_uint8(torch.stack([picture, target])), *made], 1))
-        return np.concatenate(rows, 0)
-
     def _sample(self, nets: DeXPortraitNetworks, source: Tensor, given: Conditions, steps: int = 4) -> Tensor:
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(steps)
@@ -305,13 +289,22 @@ class DexAnimator(SampleStage):
         return latents
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The folder that `DeXPortraitPipeline.from_pretrained` takes."""
+        """See `Stage.export`: the folder that `DeXPortraitPipeline.from_pretrained` takes."""
         assert isinstance(model, AnimatorModel)
         made = as_pipeline(model, self.config, self.temporal, self.ray_maps, self.warping)
         made.save_pretrained(folder)
 
 
 def frame_rows(chosen: Tensor, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Numbers of the chosen sources, from a mask [r], and of all their frames."""
+    """Where chosen sources and their frames stand.
+
+    Args:
+        chosen: mask of the sources [r].
+        frames: of each source; a batch holds those of one source in a row.
+        device: of the result.
+
+    Returns:
+        Numbers of the chosen sources [k], and of all their frames [k * frames].
+    """
     sources = torch.nonzero(chosen).flatten().to(device)
     return sources, (sources[:, None] * frames + torch.arange(frames, device=device)).flatten()

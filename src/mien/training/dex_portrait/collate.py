@@ -21,7 +21,6 @@ from mien.training.engine.stage import Batch
 from mien.typing import Picture
 
 DRIVERS = 4  # of each source (supplement, B.2)
-_OFF = 0.7  # pixels by which keypoints for a reenactor are off
 
 
 @dataclass(frozen=True)
@@ -56,18 +55,27 @@ class Collate:
         config: of the networks.
         side: of the source and target pictures, pixels.
         augmentation: of the crops.
-        keypoints: whether what a reenactor needs is given too.
     """
 
     config: DeXPortraitConfig
     side: int
     augmentation: Augmentation = Augmentation()
-    keypoints: bool = False
 
     def draw(
         self, data: SampleSource, rng: np.random.Generator, sources: int, drivers: int = DRIVERS, clip: bool = False
     ) -> Batch:
-        """A batch of samples from the data: `sources` people with `drivers` targets each."""
+        """A batch of samples from the data.
+
+        Args:
+            data: where from.
+            rng: of everything random.
+            sources: people, r.
+            drivers: targets of each.
+            clip: whether targets are consecutive frames.
+
+        Returns:
+            See `__call__`.
+        """
         spec = SampleSpec(drivers, clip, self.side, views=not self.augmentation.off)
         return self(draw_samples(data, rng, sources, spec), rng)
 
@@ -77,8 +85,7 @@ class Collate:
         Returns:
             source, source_masked, source_crop, source_pose [r, ...]; target, masked, crop, again (the crop, augmented
             anew), mask (the face's oval [n, 1, side, side]) and pose [n, ...]. Pictures are in [-1, 1], poses codes
-            [., 6]. With `keypoints`: source_keypoints [r, 70, 2], keypoints [n, 70, 2], half sides, a little off as
-            read ones are.
+            [., 6].
         """
         columns: dict[str, list[NDArray[np.generic]]] = {}
         for sample in samples:
@@ -106,9 +113,6 @@ class Collate:
         }
         if not prefix:
             put |= {"again": self._crop(frame, view, rng), "mask": face_oval(shown.landmarks, self.side)}
-        if self.keypoints:
-            points = frame.keypoints() * (2 / frame.side) - 1
-            put["keypoints"] = (points + rng.normal(0, _OFF * 2 / frame.side, (70, 2))).astype(np.float32)
         for name, value in put.items():
             columns.setdefault(prefix + name, []).append(value)
 

@@ -64,7 +64,14 @@ class ClipFaces:
 
 
 def is_clips(folder: Path) -> bool:
-    """Whether a folder holds clips as `mien data prepare` cuts them."""
+    """Whether a folder holds clips as `mien data prepare` cuts them.
+
+    Args:
+        folder: any path.
+
+    Returns:
+        True if it holds at least one.
+    """
     return bool(VideoClips(folder).clips)
 
 

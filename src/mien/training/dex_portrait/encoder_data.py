@@ -25,7 +25,7 @@ from mien.motion.inputs import UprightCrop, masked_frame
 from mien.motion.keypoint_motion import closed_lips
 from mien.training.data.pictures import to_tensor
 from mien.training.engine.stage import Batch
-from mien.training.reenactor.keypoint_basis import fit_basis, head_shapes
+from mien.training.keypoint_basis import fit_basis, head_shapes
 
 Floats = NDArray[np.floating]
 Pixels = NDArray[np.uint8]
@@ -104,7 +104,7 @@ class EncoderData:
         if not found:
             raise InputError(f"{folders[0]} holds no groups of avatars to train on: make them by mien data avatars.")
         shapes = [head_shapes(group, group.side) for group in found]
-        self.mean, neutrals = _neutrals(shapes, [group["expression"] for group in found])
+        neutrals = _neutrals(shapes, [group["expression"] for group in found])
         self.groups = [
             EncoderGroup(
                 group.frames,
@@ -175,7 +175,14 @@ class EncoderData:
 
 
 def count_groups(folders: Sequence[Path]) -> int:
-    """How many groups there are that have been written to their end."""
+    """How many groups there are that have been written to their end.
+
+    Args:
+        folders: of groups.
+
+    Returns:
+        Their number in all folders together.
+    """
     return sum(len(list(folder.glob("group_*_people.json"))) for folder in folders)
 
 
@@ -190,14 +197,21 @@ def _other_side(names: NDArray[np.str_] | None, count: int) -> NDArray[np.int64]
 
 
 def partners(expression: Floats) -> NDArray[np.int64]:
-    """For each of the motions [m, e] another one with the very same expression, -1: there is none."""
+    """For each motion another one that is the very same in something.
+
+    Args:
+        expression: what is compared of the motions [m, e]: expressions, or poses.
+
+    Returns:
+        [m], number of the other motion; -1: there is none.
+    """
     same = (expression[:, None] == expression[None]).all(-1)
     np.fill_diagonal(same, False)
     return np.where(same.any(1), same.argmax(1), -1)
 
 
-def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> tuple[NDArray[np.float32], list[Floats]]:
-    """The mean neutral head [70, 3], and every group's people's neutral ones [p, 70, 3], lips closed.
+def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> list[Floats]:
+    """Every group's people's neutral heads [p, 70, 3], lips closed.
 
     Displacements are linear in the commanded expression up to what each person adds: a ridge with common weights and an
     intercept for each person.
@@ -211,15 +225,23 @@ def _neutrals(shapes: Sequence[Floats], expressions: Sequence[Floats]) -> tuple[
     for shape, expression in zip(shapes, expressions, strict=True):
         mean = shape.mean(1) - np.tensordot(expression.mean(0), weights, 1)
         neutrals.append(np.stack([closed_lips(own) for own in mean]))
-    common: NDArray[np.float32] = np.concatenate(neutrals).mean(0).astype(np.float32)
-    return common, [neutral.astype(np.float32) for neutral in neutrals]
+    return [neutral.astype(np.float32) for neutral in neutrals]
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
 def flipped(picture: Pixels, marks: Floats, flip: bool) -> tuple[Pixels, Floats]:
-    """A square picture and its landmarks [68, 2] in a mirror, or as they are."""
+    """A square picture with its landmarks in a mirror, or as they are.
+
+    Args:
+        picture: uint8 [s, s, 3].
+        marks: [68, 2], pixels.
+        flip: whether it is mirrored.
+
+    Returns:
+        The picture and its landmarks, those of the other side of the face in each other's place.
+    """
     if not flip:
         return np.asarray(picture), marks
     return np.ascontiguousarray(picture[:, ::-1]), marks[MIRROR] * [-1, 1] + [picture.shape[1], 0]
@@ -249,7 +271,16 @@ def code_in_crop(code: Floats, similarity: Floats) -> Floats:
 
 
 def misplaced(crop: UprightCrop, augmentation: EncoderAugmentation, rng: np.random.Generator) -> UprightCrop:
-    """A crop as landmarks would place it that are not quite right."""
+    """A crop as landmarks would place it that are not quite right.
+
+    Args:
+        crop: as exact landmarks place it.
+        augmentation: how far off it may be.
+        rng: of how far it is.
+
+    Returns:
+        Another crop of the same picture.
+    """
     way = rng.uniform(-augmentation.jitter, augmentation.jitter, 2) * crop.half
     zoom = rng.uniform(1 - augmentation.jitter, 1 + augmentation.jitter)
     turn = np.deg2rad(rng.uniform(-augmentation.degrees, augmentation.degrees))
@@ -263,7 +294,18 @@ def _blanked(crop: UprightCrop, picture: Pixels, marks: Floats, size: int) -> Pi
 def augmented_crop(
     picture: Pixels, marks: Floats, size: int, augmentation: EncoderAugmentation, rng: np.random.Generator
 ) -> Pixels:
-    """The face as `UprightCrop` cuts it from landmarks that are not quite right, in another light."""
+    """The face as `UprightCrop` cuts it from landmarks that are not quite right, in another light.
+
+    Args:
+        picture: uint8 [s, s, 3].
+        marks: [68, 2], pixels.
+        size: side of the result, pixels.
+        augmentation: how much is changed.
+        rng: of the change.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
     crop = misplaced(UprightCrop.around(marks), augmentation, rng)
     return _coloured(crop.extract(picture, size), augmentation, rng)
 

@@ -126,13 +126,13 @@ class DexEncoders(Stage):
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """From a run of this stage."""
+        """See `Stage.start`: from a run of this stage."""
         checkpoints.fill(model, checkpoints.find(place).averaged_weights())
 
     # -- data and loss -----------------------------------------------------------------------------------------------
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """See `EncoderData.draw`; some of the samples are faces of clips (`ClipFaces.draw`), where there are any."""
+        """See `Stage.batch` and `EncoderData.draw`; some samples are faces of clips, where there are any."""
         wanted = self.clips.part * batch_size
         of_clips = min(int(wanted + rng.random()), batch_size - 1) if wanted else 0
         size = self.config.expression.size
@@ -140,7 +140,17 @@ class DexEncoders(Stage):
         return {**made, **self.clips.draw(rng, of_clips, size, self.augmentation)} if of_clips else made
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        """Exact poses; codes that tell scores and keypoints, are alike for one expression and differ for others."""
+        """Exact poses; codes that tell scores and keypoints, are alike for one expression and differ for others.
+
+        Args:
+            model: an `EncoderModel`.
+            batch: see `batch`.
+            generator: has no influence.
+
+        Returns:
+            By name, weighted: anchor and steady of the pose; moved, scores, agreement and contrast of the expression;
+            clip_agreement, clip_contrast and clip_read where the batch holds faces of clips.
+        """
         assert isinstance(model, EncoderModel)
         codes = model.expression_encoder(torch.cat([batch["crop"], batch["again"]]))
         one, two = codes.chunk(2)
@@ -189,7 +199,11 @@ class DexEncoders(Stage):
     # -- to look at --------------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of what the pose encoder sees, two views of an expression, and bars: scores as commanded and as told."""
+        """See `Stage.pictures`.
+
+        Rows of what the pose encoder sees, two views of an expression, and bars: scores as commanded, and as told of
+        either.
+        """
         assert isinstance(model, EncoderModel)
         size = self.config.expression.size
         batch = self._held_out().draw(np.random.default_rng(101), _SHOWN, size, self.augmentation)
@@ -201,7 +215,7 @@ class DexEncoders(Stage):
         return np.concatenate(columns, 1)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """Both encoders, as a pipeline folder holds them."""
+        """See `Stage.export`: both encoders, as a pipeline folder holds them."""
         assert isinstance(model, EncoderModel)
         for part in ("pose_encoder", "expression_encoder"):
             getattr(model, part).save_pretrained(folder / part)

@@ -13,10 +13,18 @@ _TEMPERATURE = 0.15  # of `contrast`
 
 
 def perceptual_distances(perceptual: Perceptual, made: Tensor, wanted: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared feature distances, averaged over each full map and summed over the layers: whole, and within the face.
+    """Squared feature distances, averaged over each full map and summed over the layers.
 
-    mask: [b, 1, h, w], resized by area to each layer (Eq. 3). Means over the full map, not over the mask, are what make
-    the paper's weight of 100 sane.
+    Means over the full map, not over the mask, are what make the paper's weight of 100 sane.
+
+    Args:
+        perceptual: gives the features.
+        made: pictures [b, 3, h, w] in [-1, 1].
+        wanted: the same of the ground truth.
+        mask: of the face [b, 1, h, w] in [0, 1], resized by area to each layer (Eq. 3).
+
+    Returns:
+        The distance of whole pictures, and that within the face.
     """
     whole = inside = made.new_zeros(())
     with torch.no_grad():
@@ -30,17 +38,40 @@ def perceptual_distances(perceptual: Perceptual, made: Tensor, wanted: Tensor, m
 
 
 def generator_adversarial(fake: Tensor) -> Tensor:
-    """Softplus(-D(fake)), Eq. 4."""
+    """Softplus(-D(fake)), Eq. 4.
+
+    Args:
+        fake: verdicts D on what was made [b].
+
+    Returns:
+        The mean.
+    """
     return functional.softplus(-fake).mean()
 
 
 def discriminator_adversarial(real: Tensor, fake: Tensor) -> Tensor:
-    """The logistic loss of StyleGAN2."""
+    """The logistic loss of StyleGAN2.
+
+    Args:
+        real: verdicts on ground truth [b].
+        fake: on what was made [b].
+
+    Returns:
+        softplus(fake) + softplus(-real), the means.
+    """
     return functional.softplus(fake).mean() + functional.softplus(-real).mean()
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """R1: the mean squared gradient of D at real pictures (Mescheder et al. 2018)."""
+    """R1: the mean squared gradient of D at real pictures (Mescheder et al. 2018).
+
+    Args:
+        discriminator: D.
+        real: pictures [b, 3, h, w] in [-1, 1].
+
+    Returns:
+        A number that has a gradient itself.
+    """
     seen = real.detach().float().requires_grad_(True)
     with torch.autocast(seen.device.type, enabled=False):
         (gradient,) = torch.autograd.grad(discriminator(seen).sum(), seen, create_graph=True)
@@ -48,15 +79,30 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
 
 
 def anchor_distance(codes: Tensor, ground_truth: Tensor) -> Tensor:
-    """|r - r*| + |t - t*| + |log s - log s*|, L1, radians and image units, averaged over the batch.
+    """|r - r*| + |t - t*| + |log s - log s*|, L1, averaged over the batch.
 
     The warp alone leaves the canonical pose open, and lets it drift with identity; the avatars' exact poses fix it.
+
+    Args:
+        codes: pose codes [b, 6]: radians, image units, logarithm.
+        ground_truth: the exact ones.
+
+    Returns:
+        A number.
     """
     return (codes - ground_truth).abs().sum(1).mean()
 
 
 def pose_errors(codes: Tensor, ground_truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Geodesic angle in degrees, |t - t*| in image units and |log s - log s*|, a number a row."""
+    """How far poses are from the exact ones.
+
+    Args:
+        codes: pose codes [b, 6].
+        ground_truth: the exact ones.
+
+    Returns:
+        Geodesic angle in degrees, |t - t*| in image units and |log s - log s*|, [b] each.
+    """
     turn = rotation_matrices(codes[:, :3]).transpose(1, 2) @ rotation_matrices(ground_truth[:, :3])
     return (
         rotation_vectors(turn).norm(dim=1).rad2deg(),

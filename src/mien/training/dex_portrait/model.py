@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from mien.errors import InputError
 from mien.models.dex_portrait import DeXPortraitConfig, DeXPortraitNetworks, build
-from mien.models.dex_portrait.expression_shape import ExpressionShape
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
-from mien.models.reenactor import Reenactor
 from mien.motion.motion_limits import NANO_MOTION_LIMITS
 from mien.pipelines import loading
 from mien.pipelines.dex_portrait import ENCODERS, PARTS, DeXPortraitPipeline, paper_scheduler
@@ -27,26 +25,26 @@ from mien.training.latent_diffusion import (
     scale_of,
     scheduler_of,
 )
-from mien.weights import bundled
-
-_SHAPE = "expression_shape"
 
 
 class AnimatorModel(LatentModel):
-    """All parts; `latent_scale` is the VAE's. reenactor, expression_shape: None, or what sampling starts from."""
-
-    reenactor: Reenactor | None
-    expression_shape: ExpressionShape | None
+    """All parts; `latent_scale` is the VAE's."""
 
     def __init__(self, networks: DeXPortraitNetworks) -> None:
         super().__init__()
-        self.reenactor, self.expression_shape = None, None
         for part in PARTS:
             setattr(self, part, getattr(networks, part))
         self.keep_scale(networks.vae.config.scaling_factor)
 
     def networks(self, temporal: bool) -> DeXPortraitNetworks:
-        """The networks, with the temporal modules or without."""
+        """The networks as inference uses them.
+
+        Args:
+            temporal: with the temporal modules; False: they are None.
+
+        Returns:
+            The same parts, under the names of `DeXPortraitNetworks`.
+        """
         parts = {part: getattr(self, part) for part in PARTS}
         return DeXPortraitNetworks(**{**parts, "temporal": parts["temporal"] if temporal else None})
 
@@ -81,57 +79,51 @@ def fresh(seed: int, config: DeXPortraitConfig) -> AnimatorModel:
     return model
 
 
-def take_reenactor(model: AnimatorModel, folder: Path, code: int) -> None:
-    """Let sampling start from the reenactor that `mien train reenactor` exported.
-
-    Its keypoints are moved by expression codes; the weights for that come with `take_start`.
-
-    Args:
-        model: that gets it.
-        folder: of the reenactor.
-        code: length of the codes.
-
-    Raises:
-        WeightsError: it is missing or does not fit.
-    """
-    model.reenactor = loading.load_part(Reenactor, folder).requires_grad_(False)
-    model.expression_shape = ExpressionShape(code).requires_grad_(False)
-
-
-def take_start(model: AnimatorModel, place: Path) -> None:
+def take_start(model: AnimatorModel, place: Path) -> bool:
     """Take over a run of `dex/motion` (the encoders alone), a run of a later stage, or a pipeline folder; strict.
 
-    Where sampling starts from a reenactor, keypoints must be known to follow the codes: the motion trainer's GAN does
-    not teach that, its preset `supervised` does.
+    Args:
+        model: is filled.
+        place: the run or the folder.
 
-    Raises InputError, or WeightsError if something does not fit.
+    Returns:
+        Whether it gave all parts; False: the encoders alone.
+
+    Raises:
+        InputError: there is nothing to start from.
+        WeightsError: something does not fit.
     """
     if (place / "model_index.json").is_file():
-        index = loading.read_index(place)
-        shared = index.get("shared_components", ())
-        homes = {part: bundled("dex-nano") if part in shared else place for part in (*PARTS, _SHAPE)}
-        for part in PARTS if model.reenactor is None else (*PARTS, _SHAPE):
-            file = homes[part] / part / WEIGHTS_FILE
+        loading.read_index(place)  # models that this version no longer knows are refused
+        for part in PARTS:
+            file = place / part / WEIGHTS_FILE
             if file.is_file():
                 checkpoints.fill(model.get_submodule(part), float_weights(file))
             elif part != "temporal":
                 raise InputError(f"{place} has no {part}: give a whole pipeline folder, or a run.")
-        model.latent_scale.fill_(scale_of(homes["vae"] / "vae"))
-        return
+        model.latent_scale.fill_(scale_of(place / "vae"))
+        return True
     weights = checkpoints.find(place).averaged_weights()
-    if not any(name.startswith("unet.") for name in weights):
-        if model.reenactor is not None and f"{_SHAPE}.mean" not in weights:
-            raise InputError(f"{place} knows no keypoints: train dex/motion --preset supervised for --reenactor.")
-        for part in ENCODERS if model.reenactor is None else (*ENCODERS, _SHAPE):
+    whole = any(name.startswith("unet.") for name in weights)
+    if not whole:
+        for part in ENCODERS:
             checkpoints.fill(model.get_submodule(part), _within(weights, part))
     else:
         checkpoints.fill(model, weights)
+    return whole
 
 
 def take_backbone(model: AnimatorModel, folder: Path) -> None:
-    """Stable Diffusion 1.5 (or its image variations) from a local diffusers folder, into both U-Nets and the VAE.
+    """Stable Diffusion 1.5 (or its image variations), into both U-Nets, the VAE and the empty prompt.
 
-    The ray maps' input channels, and everything else of ours, stay as they are. Raises InputError, WeightsError.
+    The ray maps' input channels, and everything else of ours, stay as they are.
+
+    Args:
+        model: is filled.
+        folder: a local diffusers folder with unet/ and vae/.
+
+    Raises:
+        InputError, WeightsError: the folder does not do.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -149,21 +141,27 @@ def take_backbone(model: AnimatorModel, folder: Path) -> None:
 def as_pipeline(
     model: AnimatorModel, config: DeXPortraitConfig, temporal: bool, ray_maps: bool = True, warping: bool = True
 ) -> DeXPortraitPipeline:
-    """The pipeline that inference loads; ray_maps, warping: what it was trained with."""
+    """The pipeline that inference loads.
+
+    Args:
+        model: with the averaged weights.
+        config: of its sizes.
+        temporal: with the temporal modules.
+        ray_maps: whether it was trained with ray maps.
+        warping: whether it was trained with the warped reference.
+
+    Returns:
+        The pipeline, its networks those of `model`.
+    """
     networks = model.networks(temporal)
     networks.vae.register_to_config(scaling_factor=float(model.latent_scale))
     nano = config.backbone.source_in_sample
     few: dict[str, Any] = {
         "num_inference_steps": 6, "guidance_scale": 1.5, "window": 24 if temporal else 8, "overlap": 4
     }  # fmt: skip
-    if model.reenactor is not None:  # the start shows the motion already, and frames are repaired one by one
-        few |= {"num_inference_steps": 1, "guidance_scale": 1.0}
-        few |= {} if temporal else {"overlap": 0}
     return DeXPortraitPipeline(
         **{part: getattr(networks, part) for part in PARTS},
         scheduler=scheduler_of(config.backbone.prediction_type, paper_scheduler()),
-        reenactor=model.reenactor,
-        expression_shape=model.expression_shape,
         image_size=config.backbone.image_size,
         defaults=few if nano else {},
         ray_maps=ray_maps,

@@ -82,13 +82,10 @@ class MotionModel(nn.Module):
 
 @dataclass(frozen=True)
 class MotionConfig(StageConfig):
-    """Of the encoders, by the motion trainer or, supervised, by exact ground truth."""
+    """Of the encoders."""
 
     size: str = option("nano", "nano or full.", choices=SIZES)
-    preset: str = option(
-        "paper", "paper, no-augmentation, supervised or supervised-no-augmentation.",
-        choices=(*PRESETS, "supervised", "supervised-no-augmentation"),
-    )  # fmt: skip
+    preset: str = option("paper", "paper, or an ablation: no-augmentation.", choices=PRESETS)
     vgg: str | None = option(None, "VGG16's weights (.safetensors) for the perceptual losses.")
 
 
@@ -135,16 +132,16 @@ class DexMotion(SampleStage):
         return MotionModel(self.config)
 
     def at_step(self, step: int) -> None:
-        """Passed on to the data, and kept for the schedules of the weights."""
+        """See `Stage.at_step`: passed on to the data, and kept for the schedules of the weights."""
         self._step = step
         super().at_step(step)
 
     def batch(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` sources with four drivers each; see `Collate`."""
+        """See `Stage.batch`: `batch_size` sources with four drivers each, as `Collate` makes them."""
         return {**self.collate.draw(self.samples(), rng, batch_size), "step": torch.tensor(self._step)}
 
     def images(self, batch: Batch) -> int:
-        """Targets that are made."""
+        """See `Stage.images`: targets that are made."""
         return len(batch["target"])
 
     def _generator_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
@@ -182,12 +179,19 @@ class DexMotion(SampleStage):
         return losses
 
     def anchor_weight(self, step: int) -> float:
-        """Of the pose's anchor at a step: strong at first, weak later."""
+        """Weight of the pose's anchor: strong at first, weak later.
+
+        Args:
+            step: of the training, from 0.
+
+        Returns:
+            Between `MotionWeights.anchor` and its floor.
+        """
         w = self.weights
         return max(w.anchor_floor, w.anchor - (w.anchor - w.anchor_floor) * step / max(w.anchor_steps, 1))
 
     def pictures(self, model: nn.Module) -> Picture:
-        """Rows of source, driver, result, driven by the pose alone, driven by the expression alone."""
+        """See `Stage.pictures`: rows of source, driver, result, driven by the pose alone, by the expression alone."""
         assert isinstance(model, MotionModel)
         plain = replace(self.collate, augmentation=self.collate.augmentation.none())
         device, drawn = next(model.parameters()).device, plain.draw(self.samples(), np.random.default_rng(0), 6, 1)
@@ -202,7 +206,7 @@ class DexMotion(SampleStage):
         return sheet(columns)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The two encoders, as a pipeline folder holds them."""
+        """See `Stage.export`: the two encoders, as a pipeline folder holds them."""
         assert isinstance(model, MotionModel)
         model.pose_encoder.save_pretrained(folder / "pose_encoder")
         model.expression_encoder.save_pretrained(folder / "expression_encoder")

@@ -63,12 +63,32 @@ class DexWindowBatch:
 
     @classmethod
     def of(cls, batch: Batch) -> DexWindowBatch:
-        """From the loop's batch."""
+        """From the loop's batch.
+
+        Args:
+            batch: tensors by name.
+
+        Returns:
+            The same, by attributes.
+        """
         return cls(**{field.name: batch[field.name] for field in fields(cls)})
 
 
 def draw_batch(data: SampleSource, rng: np.random.Generator, spec: WindowSpec, crop: int) -> DexWindowBatch:
-    """A batch of samples from the data; crop: side of the crops, pixels."""
+    """A batch of samples from the data.
+
+    Args:
+        data: where from.
+        rng: of everything random.
+        spec: what the batch is to be.
+        crop: side of the expression encoder's crops, pixels.
+
+    Returns:
+        See `DexWindowBatch`.
+
+    Raises:
+        InputError: the data do not know neutral keypoints or poses.
+    """
     wanted = SampleSpec(spec.frames, spec.clip, drivers=not spec.self_driven, elsewhere=True)
     return collate(draw_samples(data, rng, spec.sources, wanted), rng, spec, crop)
 
@@ -76,7 +96,20 @@ def draw_batch(data: SampleSource, rng: np.random.Generator, spec: WindowSpec, c
 def collate(
     samples: Sequence[SourceDrivingSample], rng: np.random.Generator, spec: WindowSpec, crop: int
 ) -> DexWindowBatch:
-    """A batch of samples. Raises InputError where they do not know neutral keypoints or poses."""
+    """A batch of samples.
+
+    Args:
+        samples: one a source.
+        rng: of everything random.
+        spec: what the batch is to be.
+        crop: side of the expression encoder's crops, pixels.
+
+    Returns:
+        See `DexWindowBatch`.
+
+    Raises:
+        InputError: they do not know neutral keypoints or poses.
+    """
     rows = [drawn_row(one, rng, spec) for one in samples]
     columns = list(zip(*(frame for row in rows for frame in _frames(row, crop)), strict=True))
     moved, driver, again, target = (to_tensor(list(column)) for column in columns[:4])
@@ -134,9 +167,16 @@ def half_moved(source: FaceFrame, target: FaceFrame, rng: np.random.Generator | 
 
 
 def posed_as(source: FaceFrame, target: FaceFrame) -> NDArray[np.float32]:
-    """The source's keypoints [70, 2] in the target's pose and in its own expression, pixels of the target.
+    """The source's keypoints in the target's pose and in its own expression.
 
     What the source's expression does is turned from its pose into the target's, in the plane in which it was seen.
+
+    Args:
+        source: with its pose, pupils and neutral keypoints.
+        target: with the same.
+
+    Returns:
+        [70, 2], pixels of the target.
     """
     before, after = (HeadPose(one.head_pose()[:3], np.zeros(2), float(one.head_pose()[5])) for one in (source, target))
     away = np.asarray(source.keypoints() - neutral_of(source), np.float64)

@@ -47,7 +47,14 @@ class DexWindowModel(LatentModel):
         self.keep_scale(1.0)
 
     def networks(self, temporal: bool) -> DeXPortraitNetworks:
-        """The networks, with the temporal modules or without."""
+        """The networks as inference uses them.
+
+        Args:
+            temporal: with the temporal modules; False: they are None.
+
+        Returns:
+            The same parts, under the names of `DeXPortraitNetworks`.
+        """
         parts = {part: getattr(self, part) for part in ALL_PARTS}
         return DeXPortraitNetworks(**{**parts, "temporal": parts["temporal"] if temporal else None})
 
@@ -82,7 +89,18 @@ def fresh(seed: int, config: DeXPortraitConfig) -> DexWindowModel:
 def to_pipeline(
     model: DexWindowModel, config: DeXPortraitConfig, temporal: bool, ray_maps: bool = True, warping: bool = True
 ) -> DeXPortraitPipeline:
-    """The networks of a run as a pipeline in float16 (encoders in float32); ray_maps, warping: what it knows."""
+    """The networks of a run as a pipeline in float16, its encoders in float32.
+
+    Args:
+        model: with the averaged weights; stays as it is.
+        config: of its sizes.
+        temporal: with the temporal modules.
+        ray_maps: whether it was trained with ray maps.
+        warping: whether it was trained with the warped reference.
+
+    Returns:
+        The pipeline.
+    """
     networks: dict[str, Any] = {}
     for part, network in vars(model.networks(temporal)).items():
         networks[part] = None if network is None else deepcopy(network).eval().requires_grad_(False)

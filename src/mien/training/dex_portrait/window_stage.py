@@ -82,7 +82,16 @@ class DexWindowStage(FaceWindowStage):
         return fresh(self.options.loop.seed, self.networks_config)
 
     def start(self, model: nn.Module, place: Path) -> None:
-        """See `take_start`; encoders that were named are taken in place of the start's."""
+        """See `Stage.start` and `take_start`; encoders that were named are taken in place of the start's.
+
+        Args:
+            model: is filled.
+            place: the run or the folder.
+
+        Raises:
+            InputError: there is nothing to start from.
+            WeightsError: something does not fit.
+        """
         assert isinstance(model, DexWindowModel)
         take_start(model, place)
         if self.options.encoders is not None:
@@ -97,7 +106,16 @@ class DexWindowStage(FaceWindowStage):
         return DexWindowBatch.of(batch)
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        """As `FaceWindowStage.loss`, and two crops of one face have one code, other than other faces'."""
+        """As `FaceWindowStage.loss`; and two crops of one face have one code, other than other faces'.
+
+        Args:
+            model: a `DexWindowModel`.
+            batch: see `DexWindowBatch`.
+            generator: of noise, timesteps and what is left out.
+
+        Returns:
+            By name, weighted.
+        """
         losses = super().loss(model, batch, generator)
         if self.options.learn_encoder and not self.temporal:
             assert isinstance(model, DexWindowModel)
@@ -155,7 +173,7 @@ class DexWindowStage(FaceWindowStage):
         )
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """A folder for `DeXPortraitPipeline.from_pretrained`."""
+        """See `Stage.export`: a folder for `DeXPortraitPipeline.from_pretrained`."""
         assert isinstance(model, DexWindowModel)
         how = {"ray_maps": self.options.preset != "no-ray-map", "warping": self.options.preset != "no-warping"}
         to_pipeline(model, self.networks_config, self.temporal, **how).save_pretrained(folder)

@@ -19,6 +19,7 @@ from mien.models.dex_portrait.expression_attention import ExpressionAttention
 from mien.models.dex_portrait.ray_map import CHANNELS as RAY_CHANNELS
 from mien.models.dex_portrait.reference_warp import ReferenceWarp
 from mien.models.x_portrait import WindowHead
+from mien.pipelines import loading
 from mien.pipelines.dex_portrait import ENCODERS
 from mien.training.dex_portrait.window_model import ALL_PARTS, DexWindowModel
 from mien.training.engine import checkpoints
@@ -50,6 +51,7 @@ def take_start(model: DexWindowModel, place: Path) -> None:
         WeightsError: something does not fit.
     """
     if (place / "model_index.json").is_file():
+        loading.read_index(place)  # models that this version no longer knows are refused
         if (place / _OF_X).is_dir():
             take_x_portrait(model, _of_folder(place))
             return
@@ -68,7 +70,16 @@ def take_start(model: DexWindowModel, place: Path) -> None:
 
 
 def take_encoders(model: DexWindowModel, run: Path) -> None:
-    """The encoders of a run of `dex/face-window-encoder`. Raises InputError, or WeightsError where they do not fit."""
+    """The encoders of a run of `dex/face-window-encoder`.
+
+    Args:
+        model: whose encoders are filled.
+        run: its folder.
+
+    Raises:
+        InputError: it has no encoders.
+        WeightsError: they do not fit.
+    """
     weights = checkpoints.find(run).averaged_weights()
     if not _within(weights, ENCODERS[0]):
         raise InputError(f"{run} has no encoders: give --encoders a run of dex/face-window-encoder.")

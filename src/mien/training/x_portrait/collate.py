@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor
 from mien.errors import InputError
 from mien.geometry import local_patches
 from mien.geometry.draw_landmarks import draw_landmarks
-from mien.geometry.mirror import mirrored_landmarks
 from mien.training.data.pictures import (
     Points,
     augment,
@@ -31,8 +29,7 @@ from mien.training.x_portrait.motion_supervision import regions
 from mien.typing import Picture
 
 _FACTOR = 8  # pixels a latent, in both sizes
-_OFF = 0.7  # pixels by which landmarks for a reenactor are off
-_PICTURES = ("source", "target", "control", "patches", "whole")
+_PICTURES = ("source", "target", "control", "patches")
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,6 @@ class BatchSpec:
         clip: consecutive frames, one driving face for all.
         patches: whether local ones are made.
         control: what the controls show.
-        start: whether what a reenactor needs is given too.
     """
 
     sources: int
@@ -57,7 +53,6 @@ class BatchSpec:
     clip: bool = False
     patches: bool = False
     control: ControlKind = ControlKind()
-    start: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,10 +66,6 @@ class TrainingBatch:
         patches: [r f, 3, h, w], the control's eyes and mouth, blank elsewhere.
         weight: [r f, 1, h / 8, w / 8], what the loss cares for.
         regions: [r f, REGIONS, h / 8, w / 8], where the target's features are.
-        whole: [r, 3, s, s], the sources uncut; this and what follows is given where sampling starts from a reenactor.
-        keypoints: [r, 70, 2] of them, half sides.
-        driven: [r f, 70, 2] of the targets, half sides of the whole picture.
-        corner: [r, 2], left and top of the window, pixels.
     """
 
     source: Tensor
@@ -83,15 +74,10 @@ class TrainingBatch:
     patches: Tensor
     weight: Tensor
     regions: Tensor
-    whole: Tensor | None = None
-    keypoints: Tensor | None = None
-    driven: Tensor | None = None
-    corner: Tensor | None = None
 
     def batch(self) -> Batch:
         """As the loop wants it."""
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: part for name, part in parts.items() if part is not None}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of(cls, batch: Batch) -> TrainingBatch:
@@ -103,7 +89,7 @@ class TrainingBatch:
         Returns:
             The same, by attributes.
         """
-        return cls(**{field.name: batch[field.name] for field in fields(cls) if field.name in batch})
+        return cls(**{field.name: batch[field.name] for field in fields(cls)})
 
 
 def draw_batch(data: SampleSource, rng: np.random.Generator, spec: BatchSpec) -> TrainingBatch:
@@ -121,7 +107,7 @@ def draw_batch(data: SampleSource, rng: np.random.Generator, spec: BatchSpec) ->
         InputError: the data lack what is asked for.
     """
     others = spec.control.source != "self"
-    wanted = SampleSpec(spec.frames, spec.clip, spec.side, drivers=others, photo=not spec.start)
+    wanted = SampleSpec(spec.frames, spec.clip, spec.side, drivers=others, photo=True)
     return collate(draw_samples(data, rng, spec.sources, wanted), rng, spec)
 
 
@@ -169,12 +155,7 @@ def _row(sample: SourceDrivingSample, rng: np.random.Generator, spec: BatchSpec)
         face_importance(points, spec.size, _FACTOR, (1.2 * scale, 1.2 * scale, 1.8 * scale))
         for points, scale in zip(local, scales, strict=True)
     ]
-    start: dict[str, NDArray[Any]] = {}
-    if spec.start:
-        start = _start(sample, rng, box, flip)
-        start["whole"] = color_jitter(mirror(source, flip), *light)[None]
     return {
-        **start,
         "source": color_jitter(_cut(source, box, flip), *light)[None],
         "target": np.stack([color_jitter(_cut(frame.picture, box, flip), *light) for frame in sample.targets]),
         "control": np.stack(shown),
@@ -182,21 +163,6 @@ def _row(sample: SourceDrivingSample, rng: np.random.Generator, spec: BatchSpec)
         "weight": np.stack([weight[:, ::-1] if flip else weight for weight in weights])[:, None],
         "regions": np.stack([cover[:, :, ::-1] if flip else cover for cover in covered]),
     }
-
-
-def _start(
-    sample: SourceDrivingSample, rng: np.random.Generator, box: tuple[int, int, int], flip: bool
-) -> dict[str, NDArray[Any]]:
-    """Keypoints and window for a reenactor, see `TrainingBatch`; a little off, as read ones are."""
-    frames = (sample.source, *sample.targets)
-    if any(frame.pupils is None for frame in frames):
-        raise InputError("these data do not know the keypoints of their sources: --reenactor needs avatars.")
-    side, exact = sample.source.side, np.stack([frame.keypoints() for frame in frames]).astype(np.float64)
-    marks: Points = exact + rng.normal(size=(len(exact), 1, 2)) * _OFF / 2 + rng.normal(size=exact.shape) * _OFF
-    marks = (mirrored_landmarks(marks, side) if flip else marks) * (2 / side) - 1
-    left = side - box[0] - box[2] if flip else box[0]
-    places = np.asarray(marks, np.float32)
-    return {"keypoints": places[:1], "driven": places[1:], "corner": np.array([[left, box[1]]])}
 
 
 def _controls(

@@ -39,7 +39,6 @@ def to_pipeline(model: PortraitModel, config: XPortraitConfig, present: Sequence
     pipe = XPortraitPipeline(
         **{part: getattr(networks, part) for part in PARTS},
         scheduler=scheduler_for(config.prediction_type),
-        reenactor=model.reenactor,
         image_size=config.image_size,
         crop_scale=2.05 if small else 2.5,  # the training pictures' mean
         motion_limits=NANO_MOTION_LIMITS if small else None,

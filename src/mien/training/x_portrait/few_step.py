@@ -40,7 +40,6 @@ class FewStepModel(PortraitModel):
 
     def __init__(self, base: PortraitModel, learning: tuple[str, ...]) -> None:
         nn.Module.__init__(self)
-        self.reenactor = None
         for name in (*PARTS, "motion_head"):
             setattr(self, name, getattr(base, name))
         self.register_buffer("latent_scale", base.latent_scale)
@@ -99,8 +98,6 @@ class FewStepStage(PortraitStage):
         data: SampleSource | None = None,
         recipe: StageRecipe | None = None,
     ) -> None:
-        if options.reenactor is not None:
-            raise InputError("x-portrait/few-step has no --reenactor: what starts from one takes few steps as it is.")
         super().__init__(options, config, data, recipe)
         # a nano model has no unconditional branch to guide away from; the published script's scale is 5
         usual = 5.0 if self.config.prediction_type == "epsilon" else 1.0

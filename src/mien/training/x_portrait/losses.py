@@ -54,8 +54,7 @@ class DenoisingConditions:
     Attributes:
         reference_features: the source's features.
         residuals: of the motion controls; None: there are none.
-        init_latents: what a network that reads its start is shown: the source latents [r, c, h, w], or a reenactor's
-            [r frames, c, h, w].
+        init_latents: what a network that reads its start is shown: the source latents [r, c, h, w].
         frames: of each source.
     """
 
@@ -184,31 +183,6 @@ def motion_supervision_loss(
 
 
 @torch.no_grad()
-def start_latents(model: PortraitModel, draw: TrainingBatch) -> Tensor | None:
-    """Latents of the reenactor's pictures.
-
-    Args:
-        model: with or without a reenactor.
-        draw: with what the reenactor needs.
-
-    Returns:
-        [r * f, c, h, w]; None where there is no reenactor.
-
-    Raises:
-        ValueError: the batch was drawn without what it needs.
-    """
-    reenactor = model.reenactor
-    if reenactor is None:
-        return None
-    if draw.whole is None or draw.keypoints is None or draw.driven is None or draw.corner is None:
-        raise ValueError("the batch was drawn without what a reenactor needs")
-    frames, features = len(draw.driven) // len(draw.whole), reenactor.appearance(draw.whole)
-    keypoints, corners = draw.keypoints.repeat_interleave(frames, 0), draw.corner.repeat_interleave(frames, 0)
-    shown = reenactor(draw.whole, features, keypoints, draw.driven, corners, draw.target.shape[-1]).picture
-    return model.encode(shown.clamp(-1, 1))
-
-
-@torch.no_grad()
 def sample(
     model: PortraitModel,
     present: Sequence[str],
@@ -236,16 +210,14 @@ def sample(
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(source.device)
     scheduler.set_timesteps(steps)
     times = scheduler.timesteps.to(source.device)
-    start = start_latents(model, draw)
-    init_latents = source if start is None else start
-    start = source.repeat_interleave(frames, 0) if start is None else start  # noise from the source (Section 4.1)
+    start = source.repeat_interleave(frames, 0)  # noise from the source (Section 4.1)
     latents = scheduler.add_noise(start, noise, times[:1].expand(len(noise)))
     for time in times:
         per_frame = time.expand(len(noise))
         reference_features = read_appearance(nets, source, time.expand(len(source)), learning=False)
         shown = scheduler.scale_model_input(latents, per_frame)
         given = DenoisingConditions(
-            reference_features, residuals_of(nets, draw, shown, per_frame, present), init_latents, frames
+            reference_features, residuals_of(nets, draw, shown, per_frame, present), source, frames
         )
         clean, eps = predict_clean(nets, scheduler, latents, per_frame, given)
         if scale != 1:

@@ -12,7 +12,6 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
 from mien.errors import InputError, WeightsError
-from mien.models.reenactor import Reenactor
 from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
 from mien.models.sd_backbone.temporal import TemporalModules
@@ -47,12 +46,10 @@ class PortraitModel(LatentModel):
     local_control: MotionControl | None
     unet: DenoisingUNet
     temporal: TemporalModules | None
-    reenactor: Reenactor | None  # never trained here: its pictures are what sampling starts from
 
     def __init__(self, networks: XPortraitNetworks, unused: Sequence[str] = ()) -> None:
         """unused: those of `OPTIONAL` that the model does without."""
         super().__init__()
-        self.reenactor = None
         for part in PARTS:
             setattr(self, part, None if part in unused else getattr(networks, part))
         config = networks.unet.config
@@ -111,19 +108,6 @@ def wake_controls(control: MotionControl) -> None:
     wake_hints(control)
     for conv in [*control.controlnet_down_blocks, control.controlnet_mid_block]:
         nn.init.normal_(conv.weight, std=0.5 / math.sqrt(conv.weight[0].numel()))
-
-
-def take_reenactor(model: PortraitModel, folder: Path) -> None:
-    """Take over a reenactor, which does not learn.
-
-    Args:
-        model: that gets it.
-        folder: what `mien train reenactor` exported.
-
-    Raises:
-        WeightsError: it is missing or does not fit.
-    """
-    model.reenactor = loading.load_part(Reenactor, folder).requires_grad_(False)
 
 
 def wake_hints(control: MotionControl) -> None:
@@ -255,12 +239,14 @@ def read_start(place: Path, model: PortraitModel) -> dict[str, Tensor]:
 
     Raises:
         InputError: there is no checkpoint.
+        WeightsError: the folder is of release 0.1.
     """
     own = dict(model.state_dict())
     if not (place / "model_index.json").is_file():
         given = checkpoints.find(place).averaged_weights()
         had = {name.partition(".")[0] for name in given}
         return {**{n: v for n, v in own.items() if n.partition(".")[0] in set(OPTIONAL) - had}, **given}
+    loading.read_index(place)  # models that this version no longer knows are refused
     for part in PARTS:
         file = place / part / WEIGHTS_FILE
         if file.is_file():

@@ -37,7 +37,6 @@ from mien.training.x_portrait.losses import (
     residuals_of,
     sample,
     scheduler_for,
-    start_latents,
 )
 from mien.training.x_portrait.model import BACKBONE, PortraitModel
 from mien.training.x_portrait.motion_supervision import REGIONS, region_loss
@@ -76,7 +75,6 @@ class PortraitStageConfig(StageConfig):
     preset: str | None = option(None, "nano or sd15-paper; usually as the size says.", choices=tuple(PRESETS))
     vae: str | None = option(None, "A run of the stage vae (nano, first stage).")
     backbone: str | None = option(None, "A local diffusers folder of Stable Diffusion 1.5 (full).")
-    reenactor: str | None = option(None, "A folder with a reenactor to start from.")
     local: bool = option(True, "A local control (off: ablation b).")
     window: int | None = option(None, "Side of the pieces trained on.", unit="pixels", least=8)
     frames: int | None = option(None, "Targets of a source.", least=1)
@@ -146,10 +144,7 @@ class PortraitStage(SampleStage):
         """
         patches = "local_control" in self.recipe.present
         size = min(self.recipe.size or self.side, self.side)
-        start = self.options.reenactor is not None
-        return BatchSpec(
-            batch_size, self.recipe.frames, size, self.side, self.recipe.clip, patches, self.control, start
-        )
+        return BatchSpec(batch_size, self.recipe.frames, size, self.side, self.recipe.clip, patches, self.control)
 
     # -- networks ----------------------------------------------------------------------------------------------------
 
@@ -177,8 +172,6 @@ class PortraitStage(SampleStage):
             )
             if not known:
                 model.measure_scale(fixed.target)
-        if options.reenactor is not None:
-            portrait_model.take_reenactor(model, Path(options.reenactor))
         return model
 
     def sketch(self) -> tuple[nn.Module, Batch]:
@@ -195,18 +188,16 @@ class PortraitStage(SampleStage):
         return {**batch, "regions": torch.empty(count, REGIONS, cells, cells)}
 
     def outside(self) -> tuple[str, ...]:
-        """See `Stage.outside`: the backbone, where it is frozen and comes from a folder, and the reenactor."""
+        """See `Stage.outside`: the backbone, where it is frozen and comes from a folder."""
         frozen = tuple(part for part in BACKBONE if part not in self.recipe.trained)
-        backbone = frozen if self.options.size == "full" else ()
-        return backbone if self.options.reenactor is None else (*backbone, "reenactor")
+        return frozen if self.options.size == "full" else ()
 
     def loaded_anew(self) -> dict[str, Path]:
         """See `Stage.loaded_anew`."""
-        places = {part: self.options.backbone for part in ("vae", "unet")} | {"reenactor": self.options.reenactor}
-        files = {part: Path(place) / part for part, place in places.items() if place and part in self.outside()}
-        if self.options.reenactor is not None:
-            files["reenactor"] = Path(self.options.reenactor)
-        return {part: folder / WEIGHTS_FILE for part, folder in files.items() if (folder / WEIGHTS_FILE).is_file()}
+        if self.options.backbone is None:
+            return {}
+        files = {part: Path(self.options.backbone) / part / WEIGHTS_FILE for part in ("vae", "unet")}
+        return {part: file for part, file in files.items() if part in self.outside() and file.is_file()}
 
     def unused(self) -> tuple[str, ...]:
         """See `Stage.unused`: the controls and temporal modules that the stage does not have."""
@@ -254,10 +245,7 @@ class PortraitStage(SampleStage):
         per_frame = times.repeat_interleave(recipe.frames)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         noisy = self.scheduler.add_noise(clean, noise, per_frame)
-        start = start_latents(model, given)
         conditions = self._conditions(nets, given, source, noisy, times)
-        if start is not None:
-            conditions = replace(conditions, init_latents=start)
         made, eps = predict_clean(nets, self.scheduler, noisy, per_frame, conditions)
         error = (eps - noise) if self.config.prediction_type == "epsilon" else (made - clean)
         weight = given.weight / given.weight.mean() if recipe.face_weight else torch.ones_like(given.weight)

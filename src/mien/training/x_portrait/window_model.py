@@ -15,6 +15,7 @@ from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait import WindowChange, WindowHead, XPortraitConfig, XPortraitNetworks, build
 from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
+from mien.pipelines import loading
 from mien.training.latent_diffusion import WEIGHTS_FILE, LatentModel, float_weights
 from mien.training.x_portrait.face_windows import WindowBatch
 from mien.training.x_portrait.losses import read_appearance, scheduler_for
@@ -122,7 +123,11 @@ def read_start(place: Path, model: FaceWindowModel) -> dict[str, Tensor]:
 
     Returns:
         By name.
+
+    Raises:
+        WeightsError: it is of release 0.1.
     """
+    loading.read_index(place)
     own = dict(model.state_dict())
     for part in PARTS:
         file = place / part / WEIGHTS_FILE

@@ -1,6 +1,6 @@
-"""Models behind a camera: one pass a frame, as the sliders of `mien edit` have it.
+"""X-Portrait nano behind a camera: every frame is a window of its own, as the sliders of `mien edit` have it.
 
-Where diffusion sees windows of frames of a clip, which a camera does not have yet, every frame is a window of its own.
+Diffusion sees windows of frames of a clip, which a camera does not have yet.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.animation.compositing import pasted
 from mien.animation.driven_face import FaceMover
 from mien.animation.frame_stepper import LiveControl, LiveFrame
 from mien.animation.layers import HeadLayer
@@ -16,30 +15,7 @@ from mien.animation.live_motion import LiveMotion
 from mien.animation.motion_transfer import portrait_motion
 from mien.animation.source import Portrait
 from mien.animation.window_engine import FramePainter
-from mien.pipelines.pictures import to_pixels, to_uint8
-from mien.pipelines.reenactment import Reenactment
 from mien.pipelines.x_portrait import XPortraitPipeline
-
-
-class ReenactorStepper:
-    """See `FrameStepper`; by the one-pass reenactor."""
-
-    def __init__(self, pipe: XPortraitPipeline, portrait: Portrait) -> None:
-        """Encode a portrait. pipe: with a reenactor."""
-        reenactor, side = pipe.reenactor, pipe.image_size
-        self._portrait = portrait
-        self._motion = LiveMotion(portrait, reenactor.basis(), pipe.crop_scale, pipe.motion_limits)
-        source = to_pixels([portrait.square(side)], side)
-        self._reenactment = Reenactment(reenactor, source, self._motion.keypoints.keypoints)
-
-    def calibrate(self, frame: LiveFrame) -> None:
-        """See `FrameStepper.calibrate`."""
-        self._motion.calibrate(frame)
-
-    def step(self, frame: LiveFrame, control: LiveControl) -> NDArray[np.uint8]:
-        """See `FrameStepper.step`."""
-        picture = self._reenactment.picture(self._motion.driven(frame, control))
-        return next(pasted([to_uint8(picture[None])[0]], self._portrait))
 
 
 class WindowStepper:

@@ -1,4 +1,4 @@
-"""The linear part of the reenactor: how keypoints move with blendshapes, fitted to rendered people.
+"""How keypoints move with blendshapes (`mien.motion.keypoint_motion.FaceBasis`), fitted to rendered people.
 
 What a face reader reads off rendered frames is set against where the landmarks truly are in the head's frame, so that
 the fit also undoes the reader's own amplitudes. Ridge regression over the frames, each person's mean taken off both
