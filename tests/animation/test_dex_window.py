@@ -19,6 +19,7 @@ from mien.geometry.face_window import FaceWindow
 from mien.geometry.pose import HeadPose
 from mien.media import open_clip, write_video
 from mien.models.dex_portrait import Motion
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder
 from mien.models.dex_portrait.pose import code_of_head_pose
 from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from samples import DrawnFaceReader, draw_face
@@ -79,8 +80,8 @@ def parts(animator: DeXWindowAnimator, pose: Motion | None, expression: Motion |
     return animator._part(PersonRun(animator.source.portraits[0], motion, AnimationConfig(**more), lambda _: None))
 
 
-def test_the_pose_moves_the_head_and_no_expression_does(animator: DeXWindowAnimator) -> None:
-    """The eyes' corners go where the pose takes them; an expression code alone moves nothing."""
+def test_the_pose_moves_the_head(animator: DeXWindowAnimator) -> None:
+    """The eyes' corners go where the pose takes them; a code of which nothing is read moves nothing."""
     driving = posed(animator, FaceChange(x=0.05), FaceChange(roll=20.0), FaceChange(zoom=1.2))
     still, right, rolled, larger = (face.keypoints for face in parts(animator, driving, driving).faces)
     person = animator.source.portraits[0]
@@ -93,6 +94,28 @@ def test_the_pose_moves_the_head_and_no_expression_does(animator: DeXWindowAnima
     other = Motion(driving.pose, torch.randn(4, 16))
     for one, two in zip(parts(animator, driving, other).faces, (still, right, rolled, larger), strict=True):
         np.testing.assert_array_equal(one.keypoints, two)
+
+
+def test_a_code_moves_the_face_by_what_it_says_beyond_the_portraits_own(
+    animator: DeXWindowAnimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first number of a code is read as a jaw that drops, measured in the head's frame."""
+    encoder = FaceExpressionEncoder(code=16)
+    with torch.no_grad():
+        encoder.keypoints.weight[3 * 8 + 1, 0] = 0.2  # the chin's y
+    monkeypatch.setattr(animator.pipe, "expression_encoder", encoder)
+    still = posed(animator, FaceChange(), FaceChange(roll=90.0))
+    codes = animator.pipe.portrait.expression.repeat(3, 1)
+    codes[1:, 0] += 1.0
+    first, down, rolled = (face.keypoints for face in parts(animator, still, Motion(still.pose, codes)).faces)
+    plain = [face.keypoints for face in parts(animator, still, still).faces]
+    np.testing.assert_array_equal(first, plain[0])
+    head = animator.mover(animator.source.portraits[0]).shape.source.pose
+    way = 0.2 * head.scale * animator.source.portraits[0].crop.size / 2
+    np.testing.assert_allclose((down - plain[1])[8], [0, way], atol=0.1 * way)
+    np.testing.assert_allclose(np.delete(down - plain[1], 8, 0), 0, atol=1e-3)
+    assert np.linalg.norm((rolled - plain[2])[8]) == pytest.approx(way, rel=0.1)
+    assert abs((rolled - plain[2])[8, 0]) > 0.9 * way, "turned with the head"
 
 
 def test_a_turned_head_turns_in_depth(animator: DeXWindowAnimator) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mien.models.dex_portrait import FACE_WINDOW
+from mien.models.dex_portrait.expression_attention import ExpressionAttention
 from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder, FaceFeatures, FacePoseEncoder
 from mien.models.dex_portrait.injection import MotionInjection
 from mien.models.face_networks import LandmarkNetwork
@@ -89,3 +90,22 @@ def test_tokens_are_read_off_codes_of_another_length() -> None:
         cut = MotionInjection((("here", 16, 4),), tokens=3, token_dim=8, heads=2, norm_num_groups=4)
         long = torch.randn(1, 24)
         torch.testing.assert_close(cut.tokens(long), long.unflatten(1, (3, 8)) + cut.positions)
+
+
+def test_a_fresh_encoder_moves_no_keypoints_and_reads_them_linearly() -> None:
+    encoder = FaceExpressionEncoder(code=12)
+    codes = torch.randn(3, 12)
+    assert torch.equal(encoder.moved(codes), torch.zeros(3, 70, 3))
+    torch.nn.init.normal_(encoder.keypoints.weight)
+    torch.testing.assert_close(encoder.moved(2 * codes), 2 * encoder.moved(codes))
+
+
+def test_an_expression_attention_that_knows_places_tells_equal_features_apart() -> None:
+    torch.manual_seed(0)
+    hidden, tokens = torch.ones(1, 8, 4, 4), torch.randn(1, 3, 16)
+    for side, differ in ((None, False), (4, True)):
+        attention = ExpressionAttention(8, 2, 16, 4, side)
+        torch.nn.init.normal_(attention.proj_out.weight)
+        told = attention(hidden, tokens) - hidden
+        assert told.shape == hidden.shape and bool((told.flatten(2).std(2) > 1e-4).any()) == differ
+    assert attention(torch.ones(1, 8, 2, 2), tokens).shape == (1, 8, 2, 2), "of smaller windows too"

@@ -35,6 +35,7 @@ from mien.geometry import HeadPose, SquareCrop
 from mien.geometry.face_window import FaceWindow
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import drive_expression
+from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder
 from mien.models.dex_portrait.pose import window_code
 from mien.motion.rigid_head import RigidHead
 from mien.pipelines.dex_portrait_denoiser import Driven
@@ -93,13 +94,18 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         windows = self._windows(part, PersonRun(person, None, config, progress, note=note))
         return self._cut(together([(part.faces, part.layers, windows)]), None)
 
-    def _moves(self, codes: torch.Tensor) -> NDArray[np.float32]:
-        """How far codes [f, e] move keypoints beyond the portrait's own expression [f, 70, 3], half face heights."""
+    def _moves(self, codes: torch.Tensor) -> Sequence[NDArray[np.float32] | None]:
+        """How far codes [f, e] move keypoints beyond the portrait's own expression, [70, 3] each, half face heights.
+
+        None with encoders of whose codes that is not read: all of the expression is painted then.
+        """
         encoder = self.pipe.expression_encoder
+        if not isinstance(encoder, FaceExpressionEncoder):
+            return [None] * len(codes)
         device = next(encoder.parameters()).device
         with torch.no_grad():
             moved, own = (encoder.moved(part.to(device)) for part in (codes, self.pipe.portrait.expression))
-        return np.asarray((moved - own).float().cpu().numpy(), np.float32)
+        return list((moved - own).float().cpu().numpy())
 
     def _face(
         self, person: Portrait, head: RigidHead, pose: HeadPose, moved: NDArray[np.floating] | None = None

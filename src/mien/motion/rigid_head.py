@@ -30,7 +30,7 @@ class RigidHead:
             pose: of the head.
             moved: what is added to its own expression [70, 3], half face heights of a mean head; None: nothing.
         """
-        if moved is None:
+        if moved is None or not np.any(moved):
             return projected(self._points, pose)
         return projected(uncrossed(self._points + self._shape.fitted(moved)), pose)
 

@@ -17,7 +17,7 @@ from mien.pipelines.dex_portrait import DeXPortraitPipeline
 from mien.training.data.samples import FaceFrame, SampleSpec, SourceDrivingSample
 from mien.training.dex_portrait.animator import Dropped
 from mien.training.dex_portrait.encoders import DexEncoders
-from mien.training.dex_portrait.window_data import collate, posed_as
+from mien.training.dex_portrait.window_data import collate, half_moved, posed_as
 from mien.training.dex_portrait.window_stage import DexWindowStage
 from mien.training.engine import checkpoints
 from mien.training.engine.checkpoints import fill
@@ -87,7 +87,21 @@ def test_a_portrait_is_posed_with_its_own_expression() -> None:
     np.testing.assert_allclose(moved[68:], np.tile(wanted, (2, 1)), atol=1e-4)
 
 
-def test_a_batch_shows_the_expression_in_the_crop_alone() -> None:
+def test_a_portrait_is_moved_part_of_the_way_to_the_targets_expression() -> None:
+    """Its pupils go from where it looks towards where the target does, or stay; without errors they arrive."""
+    source, target = posed(0, (0, 0, 0)), posed(6, (0, 0, 0))
+    own, wanted = posed_as(source, target), target.keypoints()
+    np.testing.assert_allclose(half_moved(source, target, None), wanted, atol=1e-4)
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(200):
+        went = half_moved(source, target, rng) - own
+        np.testing.assert_allclose(went[:68], (wanted - own)[:68] * 0, atol=1e-3)
+        shares.append(float(went[68, 0] / (wanted - own)[68, 0]))
+    assert 0.05 < np.mean(np.array(shares) == 0) < 0.3
+    assert min(share for share in shares if share) >= 0.5 and max(shares) <= 1.1
+
+
+def test_a_batch_shows_the_expression_in_the_crop() -> None:
     data = OneSample()
     made = collate(
         [data.sample(np.random.default_rng(0), SampleSpec(2))],
@@ -103,7 +117,7 @@ def test_a_batch_shows_the_expression_in_the_crop_alone() -> None:
     )
     assert made.pose.shape == (2, 6) and made.source_pose.shape == (1, 6)
     torch.testing.assert_close(made.pose, made.source_pose.expand(2, -1), atol=1e-3, rtol=0)
-    # both targets' windows show the same face but for where it looks: the moved portrait does not tell
+    # the crop alone is another person's; the portrait was moved, and shows nothing that its own picture has not
     assert float((made.moved[0] - made.moved[1]).abs().mean()) < 0.03
     assert float((made.target[0] - made.target[1]).abs().amax()) > 0.5
     assert float((made.driver[0] - made.driver[1]).abs().amax()) > 0.5
