@@ -27,7 +27,6 @@ _BORDER = 0.4  # extents: how far from the picture's borders it does so as well
 _FINE, _COARSE = 1 / 40, 1 / 14  # extents between the places at which the flow is computed, in the face and elsewhere
 _FACE = 0.62  # half side of what counts as the face there, extents
 _STILL = 0.02  # pixels; where nothing moves further nothing is made anew
-_CUT = 0.22  # how far into a head whose hair the border cuts that hair may be mirrored, of the way to its landmarks
 
 
 class HeadFlow:
@@ -195,27 +194,3 @@ def _near(cells: NDArray[np.bool_], places: Floats, step: float) -> NDArray[np.b
     """The cells' answer at places [..., 2]; those beyond the border ask the border."""
     x, y = (np.clip((places[..., axis] / step).astype(int), 0, cells.shape[1 - axis] - 1) for axis in (0, 1))
     return np.asarray(cells[y, x])
-
-
-def folded(places: NDArray[np.float32], keypoints: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Places beyond a picture's borders, drawn in: what is mirrored there is hair, and never the face below it.
-
-    Args:
-        places: indices [h, w, 2] (x, y); changed where they lie.
-        keypoints: of the face [70, 2], pixels.
-        size: width and height.
-    """
-    low, high = keypoints[:68].min(0), keypoints[:68].max(0)
-    for axis in (0, 1):
-        line, last = places[..., axis], np.float32(size[axis] - 1)
-        for beyond, room, start, sign in (
-            (line.min() < 0, low[axis], np.float32(0), -1),
-            (line.max() > last, size[axis] - high[axis], last, 1),
-        ):
-            if not beyond:
-                continue
-            reach = np.float32(max(_CUT * room, 2.0))
-            out = (line - start) * sign
-            outside = out > 0
-            line[outside] = start + sign * reach * (1 - np.exp(-out[outside] / reach))
-    return places

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.animation.head_flow import Box, HeadFlow, folded
+from mien.animation.cut_hair import CutHair
+from mien.animation.head_flow import Box, HeadFlow
 from mien.animation.painted_face import PaintedFace
 from mien.geometry.face_window import FaceWindow, PaintedWindow, sample_smoothly
 from mien.geometry.smooth import push_pull, smooth_step
@@ -131,11 +132,12 @@ class HeadLayer:
         if window is not None and painted is not None:
             face = PaintedFace(window, painted, _window_places(flow, window, painted.share.shape[0]), self.image)
             left, top, right, bottom = _around((left, top, right, bottom), face.box, self.size)
+        hair = CutHair(flow, self.keypoints, self.size, self.alpha)
         for first in range(top, bottom, _BAND):
-            self._lay(made, (left, first, right, min(first + _BAND, bottom)), flow, face)
+            self._lay(made, (left, first, right, min(first + _BAND, bottom)), flow, hair, face)
         return made
 
-    def _lay(self, made: Picture, band: Box, flow: HeadFlow, face: PaintedFace | None) -> None:
+    def _lay(self, made: Picture, band: Box, flow: HeadFlow, hair: CutHair, face: PaintedFace | None) -> None:
         """Make one band of the result in its place."""
         left, top, right, bottom = band
         inside = (slice(top, bottom), slice(left, right))
@@ -145,15 +147,15 @@ class HeadLayer:
             face.bend(places, band)
         places[..., 0] += np.arange(left, right, dtype=np.float32)
         places[..., 1] += np.arange(top, bottom, dtype=np.float32)[:, None]
-        places = folded(places, self.keypoints, self.size)
-        # what the picture's border cuts is mirrored, not drawn out
+        places = hair.draw_out(places, left, top)
         shown = cv2.remap(self.image, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         if face is not None:
             face.lay_over(shown, band)
         if self.alpha is None or self.background is None or self.hole is None:
             made[inside] = shown
             return
-        alpha = cv2.remap(self.alpha, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        # nobody is beyond the border but for hair that it cuts, which is drawn out
+        alpha = cv2.remap(self.alpha, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
         alpha = alpha * np.float32(1 / 255)
         emptied = smooth_step((far - _STILL) / (_MOVING - _STILL)).astype(np.float32) * (self.hole[inside] > 0)
         under = np.ascontiguousarray(made[inside])
