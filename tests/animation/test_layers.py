@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mien.animation.head_flow import HeadFlow
 from mien.animation.layers import HeadLayer, filled_background
 from mien.geometry.face_window import FaceWindow, PaintedWindow
 from plain_face import plain_keypoints
@@ -228,3 +229,36 @@ def test_a_picture_full_of_person_stays_as_it_is() -> None:
     alpha = np.full((40, 40), 255, np.uint8)
     filled, hole = filled_background(picture, alpha, alpha)
     assert np.array_equal(filled, picture) and not hole.any()
+
+
+def opened(by: float) -> np.ndarray:
+    """Keypoints of a mouth that is open by so many pixels."""
+    points = keypoints()
+    points[[49, 50, 51, 52, 53, 61, 62, 63], 1] -= by / 2
+    points[[55, 56, 57, 58, 59, 65, 66, 67], 1] += by / 2
+    return points
+
+
+def test_lips_that_meet_hide_what_was_between_them() -> None:
+    """On either side of the seam pixels come from that lip's rim; one smooth map takes them from amid the mouth."""
+    own, shut = (plain_keypoints((400.0, 400.0), 120.0) for _ in range(2))
+    own[[49, 50, 51, 52, 53, 61, 62, 63], 1] -= 25
+    own[[55, 56, 57, 58, 59, 65, 66, 67], 1] += 25
+    seam = (shut[62] + shut[66]) / 2
+    shut[[61, 62, 63, 65, 66, 67], 1] = seam[1]
+    flow = HeadFlow(own, shut, (800, 800))
+    above, below = flow.origin(seam + [[0.0, -2.0], [0.0, 2.0]])
+    np.testing.assert_allclose(above, own[62], atol=4)
+    np.testing.assert_allclose(below, own[66], atol=4)
+    box = (300, 300, 500, 600)
+    rows = flow.away(box)[:, int(seam[0]) - 300, 1] + np.arange(300, 600) + 0.5
+    inside = (rows > own[62, 1] + 5) & (rows < own[66, 1] - 5)
+    assert inside.sum() <= 6, "of fifty, rows of the result that show what was between the lips"
+
+
+def test_a_mouth_that_opens_or_stays_has_one_smooth_map(drawn: Drawn) -> None:
+    picture, mask = drawn
+    head = HeadLayer.cut(picture, mask, keypoints())
+    assert head.flow(opened(12.0)).mouth.amount == 0 and head.flow(keypoints((90.0, 66.0))).mouth.amount == 0
+    assert HeadLayer.cut(picture, mask, opened(12.0)).flow(opened(12.0)).mouth.amount == 0
+    assert HeadLayer.cut(picture, mask, opened(12.0)).flow(keypoints()).mouth.amount == 1

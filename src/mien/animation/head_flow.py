@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.animation.closing_mouth import ClosingMouth
 from mien.geometry.face_window import RIGID, in_sight
 from mien.geometry.moving_least_squares import moving_least_squares, similarity
 from mien.geometry.smooth import smooth_step
@@ -25,6 +26,7 @@ _RING = 32  # anchors on that ellipse
 _REST = (1.4, 3.0)  # parts of the ellipse: where a picture without layers comes to rest
 _BORDER = 0.4  # extents: how far from the picture's borders it does so as well
 _FINE, _COARSE = 1 / 40, 1 / 14  # extents between the places at which the flow is computed, in the face and elsewhere
+_SEAM = 1 / 120  # the same across a mouth that closes
 _FACE = 0.62  # half side of what counts as the face there, extents
 _STILL = 0.02  # pixels; where nothing moves further nothing is made anew
 
@@ -48,6 +50,8 @@ class HeadFlow:
         along = self._driven[_EYE_CORNERS[1]] - self._driven[_EYE_CORNERS[0]]
         along = along / max(float(np.linalg.norm(along)), 1e-6)
         self._axes = np.stack([along, [-along[1], along[0]]])
+        zoom = 1 / max(float(np.sqrt(abs(np.linalg.det(self._matrix)))), 1e-6)
+        self.mouth = ClosingMouth(self._own, self._driven, self._axes, self._extent, zoom)
         across = self._driven[:68] @ self._axes.T
         self._centre = ((across.min(0) + across.max(0)) / 2 - [0, _UP * self._extent]) @ self._axes
 
@@ -84,6 +88,7 @@ class HeadFlow:
         if near.any():
             driven, own, weights = self._anchors
             local = moving_least_squares(driven, own, spots[near], weights)
+            local = self.mouth.origin(spots[near], local, driven, own, weights)
             far = smooth_step((out[near] - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
             moved[near] = local + (moved[near] - local) * far[:, None]
         beside, below = ((spots - self._driven[_CHIN]) @ self._axes.T / self._extent).T
@@ -109,6 +114,10 @@ class HeadFlow:
         columns, rows = (
             _steps(self._centre_of_face[axis], self._extent, self._size[axis], self._own_range[axis]) for axis in (0, 1)
         )
+        if self.mouth.amount:  # lips meet along a seam, which a coarse grid would smear
+            low, high = self.mouth.rows()
+            seam = np.arange(max(low, 0.0), min(high, self._size[1]), max(_SEAM * self._extent, 1.0))
+            rows = np.unique(np.concatenate([rows, seam]))
         places = np.stack(np.meshgrid(columns, rows), -1)
         return columns, rows, self.origin(places) - places.astype(np.float32)
 
@@ -149,13 +158,13 @@ class HeadFlow:
     def away(self, box: Box) -> NDArray[np.float32]:
         """How far off the pixels of a part of the picture come from, [height, width, 2] of the box."""
         left, top, right, bottom = box
-        return _between(self._rows_of(left, right), self._nodes[1], np.arange(top, bottom) + 0.5)
+        return between(self._rows_of(left, right), self._nodes[1], np.arange(top, bottom) + 0.5)
 
     def _rows_of(self, left: int, right: int) -> NDArray[np.float32]:
         """The displacements at all columns from `left` to `right`, at the computed rows only."""
         if self._stretch is None or self._stretch[0] != (left, right):
             columns, _, away = self._nodes
-            across = _between(np.ascontiguousarray(away.swapaxes(0, 1)), columns, np.arange(left, right) + 0.5)
+            across = between(np.ascontiguousarray(away.swapaxes(0, 1)), columns, np.arange(left, right) + 0.5)
             self._stretch = (left, right), np.ascontiguousarray(across.swapaxes(0, 1))
         return self._stretch[1]
 
@@ -172,8 +181,17 @@ def _steps(centre: float, extent: float, length: int, own: Floats) -> NDArray[np
     return np.concatenate([*parts, [float(length)]])
 
 
-def _between(values: NDArray[np.float32], nodes: Floats, at: Floats) -> NDArray[np.float32]:
-    """Values [n, ...] at nodes [n], linearly between them at places [m]: [m, ...]."""
+def between(values: NDArray[np.float32], nodes: Floats, at: Floats) -> NDArray[np.float32]:
+    """Values between nodes, linearly.
+
+    Args:
+        values: [n, ...] at the nodes.
+        nodes: [n], growing.
+        at: places [m].
+
+    Returns:
+        [m, ...].
+    """
     first = np.clip(np.searchsorted(nodes, at, side="right") - 1, 0, len(nodes) - 2)
     share = ((at - nodes[first]) / (nodes[first + 1] - nodes[first])).astype(np.float32)
     share = share.reshape(-1, *[1] * (values.ndim - 1))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.animation.cut_hair import CutHair
-from mien.animation.head_flow import Box, HeadFlow
+from mien.animation.head_flow import Box, HeadFlow, between
 from mien.animation.painted_face import PaintedFace
 from mien.geometry.face_window import FaceWindow, PaintedWindow, sample_smoothly
 from mien.geometry.smooth import push_pull, smooth_step
@@ -31,6 +31,7 @@ _ALPHA = (0.3, 0.7)  # of the person mask: surely background, surely person
 _STILL, _MOVING = 0.35, 2.0  # pixels: below the first nothing has moved, beyond the second layers are laid anew
 _BAND = 128  # rows that are made at a time: what is between portrait and result stays small
 _WINDOW_STEPS = 32  # places a side at which the flow of a window is computed
+_SEAM_COLUMNS = 4  # pixels between the columns at which it is where a mouth closes
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,10 +166,16 @@ class HeadLayer:
 
 def _window_places(flow: HeadFlow, window: FaceWindow, side: int) -> NDArray[np.float32]:
     """Where the pixels of a moved window come from, [side, side, 2], pixels of the portrait."""
-    coarse = window.places(_WINDOW_STEPS)
-    away = flow.origin(coarse) - coarse
-    fine = cv2.resize(away, (side, side), interpolation=cv2.INTER_LINEAR) + window.places(side)
-    return np.asarray(fine, np.float32)
+    coarse, places = window.places(_WINDOW_STEPS), window.places(side)
+    away = cv2.resize(flow.origin(coarse) - coarse, (side, side), interpolation=cv2.INTER_LINEAR)
+    part = flow.mouth.part(places)
+    if part is not None:  # row by row, for across the seam of closing lips nothing is smooth
+        seam = places[part]
+        nodes = np.linspace(0, seam.shape[1] - 1, max(2, seam.shape[1] // _SEAM_COLUMNS))
+        spots = between(np.ascontiguousarray(seam.swapaxes(0, 1), np.float32), np.arange(float(seam.shape[1])), nodes)
+        found = between(flow.origin(spots) - spots, nodes, np.arange(float(seam.shape[1])))
+        away[part] = found.swapaxes(0, 1)
+    return np.asarray(away + places, np.float32)
 
 
 def _around(one: Box, other: Box, size: tuple[int, int]) -> Box:
