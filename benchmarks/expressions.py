@@ -2,13 +2,14 @@
 
     python benchmarks/expressions.py clips OUT CAST            two people, a steady head, one expression after another
     python benchmarks/expressions.py drive OUT PORTRAITS       `mien animate` for every portrait and clip (--limit N)
-    python benchmarks/expressions.py score OUT                 one table: correlation per expression
+    python benchmarks/expressions.py score OUT                 one table: correlation per expression (resumes)
 
 `clips` renders the driving videos from two avatars of the folder CAST who must be in no training set (`--people ID ID`)
 and writes what was commanded beside them. `drive` needs nothing but the package. `score` reads the results with the
 package's face reader: for every expression the correlation over its stretch of the clip of the commanded coefficient
 with the one read (winks, brows and mouth sides: left minus right; teeth: bright, colourless pixels between the lips;
-tongue: reddish pixels from the lips to the chin).
+tongue: reddish pixels from the lips to the chin). Beside it stands the same of the driving videos themselves: an
+expression that is not read there cannot be read of a result.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -112,31 +114,51 @@ def drive(out: Path, portraits: Path, limit: int, options: list[str]) -> None:
 
 
 def score(out: Path) -> dict[str, float]:
-    """Print and return the mean correlation of every expression over all results."""
+    """Print and return the mean correlation of every expression over all results; OUT/scores.json has every one."""
     record = json.loads((out / "commands.json").read_text())
-    amounts = np.array(record["amounts"])
-    rows: dict[str, list[float]] = {name: [] for name in record["stretches"]}
-    for result in sorted((out / "results").glob("[!.]*.mp4")):
-        scores, colours = read(result)
-        for name, (low, high) in record["stretches"].items():
-            frames = range(max(0, low - REST), min(high, len(scores)))
-            seen = np.array([signal(name, scores[i], colours[i]) for i in frames])
-            told = amounts[frames.start : frames.stop]
-            rows[name].append(0.0 if seen.std() < 1e-6 else float(np.corrcoef(told, seen)[0, 1]))
-    means = {name: float(np.mean(found)) for name, found in rows.items() if found}
-    print("| expression | correlation | lowest | floor |\n|---|---|---|---|")
+    results, drivers = sorted((out / "results").glob("[!.]*.mp4")), [out / f"{p}.mp4" for p in record["people"]]
+    shown, seen = ({path.stem: correlations(path, out, record) for path in paths} for paths in (drivers, results))
+    means = {name: float(np.mean([row[name] for row in seen.values()])) for name in record["stretches"]}
+    print(f"{len(seen)} videos\n\n| expression | correlation | lowest | highest | driving videos | floor |")
+    print("|---|---|---|---|---|---|")
     for name, mean in means.items():
-        floor = next((f for key, f in FLOORS.items() if name.startswith(key)), None)
-        print(f"| {name} | {mean:.2f} | {min(rows[name]):.2f} | {'' if floor is None else floor} |")
-    (out / "scores.json").write_text(json.dumps({"mean": means, "rows": rows}, indent=1))
+        found, driven = ([row[name] for row in rows.values()] for rows in (seen, shown))
+        floor = next((f for key, f in FLOORS.items() if name.startswith(key)), "")
+        print(f"| {name} | {mean:.2f} | {min(found):.2f} | {max(found):.2f} | {np.mean(driven):.2f} | {floor} |")
+    (out / "scores.json").write_text(json.dumps({"mean": means, "results": seen, "drivers": shown}, indent=1))
     return means
+
+
+def correlations(video: Path, out: Path, record: dict[str, Any]) -> dict[str, float]:
+    """Of what was commanded with what is read of a video, over every expression's stretch."""
+    scores, colours = kept_readings(video, out / "readings" / f"{video.stem}.json")
+    amounts, found = np.array(record["amounts"]), {}
+    for name, (low, high) in record["stretches"].items():
+        frames = range(max(0, low - REST), min(high, len(scores)))
+        seen = np.array([signal(name, scores[i], colours[i]) for i in frames])
+        told = amounts[frames.start : frames.stop]
+        found[name] = 0.0 if seen.std() < 1e-6 else float(np.corrcoef(told, seen)[0, 1])
+    return found
+
+
+def kept_readings(video: Path, kept: Path) -> tuple[list[Scores], list[Scores]]:
+    """`read`, once for every video: what it found is kept in a file until the video is newer."""
+    if not kept.is_file() or kept.stat().st_mtime < video.stat().st_mtime:
+        print(f"reading {video.name}", file=sys.stderr)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(read(video)))
+    scores, colours = json.loads(kept.read_text())
+    return scores, colours
 
 
 def read(result: Path) -> tuple[list[Scores], list[Scores]]:
     """Blendshapes and colours of every frame; a frame without a face repeats the one before."""
+    import torch
+
     from mien.faces import EXPRESSION_NAMES, load_face_reader
     from mien.media import open_clip
 
+    torch.set_num_threads(1)  # the networks are small: more threads wait for each other, for minutes beside other work
     reader, hint = load_face_reader("auto"), None
     scores: list[Scores] = []
     colours: list[Scores] = []
