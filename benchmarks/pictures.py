@@ -141,13 +141,13 @@ def page(folder: Path, output: Path) -> None:
     served = open_page(ServeOptions(port=0, device="cpu", folder=folder))
     with closing(served), browser(output) as opened:
         tab = new_tab(opened, 1280, 900)
-        run_in_page(tab, served.url, DEMO / "portrait_2.png", thin_driver(folder, 5))
+        run_in_page(tab, served.url, DEMO / "portrait_1.png", thin_driver(folder, 5))
         tab.screenshot(path=folder / "page.png", full_page=True)
     save_small(Image.open(folder / "page.png").convert("RGB"), output)
 
 
 def run_in_page(tab: Any, url: str, portrait: Path, driver: Path) -> None:
-    """Give two files to the web UI's first tab, and wait until it shows the middle of the result."""
+    """Give two files to the web UI's first tab, and wait until it shows a late moment of the result."""
     tab.goto(url, wait_until="domcontentloaded")
     for label, path in (("Portrait", portrait), ("Driving video", driver)):
         place = tab.locator(f".block:has(label:has-text('{label}'))").first
@@ -156,7 +156,7 @@ def run_in_page(tab: Any, url: str, portrait: Path, driver: Path) -> None:
     tab.click("#animate-go")
     tab.locator("#animate-status", has_text="Done").wait_for()
     tab.wait_for_timeout(2000)
-    tab.evaluate("document.querySelectorAll('video').forEach(v => { v.pause(); v.currentTime = v.duration / 2 })")
+    tab.evaluate("document.querySelectorAll('video').forEach(v => { v.pause(); v.currentTime = v.duration * 0.8 })")
     tab.wait_for_timeout(2000)
 
 
@@ -177,12 +177,12 @@ def live(folder: Path, output: Path) -> None:
 
 
 def run_live(tab: Any, url: str) -> None:
-    """Start the live page, and let it follow the camera for some seconds."""
+    """Start the live page, and let it follow the camera until its rate has settled."""
     tab.goto(url, wait_until="domcontentloaded")
     tab.wait_for_selector("#live-sliders fieldset")
     tab.click("#live-start")
     tab.locator("#live-status", has_text="follows you").wait_for()
-    tab.wait_for_timeout(5000)
+    tab.wait_for_timeout(30_000)
 
 
 def demo_camera(path: Path) -> Path:
