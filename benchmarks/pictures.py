@@ -186,7 +186,10 @@ def run_live(tab: Any, url: str) -> None:
 
 
 def demo_camera(path: Path) -> Path:
-    """The demo's driving video in the form that Chromium takes for a camera."""
+    """What Chromium takes for a camera: the demo's driving video up to a late moment, which then stays for a minute.
+
+    So that the page shows portrait and camera alike, on a machine however slow.
+    """
     import av
 
     from mien.media import open_clip
@@ -194,10 +197,15 @@ def demo_camera(path: Path) -> Path:
     with av.open(str(path), "w", format="mjpeg") as file:
         stream = file.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 480, 480, "yuvj420p"
-        for frame in open_clip(DEMO / "driver.mp4"):
+        frames = list(open_clip(DEMO / "driver.mp4"))
+        for frame in frames[: round(len(frames) * 0.8)]:
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             file.mux(stream.encode(picture.reformat(480, 480, "yuvj420p")))
         file.mux(stream.encode(None))
+    last = path.read_bytes()
+    last = last[last.rindex(b"\xff\xd8\xff") :]  # such a file is one JPEG after the other
+    with path.open("ab") as more:
+        more.writelines(last for _ in range(1800))
     return path
 
 
