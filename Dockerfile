@@ -23,7 +23,7 @@ RUN python -m pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(sed -n 's
 COPY --from=build /wheels/*.whl /wheels/
 RUN python -m pip install --no-cache-dir -c /wheels/constraints.txt "$(echo /wheels/mien-*.whl)[web]"
 RUN useradd --create-home --uid 1000 mien
-USER mien
+USER 1000
 WORKDIR /home/mien
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s \

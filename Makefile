@@ -16,7 +16,7 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 .PHONY: demo test lint types parity docs lock install clean
 .DEFAULT_GOAL := test
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed-alone
 	@$(BIN)/mien demo
 
 test: lint
@@ -50,7 +50,12 @@ $(VENV)/.$(TORCH):
 	$(PIP) install --quiet -c constraints.txt $(TORCH)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.$(TORCH) pyproject.toml constraints.txt
+# what a first video needs, and no more
+$(VENV)/.installed-alone: $(VENV)/.$(TORCH) pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.installed-alone
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 

@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -65,11 +67,11 @@ def moments(video: Path, count: int = 4) -> list[np.ndarray]:
     return [frames[round(len(frames) * (index + 1) / (count + 1))] for index in range(count)]
 
 
-def thin_driver(folder: Path) -> Path:
-    """Every second frame of the demo's driver: enough where a few moments are shown."""
+def thin_driver(folder: Path, every: int = 2) -> Path:
+    """Some frames of the demo's driver: enough where a few moments are shown."""
     from mien.media import read_video, write_video
 
-    return write_video(folder / "driver.mp4", list(read_video(DEMO / "driver.mp4"))[::2], Fraction(25, 2))
+    return write_video(folder / "driver.mp4", list(read_video(DEMO / "driver.mp4"))[::every], Fraction(25, every))
 
 
 def by_twos(pictures: list[np.ndarray]) -> list[list[np.ndarray]]:
@@ -133,74 +135,100 @@ def all_faces(folder: Path, output: Path) -> None:
 
 def page(folder: Path, output: Path) -> None:
     """`mien serve`: the first tab after a run. Needs mien[web], playwright and a Chromium."""
-    from playwright.sync_api import sync_playwright
-
     from mien.web.options import ServeOptions
     from mien.web.serve import open_page
 
-    driver = thin_driver(folder)
     served = open_page(ServeOptions(port=0, device="cpu", folder=folder))
-    try:
-        with sync_playwright() as tool:
-            browser = tool.chromium.launch(executable_path=chromium(output), args=["--no-sandbox", "--disable-gpu"])
-            tab = browser.new_page(viewport={"width": 1280, "height": 900})
-            tab.set_default_timeout(600_000)
-            tab.goto(served.url, wait_until="domcontentloaded")
-            for label, path in (("Portrait", DEMO / "portrait_2.png"), ("Driver", driver)):
-                place = tab.locator(f".block:has(label:has-text('{label}'))").first
-                with tab.expect_response(lambda answer: "/upload?" in answer.url):
-                    place.locator("input[type=file]").set_input_files(str(path))
-            tab.click("#animate-go")
-            tab.locator("#animate-status", has_text="Done").wait_for()
-            tab.wait_for_timeout(2000)
-            tab.evaluate(
-                "document.querySelectorAll('video').forEach(v => { v.pause(); v.currentTime = v.duration / 2 })"
-            )
-            tab.wait_for_timeout(2000)
-            tab.screenshot(path=folder / "page.png", full_page=True)
-            browser.close()
-    finally:
-        served.close()
+    with closing(served), browser(output) as opened:
+        tab = new_tab(opened, 1280, 900)
+        run_in_page(tab, served.url, DEMO / "portrait_1.png", thin_driver(folder, 5))
+        tab.screenshot(path=folder / "page.png", full_page=True)
     save_small(Image.open(folder / "page.png").convert("RGB"), output)
+
+
+def run_in_page(tab: Any, url: str, portrait: Path, driver: Path) -> None:
+    """Give two files to the web UI's first tab, and wait until it shows a late moment of the result."""
+    tab.goto(url, wait_until="domcontentloaded")
+    for label, path in (("Portrait", portrait), ("Driving video", driver)):
+        place = tab.locator(f".block:has(label:has-text('{label}'))").first
+        with tab.expect_response(lambda answer: "/upload?" in answer.url):
+            place.locator("input[type=file]").set_input_files(str(path))
+    tab.click("#animate-go")
+    tab.locator("#animate-status", has_text="Done").wait_for()
+    tab.wait_for_timeout(2000)
+    tab.evaluate("document.querySelectorAll('video').forEach(v => { v.pause(); v.currentTime = v.duration * 0.8 })")
+    tab.wait_for_timeout(2000)
 
 
 def live(folder: Path, output: Path) -> None:
     """`mien live`: the page at work, the demo's driving video as its camera. Needs what `page` needs."""
-    import av
-    from playwright.sync_api import sync_playwright
-
     from mien.jobs.live_options import LiveOptions
-    from mien.media import open_clip
     from mien.web.options import ServeOptions
     from mien.web.serve import open_page
 
-    with av.open(str(folder / "camera.mjpeg"), "w", format="mjpeg") as file:
+    camera = demo_camera(folder / "camera.mjpeg")
+    options = LiveOptions(portrait=DEMO / "portrait_2.png", device="cpu")
+    served = open_page(ServeOptions(port=0, device="cpu", folder=folder), live=options)
+    with closing(served), browser(output, camera) as opened:
+        tab = new_tab(opened, 1280, 860)
+        run_live(tab, f"{served.url}live/")
+        tab.screenshot(path=folder / "live.png")
+    save_small(Image.open(folder / "live.png").convert("RGB"), output)
+
+
+def run_live(tab: Any, url: str) -> None:
+    """Start the live page, and let it follow the camera until its rate has settled."""
+    tab.goto(url, wait_until="domcontentloaded")
+    tab.wait_for_selector("#live-sliders fieldset")
+    tab.click("#live-start")
+    tab.locator("#live-status", has_text="follows you").wait_for()
+    tab.wait_for_timeout(30_000)
+
+
+def demo_camera(path: Path) -> Path:
+    """What Chromium takes for a camera: the demo's driving video up to a late moment, which then stays for a minute.
+
+    So that the page shows portrait and camera alike, on a machine however slow.
+    """
+    import av
+
+    from mien.media import open_clip
+
+    with av.open(str(path), "w", format="mjpeg") as file:
         stream = file.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 480, 480, "yuvj420p"
-        for frame in open_clip(DEMO / "driver.mp4"):
+        frames = list(open_clip(DEMO / "driver.mp4"))
+        for frame in frames[: round(len(frames) * 0.8)]:
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             file.mux(stream.encode(picture.reformat(480, 480, "yuvj420p")))
         file.mux(stream.encode(None))
-    camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-    camera.append(f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}")
-    options = LiveOptions(portrait=DEMO / "portrait_2.png", device="cpu")
-    served = open_page(ServeOptions(port=0, device="cpu", folder=folder), live=options)
-    try:
-        with sync_playwright() as tool:
-            flags = ["--no-sandbox", "--disable-gpu", *camera]
-            browser = tool.chromium.launch(executable_path=chromium(output), args=flags)
-            tab = browser.new_page(viewport={"width": 1280, "height": 860})
-            tab.set_default_timeout(600_000)
-            tab.goto(f"{served.url}live/", wait_until="domcontentloaded")
-            tab.wait_for_selector("#live-sliders fieldset")
-            tab.click("#live-start")
-            tab.locator("#live-status", has_text="follows you").wait_for()
-            tab.wait_for_timeout(5000)
-            tab.screenshot(path=folder / "live.png")
-            browser.close()
-    finally:
-        served.close()
-    save_small(Image.open(folder / "live.png").convert("RGB"), output)
+    last = path.read_bytes()
+    last = last[last.rindex(b"\xff\xd8\xff") :]  # such a file is one JPEG after the other
+    with path.open("ab") as more:
+        more.writelines(last for _ in range(1800))
+    return path
+
+
+@contextmanager
+def browser(output: Path, camera: Path | None = None) -> Iterator[Any]:
+    """Headless Chromium. camera: a video in place of one."""
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu"]
+    if camera is not None:
+        flags += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+        flags.append(f"--use-file-for-fake-video-capture={camera}")
+    with sync_playwright() as tool:
+        opened = tool.chromium.launch(executable_path=chromium(output), args=flags, timeout=600_000)
+        yield opened
+        opened.close()
+
+
+def new_tab(opened: Any, width: int, height: int, **more: Any) -> Any:
+    """A window of that size, patient with a busy machine."""
+    tab = opened.new_page(viewport={"width": width, "height": height}, **more)
+    tab.set_default_timeout(600_000)
+    return tab
 
 
 def train(folder: Path, output: Path) -> None:

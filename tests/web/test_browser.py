@@ -130,6 +130,11 @@ def test_uploads_become_a_video_that_plays_and_can_be_downloaded(page: Any, driv
     frames = list(open_clip(saved))
     assert (len(frames), frames[0].shape) == (FRAMES, read_image(PORTRAIT).shape)
     assert abs(frames[0].astype(int) - frames[-1]).mean() > 0.3
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#animate-share")  # this browser has no menu to share by, so the address is copied
+    assert status(page, "copied|browser|no result").startswith("The result's address was copied.")
+    answer = page.request.get(page.evaluate("navigator.clipboard.readText()"))
+    assert answer.status == 200 and answer.body() == saved.read_bytes()
 
 
 def test_an_example_runs_at_a_click_and_stop_leaves_nothing(page: Any, page_server: Any) -> None:
@@ -195,6 +200,14 @@ def test_on_a_phone_nothing_needs_to_be_scrolled_sideways(phone: Any) -> None:
         phone.get_by_role("tab", name=tab, exact=True).click()
         phone.wait_for_timeout(300)
         assert phone.evaluate("document.documentElement.scrollWidth") <= 390, tab
+
+
+def test_on_a_phone_the_result_is_right_below_the_button(phone: Any) -> None:
+    phone.add_style_tag(content="#animate-result { display: block !important; height: 2rem !important }")  # as with one
+    names = ("inputs", "go", "status", "result", "examples")
+    places = [phone.locator(f"#animate-{name}").bounding_box() for name in names]
+    assert [place["y"] for place in places] == sorted(place["y"] for place in places)
+    assert places[-1]["y"] < 844  # examples are seen without scrolling
 
 
 def test_on_a_phone_the_picture_stays_in_view_beside_the_sliders(phone: Any) -> None:

@@ -13,7 +13,7 @@ from mien.jobs.demo import FOLDER
 from mien.jobs.options import AnimateOptions, animate_options
 from mien.jobs.report import AnimateReport
 from mien.options import declarations
-from mien.web import style
+from mien.web import sharing, style
 from mien.web.running import Watch
 from mien.web.studio import NO_DEX, Studio
 from mien.web.widgets import Desk, Values, named, needed, number, optional, picture, slider, video
@@ -22,7 +22,7 @@ MODELS = {"X-Portrait": "nano", "DeX-Portrait": "dex-nano"}  # or what the page 
 RELATIVE = {"where the driving video is": False, "from the portrait's own on": True}
 FACES: dict[str, int | str | None] = {"the clearest": None, "the largest": 0, "the second largest": 1, "all": "all"}
 OPTIONS = declarations(AnimateOptions)
-_OUTPUTS = 3
+_OUTPUTS = 4
 EXAMPLE_LIST = """expressions:
   - {at: 0}
   - {at: 0.6, smile: 0.8, yaw: 12}
@@ -81,7 +81,7 @@ def _performing(inputs: dict[str, Any], portrait: Path, listed: Path, model: str
 
 def build(studio: Studio, desk: Desk) -> None:
     """The tab's widgets and what they do."""
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_id="animate-desk"):
         with gr.Column(scale=1, min_width=320):
             fields, go, stop, status, examples = _inputs()
         with gr.Column(scale=1, min_width=320):
@@ -115,13 +115,15 @@ def build(studio: Studio, desk: Desk) -> None:
         "api_visibility": "private",
     }
     started = [go.click(**settings), examples.load_input_event.then(**settings)]
+    handed = sharing.script("#animate-result video")
+    outputs[3].click(None, None, status, js=handed, queue=False, api_visibility="private")
     stopped = stop.click(cancel, None, outputs[0], queue=False, api_visibility="private")
     stopped.then(None, cancels=started, queue=False, api_visibility="private")
 
 
 def _inputs() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.HTML, gr.Examples]:
     fields: dict[str, Any] = {}
-    with gr.Row():
+    with gr.Row(elem_id="animate-inputs"):
         fields["portrait"] = picture("Portrait", height=260, min_width=150)
         fields["driver"] = video("Driving video", height=260, min_width=150)
     with gr.Row():
@@ -205,9 +207,10 @@ def _picture() -> dict[str, Any]:
 def _outputs() -> list[Any]:
     still: dict[str, Any] = {"interactive": False, "loop": True}
     result = gr.Video(label="Result", autoplay=True, height=420, elem_id="animate-result", **still)
+    share = gr.Button("Share the result", visible=False, elem_id="animate-share")
     side = gr.Video(label="Driving video, portrait and result", visible=False, elem_id="animate-side", **still)
     files = gr.File(label="Download", file_count="multiple", interactive=False, visible=False, elem_id="animate-files")
-    return [result, side, files]
+    return [result, side, share, files]
 
 
 def _shown(report: AnimateReport, watch: Watch) -> tuple[Any, ...]:
@@ -223,5 +226,6 @@ def _shown(report: AnimateReport, watch: Watch) -> tuple[Any, ...]:
         status,
         str(report.output),
         gr.update(value=preview, visible=preview is not None),
+        gr.update(visible=True),
         gr.update(value=files, visible=True),
     )

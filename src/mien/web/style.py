@@ -37,7 +37,15 @@ div:has(.mien-follows) {{ overflow: visible !important; }}  /* else nothing in t
 @media (max-width: 767px) {{
   .mien-follows {{ order: -1; background: var(--body-background-fill); }}
   .mien-follows #edit-result {{ height: 36vh !important; min-height: 0 !important; }}
-  #animate-result {{ height: 60vh !important; }}
+  /* nothing to show yet: what to click comes first */
+  #edit-result:not(:has(img)) {{ height: 6rem !important; }}
+  #animate-result:not(:has(video)), #batch-result:not(:has(video)) {{ display: none; }}
+  #animate-result:has(video) {{ height: min(60vh, 92vw) !important; }}
+  #animate-desk > .column {{ display: contents !important; }}  /* the result right below the button, then examples */
+  #animate-desk > .column > * {{ flex: 0 0 100% !important; }}
+  #animate-desk #animate-examples {{ order: 1; }}
+  #animate-inputs > * {{ min-width: 100% !important; height: 9rem !important; }}
+  .label-wrap > span {{ text-align: left; }}
   .tab-container button {{ padding-left: .6rem; padding-right: .6rem; }}
 }}
 button[aria-label^="Trim"] {{ display: none !important; }}  /* needs a program from elsewhere; start and end do it */

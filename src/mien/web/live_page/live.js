@@ -195,10 +195,17 @@ function send() {
 function build(hello) {
   at("mirror").checked = hello.mirror;
   camera.classList.toggle("mirrored", hello.mirror);
-  for (const name of hello.examples) {
-    const image = Object.assign(new Image(), { src: `example/${name}`, alt: name, title: name });
+  for (const [index, name] of hello.examples.entries()) {
+    const image = Object.assign(new Image(), { src: `example/${name}`, alt: `Portrait ${index + 1}`, title: name });
     image.onclick = () => choose(`portrait?example=${name}`, null, image);
-    if (name === hello.portrait) image.className = "chosen";
+    image.onkeydown = (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      image.click();
+    };
+    image.tabIndex = 0;
+    image.setAttribute("role", "button");
+    mark(image, name === hello.portrait);
     at("portraits").append(image);
   }
   for (const group of hello.sliders) {
@@ -208,6 +215,11 @@ function build(hello) {
     at("sliders").append(box);
   }
   fit();
+}
+
+function mark(image, chosen) {
+  image.className = chosen ? "chosen" : "";
+  image.setAttribute("aria-pressed", chosen);
 }
 
 function slider(about) {
@@ -236,7 +248,7 @@ async function choose(address, body, image) {
     const answer = await (await fetch(address, { method: "POST", body })).json();
     if (answer.sentence) return say(answer.sentence, 8);
     say("The portrait was changed.", 1.5, "busy");
-    for (const one of at("portraits").querySelectorAll("img")) one.className = one === image ? "chosen" : "";
+    for (const one of at("portraits").querySelectorAll("img")) mark(one, one === image);
   } catch (error) {
     say(`The portrait could not be sent (${error.message}).`, 8);
   }
