@@ -97,3 +97,11 @@ def test_a_saved_model_is_the_same(pipe: XPortraitPipeline, tmp_path) -> None:  
     again.set_portrait(pictures(1, 0)[0])
     for one, two in zip(stream(pipe, 3), stream(again, 3), strict=True):
         assert np.abs(one[:32].astype(int) - two[:32]).max() <= 1
+
+
+def test_where_the_networks_are_is_asked_once(pipe: XPortraitPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """diffusers asks every layer for hooks, which takes longer than to encode a picture."""
+    asked, found = [], XPortraitPipeline._execution_device
+    monkeypatch.setattr(XPortraitPipeline, "_execution_device", property(lambda it: asked.append(1) or found.fget(it)))
+    list(stream(pipe, decode_chunk_size=None))
+    assert len(asked) == 1

@@ -105,7 +105,7 @@ class FrameDenoiser(ABC):
         Returns:
             Its latents [1, c, h, w].
         """
-        latents: Tensor = self.pipe._encode(picture[None])
+        latents: Tensor = self.pipe._encode(picture[None], device=self.device)
         self.starts[index] = Start(picture, latents, face)
         return latents
 
