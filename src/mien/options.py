@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_type_hints
 
 from mien.errors import InputError
 
@@ -210,3 +210,12 @@ def checked_rate(rate: Fraction) -> Fraction:
     if max(rate.numerator, rate.denominator) >= 2**31:
         raise InputError(f"--fps is {rate}, too fine for a video file: give it as a simple fraction or decimal")
     return rate
+
+
+def field_types(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields by name.
+
+    Python 3.10 takes the mark `_: KW_ONLY` for a type and refuses it; here it is none.
+    """
+    hints = get_type_hints(kind, localns={"KW_ONLY": type(None)})
+    return {name: hint for name, hint in hints.items() if name != "_"}

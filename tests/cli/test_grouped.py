@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mien.cli.grouped import grouped
 from mien.jobs.options import AnimateOptions
-from mien.typing import field_types
+from mien.options import field_types
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mien.jobs.demo import FOLDER
 EXTRAS = (
     *("transformers", "peft", "accelerate", "scipy", "torch._dynamo", "sympy", "gradio"),
     *("mien.training.engine.trainer", "mien.training.data", "mien.avatars"),
+    *("diffusers.models.transformers", "diffusers.models.transformers.transformer_flux"),
 )
 _RUN = """
 import sys
@@ -32,7 +33,8 @@ def _after(arguments: list[str], names: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["animate", "--help"], ["edit", "--help"]])
 def test_help_brings_in_no_networks_and_no_video(arguments: list[str]) -> None:
-    assert _after(arguments, ("torch", "diffusers", "av", "cv2", "PIL", "gradio")).endswith("[]")
+    heavy = ("torch", "diffusers", "av", "cv2", "PIL", "gradio", "numpy", "mien.cli.progress")
+    assert _after(arguments, heavy).endswith("[]")
 
 
 def test_animating_brings_in_nothing_that_it_does_not_use(tmp_path: Path) -> None:
@@ -50,6 +52,10 @@ def test_what_was_left_out_can_be_imported_afterwards() -> None:
         "import_diffusers()\n"
         "assert before == (torch.compiler.disable, importlib.metadata.packages_distributions)\n"
         "assert None not in sys.modules.values()\n"
+        "from diffusers import AutoencoderKL, Transformer2DModel\n"
+        "from diffusers.models import autoencoders, transformers\n"
+        "assert autoencoders.AutoencoderKL is AutoencoderKL and autoencoders.AutoencoderDC\n"
+        "assert transformers.Transformer2DModel is Transformer2DModel\n"
         "import torch._dynamo\n"
         "print(torch.compile(lambda x: x + 1, backend='eager')(torch.zeros(1)).item())"
     )

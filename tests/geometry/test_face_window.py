@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.geometry.face_window import FaceWindow, rectified_driver, sample, warp_into
+from mien.geometry.face_window import (
+    FaceWindow,
+    changed_parts,
+    eyes_and_mouth,
+    local_view,
+    rectified_driver,
+    sample,
+    warp_into,
+)
 from mien.geometry.moving_least_squares import moving_least_squares, similarity
 from plain_face import plain_keypoints
 
@@ -86,3 +94,21 @@ def test_warp_of_nothing_is_the_window_itself() -> None:
     window = FaceWindow.around(face())
     same = warp_into(window, image, face(), face(), 64).astype(int)
     assert np.abs(same - sample(image, window.places(64)).astype(int)).max() <= 2
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7, 5.0])
+def test_the_local_view_is_grey_but_for_eyes_and_mouth(shift: float) -> None:
+    """As if every pixel were mixed with grey; boxes may lie over the border, or beyond it."""
+    neutral = FaceWindow.around(face()).inside(face()) + np.float32(shift)
+    frame = np.random.default_rng(2).integers(0, 256, (96, 96, 3), np.uint8)
+    share = eyes_and_mouth(neutral, 96)
+    wanted = np.asarray((frame - 127.5) * share[..., None] + 128, np.uint8)
+    np.testing.assert_array_equal(local_view(frame, neutral), wanted)
+    assert share.max() == (shift < 5) and (wanted[share == 0] == 128).all()
+
+
+def test_a_part_that_changes_more_is_shown_more() -> None:
+    neutral = FaceWindow.around(face()).inside(face())
+    eyes, mouth = changed_parts(neutral, (0.5, 0, 0), 64), changed_parts(neutral, (0, 0, 1), 64)
+    assert (eyes.max(), mouth.max()) == (0.5, 1) and eyes[-20:].max() == mouth[:20].max() == 0
+    np.testing.assert_array_equal(changed_parts(neutral, (0.5, 0, 1), 64), np.maximum(eyes, mouth))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from itertools import islice
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from mien.geometry.face_window import PaintedWindow
+from mien.models.x_portrait import XPortraitNetworks
 from mien.pipelines.x_portrait import XPortraitPipeline
 from tiny import tiny_window_pipeline
 
@@ -97,3 +99,25 @@ def test_a_saved_model_is_the_same(pipe: XPortraitPipeline, tmp_path) -> None:  
     again.set_portrait(pictures(1, 0)[0])
     for one, two in zip(stream(pipe, 3), stream(again, 3), strict=True):
         assert np.abs(one[:32].astype(int) - two[:32]).max() <= 1
+
+
+def test_where_the_networks_are_is_asked_once(pipe: XPortraitPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """diffusers asks every layer for hooks, which takes longer than to encode a picture."""
+    asked, found = [], XPortraitPipeline._execution_device
+    monkeypatch.setattr(XPortraitPipeline, "_execution_device", property(lambda it: asked.append(1) or found.fget(it)))
+    list(stream(pipe, decode_chunk_size=None))
+    assert len(asked) == 1
+
+
+def test_what_is_kept_of_a_portrait_is_read_once(pipe: XPortraitPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for the pictures of a camera, each of which is a run of its own."""
+    asked, found = [], XPortraitNetworks.read_appearance
+    monkeypatch.setattr(XPortraitNetworks, "read_appearance", lambda *given: asked.append(1) or found(*given))
+    steps, keeping = pipe.default_options["num_inference_steps"], copy(pipe)
+    anew = [next(stream(pipe, 1)) for _ in range(2)]
+    assert len(asked) == 2 * steps
+    keeping.kept_references = {}
+    kept = [next(stream(keeping, 1)) for _ in range(2)]
+    assert len(asked) == 3 * steps
+    for one in (*anew, *kept):
+        assert (one == anew[0]).all()

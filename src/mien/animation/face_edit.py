@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from mien.errors import InputError
 from mien.faces import EXPRESSION_NAMES
-from mien.geometry import HeadPose
 from mien.options import check_declared, check_number, declared
+
+if TYPE_CHECKING:  # these are options of commands, whose help needs no numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.geometry import HeadPose
 
 # headings of options
 HEAD, EXPRESSION = "Head", "Expression"
@@ -102,6 +105,10 @@ class HeadMove:
         Returns:
             The pose; places count from the middle of the square, in its half sides.
         """
+        import numpy as np
+
+        from mien.geometry import HeadPose
+
         place = np.asarray(head.translation) + 2 * np.array([self.x, self.y])
         changed = replace(head, translation=place, scale=head.scale * self.zoom)
         if (self.yaw, self.pitch, self.roll) == (0, 0, 0):
@@ -167,6 +174,8 @@ class FaceChange(HeadMove):
         Returns:
             [52] in [0, 1].
         """
+        import numpy as np
+
         scores = np.asarray(own, np.float64).copy()
         for name, (up, down) in SLIDERS.items():
             value = getattr(self, name)

@@ -174,6 +174,7 @@ class FramePainter:
         self._pipe = copy(pipe)
         self._pipe.scheduler = copy(pipe.scheduler)
         self._pipe.set_portrait([shown_window(image, FaceWindow.around(neutral), side)])
+        self._pipe.kept_references = {}
 
     def picture(self, face: DrivenFace, frame: Picture | None) -> Picture:
         """The whole portrait at its own size, with its face painted.

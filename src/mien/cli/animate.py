@@ -12,7 +12,6 @@ import typer
 
 from mien.animation.config import MODEL
 from mien.cli.grouped import flags_of, grouped
-from mien.cli.progress import TerminalProgress
 from mien.cli.quick_start import import_diffusers, placed
 from mien.jobs.options import AnimateOptions, check_system, unloaded_options
 
@@ -22,6 +21,7 @@ OldSystem = Annotated[
 ]
 
 if TYPE_CHECKING:
+    from mien.cli.progress import TerminalProgress
     from mien.jobs.report import AnimateReport
 
     AnimateFlags: TypeAlias = Any  # a dataclass with a field for every option
@@ -79,6 +79,7 @@ class Presented:
 def presented(options: AnimateOptions, *notes: str) -> Iterator[Presented]:
     """Show progress while the block runs the job; prints the paths that were written, or the plan, after it."""
     import_diffusers(whole=options.lora is not None or placed(options))
+    from mien.cli.progress import TerminalProgress
     from mien.jobs.plan import describe_plan
 
     with TerminalProgress("nothing was written, and nothing is left behind") as progress:

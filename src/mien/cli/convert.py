@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 
 from mien.cli.grouped import grouped
-from mien.cli.progress import TerminalProgress
 from mien.jobs.options import ConvertOptions
 
 convert = typer.Typer(no_args_is_help=True, help="Turn a foreign checkpoint into a model folder.")
@@ -20,6 +19,7 @@ def formats() -> None:
 @grouped
 def x_portrait(options: ConvertOptions) -> None:
     """Convert the published X-Portrait checkpoint: every key is used, or named in conversion_report.json."""
+    from mien.cli.progress import TerminalProgress
     from mien.jobs.convert import convert_x_portrait
 
     with TerminalProgress(f"nothing was written to {options.output}; the checkpoint is as it was") as progress:

@@ -10,7 +10,6 @@ import typer
 from mien.animation.face_edit import FaceChange
 from mien.cli.animate import OLD_SYSTEM, OldSystem
 from mien.cli.grouped import flags_of, grouped
-from mien.cli.progress import TerminalProgress
 from mien.cli.quick_start import import_diffusers
 from mien.jobs.edit_options import EditOptions, edit_options
 
@@ -34,6 +33,7 @@ def edit(
 ) -> None:
     """Turn the head of a portrait, move it, change its expression, or take over that of another picture."""
     import_diffusers()
+    from mien.cli.progress import TerminalProgress
     from mien.jobs.edit import edit as run
 
     options = edit_options(portrait=portrait, output=output, change=change, system=system, **vars(shared))

@@ -9,8 +9,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from mien.options import declarations, help_of, parser, typed_name
-from mien.typing import field_types
+from mien.options import declarations, field_types, help_of, parser, typed_name
 
 Result = TypeVar("Result")
 

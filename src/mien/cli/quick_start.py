@@ -1,19 +1,20 @@
 """Importing diffusers without all that it merely supports, which is most of the start of a command.
 
 diffusers looks for transformers, peft and others, and imports what it finds, as it does torch's compiler: together two
-thirds of its time. A command that animates uses none of them. Only commands call this; who imports mien in a program
-of their own gets diffusers as it is.
+thirds of its time. Its own packages of networks import all that they hold, a hundred and more. A command that animates
+uses none of these. Only commands call this; who imports mien in a program of their own gets diffusers as it is.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 _LEFT_OUT = ("transformers", "peft", "accelerate", "scipy", "torch._dynamo")
+_BARE = tuple(f"diffusers.models.{name}" for name in ("autoencoders", "controlnets", "transformers", "unets"))
 
 
 def import_diffusers(*, whole: bool = False) -> None:
@@ -28,7 +29,7 @@ def import_diffusers(*, whole: bool = False) -> None:
 
     if not whole:
         try:
-            with _without_extras():
+            with _without_extras(), _bare_packages():
                 _import()
             return
         except Exception:  # a version that cannot do without them: as it is, then
@@ -58,6 +59,8 @@ def _import() -> None:
 @contextmanager
 def _without_extras() -> Iterator[None]:
     """Inside, the packages cannot be found, and no function is marked for a compiler that is not there."""
+    import importlib.metadata
+
     import torch.compiler
 
     def unmarked(fn: Any = None, *_: Any, **__: Any) -> Any:
@@ -77,3 +80,22 @@ def _without_extras() -> Iterator[None]:
         importlib.metadata.packages_distributions, torch.compiler.disable = packages_of, disable
         for name in hidden:
             del sys.modules[name]
+
+
+@contextmanager
+def _bare_packages() -> Iterator[None]:
+    """Inside, some packages of diffusers hold nothing but their modules, each of which is imported when it is named.
+
+    Afterwards they are imported whole by whoever names them, with the modules that are there already.
+    """
+    import diffusers.models
+
+    for name in _BARE:
+        package = ModuleType(name)
+        package.__path__ = [f"{folder}/{name.rpartition('.')[2]}" for folder in diffusers.models.__path__]
+        sys.modules[name] = package
+    try:
+        yield
+    finally:
+        for name in _BARE:
+            sys.modules.pop(name, None)

@@ -8,11 +8,12 @@ from mien.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mien.faces.backends import READER_NAMES, load_face_reader
-    from mien.faces.reading import EXPRESSION_NAMES, FaceReader, FaceReading, read_portrait
+    from mien.faces.expression_names import EXPRESSION_NAMES
+    from mien.faces.reading import FaceReader, FaceReading, read_portrait
     from mien.faces.tracking import FaceTracker, TrackedFace, TrackReport, fill_start
 
 _HOMES = {
-    "EXPRESSION_NAMES": "mien.faces.reading",
+    "EXPRESSION_NAMES": "mien.faces.expression_names",
     "FaceReader": "mien.faces.reading",
     "FaceReading": "mien.faces.reading",
     "FaceTracker": "mien.faces.tracking",

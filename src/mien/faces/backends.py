@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mien.errors import InputError
-from mien.faces.reading import FaceReader
+
+if TYPE_CHECKING:  # options name readers, and numpy is a fifth of the time until a command's help is there
+    from mien.faces.reading import FaceReader
 
 READER_NAMES = ("auto", "mesh")
 _ASIDE = {

@@ -6,7 +6,7 @@ A window depends on where the face would be *without expression*, so that it sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -317,19 +317,32 @@ def changed_parts(neutral: Floats, amounts: tuple[float, float, float], side: in
 
 
 def _boxes_around(boxes: Sequence[_Box], neutral: Floats, side: int) -> NDArray[np.float32]:
+    mask = np.zeros((side, side), np.float32)
+    for inside, share in _soft_boxes(boxes, neutral, side):
+        np.maximum(mask[inside], share, out=mask[inside])
+    return mask
+
+
+def _soft_boxes(
+    boxes: Sequence[_Box], neutral: Floats, side: int
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
+    """Each box's rows and columns of a picture [side, side], and its share there; beyond them it has none."""
     steps = (np.arange(side) + 0.5) / side * 2 - 1
-    mask = np.zeros((side, side))
     for part, wide, high, down in boxes:
         points = neutral[part]
         width = np.ptp(points[:, 0])
         x, y = points.mean(0) + [0, down * width]
         across = np.clip((1 - np.abs(steps - x) / (wide * width)) / _RIM, 0, 1)
         along = np.clip((1 - np.abs(steps - y) / (high * width)) / _RIM, 0, 1)
-        mask = np.maximum(mask, along[:, None] * across)
-    return mask.astype(np.float32)
+        columns, rows = np.flatnonzero(across), np.flatnonzero(along)
+        if len(columns) and len(rows):
+            inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            yield inside, (along[inside[0], None] * across[inside[1]]).astype(np.float32)
 
 
 def local_view(driver: NDArray[np.uint8], neutral: Floats) -> NDArray[np.uint8]:
     """A rectified driving frame [s, s, 3] with all but eyes and mouth grey, see `eyes_and_mouth`."""
-    share = eyes_and_mouth(neutral, len(driver))[..., None]
-    return np.asarray((driver - _GREY) * share + _GREY + 0.5, np.uint8)
+    share, view = eyes_and_mouth(neutral, len(driver))[..., None], np.full(driver.shape, int(_GREY + 0.5), np.uint8)
+    for inside, _ in _soft_boxes(_BOXES, neutral, len(driver)):
+        view[inside] = (driver[inside] - _GREY) * share[inside] + _GREY + 0.5
+    return view

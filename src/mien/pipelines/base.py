@@ -194,9 +194,14 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         return pictures
 
     @torch.no_grad()
-    def _encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Pictures [n, 3, h, w] in [-1, 1] to scaled latents: the posterior's mode, or drawn with a generator."""
-        posterior = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist
+    def _encode(
+        self, pixels: Tensor, generator: torch.Generator | None = None, device: torch.device | None = None
+    ) -> Tensor:
+        """Pictures [n, 3, h, w] in [-1, 1] to scaled latents: the posterior's mode, or drawn with a generator.
+
+        device: where the pipeline computes; None: every layer is asked, which takes longer than to encode in patches.
+        """
+        posterior = self.vae.encode(pixels.to(device or self._execution_device, self.vae.dtype)).latent_dist
         latents = posterior.mode() if generator is None else posterior.sample(generator)
         scaled: Tensor = latents * self.vae.config.scaling_factor
         return scaled
@@ -261,16 +266,20 @@ class PortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
             init_latents, self.scheduler, denoiser.plan, denoiser, generator, state, denoiser.device
         )
         decoder = Decoder(self._finish, note, self._decode_in_tiles)
-        return _decoded(sampler, denoiser, decoder, lambda: chunk_size or self._decoder_chunk(), checkpoint)
+
+        def size() -> int:
+            return chunk_size or self._decoder_chunk(denoiser.device)
+
+        return _decoded(sampler, denoiser, decoder, size, checkpoint)
 
     @cached_property
     def _decoder_bytes(self) -> int:
         """Bytes that decoding a frame takes."""
         return decoder_bytes(self.vae, self.image_size)
 
-    def _decoder_chunk(self) -> int:
-        """How many frames to decode at a time by what is free now."""
-        free = free_bytes(self._execution_device)
+    def _decoder_chunk(self, device: torch.device | None = None) -> int:
+        """How many frames to decode at a time by what is free now; device: where the pipeline computes, if known."""
+        free = free_bytes(device or self._execution_device)
         if free is None and self.image_size <= _SMALL:
             return _DECODER_FRAMES
         # half of it: what is free lies in pieces

@@ -52,11 +52,13 @@ def to_uint8(pixels: Tensor) -> list[NDArray[np.uint8]]:
     """What networks made as pictures.
 
     Args:
-        pixels: [n, 3, h, w] in [-1, 1]; beyond that it is clipped.
+        pixels: [n, 3, h, w] in [-1, 1]; beyond that it is clipped. Bytes stay as they are.
 
     Returns:
         n arrays uint8 [h, w, 3].
     """
+    if pixels.dtype == torch.uint8:
+        return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
     array = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return list(array)
 

@@ -119,7 +119,7 @@ class FrameDenoiser(ABC):
         Returns:
             Its latents [1, c, h, w].
         """
-        latents: Tensor = self.pipe._encode(to_pixels([picture], self.pipe.image_size))
+        latents: Tensor = self.pipe._encode(to_pixels([picture], self.pipe.image_size), device=self.device)
         self.starts[index] = Start(latents)
         return latents
 

@@ -26,7 +26,7 @@ def packed_windows(starts: Sequence[Start | None]) -> Tensor:
         starts: of frames whose last step is done.
 
     Returns:
-        `PaintedWindow.packed` as [n, 3, 3 s, s] in [-1, 1].
+        `PaintedWindow.packed` as bytes [n, 3, 3 s, s].
     """
     made = []
     for start in starts:
@@ -35,7 +35,7 @@ def packed_windows(starts: Sequence[Start | None]) -> Tensor:
         paint = to_uint8(change.paint)[0]
         share, flow = change.share[0, 0].float().cpu().numpy(), change.flow[0].float().permute(1, 2, 0).cpu().numpy()
         made.append(torch.from_numpy(PaintedWindow(paint, share, flow).packed()))
-    return torch.stack(made).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.stack(made).permute(0, 3, 1, 2)
 
 
 def stacked(change: WindowChange) -> Tensor:
@@ -92,7 +92,7 @@ class WindowDenoiser(FrameDenoiser):
         return super().init_latents(frames, generator, state)
 
     def finished_windows(self, step: int, rows: Sequence[int], change: Tensor, moved: Tensor, like: Tensor) -> Tensor:
-        """x_0 of face windows; at the last step, what was done to them is kept.
+        """x_0 of face windows; at the last step what was done to them is kept in its place, all that comes out.
 
         Args:
             step: of the denoising.
@@ -102,11 +102,12 @@ class WindowDenoiser(FrameDenoiser):
             like: the noisy latents.
 
         Returns:
-            Latents of the shape of `like`.
+            Latents of the shape of `like`; after the last step nobody looks at them.
         """
         if step == len(self.timesteps) - 1:
             for row, one in zip(rows, change, strict=True):
                 self.changes.setdefault(row, []).append(one)
+            return like
         picture = unstacked(change).picture(moved).to(like)
         latents: Tensor = self.pipe.vae.encode(picture).latent_dist.mode()
         return latents

@@ -24,7 +24,7 @@ from mien.models.sd_backbone.appearance_reference import AppearanceReference
 from mien.models.sd_backbone.empty_prompt import EmptyPrompt
 from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
 from mien.models.sd_backbone.temporal import TemporalModules
-from mien.models.x_portrait import WindowHead, XPortraitNetworks
+from mien.models.x_portrait import ReferenceFeatures, WindowHead, XPortraitNetworks
 from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
 from mien.motion.keypoint_motion import FaceBasis
@@ -56,6 +56,10 @@ class XPortraitPipeline(PortraitPipeline):
     """Animates a portrait with the head pose and the expression of driving frames.
 
     `image_size` is the side of the square the model works at; `defaults` are this model's sampling options.
+
+    Attributes:
+        kept_references: what R says of the portrait at each step, for one portrait in many runs of a frame each; None:
+            every run makes it anew.
     """
 
     networks_of = {**PARTS, "keypoint_basis": KeypointBasis}
@@ -103,6 +107,7 @@ class XPortraitPipeline(PortraitPipeline):
         options = {"image_size": image_size, "defaults": dict(defaults or {}), "crop_scale": crop_scale}
         self.register_to_config(**options, motion_limits=motion_limits)
         self._sources: list[Tensor] = []
+        self.kept_references: dict[int, ReferenceFeatures] | None = None
 
     @property
     def networks(self) -> XPortraitNetworks:

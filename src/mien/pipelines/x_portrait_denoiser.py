@@ -102,8 +102,10 @@ class XPortraitDenoiser(WindowDenoiser):
             raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {guidance_mode!r}")
         super().__init__(*args, **more)
         self.guidance_mode = guidance_mode
+        self._dtype = self.pipe.unet.dtype  # every layer is asked for it
         self.control_features: dict[int, ControlFeatures] = {}
-        self.reference_features: dict[int, ReferenceFeatures] = {}
+        kept: dict[int, ReferenceFeatures] | None = self.pipe.kept_references
+        self.reference_features: dict[int, ReferenceFeatures] = {} if kept is None else kept
         self._most_kept, self._waiting = self._room()
 
     def _room(self) -> tuple[int, torch.device]:
@@ -119,7 +121,7 @@ class XPortraitDenoiser(WindowDenoiser):
     @torch.no_grad()
     def read(self, index: int, frame: DrivingFrame) -> Tensor:
         """See `FrameDenoiser.read`; controls are encoded here, once for all timesteps."""
-        size, dtype, start = self.pipe.image_size, self.pipe.unet.dtype, frame.start
+        size, dtype, start = self.pipe.image_size, self._dtype, frame.start
         if self.networks.local_control is not None and frame.patch is None:
             raise ValueError("this model has local control: pass local_frames (see mien.geometry.local_patches)")
         pixels = to_pixels([frame.picture], size).to(self.device, dtype)
@@ -197,6 +199,6 @@ class XPortraitDenoiser(WindowDenoiser):
         """Control features of grey pictures (0 in [-1, 1]), as the published script's "balance" mode uses."""
         pixels = 2 ** (len(self.pipe.vae.config.block_out_channels) - 1)
         height, width = latents.shape[-2] * pixels, latents.shape[-1] * pixels
-        grey = torch.zeros(1, 3, height, width, device=self.device, dtype=self.pipe.unet.dtype)
+        grey = torch.zeros(1, 3, height, width, device=self.device, dtype=self._dtype)
         control_features = self.networks.read_motion(grey, grey if self.networks.local_control is not None else None)
         return control_features.select(torch.zeros(len(latents), dtype=torch.long, device=self.device))

@@ -18,8 +18,7 @@ from mien.jobs.options import AnimateOptions, animate_options
 from mien.jobs.run.outputs import pair_name
 from mien.media.files import readable_file, unreadable
 from mien.media.kind import kind_of
-from mien.options import declarations, parse_rate
-from mien.typing import field_types
+from mien.options import declarations, field_types, parse_rate
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 _LARGEST = 64 << 20  # bytes of a table

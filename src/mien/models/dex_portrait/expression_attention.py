@@ -49,7 +49,7 @@ class ExpressionAttention(nn.Module):
         """
         x = self.proj_in(self.norm(hidden).flatten(2).transpose(1, 2))  # [b, h w, c]
         if self.places is not None:
-            places = self.places
+            places: Tensor = self.places
             if places.shape[-2:] != hidden.shape[-2:]:
                 places = functional.interpolate(places, hidden.shape[-2:], mode="bilinear")
             x = x + places.flatten(2).transpose(1, 2).to(x.dtype)
