@@ -170,12 +170,19 @@ def _window_places(flow: HeadFlow, window: FaceWindow, side: int) -> NDArray[np.
     away = cv2.resize(flow.origin(coarse) - coarse, (side, side), interpolation=cv2.INTER_LINEAR)
     part = flow.mouth.part(places)
     if part is not None:  # row by row, for across the seam of closing lips nothing is smooth
-        seam = places[part]
-        nodes = np.linspace(0, seam.shape[1] - 1, max(2, seam.shape[1] // _SEAM_COLUMNS))
-        spots = between(np.ascontiguousarray(seam.swapaxes(0, 1), np.float32), np.arange(float(seam.shape[1])), nodes)
-        found = between(flow.origin(spots) - spots, nodes, np.arange(float(seam.shape[1])))
-        away[part] = found.swapaxes(0, 1)
+        away[part] = _row_by_row(flow, places[part])
     return np.asarray(away + places, np.float32)
+
+
+def _row_by_row(flow: HeadFlow, places: Floats) -> NDArray[np.float32]:
+    """How far off places [h, w, 2] come from: at every row, and at every few columns with all others between them."""
+    width = places.shape[1]
+    if width <= _SEAM_COLUMNS:
+        return np.asarray(flow.origin(places) - places, np.float32)
+    columns = np.append(np.arange(0.0, width - 1, _SEAM_COLUMNS), width - 1.0)
+    spots = places[:, columns.astype(int)]
+    found = np.ascontiguousarray((flow.origin(spots) - spots).swapaxes(0, 1), np.float32)
+    return between(found, columns, np.arange(float(width))).swapaxes(0, 1)
 
 
 def _around(one: Box, other: Box, size: tuple[int, int]) -> Box:
