@@ -32,6 +32,7 @@ from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
 from mien.motion.keypoint_motion import FaceBasis, Floats
 from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
+from mien.pipelines.compiled import FEWEST_FRAMES, CompiledWindows
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Checkpoint, unfinished
 from mien.pipelines.lora import load_lora
@@ -63,6 +64,7 @@ class XPortraitPipeline(PortraitPipeline):
     Attributes:
         kept_references: what R says of the portrait at each step, for one portrait in many runs of a frame each; None:
             every run makes it anew.
+        programs: OpenVINO's, see `mien.pipelines.compiled`.
     """
 
     networks_of = {**PARTS, "reenactor": Reenactor, "keypoint_basis": KeypointBasis}
@@ -115,6 +117,7 @@ class XPortraitPipeline(PortraitPipeline):
         self._portrait: PictureLike | None = None
         self._keypoints: Floats | None = None
         self.kept_references: dict[int, ReferenceFeatures] | None = None
+        self.programs: dict[Any, CompiledWindows | None] = {}
 
     @property
     def networks(self) -> XPortraitNetworks:
@@ -141,6 +144,7 @@ class XPortraitPipeline(PortraitPipeline):
         self.scheduler = LCMScheduler.from_config(self.scheduler.config)
         if lora is not None:
             load_lora(self.unet, str(lora))
+            self.programs.clear()
 
     @torch.no_grad()
     def set_portrait(
@@ -204,6 +208,7 @@ class XPortraitPipeline(PortraitPipeline):
         progress: Callable[[float], None] | None = None,
         checkpoint: Checkpoint | None = None,
         note: Callable[[str], None] | None = None,
+        compiled: bool | None = None,
     ) -> Iterator[Any]:
         """Frames uint8 [h, w, 3] in order, each as soon as it is final, in memory that does not grow with the clip.
 
@@ -229,14 +234,15 @@ class XPortraitPipeline(PortraitPipeline):
             progress: called with a fraction from 0 to 1.
             checkpoint: keeps what is finished; only the rest is yielded.
             note: gets sentences for the user.
+            compiled: let OpenVINO run face windows where it is installed; None: where it pays.
 
         Raises:
             NotFinite: half precision was not enough.
         """
         plan, scale = self._plan(num_inference_steps, guidance_scale, window, overlap)
-        denoiser = XPortraitDenoiser(
-            self, plan, scale, self._sources, count, callback_on_step_end, progress, guidance_mode=guidance_mode
-        )
+        how: dict[str, Any] = {"count": count, "callback": callback_on_step_end, "progress": progress}
+        how["compiled"] = (count or 0) >= FEWEST_FRAMES if compiled is None else compiled
+        denoiser = XPortraitDenoiser(self, plan, scale, self._sources, guidance_mode=guidance_mode, **how)
         streams = (frames, local_frames, start_frames, driven)
         frames, local_frames, start_frames, driven = unfinished(checkpoint, *streams)
         if self.reenactor is not None and start_frames is None:
