@@ -27,7 +27,7 @@ class WindowStepper:
         assert basis is not None  # as models for face windows have it
         self._motion = LiveMotion(portrait, basis, pipe.crop_scale, pipe.motion_limits)
         mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
-        self._painter = FramePainter(pipe, portrait.image, mover.neutral, layer)
+        self._painter = FramePainter(pipe, portrait.image, mover.neutral, layer, many=True)
 
     def calibrate(self, frame: LiveFrame) -> None:
         """See `FrameStepper.calibrate`."""

@@ -158,7 +158,9 @@ def together(
 class FramePainter:
     """One portrait, encoded once, whose pictures are painted one at a time, each a window of its own."""
 
-    def __init__(self, pipe: Any, image: Picture, neutral: Floats, layer: HeadLayer, seed: int = 0) -> None:
+    def __init__(
+        self, pipe: Any, image: Picture, neutral: Floats, layer: HeadLayer, seed: int = 0, many: bool = False
+    ) -> None:
         """Take a portrait.
 
         Args:
@@ -167,6 +169,7 @@ class FramePainter:
             neutral: its keypoints without expression [70, 2], pixels.
             layer: the portrait, cut out.
             seed: of the noise, the same for every picture.
+            many: there will be so many pictures that programs pay, see `mien.pipelines.compiled`.
         """
         side = pipe.face_window
         self._layer, self._seed, self._sides = layer, seed, (side, pipe.local_size)
@@ -175,6 +178,7 @@ class FramePainter:
         self._pipe.scheduler = copy(pipe.scheduler)
         self._pipe.set_portrait([shown_window(image, FaceWindow.around(neutral), side)])
         self._pipe.kept_references = {}
+        self._many = many
 
     def picture(self, face: DrivenFace, frame: Picture | None) -> Picture:
         """The whole portrait at its own size, with its face painted.
@@ -188,7 +192,7 @@ class FramePainter:
         """
         shown = window_driver(face, self._layer, frame, self._sides)
         generator = torch.Generator("cpu").manual_seed(self._seed)
-        given = {"start_frames": [shown.moved], "generator": generator}
+        given = {"start_frames": [shown.moved], "generator": generator, "compiled": self._many}
         painted = next(self._pipe.stream([shown.whole], [shown.parts], **given))
         return self._layer.frame(face.keypoints, face.window, finished_window(painted, face))
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,14 @@ def machine(pipe: Any) -> dict[str, str]:
     device = torch.device(pipe.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     dtype = str(getattr(pipe, "unet", pipe).dtype).removeprefix("torch.")
+    compiled = any(getattr(pipe, "programs", {}).values())
+    windows = f"face windows by OpenVINO {version('openvino')}" if compiled else "not compiled"
     return {
         "on": name,
         "cores": f"{_cores()}, {torch.get_num_threads()} threads",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
-        "backend": f"torch {torch.__version__}, {device.type}, {dtype}, not compiled",
+        "backend": f"torch {torch.__version__}, {device.type}, {dtype}, {windows}",
     }
 
 

@@ -76,7 +76,7 @@ def _weights() -> list[Finding]:
 
 def _extras() -> list[Finding]:
     wanted = {"web": "gradio", "camera": "pyvirtualcam", "train": "accelerate", "wandb": "wandb"}
-    wanted |= {"eval": "onnxruntime", "scale": "peft"}
+    wanted |= {"eval": "onnxruntime", "scale": "peft", "fast": "openvino"}
     found = []
     for extra, module in wanted.items():
         if importlib.util.find_spec(module) is not None:

@@ -29,6 +29,7 @@ from mien.models.x_portrait.denoiser import DenoisingUNet
 from mien.models.x_portrait.motion_control import MotionControl
 from mien.motion.keypoint_motion import FaceBasis
 from mien.pipelines.base import SCHEDULERS, PortraitOutput, PortraitPipeline
+from mien.pipelines.compiled import FEWEST_FRAMES, CompiledWindows
 from mien.pipelines.cost import Cost, estimate
 from mien.pipelines.finishing import Checkpoint, unfinished
 from mien.pipelines.lora import load_lora
@@ -60,6 +61,7 @@ class XPortraitPipeline(PortraitPipeline):
     Attributes:
         kept_references: what R says of the portrait at each step, for one portrait in many runs of a frame each; None:
             every run makes it anew.
+        programs: OpenVINO's, see `mien.pipelines.compiled`.
     """
 
     networks_of = {**PARTS, "keypoint_basis": KeypointBasis}
@@ -108,6 +110,7 @@ class XPortraitPipeline(PortraitPipeline):
         self.register_to_config(**options, motion_limits=motion_limits)
         self._sources: list[Tensor] = []
         self.kept_references: dict[int, ReferenceFeatures] | None = None
+        self.programs: dict[Any, CompiledWindows | None] = {}
 
     @property
     def networks(self) -> XPortraitNetworks:
@@ -133,6 +136,7 @@ class XPortraitPipeline(PortraitPipeline):
         self.scheduler = LCMScheduler.from_config(self.scheduler.config)
         if lora is not None:
             load_lora(self.unet, str(lora))
+            self.programs.clear()
 
     @torch.no_grad()
     def set_portrait(
@@ -188,6 +192,7 @@ class XPortraitPipeline(PortraitPipeline):
         progress: Callable[[float], None] | None = None,
         checkpoint: Checkpoint | None = None,
         note: Callable[[str], None] | None = None,
+        compiled: bool | None = None,
     ) -> Iterator[Any]:
         """Frames uint8 [h, w, 3] in order, each as soon as it is final, in memory that does not grow with the clip.
 
@@ -212,14 +217,15 @@ class XPortraitPipeline(PortraitPipeline):
             progress: called with a fraction from 0 to 1.
             checkpoint: keeps what is finished; only the rest is yielded.
             note: gets sentences for the user.
+            compiled: let OpenVINO run face windows where it is installed; None: where it pays.
 
         Raises:
             NotFinite: half precision was not enough.
         """
         plan, scale = self._plan(num_inference_steps, guidance_scale, window, overlap)
-        denoiser = XPortraitDenoiser(
-            self, plan, scale, self._sources, count, callback_on_step_end, progress, guidance_mode=guidance_mode
-        )
+        how: dict[str, Any] = {"count": count, "callback": callback_on_step_end, "progress": progress}
+        how["compiled"] = (count or 0) >= FEWEST_FRAMES if compiled is None else compiled
+        denoiser = XPortraitDenoiser(self, plan, scale, self._sources, guidance_mode=guidance_mode, **how)
         rows = driving_frames(*unfinished(checkpoint, frames, local_frames, start_frames))
         return self._run(denoiser, rows, generator, decode_chunk_size, checkpoint, note)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from mien.diffusion import WindowPlan, classifier_free
 from mien.models.sd_backbone.backbone import FirstLayers
 from mien.models.x_portrait import ControlFeatures, ReferenceFeatures
+from mien.pipelines.compiled import CompiledWindows, compiled_windows
 from mien.pipelines.cost import Needs, in_flight, needs, resident_bytes
 from mien.pipelines.pictures import PictureLike, to_pixels
 from mien.pipelines.placement import free_bytes, offloading
@@ -94,10 +96,10 @@ class XPortraitDenoiser(WindowDenoiser):
     """What `StreamingSampler` asks of X-Portrait.
 
     With `guidance_mode` "control" reference and control are dropped in the unconditional branch, with "balance" the
-    control pictures alone are blanked.
+    control pictures alone are blanked. With `compiled` OpenVINO runs the networks of face windows where it can.
     """
 
-    def __init__(self, *args: Any, guidance_mode: str = "control", **more: Any) -> None:
+    def __init__(self, *args: Any, guidance_mode: str = "control", compiled: bool = False, **more: Any) -> None:
         if guidance_mode not in MODES:
             raise ValueError(f"guidance_mode must be one of {', '.join(MODES)}, not {guidance_mode!r}")
         super().__init__(*args, **more)
@@ -106,7 +108,16 @@ class XPortraitDenoiser(WindowDenoiser):
         self.control_features: dict[int, ControlFeatures] = {}
         kept: dict[int, ReferenceFeatures] | None = self.pipe.kept_references
         self.reference_features: dict[int, ReferenceFeatures] = {} if kept is None else kept
+        plain = self.device.type == "cpu" and self._dtype == torch.float32 and len(self.sources[0]) == 1
+        self._wants_programs = compiled and plain
         self._most_kept, self._waiting = self._room()
+
+    @cached_property
+    def _programs(self) -> CompiledWindows | None:
+        """What runs in place of the networks; None: nothing does."""
+        if not self._wants_programs:
+            return None
+        return compiled_windows(self.pipe, self.plan.length if self._count else 1, self._features_of(0, [0]))
 
     def _room(self) -> tuple[int, torch.device]:
         """See `split_room`; on a CPU all are kept, and here."""
@@ -126,7 +137,7 @@ class XPortraitDenoiser(WindowDenoiser):
             raise ValueError("this model has local control: pass local_frames (see mien.geometry.local_patches)")
         pixels = to_pixels([frame.picture], size).to(self.device, dtype)
         local = None if frame.patch is None else to_pixels([frame.patch], self.pipe.local_size).to(self.device, dtype)
-        control_features = self.networks.read_motion(pixels, local)
+        control_features = (self._programs or self.networks).read_motion(pixels, local)
         self.control_features[index] = control_features.to(self._waiting)
         if start is None:
             if self.networks.window_head is not None:
@@ -161,9 +172,14 @@ class XPortraitDenoiser(WindowDenoiser):
 
     def _windows(self, step: int, rows: Sequence[int], noisy: Tensor, given: tuple[Any, Any, Tensor]) -> Tensor:
         """x_0 of face windows; at the last step, what was done to them is kept."""
-        change, moved = self.networks.change(noisy, self.timesteps[step], len(noisy), *given)
+        programs = self._programs
+        if programs is not None and len(noisy) == programs.batch:
+            made, moved = programs.change(noisy, *given), noisy  # the step is the last, which looks at no moved ones
+        else:
+            change, moved = self.networks.change(noisy, self.timesteps[step], len(noisy), *given)
+            made = stacked(change)
         self._finish_window(step, rows, noisy)
-        return self.finished_windows(step, rows, stacked(change), moved, noisy)
+        return self.finished_windows(step, rows, made, moved, noisy)
 
     def _finish_window(self, step: int, rows: Sequence[int], latents: Tensor) -> None:
         if self._count is not None and rows[-1] == self._count - 1:
@@ -180,7 +196,8 @@ class XPortraitDenoiser(WindowDenoiser):
         if step not in self.reference_features:
             if len(self.reference_features) >= self._most_kept:
                 self.reference_features.popitem()
-            self.reference_features[step] = self.networks.read_appearance(self.sources, self.timesteps[step], per_frame)
+            kept = per_frame or self._wants_programs  # its tokens, which programs take
+            self.reference_features[step] = self.networks.read_appearance(self.sources, self.timesteps[step], kept)
         reference = self.reference_features[step]
         return reference.select(torch.as_tensor(rows, device=self.device)) if per_frame else reference
 

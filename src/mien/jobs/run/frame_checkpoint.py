@@ -13,6 +13,7 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def run_key(request: str, options: AnimateOptions, part: str = "") -> str:
         24 hexadecimal digits.
     """
     found = {name: str(value) for name, value in asdict(options).items() if name != "offload"}
-    machine = [torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()]
+    machine: list[Any] = [torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()]
+    machine += ["openvino"] if find_spec("openvino") is not None else []
     content = json.dumps([request, found, machine, part], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
