@@ -197,6 +197,18 @@ def test_tracking_needs_no_detector(
         assert _off(face.reading, seen.landmarks + [3 * index, 2 * index]) < 0.05
 
 
+@pytest.mark.parametrize("way", [0.3, 0.6, 0.8])
+def test_a_face_that_jumps_is_read_where_it_went(
+    reader: MeshReader, portrait: np.ndarray, seen: FaceReading, way: float
+) -> None:
+    """At the rim of the square in which it was expected its points would be off by up to a tenth."""
+    eyes = float(np.linalg.norm(seen.landmarks[36] - seen.landmarks[45]))
+    shifted = np.roll(portrait, (int(way * eyes / 3), int(way * eyes)), (0, 1))
+    followed, fresh = reader.read(shifted, seen), reader.read(shifted)
+    assert followed is not None and fresh is not None
+    assert np.linalg.norm(followed.landmarks - fresh.landmarks, axis=1).mean() < 0.02 * eyes
+
+
 def test_a_lost_face_is_searched_for(reader: MeshReader, portrait: np.ndarray, seen: FaceReading) -> None:
     away = np.full((512, 1400, 3), portrait[0, 0], np.uint8)
     away[:, 888:] = portrait

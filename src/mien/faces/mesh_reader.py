@@ -38,6 +38,7 @@ LANDMARKS_68 = np.array([
 PUPILS = np.array([468, 473])  # middles of the irises, the subject's right one first
 _RIGHT_EYE, _LEFT_EYE = 33, 263  # outer corners
 _BATCH = 16
+_JUMP = 0.25  # distances of the eyes that a face may go from one picture to the next without being looked at twice
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class MeshReader:
             assert hint is not None
             if near.confidence >= self._options.kept and box_overlap(near.box, hint.box) > 0.1:
                 found[index] = near
+        self._read_jumps(images, hints, found)
         missing = [index for index in range(len(images)) if found[index] is None]
         spots = self._search.near([images[i] for i in missing])
         pairs = [(images[i], spot.square) for i, some in zip(missing, spots, strict=True) for spot in some]
@@ -124,6 +126,23 @@ class MeshReader:
             first = [sighting for owner, sighting in believed if owner == index and sighting is not None]
             found[index] = self._choose(images[index], first, hints[index])
         return found
+
+    def _read_jumps(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        hints: Sequence[FaceReading | None],
+        found: list[FaceReading | None],
+    ) -> None:
+        """Read faces again, in place, that are far from where they were: at the rim of a square points are guessed."""
+        jumped = [
+            (index, near)
+            for index, (near, hint) in enumerate(zip(found, hints, strict=True))
+            if near is not None and hint is not None and _move(near, hint) > _JUMP
+        ]
+        squares = [_square_of(near) for _, near in jumped]
+        again = self._read_squares([images[index] for index, _ in jumped], squares)
+        for (index, _), closer in zip(jumped, again, strict=True):
+            found[index] = closer if closer.confidence >= self._options.kept else None
 
     def read_all(self, image: NDArray[np.uint8]) -> list[FaceReading]:
         """See `FaceReader.read_all`."""
