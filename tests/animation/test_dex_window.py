@@ -103,6 +103,7 @@ def test_a_code_moves_the_face_by_what_it_says_beyond_the_portraits_own(
     encoder = FaceExpressionEncoder(code=16)
     with torch.no_grad():
         encoder.keypoints.weight[3 * 8 + 1, 0] = 0.2  # the chin's y
+        encoder.keypoints.weight[3 * 30, 0] = 0.2  # the nose's x, which only poses move
     monkeypatch.setattr(animator.pipe, "expression_encoder", encoder)
     still = posed(animator, FaceChange(), FaceChange(roll=90.0))
     codes = animator.pipe.portrait.expression.repeat(3, 1)

@@ -32,7 +32,7 @@ from mien.animation.person_run import PersonRun
 from mien.animation.source import Portrait
 from mien.animation.window_engine import Picture, together
 from mien.geometry import HeadPose, SquareCrop
-from mien.geometry.face_window import FaceWindow
+from mien.geometry.face_window import RIGID, FaceWindow
 from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import drive_expression
 from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder
@@ -105,7 +105,9 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         device = next(encoder.parameters()).device
         with torch.no_grad():
             moved, own = (encoder.moved(part.to(device)) for part in (codes, self.pipe.portrait.expression))
-        return list((moved - own).float().cpu().numpy())
+        away = (moved - own).float().cpu().numpy()
+        away[:, list(RIGID)] = 0  # what these seem to do would move the whole head, which is the pose's alone
+        return list(away)
 
     def _face(
         self, person: Portrait, head: RigidHead, pose: HeadPose, moved: NDArray[np.floating] | None = None
