@@ -51,7 +51,6 @@ def test_a_head_is_turned(inputs: Path, dex_model: Path, tmp_path: Path) -> None
         (["motion", "D", "-o", "O.safetensors", "--model", "/no/where"], "there is no model /no/where"),
         (["edit", "-s", "P", "-o", "O.png"], "nothing is to change"),
         (["edit", "-s", "P", "-o", "O.png", "--system", "dex"], "nothing is to change"),
-        (["edit", "-s", "P", "-o", "O.png", "--system", "dex", "--smile", "1"], "are for nano"),
         (["edit", "-s", "P", "-o", "O.png", "--system", "y", "--smile", "1"], "must be one of x, dex"),
         (["edit", "-s", "P", "-o", "O.png", "--blendshape", "jawOpen"], "jawOpen=0.5"),
     ],
