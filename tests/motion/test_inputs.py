@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.motion.inputs import UprightCrop, face_crop, face_oval, masked_frame
+from mien.motion.inputs import TurnedCrop, face_crop, face_oval, masked_frame
 from samples import DrawnFaceReader, draw_face
 
 
@@ -87,7 +87,7 @@ def turned_face(degrees: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("degrees", [-40.0, 25.0])
 def test_an_upright_crop_of_a_turned_picture_is_that_of_the_picture(degrees: float) -> None:
     (picture, landmarks), (turned, points) = face(), turned_face(degrees)
-    before, after = UprightCrop.around(landmarks), UprightCrop.around(points)
+    before, after = TurnedCrop.upright(landmarks), TurnedCrop.upright(points)
     assert after.angle - before.angle == pytest.approx(-np.radians(degrees), abs=1e-6)  # clockwise as it is seen
     assert after.half == pytest.approx(before.half, rel=1e-6)
     difference = np.abs(before.extract(picture, 64).astype(int) - after.extract(turned, 64))
@@ -100,7 +100,7 @@ def test_no_lid_lip_or_chin_moves_an_upright_crop() -> None:
     _, opened = face(1.0)
     opened[[37, 38, 43, 44], 1] += 2
     opened[[40, 41, 46, 47], 1] -= 2
-    one, two = UprightCrop.around(closed), UprightCrop.around(opened)
+    one, two = TurnedCrop.upright(closed), TurnedCrop.upright(opened)
     np.testing.assert_allclose(two.middle, one.middle, atol=1e-6)
     assert (two.half, two.angle) == pytest.approx((one.half, one.angle))
 
@@ -108,7 +108,7 @@ def test_no_lid_lip_or_chin_moves_an_upright_crop() -> None:
 def test_points_of_an_upright_crop_lie_where_it_shows_them() -> None:
     picture = np.zeros((100, 100, 3), np.uint8)
     picture[60:63, 30:33] = 255
-    crop = UprightCrop(np.array([45.0, 52.0]), 30.0, 0.4)
+    crop = TurnedCrop(np.array([45.0, 52.0]), 30.0, 0.4)
     shown = crop.extract(picture, 120).mean(2)
     seen = np.argwhere(shown > 128).mean(0)[::-1] + 0.5
     np.testing.assert_allclose(crop.points_in(np.array([[31.5, 61.5]]), 120)[0], seen, atol=0.6)

@@ -7,7 +7,7 @@ not leak from one code into the other is cut off at the inputs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -81,27 +81,16 @@ def face_crop(
     Returns:
         uint8 [size, size, 3].
     """
-    points = np.asarray(landmarks, np.float64)
-    angle = math.radians(degrees)
-    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    turned = points @ turn.T
-    low, high = turned.min(0), turned.max(0)
+    turned = TurnedCrop(np.zeros(2), 1.0, math.radians(degrees))
+    points = np.asarray(landmarks, np.float64) @ turned.turn()
+    low, high = points.min(0), points.max(0)
     side = max(float((high - low).max()) * scale, 1.0)
-    corner = (low + high - side) / 2
-    zoom = size / side
-    # output pixel -> picture pixel: p = turn^-1 (q / zoom + corner), shifted by half a pixel on both sides
-    linear = turn.T / zoom
-    shift = turn.T @ corner + linear @ np.full(2, 0.5) - 0.5
-    matrix = np.c_[linear, shift]
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    source = _smoothed(picture, 1 / zoom)
-    cropped = cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cropped, np.uint8)
+    return replace(turned, middle=turned.turn() @ ((low + high) / 2), half=side / 2).extract(picture, size)
 
 
 @dataclass(frozen=True, eq=False)
-class UprightCrop:
-    """A square around a face whose eyes lie level in it. No lid, lip or chin moves it.
+class TurnedCrop:
+    """A square around a face, turned in the picture.
 
     Attributes:
         middle: [2], pixels of the picture.
@@ -114,8 +103,8 @@ class UprightCrop:
     angle: float
 
     @classmethod
-    def around(cls, landmarks: np.ndarray) -> UprightCrop:
-        """The crop of a face.
+    def upright(cls, landmarks: np.ndarray) -> TurnedCrop:
+        """The upright crop of a face, in which its eyes lie level. No lid, lip or chin moves it.
 
         Args:
             landmarks: [68, 2], pixels.

@@ -16,7 +16,7 @@ from mien.geometry.pose import rotation_matrix
 from mien.media import write_video
 from mien.models.dex_portrait import Pose
 from mien.models.dex_portrait.config import FaceExpressionEncoderConfig, FacePoseEncoderConfig
-from mien.motion.inputs import UprightCrop
+from mien.motion.inputs import TurnedCrop
 from mien.training.dex_portrait import encoder_data as data
 from mien.training.dex_portrait.encoders import _CONTRAST, DexEncoders
 from mien.training.dex_portrait.losses import contrast
@@ -72,7 +72,7 @@ def test_pose_codes_follow_mirrored_pictures() -> None:
 @pytest.mark.parametrize("angle", [-0.6, 0.0, 0.3])
 def test_a_pose_in_a_crop_shows_its_points_where_the_crop_does_and_placed_undoes_it(angle: float) -> None:
     code, points = turned_code(2), np.random.default_rng(2).normal(size=(70, 3))
-    crop = UprightCrop(np.array([90.0, 120.0]), 70.0, angle)
+    crop = TurnedCrop(np.array([90.0, 120.0]), 70.0, angle)
     inside = data.code_in_crop(code, crop.similarity(200))
     wanted = crop.points_in((projected(code, points) + 1) * 100, 64)
     np.testing.assert_allclose((projected(inside, points) + 1) * 32, wanted, atol=1e-4)

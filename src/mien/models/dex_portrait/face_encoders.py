@@ -2,7 +2,7 @@
 
 Both are the landmark network that comes with the face reader (MediaPipe's face mesh, Apache-2.0) up to its last
 features, taught on: it has seen more faces than a small training can show. Its points are not used. Both are shown an
-upright crop (`mien.motion.inputs.UprightCrop`), the pose encoder with eyes, brows and mouth blanked, and tells the
+upright crop (`mien.motion.inputs.TurnedCrop`), the pose encoder with eyes, brows and mouth blanked, and tells the
 head's pose in it; where the crop lies in the picture is known.
 """
 
@@ -86,7 +86,7 @@ class FaceExpressionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """The latent expression.
 
         Args:
-            crops: [b, 3, 256, 256] in [-1, 1], as `mien.motion.inputs.UprightCrop` cuts them.
+            crops: [b, 3, 256, 256] in [-1, 1], as `mien.motion.inputs.TurnedCrop` cuts them.
 
         Returns:
             Codes [b, code], float32.

@@ -79,7 +79,7 @@ class Pose:
         """Poses of heads in upright crops, as those of the pictures from which they were cut.
 
         Args:
-            crops: [b, 4], see `mien.motion.inputs.UprightCrop.similarity`.
+            crops: [b, 4], see `mien.motion.inputs.TurnedCrop.similarity`.
 
         Returns:
             As many poses.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.geometry import driver_crop
 from mien.media import open_clip
-from mien.motion.inputs import UprightCrop
+from mien.motion.inputs import TurnedCrop
 from mien.training.data.pictures import to_tensor
 from mien.training.data.video_clips import VideoClips
 from mien.training.dex_portrait.encoder_data import EncoderAugmentation, augmented_crop, flipped
@@ -59,7 +59,7 @@ class ClipFaces:
             picture, marks = flipped(*faces[int(rng.integers(len(faces)))], bool(rng.random() < 0.5))
             for name in ("clip_crop", "clip_again"):
                 views[name].append(augmented_crop(picture, marks, size, augmentation, rng))
-            views["clip_plain"].append(UprightCrop.around(marks).extract(picture, size))
+            views["clip_plain"].append(TurnedCrop.upright(marks).extract(picture, size))
         return {name: to_tensor(pictures) for name, pictures in views.items()}
 
 

@@ -21,7 +21,7 @@ from mien.errors import InputError
 from mien.geometry.mirror import MIRROR
 from mien.geometry.pose import rotation_matrix, rotation_vector
 from mien.models.dex_portrait.pose import codes_of_head_poses
-from mien.motion.inputs import UprightCrop, masked_frame
+from mien.motion.inputs import TurnedCrop, masked_frame
 from mien.motion.keypoint_motion import closed_lips
 from mien.training.data.pictures import to_tensor
 from mien.training.engine.stage import Batch
@@ -31,6 +31,7 @@ Floats = NDArray[np.floating]
 Pixels = NDArray[np.uint8]
 
 _RIDGE = 0.1
+_SELDOM = 0.05  # scores that hardly ever vary count as if they did so much
 _KEYPOINT_MIRROR = np.append(MIRROR, [len(MIRROR) + 1, len(MIRROR)])
 
 
@@ -86,7 +87,11 @@ class EncoderAugmentation:
 
 
 class EncoderData:
-    """Draws frames from groups of one or more folders."""
+    """Draws frames from groups of one or more folders.
+
+    Attributes:
+        spread: [e], how far each commanded score varies.
+    """
 
     def __init__(
         self,
@@ -123,6 +128,8 @@ class EncoderData:
             of_folder = np.array([group.folder == folder for group in found])
             odds[of_folder] *= weight / max(odds[of_folder].sum(), 1)
         self._odds = odds / odds.sum()
+        spread = np.concatenate([group.scores for group in self.groups]).std(0)
+        self.spread = torch.from_numpy(np.maximum(spread, _SELDOM).astype(np.float32))
 
     def draw(self, rng: np.random.Generator, batch_size: int, size: int, augmentation: EncoderAugmentation) -> Batch:
         """Frames of any people.
@@ -147,7 +154,7 @@ class EncoderData:
             person, motion = int(rng.integers(len(group.frames))), int(rng.integers(len(group.other)))
             flip = bool(rng.random() < 0.5)
             shown = flipped(group.frames[person, motion], group.landmarks[person, motion], flip)
-            crop = misplaced(UprightCrop.around(shown[1]), augmentation, rng)
+            crop = misplaced(TurnedCrop.upright(shown[1]), augmentation, rng)
             pictures["masked"].append(_coloured(_blanked(crop, *shown, size), augmentation, rng))
             code = _mirrored_code(group.codes[person, motion], flip)
             numbers["pose"].append(code_in_crop(code, crop.similarity(group.frames.shape[2])))
@@ -257,7 +264,7 @@ def code_in_crop(code: Floats, similarity: Floats) -> Floats:
 
     Args:
         code: [6], in the picture.
-        similarity: see `UprightCrop.similarity`.
+        similarity: see `TurnedCrop.similarity`.
 
     Returns:
         [6].
@@ -270,7 +277,7 @@ def code_in_crop(code: Floats, similarity: Floats) -> Floats:
     return np.array([*vector, *place, code[5] - np.log(half)])
 
 
-def misplaced(crop: UprightCrop, augmentation: EncoderAugmentation, rng: np.random.Generator) -> UprightCrop:
+def misplaced(crop: TurnedCrop, augmentation: EncoderAugmentation, rng: np.random.Generator) -> TurnedCrop:
     """A crop as landmarks would place it that are not quite right.
 
     Args:
@@ -284,17 +291,17 @@ def misplaced(crop: UprightCrop, augmentation: EncoderAugmentation, rng: np.rand
     way = rng.uniform(-augmentation.jitter, augmentation.jitter, 2) * crop.half
     zoom = rng.uniform(1 - augmentation.jitter, 1 + augmentation.jitter)
     turn = np.deg2rad(rng.uniform(-augmentation.degrees, augmentation.degrees))
-    return UprightCrop(crop.middle + way, crop.half * zoom, crop.angle + turn)
+    return TurnedCrop(crop.middle + way, crop.half * zoom, crop.angle + turn)
 
 
-def _blanked(crop: UprightCrop, picture: Pixels, marks: Floats, size: int) -> Pixels:
+def _blanked(crop: TurnedCrop, picture: Pixels, marks: Floats, size: int) -> Pixels:
     return masked_frame(crop.extract(picture, size), crop.points_in(marks, size))
 
 
 def augmented_crop(
     picture: Pixels, marks: Floats, size: int, augmentation: EncoderAugmentation, rng: np.random.Generator
 ) -> Pixels:
-    """The face as `UprightCrop` cuts it from landmarks that are not quite right, in another light.
+    """The face as `TurnedCrop` cuts it from landmarks that are not quite right, in another light.
 
     Args:
         picture: uint8 [s, s, 3].
@@ -306,7 +313,7 @@ def augmented_crop(
     Returns:
         uint8 [size, size, 3].
     """
-    crop = misplaced(UprightCrop.around(marks), augmentation, rng)
+    crop = misplaced(TurnedCrop.upright(marks), augmentation, rng)
     return _coloured(crop.extract(picture, size), augmentation, rng)
 
 

@@ -42,7 +42,6 @@ _TAUGHT = 0.3  # of the learning rate, for what comes with knowledge of faces
 # Weights. Agreement alone is best served by one code for all faces, and was: within a thousand steps all codes were
 # one. What draws two views together must push the others apart as well.
 _ANCHOR, _STEADY, _MOVED, _SCORES, _READING, _AGREEMENT, _CONTRAST = 1.0, 2.0, 25.0, 1.0, 0.5, 0.1, 0.16
-_SELDOM = 0.05  # scores that hardly ever vary count as if they did so much
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,6 @@ class DexEncoders(Stage):
         if self._data is None:
             self._known = count_groups(list(self.groups))
             self._data = EncoderData(list(self.groups), self.options.dataset.hold_out, weights=self.groups)
-            spread = np.concatenate([group.scores for group in self._data.groups]).std(0)
-            self._scale = torch.from_numpy(np.maximum(spread, _SELDOM).astype(np.float32))
         return self._data
 
     def refresh(self) -> None:
@@ -156,7 +153,7 @@ class DexEncoders(Stage):
         one, two = codes.chunk(2)
         moved = model.expression_encoder.moved(codes)
         away = (moved - torch.cat([batch["moved"], batch["moved_again"]])).abs() * self._part_weight.to(moved.device)
-        told = (model.scores(codes) - torch.cat([batch["scores"]] * 2)) / self._scale.to(moved.device)
+        told = (model.scores(codes) - torch.cat([batch["scores"]] * 2)) / self.data.spread.to(moved.device)
         losses = {
             **self._pose_losses(model, batch),
             "moved": _MOVED * away.mean(),

@@ -18,7 +18,7 @@ from torch import Tensor
 from mien.geometry import HeadPose
 from mien.geometry.face_window import FaceWindow, sample, warp_into
 from mien.models.dex_portrait.pose import window_code
-from mien.motion.inputs import UprightCrop
+from mien.motion.inputs import TurnedCrop
 from mien.training.data.pictures import to_tensor
 from mien.training.data.samples import FaceFrame, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
 from mien.training.dex_portrait.encoder_data import EncoderAugmentation, misplaced
@@ -187,7 +187,7 @@ def posed_as(source: FaceFrame, target: FaceFrame) -> NDArray[np.float32]:
 
 def _crop(driver: FaceFrame, rng: np.random.Generator, spec: WindowSpec, side: int) -> Picture:
     """The face as the expression encoder is shown it, in another light, from landmarks that are not quite right."""
-    crop = UprightCrop.around(driver.landmarks)
+    crop = TurnedCrop.upright(driver.landmarks)
     if not spec.errors:
         return crop.extract(driver.picture, side)
     shown = misplaced(crop, EncoderAugmentation(), rng).extract(driver.picture, side)
