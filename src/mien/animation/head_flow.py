@@ -23,6 +23,10 @@ _CHIN, _EYE_CORNERS = 8, (36, 45)
 _HEAD, _UP, _LOCAL, _NECK, _SIDE = (0.82, 0.95), 0.12, (0.9, 1.4), (0.045, 0.75), (0.4, 0.7)
 _BESIDE_EARS, _EARS = (range(0, 4), range(13, 17)), 0.8  # of the jaw; how far ears go with it
 _RING = 32  # anchors on that ellipse
+_PUPILS, _EYES = (68, 69), (36, 42)  # of the keypoints: pupils, and where the six of each eye begin
+# An iris's radius in widths of its eye, the part of the lids' gap that its rim reaches at most, and the gaps in widths
+# between which an eye goes from shut to open.
+_IRIS, _IN_LIDS, _OPEN = 0.2, 0.35, (0.1, 0.22)
 _REST = (1.4, 3.0)  # parts of the ellipse: where a picture without layers comes to rest
 _BORDER = 0.4  # extents: how far from the picture's borders it does so as well
 _FINE, _COARSE = 1 / 40, 1 / 14  # extents between the places at which the flow is computed, in the face and elsewhere
@@ -57,13 +61,18 @@ class HeadFlow:
 
     @cached_property
     def _anchors(self) -> tuple[Floats, Floats, Floats]:
-        """Driven keypoints and a ring around the head, where both come from, and how much they count."""
+        """Driven keypoints, a ring around the head and rims of irises, where all come from, and how much they count."""
         turns = np.linspace(0, 2 * np.pi, _RING, endpoint=False)
         radii = np.array(_HEAD) * self._extent
         ring = self._centre + (np.stack([np.cos(turns), np.sin(turns)], 1) * radii) @ self._axes
         origins = ring @ self._matrix.T + self._shift + self._sideways(turns)
-        weights = np.concatenate([in_sight(self._own) * in_sight(self._driven), np.ones(_RING)])
-        return np.concatenate([self._driven, ring]), np.concatenate([self._own, origins]), weights
+        (rims, seen), (own_rims, own_seen) = (iris_rims(points) for points in (self._driven, self._own))
+        weights = [in_sight(self._own) * in_sight(self._driven), np.ones(_RING), np.minimum(seen, own_seen)]
+        return (
+            np.concatenate([self._driven, ring, rims]),
+            np.concatenate([self._own, origins, own_rims]),
+            np.concatenate(weights),
+        )
 
     def _sideways(self, turns: Floats) -> Floats:
         """How far the ring's points come from elsewhere than a rigid head has them: ears go with the jaw beside them.
@@ -169,6 +178,27 @@ class HeadFlow:
         return self._stretch[1]
 
     _stretch: tuple[tuple[int, int], NDArray[np.float32]] | None = None
+
+
+def iris_rims(keypoints: Floats) -> tuple[Floats, Floats]:
+    """Points on the rims of both irises: a pupil alone would be held back by the lids around it, and its iris bent.
+
+    Args:
+        keypoints: [70, 2].
+
+    Returns:
+        Right, left, lower and upper points [8, 2], and how far the eye that each belongs to is open, in [0, 1].
+    """
+    rims, seen = [], []
+    for pupil, first in zip(_PUPILS, _EYES, strict=True):
+        lids = keypoints[first : first + 6]
+        along = (lids[3] - lids[0]) * _IRIS
+        wide = max(float(np.linalg.norm(lids[3] - lids[0])), 1e-6)
+        gap = float(np.linalg.norm(lids[[1, 2]] - lids[[5, 4]], axis=1).mean()) / wide
+        down = np.array([-along[1], along[0]]) * min(1.0, _IN_LIDS * gap / _IRIS)
+        rims += [keypoints[pupil] + way for way in (along, -along, down, -down)]
+        seen += [float(smooth_step((gap - _OPEN[0]) / (_OPEN[1] - _OPEN[0])))] * 4
+    return np.array(rims), np.array(seen)
 
 
 def _steps(centre: float, extent: float, length: int, own: Floats) -> NDArray[np.float64]:

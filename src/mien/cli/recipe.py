@@ -70,11 +70,12 @@ def export(
     run: Annotated[Path, typer.Argument(help="The folder of a run that is done.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model folder; one that is there is replaced.")],
     largest: Annotated[float | None, typer.Option(help="Megabytes that it may have.", min=0)] = None,
+    in_int8: Annotated[bool, typer.Option("--int8", help="Store large weights in 8 bits: half the size.")] = False,
 ) -> None:
     """Make a model folder of what a run has learned."""
     from mien.jobs.recipe.card import export_model
 
-    typer.echo(export_model(run, output, largest))
+    typer.echo(export_model(run, output, largest, in_int8))
 
 
 def card(

@@ -21,10 +21,12 @@ from mien.errors import InputError, MienError
 from mien.jobs.run.progress import Progress, Silent
 from mien.media.files import utf8_path
 from mien.pipelines import loading
+from mien.pipelines.int8_storage import SCALE, STORED, scales_of
 
 SUMS = "SHA256SUMS"
 _READ = 1 << 22  # bytes at a time
 _TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_NAMES = {**_TYPES, STORED: "int8"}
 
 
 @dataclass
@@ -123,7 +125,7 @@ def _look_at_part(found: ModelFolder, part: str, kinds: Any, place: Path) -> Non
         return
     found.faults += _faults_of(file, wanted, given)
     count = sum(value.numel() for value in wanted.values()) / 1e6
-    types = " and ".join(sorted({_TYPES.get(dtype, dtype) for _, dtype in given.values()}))
+    types = " and ".join(sorted({_NAMES.get(dtype, dtype) for _, dtype in given.values()}))
     found.parts[part] = f"{count:.1f} million numbers, {types}, {file.stat().st_size / 1e6:.1f} MB"
 
 
@@ -136,7 +138,9 @@ def _header(file: Path) -> dict[str, tuple[list[int], str]]:
 
 def _faults_of(file: Path, wanted: dict[str, torch.Tensor], given: dict[str, tuple[list[int], str]]) -> Iterator[str]:
     again = "fetch or convert the model again."
-    for problem, names in (("missing", set(wanted) - set(given)), ("unknown", set(given) - set(wanted))):
+    scales = scales_of((name, dtype) for name, (_, dtype) in given.items())
+    due = set(wanted) | scales
+    for problem, names in (("missing", due - set(given)), ("unknown", set(given) - due)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             yield f"{file}: {min(names)}{more} {'is' if len(names) == 1 else 'are'} {problem}: {again}"
@@ -144,8 +148,12 @@ def _faults_of(file: Path, wanted: dict[str, torch.Tensor], given: dict[str, tup
         shape, dtype = given[name]
         if shape != list(wanted[name].shape):
             yield f"{file}: {name} has shape {shape}, the configuration wants {list(wanted[name].shape)}: {again}"
-        if wanted[name].is_floating_point() and dtype not in _TYPES:
+        if wanted[name].is_floating_point() and dtype not in _TYPES and name + SCALE not in scales:
             yield f"{file}: {name} holds {dtype}, no floating-point numbers of 16 bits or more: {again}"
+    for name in sorted(scales & set(given)):
+        shape, of = given[name][0], wanted.get(name.removesuffix(SCALE))
+        if of is not None and shape != list(of.shape[:1]):
+            yield f"{file}: {name} has shape {shape}, the configuration wants {list(of.shape[:1])}: {again}"
 
 
 def _look_at_scheduler(found: ModelFolder) -> None:

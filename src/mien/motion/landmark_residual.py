@@ -1,6 +1,7 @@
-"""What a driving video's lips, chin and pupils do beyond what its blendshapes say.
+"""What a driving video's brows, lids, lips, chin and pupils do beyond what its blendshapes say.
 
-A linear basis over 52 blendshapes opens every mouth alike; where the lips truly are, the landmarks tell. Each landmark
+A linear basis over 52 blendshapes opens every mouth alike and draws none to a side; where the lips truly are, the
+landmarks tell, and likewise brows, lids and jaw. Each landmark
 is brought into the head's frame, the driving video's own neutral face is taken off, learned as the mean over its frames
 of what the blendshapes leave unexplained, and the rest is a displacement in half face heights that any face can be
 given.
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 from mien.geometry.pose import HeadPose
 from mien.motion.keypoint_motion import EYE_RIMS, LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips
 
-# How far landmarks are believed against the blendshapes, up and down: lips without their corners, whose smiles
-# blendshapes tell better (correlation of smiles .73 by blendshapes, .38 by landmarks), chin and jaw near it (5 to 11).
-# Lips a little more than they are read. Set with an earlier reader, which saw mouths open by .8 of what MediaPipe sees.
+# How far landmarks are believed against the blendshapes, across and down: brows, lips and the jaw near the chin wholly,
+# lips a little more than they are read; lids in part, across not at all, for the corners of the eyes stay.
 _BELIEF = np.zeros((LANDMARKS, 2))
-_BELIEF[[50, 51, 52, 56, 57, 58, 61, 62, 63, 65, 66, 67], 1] = 1.05
-_BELIEF[[49, 53, 55, 59], 1] = 0.6
-_BELIEF[5:12, 1] = (0.3, 0.5, 0.6, 0.6, 0.6, 0.5, 0.3)
+_BELIEF[17:27] = 1.0
+_BELIEF[36:48, 1] = 0.6
+_BELIEF[48:68] = 1.05
+_BELIEF[3:14] = np.array((0.1, 0.2, 0.4, 0.7, 1.0, 1.0, 1.0, 0.7, 0.4, 0.2, 0.1))[:, None]
 _NOSE = (27, 28, 29, 30, 33)  # moves with the head only: what it seems to do is the pose's error
 _TURNED, _ASIDE = 0.6, 0.85  # cosines of the turn, out of the picture, between which belief goes from none to full
 _CORNERS = ((36, 39), (42, 45))

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from mien.errors import WeightsError
 from mien.media.files import utf8_path
+from mien.pipelines.int8_storage import SCALE, restored, scales_of
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 _OLD_KEYS = {"reach": "motion_limits"}  # what the first release wrote
@@ -117,7 +118,8 @@ def load_part(
 ) -> ModelMixin:
     """Build one network from its config.json and fill it strictly from its safetensors file; returned in eval mode.
 
-    It is built without storage and takes over the file's tensors one by one, so that nothing is held twice.
+    It is built without storage and takes over the file's tensors one by one, so that nothing is held twice. Weights in
+    8 bits (`pipelines.int8_storage`) are restored.
 
     Args:
         kinds: the network's class, or several, the first of which is taken unless config.json names another.
@@ -139,8 +141,11 @@ def load_part(
         raise WeightsError(f"{folder / 'config.json'} does not describe a {kind.__name__} ({error}).") from error
     wanted = {key: value.shape for key, value in network.state_dict().items()}
     with _opened(path) as file:
-        found = {key: torch.Size(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no dict
-        check_keys(path, set(wanted), set(found))
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no dict
+        found = {key: torch.Size(one.get_shape()) for key, one in slices.items()}
+        scales = scales_of((key, one.get_dtype()) for key, one in slices.items())
+        check_keys(path, set(wanted) | scales, set(found))
+        wanted.update({key: wanted[key.removesuffix(SCALE)][:1] for key in scales})
         wrong = [key for key, shape in found.items() if shape != wanted[key]]
         if wrong:
             raise WeightsError(
@@ -149,7 +154,7 @@ def load_part(
             )
         if empty:
             return torch.nn.Module.to(network, dtype).eval()
-        tensors = {key: _own(file.get_tensor(key), dtype) for key in found}
+        tensors = {key: _own(file, key, key + SCALE in scales, dtype) for key in set(found) - scales}
     network.load_state_dict(tensors, strict=True, assign=True)
     if any(buffer.is_meta for buffer in network.buffers()):  # those that are no part of the file are computed
         with _no_init():
@@ -159,8 +164,11 @@ def load_part(
     return torch.nn.Module.to(network, dtype).eval()
 
 
-def _own(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _own(file: Any, key: str, in_int8: bool, dtype: torch.dtype) -> torch.Tensor:
     """A copy in `dtype`: what safetensors gives is the file itself, which may be written anew while it is in use."""
+    tensor = file.get_tensor(key)
+    if in_int8:
+        return restored(tensor, file.get_tensor(key + SCALE), dtype)
     return tensor.to(dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
 
 

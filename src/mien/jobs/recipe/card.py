@@ -18,19 +18,21 @@ from mien.jobs.recipe.project import Project, RecipeOptions
 from mien.jobs.recipe.report import ledger_table
 from mien.jobs.train import EXPORT
 from mien.media.files import unwritable, whole_file
+from mien.pipelines.int8_storage import store_in_int8
 
 # The hub reads these of a card's front matter; see https://huggingface.co/docs/hub/model-cards.
 _LIBRARY, _TASK, _TAGS = "mien", "image-to-video", ("portrait-animation", "face-reenactment")
 _NO_DATA = {".md", ".json", ".txt", ".yaml"}  # what lies beside pictures and clips
 
 
-def export_model(run: Path, out: Path, most_megabytes: float | None = None) -> Path:
+def export_model(run: Path, out: Path, most_megabytes: float | None = None, in_int8: bool = False) -> Path:
     """Make a model folder of what a run of `mien train` has exported; one that is there is replaced as a whole.
 
     Args:
         run: the run's folder.
         out: the model folder.
         most_megabytes: that it may have; None: any.
+        in_int8: store large weights in 8 bits, see `pipelines.int8_storage`.
 
     Returns:
         `out`.
@@ -43,18 +45,20 @@ def export_model(run: Path, out: Path, most_megabytes: float | None = None) -> P
     source = run / EXPORT
     if not (source / "training.json").is_file():
         raise InputError(f"{run} has exported nothing: give the folder of a run of mien train that is done.")
-    files = [path for path in sorted(source.rglob("*")) if path.is_file()]
-    for path in files:
-        if path.suffix == ".safetensors":
-            _check(path)
-    size = sum(path.stat().st_size for path in files) / 1e6
-    if most_megabytes is not None and size > most_megabytes:
-        raise InputError(
-            f"{source} has {size:.1f} MB, more than {most_megabytes:g}: train a smaller model, or allow more."
-        )
+    for path in sorted(source.rglob("*.safetensors")):
+        _check(path)
     fresh = out.parent / f".{out.name}.{uuid.uuid4().hex[:12]}.part"
     try:
         shutil.copytree(source, fresh, ignore=shutil.ignore_patterns("training.json"))
+        if in_int8:
+            for path in sorted(fresh.rglob("*.safetensors")):
+                store_in_int8(path)
+        size = sum(path.stat().st_size for path in fresh.rglob("*") if path.is_file()) / 1e6
+        if most_megabytes is not None and size > most_megabytes:
+            raise InputError(
+                f"{source} has {size:.1f} MB, more than {most_megabytes:g}: train a smaller model, store it in 8 bits "
+                "(--int8), or allow more."
+            )
         if out.exists():
             shutil.rmtree(out)
         os.replace(fresh, out)
