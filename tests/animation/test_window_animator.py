@@ -232,8 +232,9 @@ def test_skin_is_painted_only_where_the_model_is_sure(pipe: XPortraitPipeline) -
     side, flow = 64, np.zeros((64, 64, 2), np.float32)
     left, right = (face.window.inside(face.neutral[place]).mean(0) for place in (slice(36, 42), slice(48, 68)))
     at = [tuple(((point[::-1] + 1) / 2 * side).astype(int)) for point in (left, right)]
-    for share, skin, part in ((0.05, 0.0, 0.0), (0.25, 0.0, 0.16), (0.9, 0.9, 0.9)):
+    for share, skin, eye in ((0.05, 0.0, 0.0), (0.25, 0.0, 0.3), (0.9, 0.9, 0.99)):
         painted = PaintedWindow(np.zeros((side, side, 3), np.uint8), np.full((side, side), share, np.float32), flow)
         held = finished_window(painted.packed(), face).share
         assert held[1, 1] == pytest.approx(skin, abs=0.01)  # a corner is neither eye nor mouth
-        assert [held[place] for place in at] == pytest.approx([part] * 2, abs=0.05)
+        assert held[at[0]] == pytest.approx(eye, abs=0.03), "between lids more than the model says"
+        assert min(share, 0.6 * eye) <= held[at[1]] + 0.03 and held[at[1]] <= eye + 0.03, "closed lips a little"

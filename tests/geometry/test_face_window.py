@@ -11,6 +11,7 @@ from mien.geometry.face_window import (
     changed_parts,
     eyes_and_mouth,
     local_view,
+    opened_parts,
     rectified_driver,
     sample,
     warp_into,
@@ -112,3 +113,13 @@ def test_a_part_that_changes_more_is_shown_more() -> None:
     eyes, mouth = changed_parts(neutral, (0.5, 0, 0), 64), changed_parts(neutral, (0, 0, 1), 64)
     assert (eyes.max(), mouth.max()) == (0.5, 1) and eyes[-20:].max() == mouth[:20].max() == 0
     np.testing.assert_array_equal(changed_parts(neutral, (0.5, 0, 1), 64), np.maximum(eyes, mouth))
+
+
+def test_what_is_open_lies_between_lids_and_between_lips() -> None:
+    points = np.full((68, 2), 2.0)
+    turns = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    points[60:68] = 0.3 * np.stack([np.cos(turns), np.sin(turns)], 1) + [0, 0.4]
+    share = opened_parts(points, 100)
+    assert share[70, 50] == 1 and share[10, 50] == 0 and share[70, 75] == 0
+    points[60:68, 1] = 0.4  # shut: a line, no wider than its soft rim
+    assert opened_parts(points, 100)[60].max() == 0 and 0 < opened_parts(points, 100)[70, 50]

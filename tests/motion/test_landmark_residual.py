@@ -57,3 +57,19 @@ def test_a_face_turned_far_away_is_not_believed() -> None:
 def test_nothing_can_be_measured_before_anything_was_seen() -> None:
     with pytest.raises(ValueError, match="learned"):
         MeasuredFace(BASIS).of(face(0.0))
+
+
+def test_a_mouth_drawn_aside_and_a_brow_are_taken_over() -> None:
+    def pulled(way: float, brow: float) -> FaceMotion:
+        shape = np.zeros_like(MEAN)
+        shape[48:68, 0], shape[8, 0], shape[17:22, 1] = way, way, -brow
+        return face(0.0, shape=shape)
+
+    frames = [pulled(way, brow) for way in (0.0, 0.0, 0.2, 0.0) for brow in (0.0, 0.1)]
+    measured, keypoints = MeasuredFace(BASIS), KeypointMotion(BASIS, face(0.0))
+    measured.learn(frames)
+    still, moved = (driven(keypoints, measured.of(frame)) / 0.4 for frame in (frames[0], frames[5]))
+    assert (moved - still)[48:68, 0] == pytest.approx(0.2, abs=0.02), "all of the mouth"
+    assert (moved - still)[8, 0] == pytest.approx(0.2, abs=0.02), "and the chin"
+    assert (moved - still)[17:22, 1] == pytest.approx(-0.1, abs=0.02), "one brow"
+    assert np.abs((moved - still)[[27, 28, *range(22, 27)]]).max() < 0.02, "nothing else"

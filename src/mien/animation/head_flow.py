@@ -197,8 +197,8 @@ def iris_rims(keypoints: Floats) -> tuple[Floats, Floats]:
         gap = float(np.linalg.norm(lids[[1, 2]] - lids[[5, 4]], axis=1).mean()) / wide
         down = np.array([-along[1], along[0]]) * min(1.0, _IN_LIDS * gap / _IRIS)
         rims += [keypoints[pupil] + way for way in (along, -along, down, -down)]
-        seen += [float(smooth_step((gap - _OPEN[0]) / (_OPEN[1] - _OPEN[0])))] * 4
-    return np.array(rims), np.array(seen)
+        seen += [np.clip((gap - _OPEN[0]) / (_OPEN[1] - _OPEN[0]), 0, 1)] * 4
+    return np.array(rims), smooth_step(np.array(seen))
 
 
 def _steps(centre: float, extent: float, length: int, own: Floats) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from mien.geometry.face_window import (
     PaintedWindow,
     changed_parts,
     local_view,
+    opened_parts,
     rectified_driver,
     sample_smoothly,
 )
@@ -33,7 +34,7 @@ from mien.pipelines.finishing import Checkpoint
 from mien.typing import Picture
 
 # shares: below the first nothing is painted, above the second all that the model says
-_SKIN, _PARTS = (0.25, 0.65), (0.1, 0.35)
+_SKIN, _PARTS, _OPENED = (0.4, 0.8), (0.2, 0.5), (0.1, 0.35)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,8 @@ def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:
     """What is laid over a moved face, from what a model painted.
 
     Only what the model is sure of is painted, away from eyes, brows and mouth above all: skin that is painted over by a
-    tenth has lost a fifth of its pores and shows nothing for it.
+    tenth has lost a fifth of its pores and shows nothing for it. Between lids and between lips it is painted more than
+    the model says: what the portrait has there was drawn out of lids and lips, and would tint teeth and whites.
 
     Args:
         packed: see `PaintedWindow.packed`.
@@ -132,8 +134,11 @@ def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:
     painted = PaintedWindow.unpacked(packed)
     share = painted.share
     parts = changed_parts(face.window.inside(face.neutral), (1.0, 1.0, 1.0), len(share))
-    skin, inside = (smooth_step((share - low) / (high - low)) for low, high in (_SKIN, _PARTS))
-    return replace(painted, share=np.asarray(share * (parts * inside + (1 - parts) * skin), np.float32))
+    opened = opened_parts(face.window.inside(face.keypoints), len(share))
+    sure = [smooth_step((share - low) / (high - low)) for low, high in (_SKIN, _PARTS, _OPENED)]
+    around = parts * sure[1] + (1 - parts) * sure[0]
+    share = share * (around + (sure[2] - around) * opened)
+    return replace(painted, share=np.asarray(share + opened * share * (1 - share), np.float32))
 
 
 def together(

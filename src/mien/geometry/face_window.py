@@ -291,6 +291,8 @@ _PARTS = (
     ((slice(48, 68), 1.2, 1.1, 0.2),),
 )
 _RIM = 0.15
+_OPENINGS = (slice(36, 42), slice(42, 48), slice(60, 68))  # of the landmarks: lids, inner lips
+_SOFT = 0.01  # windows: by how much the openings are wider, and how soft
 
 
 def eyes_and_mouth(neutral: Floats, side: int) -> NDArray[np.float32]:
@@ -314,6 +316,24 @@ def changed_parts(neutral: Floats, amounts: tuple[float, float, float], side: in
     """
     parts = [amount * _boxes_around(boxes, neutral, side) for amount, boxes in zip(amounts, _PARTS, strict=True)]
     return np.asarray(np.maximum.reduce(parts), np.float32)
+
+
+def opened_parts(keypoints: Floats, side: int) -> NDArray[np.float32]:
+    """What lies between the lids and between the lips, softly.
+
+    Args:
+        keypoints: [68 or more, 2], in the window's coordinates.
+        side: of the result, pixels.
+
+    Returns:
+        [side, side] in [0, 1].
+    """
+    mask, soft = np.zeros((side, side), np.uint8), max(1.0, _SOFT * side)
+    for part in _OPENINGS:
+        rim = np.clip((keypoints[part] + 1) / 2, -1, 2) * side * 16
+        cv2.fillPoly(mask, [rim.round().astype(np.int32)], 255, shift=4)
+    wide = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(soft) + 1,) * 2))
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), soft) / np.float32(255), np.float32)
 
 
 def _boxes_around(boxes: Sequence[_Box], neutral: Floats, side: int) -> NDArray[np.float32]:
