@@ -276,7 +276,7 @@ def test_an_iris_moves_as_a_disc_between_lids_that_stay() -> None:
     came_from = HeadFlow(own, driven, (SIDE, SIDE)).origin(rims[:4])
     np.testing.assert_allclose(rims[:4] - came_from, np.tile([way, 0], (4, 1)), atol=0.2 * way)
     lids = HeadFlow(own, driven, (SIDE, SIDE)).origin(own[[36, 39]])
-    np.testing.assert_allclose(lids, own[[36, 39]], atol=0.05 * way)
+    np.testing.assert_allclose(lids, own[[36, 39]], atol=0.15 * way)
 
 
 def test_shut_eyes_have_no_irises() -> None:

@@ -1,8 +1,8 @@
 """Weights stored in 8 bits: half the file of half precision; networks still compute in floating point.
 
 A large weight "x" [out, ...] is stored as whole numbers "x" from -127 to 127 and a scale for each output channel,
-"x.int8_scale" [out] in single precision, whose product it is (symmetric weight-only quantisation). Everything else stays
-as it was. `pipelines.loading.load_part` restores the weights when it reads the file.
+"x.int8_scale" [out] in single precision, whose product it is (symmetric weight-only quantisation). Everything else
+stays as it was. `pipelines.loading.load_part` restores the weights when it reads the file.
 """
 
 from __future__ import annotations
