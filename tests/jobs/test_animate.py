@@ -238,7 +238,8 @@ def test_a_dry_run_reads_the_configs_alone(inputs: Path, tmp_path: Path, monkeyp
     whole = run(inputs, tmp_path / "out.mp4", dry_run=True)
     monkeypatch.setattr("mien.pipelines.loading._own", lambda *_: pytest.fail("weights were read"))
     given = {"portraits": (inputs / "portrait.png",), "driver": inputs / "driver.mp4", "output": tmp_path / "out.mp4"}
-    options = AnimateOptions(**given, model=str(tmp_path / "model"), device="cpu", dry_run=True)
+    given |= {"device": "cpu", "dtype": "float32"}
+    options = AnimateOptions(**given, model=str(tmp_path / "model"), dry_run=True)
     planned = animate(options, reader=DrawnFaceReader())
     assert planned.cost == whole.cost and planned.size == whole.size
     assert (planned.options.steps, planned.options.device, planned.options.dtype) == (2, "cpu", "float32")

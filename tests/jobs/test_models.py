@@ -23,7 +23,9 @@ def test_device_and_precision_that_are_asked_for() -> None:
 
 def test_automatic_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+    for tiles, wanted in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda tiles=tiles: tiles, raising=False)
+        assert choose_dtype("auto", torch.device("cpu")) == wanted
     assert choose_dtype("auto", torch.device("cuda")) == torch.float16
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert choose_dtype("auto", torch.device("cuda")) == torch.bfloat16

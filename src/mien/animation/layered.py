@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.animation.ahead import ahead, leaving_a_core
 from mien.animation.animator import Animator
 from mien.animation.config import AnimationConfig
 from mien.animation.cutting import NO_PERSON, PersonCutter
@@ -28,6 +29,8 @@ from mien.geometry.face_window import FaceWindow
 from mien.media import Clip
 from mien.motion.keypoint_motion import FaceBasis
 from mien.typing import Picture
+
+AHEAD = 8  # frames that are made ahead: a window
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ class LayeredAnimator(Animator):
             run = replace(run, kept=kept)
             part = self._part(run)
             windows = self._windows(part, run)
+            if len(people) == 1:  # networks and portraits of several are shared
+                windows = ahead(leaving_a_core(windows) if self.pipe.device.type == "cpu" else windows, AHEAD)
             painted.append((part.faces, part.layers, windows if kept is None else chain(kept.frames(), windows)))
         # the smaller a face, the further off: who is nearer is laid over who is not
         pictures = together([painted[place] for place in _far_to_near(people)])

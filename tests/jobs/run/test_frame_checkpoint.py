@@ -111,7 +111,7 @@ def test_the_command_itself_killed_from_outside(inputs: Path, tiny_model: Path, 
     out = tmp_path / "out"
     out.mkdir()
     words = ["-s", inputs / "portrait.png", "-d", driver, "-o", out / "out.mp4", "--model", tiny_model]
-    words += ["--reader", "mesh", "--steps", "20", "--device", "cpu"]
+    words += ["--reader", "mesh", "--steps", "20", "--device", "cpu", "--dtype", "float32"]
     code = "import torch; torch.set_num_threads(1); from mien.cli.app import main; main()"
     run = subprocess.Popen([sys.executable, "-c", code, "animate", *map(str, words)])
     deadline = time.monotonic() + 240
@@ -128,8 +128,9 @@ def test_the_command_itself_killed_from_outside(inputs: Path, tiny_model: Path, 
     log = tmp_path / "log"
     pipe = counting(XPortraitPipeline.from_pretrained(tiny_model), log)
     options = AnimateOptions(
-        (inputs / "portrait.png",), driver, out / "out.mp4", str(tiny_model), steps=20, reader="mesh", device="cpu"
-    )
+        (inputs / "portrait.png",), driver, out / "out.mp4", str(tiny_model), steps=20, reader="mesh", device="cpu",
+        dtype="float32",
+    )  # fmt: skip
     animate(options, pipe=pipe)
     assert len(log.read_text()) == COUNT - kept.emitted
     assert listing(out) == ["out.json", "out.mp4"]
