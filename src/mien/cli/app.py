@@ -140,11 +140,20 @@ app.add_typer(evaluate)
 app.add_typer(train)
 app.add_typer(convert, name="convert")
 
+_ENVIRONMENT = {
+    # What libraries have to say to programmers would hide the one sentence that is for the user.
+    "DIFFUSERS_VERBOSITY": "error",
+    "GLOG_minloglevel": "2",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    # numpy's matrices are small here: more threads save no time, and spin on the cores that torch works on. Read as
+    # numpy is imported, which no command has done yet.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
 
 def main() -> None:
     """The console command `mien`."""
-    # What libraries have to say to programmers would hide the one sentence that is for the user.
-    for name, value in {"DIFFUSERS_VERBOSITY": "error", "GLOG_minloglevel": "2", "TF_CPP_MIN_LOG_LEVEL": "2"}.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
