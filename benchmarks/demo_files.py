@@ -1,8 +1,10 @@
-"""The demo's driving video: an avatar of an AI-made picture who smiles, winks, crosses their eyes and is surprised.
+"""The demo's driving videos: avatars of AI-made pictures. One smiles, winks, crosses their eyes and is surprised.
 
     python benchmarks/demo_files.py CAST PERSON [-o src/mien/demo/driver.mp4] [--side 384]
+    python benchmarks/demo_files.py CAST PERSON --pose -o src/mien/demo/pose.mp4
 
-CAST is a folder of `mien data avatar`, PERSON one of its people. All of the motion is written down here.
+CAST is a folder of `mien data avatar`, PERSON one of its people. With --pose the head alone moves, for DeX-Portrait.
+All of the motion is written down here.
 """
 
 from __future__ import annotations
@@ -33,6 +35,15 @@ MOMENTS: tuple[tuple[int, tuple[float, float, float], dict[str, float]], ...] = 
     (70, (0, 0, 0), {"mouthSmile": 0.4}),
     (74, (0, 0, 0), {"mouthSmile": 0.2}),
 )
+POSES: tuple[tuple[int, tuple[float, float, float], dict[str, float]], ...] = (
+    (0, (0, 0, 0), {}),
+    (14, (-18, 2, -3), {}),
+    (32, (18, -3, 4), {}),
+    (44, (4, -9, 0), {}),
+    (54, (0, 8, 0), {}),
+    (64, (-6, 0, 10), {}),
+    (74, (0, 0, 0), {}),
+)
 
 
 def main() -> None:
@@ -48,12 +59,14 @@ def main() -> None:
     parser.add_argument("person")
     parser.add_argument("-o", "--output", type=Path, default=Path("src/mien/demo/driver.mp4"))
     parser.add_argument("--side", type=int, default=384)
+    parser.add_argument("--pose", action="store_true", help="the head alone moves")
     arguments = parser.parse_args()
+    moments = POSES if arguments.pose else MOMENTS
     model = load_head_model()
     actor = load_member(arguments.cast / f"{arguments.person}.safetensors").avatar(model)
-    times = np.array([moment[0] for moment in MOMENTS])
-    angles = np.array([moment[1] for moment in MOMENTS], float)
-    faces = np.array([model.coefficients(**moment[2]) for moment in MOMENTS])
+    times = np.array([moment[0] for moment in moments])
+    angles = np.array([moment[1] for moment in moments], float)
+    faces = np.array([model.coefficients(**moment[2]) for moment in moments])
     size = (arguments.side, arguments.side)
     with VideoWriter(arguments.output, rate=RATE, size=size, timestamps=False, quality=QUALITY) as video:
         for frame in range(FRAMES):

@@ -8,6 +8,7 @@ import numpy as np
 
 from mien.faces import load_face_reader
 from mien.jobs.animate import animate
+from mien.jobs.demo import demo_options
 from mien.jobs.options import AnimateOptions
 from mien.media import open_clip, read_image, write_image
 from mien.weights import bundled
@@ -44,3 +45,14 @@ def test_bundled_weights_stay_small() -> None:
     assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) <= 60e6
     for model in ("x_portrait_nano", "dex_portrait_nano", "face_networks"):
         assert (folder / model / "README.md").is_file()
+
+
+def test_the_demo_of_two_videos_takes_pose_and_expression_apart(tmp_path: Path) -> None:
+    options = demo_options(tmp_path, apart=True)
+    assert options.model == "dex-nano" and options.output == tmp_path / "apart.mp4"
+    assert (options.pose_from, options.expression_from) == (DEMO / "pose.mp4", DEMO / "driver.mp4")
+    reader = load_face_reader()
+    readings = [reader.read(frame) for frame in list(open_clip(DEMO / "pose.mp4"))[14:33:18]]
+    assert all(reading is not None for reading in readings)
+    first, second = (reading.pose.yaw for reading in readings if reading is not None)
+    assert abs(second - first) > 20, "the head turns"

@@ -62,5 +62,5 @@ def test_a_head_in_three_quarter_view_comes_to_the_front_by_a_part_only(side: in
 
 def test_a_head_that_looks_ahead_turns_as_far_as_it_is_asked() -> None:
     driver = [face(-40), face(40)]
-    held = limited_reveal(driver, [face(10), face(-10)])
+    held = limited_reveal(driver, [face(6), face(-6)])
     assert [motion.pose.yaw for motion in held] == [motion.pose.yaw for motion in driver]

@@ -12,11 +12,14 @@ from mien.cli.animate import presented
 
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("demo-output"),
+    apart: Annotated[
+        bool, typer.Option("--apart", help="DeX-Portrait: head pose from one video, expression from another.")
+    ] = False,
 ) -> None:
-    """Animate the bundled portrait with the bundled driving video; prints the path of the result."""
+    """Animate a bundled portrait with bundled driving videos; prints the path of the result."""
     from mien.jobs.demo import demo_options
 
-    options = demo_options(output)
+    options = demo_options(output, apart)
     with presented(options) as shown:
         from mien.jobs.animate import animate
 

@@ -21,7 +21,7 @@ from mien.motion.keypoint_motion import FaceMotion
 
 # What of a turned face is still to be shown when it comes to the front: a cheek that lies this far from its middle,
 # stretched by no more than this, but always a little of a turn (degrees).
-_CHEEK, _STRETCH, _LEAST_TURN = 55.0, 3.0, 6.0
+_CHEEK, _STRETCH, _LEAST_TURN = 55.0, 2.2, 6.0
 
 NANO_MOTION_LIMITS = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their pictures do not show well
 
@@ -85,10 +85,19 @@ def limited_reveal(motions: Sequence[FaceMotion], source: FaceMotion | Sequence[
         source: the head as its picture has it, one or one a frame.
     """
     own = [source] * len(motions) if isinstance(source, FaceMotion) else source
-    return [replace(motion, pose=_shown(motion.pose, face.pose)) for motion, face in zip(motions, own, strict=True)]
+    return [replace(motion, pose=shown_pose(motion.pose, face.pose)) for motion, face in zip(motions, own, strict=True)]
 
 
-def _shown(pose: HeadPose, own: HeadPose) -> HeadPose:
+def shown_pose(pose: HeadPose, own: HeadPose) -> HeadPose:
+    """A pose that a head is to take, held where it would show what its picture does not; see `limited_reveal`.
+
+    Args:
+        pose: wanted.
+        own: the head's in its picture.
+
+    Returns:
+        The same, turned less towards the camera and beyond.
+    """
     side = math.copysign(1.0, own.yaw)
     most, turn = _reveal(abs(own.yaw)), side * (own.yaw - pose.yaw)  # degrees towards the camera and beyond
     if turn <= 0 or math.isinf(most):
