@@ -119,7 +119,7 @@ def test_what_is_open_lies_between_lids_and_between_lips() -> None:
     points = np.full((68, 2), 2.0)
     turns = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     points[60:68] = 0.3 * np.stack([np.cos(turns), np.sin(turns)], 1) + [0, 0.4]
-    share = opened_parts(points, 100)
+    share = opened_parts([points], 100)
     assert share[70, 50] == 1 and share[10, 50] == 0 and share[70, 75] == 0
     points[60:68, 1] = 0.4  # shut: a line, no wider than its soft rim
-    assert opened_parts(points, 100)[60].max() == 0 and opened_parts(points, 100)[70, 50] > 0
+    assert opened_parts([points], 100)[60].max() == 0 and opened_parts([points], 100)[70, 50] > 0

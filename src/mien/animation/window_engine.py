@@ -125,7 +125,8 @@ def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:
 
     Only what the model is sure of is painted, away from eyes, brows and mouth above all: skin that is painted over by a
     tenth has lost a fifth of its pores and shows nothing for it. Between lids and between lips it is painted more than
-    the model says: what the portrait has there was drawn out of lids and lips, and would tint teeth and whites.
+    the model says: what the portrait has there was drawn out of lids and lips, and would tint teeth and whites. So are
+    lids that shut where an eye is else.
 
     Args:
         packed: see `PaintedWindow.packed`.
@@ -134,7 +135,7 @@ def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:
     painted = PaintedWindow.unpacked(packed)
     share = painted.share
     parts = changed_parts(face.window.inside(face.neutral), (1.0, 1.0, 1.0), len(share))
-    opened = opened_parts(face.window.inside(face.keypoints), len(share))
+    opened = opened_parts((face.window.inside(points) for points in (face.keypoints, face.neutral)), len(share))
     sure = [smooth_step((share - low) / (high - low)) for low, high in (_SKIN, _PARTS, _OPENED)]
     around = parts * sure[1] + (1 - parts) * sure[0]
     share = share * (around + (sure[2] - around) * opened)

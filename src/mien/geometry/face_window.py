@@ -6,8 +6,9 @@ A window depends on where the face would be *without expression*, so that it sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -318,18 +319,18 @@ def changed_parts(neutral: Floats, amounts: tuple[float, float, float], side: in
     return np.asarray(np.maximum.reduce(parts), np.float32)
 
 
-def opened_parts(keypoints: Floats, side: int) -> NDArray[np.float32]:
-    """What lies between the lids and between the lips, softly.
+def opened_parts(faces: Iterable[Floats], side: int) -> NDArray[np.float32]:
+    """What lies between the lids or between the lips of any of some faces, softly.
 
     Args:
-        keypoints: [68 or more, 2], in the window's coordinates.
+        faces: landmarks [68 or more, 2] each, in the window's coordinates.
         side: of the result, pixels.
 
     Returns:
         [side, side] in [0, 1].
     """
     mask, soft = np.zeros((side, side), np.uint8), max(1.0, _SOFT * side)
-    for part in _OPENINGS:
+    for keypoints, part in product(faces, _OPENINGS):
         rim = np.clip((keypoints[part] + 1) / 2, -1, 2) * side * 16
         cv2.fillPoly(mask, [rim.round().astype(np.int32)], 255, shift=4)
     wide = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(soft) + 1,) * 2))
