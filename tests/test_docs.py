@@ -154,7 +154,8 @@ def desk(request: pytest.FixtureRequest, dex_model: Path, tmp_path: Path, monkey
     small = tmp_path / "demo"
     small.mkdir()
     shutil.copy(DEMO / "portrait_1.png", small)
-    _driver(small / "driver.mp4")
+    for name in ("driver.mp4", "pose.mp4"):
+        _driver(small / name)
     monkeypatch.setattr("mien.jobs.demo.FOLDER", small)
     folder = tmp_path / "desk"
     folder.mkdir()

@@ -48,7 +48,11 @@ def _drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_drawn")
 @pytest.mark.parametrize("kind", ["x-portrait", "landmarks"])
-def test_x_portrait_answers_as_animate_does(kind: str, model: str, footages: dict[str, Footage]) -> None:
+def test_x_portrait_answers_as_animate_does(
+    kind: str, model: str, footages: dict[str, Footage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # in bfloat16 other noise changes what these tiny networks make by less than a level
+    monkeypatch.setattr("mien.animation.loading.has_bfloat16_tiles", lambda: False)
     system = load_system(SystemSpec("mine", kind, model, steps=1, seed=3))
     made = {name: answer(system, footages[name]) for name in ("self-a", "cross-b")}
     assert (answer(system, footages["cross-b"]) == made["cross-b"]).all(), "the same seed, the same frames"
