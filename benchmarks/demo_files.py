@@ -18,7 +18,8 @@ import numpy as np
 RATE, FRAMES, QUALITY = Fraction(25), 75, 20
 _BREATH = 0.002  # of the side, as people are never quite still
 # at which frame: yaw, pitch, roll (degrees), and expressions by name
-MOMENTS: tuple[tuple[int, tuple[float, float, float], dict[str, float]], ...] = (
+Moments = tuple[tuple[int, tuple[float, float, float], dict[str, float]], ...]
+MOMENTS: Moments = (
     (0, (0, 0, 0), {}),
     (4, (0, 0, 0), {}),
     (12, (12, -2, 3), {"mouthSmile": 0.8, "mouthUpperUp": 0.6, "mouthLowerDown": 0.4, "cheekSquint": 0.5}),
@@ -35,7 +36,7 @@ MOMENTS: tuple[tuple[int, tuple[float, float, float], dict[str, float]], ...] = 
     (70, (0, 0, 0), {"mouthSmile": 0.4}),
     (74, (0, 0, 0), {"mouthSmile": 0.2}),
 )
-POSES: tuple[tuple[int, tuple[float, float, float], dict[str, float]], ...] = (
+POSES: Moments = (
     (0, (0, 0, 0), {}),
     (14, (-18, 2, -3), {}),
     (32, (18, -3, 4), {}),

@@ -37,7 +37,6 @@ from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import drive_expression
 from mien.models.dex_portrait.face_encoders import FaceExpressionEncoder
 from mien.models.dex_portrait.pose import window_code
-from mien.motion.motion_limits import shown_pose
 from mien.motion.rigid_head import RigidHead
 from mien.pipelines.dex_portrait_denoiser import Driven
 
@@ -79,9 +78,7 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         driven = self.pipe.drive(pose, expression, gains, frames)
         head = RigidHead(self.mover(person).shape)
         still = pose is None or gains.pose == 0  # then the pose is the portrait's own to the last digit
-        poses = [head.own] * frames
-        if not still:
-            poses = [shown_pose(carried(head.own, driven, index), head.own) for index in range(frames)]
+        poses = [head.own if still else carried(head.own, driven, index) for index in range(frames)]
         faces = [self._face(person, head, *one) for one in zip(poses, self._moves(driven.expression), strict=True)]
         return self._coded(person, layer, faces, poses, driven.expression)
 

@@ -12,6 +12,7 @@ from mien.animation.closing_mouth import ClosingMouth
 from mien.geometry.face_window import RIGID, in_sight
 from mien.geometry.moving_least_squares import moving_least_squares, similarity
 from mien.geometry.smooth import smooth_step
+from mien.motion.keypoint_motion import EYES, LANDMARKS, eye_opening
 
 Floats = NDArray[np.floating]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, pixels, half open
@@ -23,7 +24,6 @@ _CHIN, _EYE_CORNERS = 8, (36, 45)
 _HEAD, _UP, _LOCAL, _NECK, _SIDE = (0.82, 0.95), 0.12, (0.9, 1.4), (0.045, 0.75), (0.4, 0.7)
 _BESIDE_EARS, _EARS = (range(0, 4), range(13, 17)), 0.8  # of the jaw; how far ears go with it
 _RING = 32  # anchors on that ellipse
-_PUPILS, _EYES = (68, 69), (36, 42)  # of the keypoints: pupils, and where the six of each eye begin
 # An iris's radius in widths of its eye, the part of the lids' gap that its rim reaches at most, and the gaps in widths
 # between which an eye goes from shut to open.
 _IRIS, _IN_LIDS, _OPEN = 0.2, 0.35, (0.1, 0.22)
@@ -190,13 +190,11 @@ def iris_rims(keypoints: Floats) -> tuple[Floats, Floats]:
         Right, left, lower and upper points [8, 2], and how far the eye that each belongs to is open, in [0, 1].
     """
     rims, seen = [], []
-    for pupil, first in zip(_PUPILS, _EYES, strict=True):
-        lids = keypoints[first : first + 6]
-        along = (lids[3] - lids[0]) * _IRIS
-        wide = max(float(np.linalg.norm(lids[3] - lids[0])), 1e-6)
-        gap = float(np.linalg.norm(lids[[1, 2]] - lids[[5, 4]], axis=1).mean()) / wide
+    for side, eye in enumerate(EYES):
+        pupil, gap = keypoints[LANDMARKS + side], eye_opening(keypoints, side)
+        along = (keypoints[eye[3]] - keypoints[eye[0]]) * _IRIS
         down = np.array([-along[1], along[0]]) * min(1.0, _IN_LIDS * gap / _IRIS)
-        rims += [keypoints[pupil] + way for way in (along, -along, down, -down)]
+        rims += [pupil + way for way in (along, -along, down, -down)]
         seen += [np.clip((gap - _OPEN[0]) / (_OPEN[1] - _OPEN[0]), 0, 1)] * 4
     return np.array(rims), smooth_step(np.array(seen))
 

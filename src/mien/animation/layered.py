@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.animation.ahead import ahead, leaving_a_core
+from mien.animation.ahead import Item, ahead, leaving_a_core
 from mien.animation.animator import Animator
 from mien.animation.config import AnimationConfig
 from mien.animation.cutting import NO_PERSON, PersonCutter
@@ -30,7 +30,7 @@ from mien.media import Clip
 from mien.motion.keypoint_motion import FaceBasis
 from mien.typing import Picture
 
-AHEAD = 8  # frames that are made ahead: a window
+_AHEAD = 8  # frames that are made ahead: a window
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,29 @@ class LayeredAnimator(Animator):
             run = replace(run, kept=kept)
             part = self._part(run)
             windows = self._windows(part, run)
-            if len(people) == 1:  # networks and portraits of several are shared
-                windows = ahead(leaving_a_core(windows) if self.pipe.device.type == "cpu" else windows, AHEAD)
+            if self.works_ahead and self.pipe.device.type == "cpu":
+                windows = leaving_a_core(windows)
+            windows = self.made_ahead(windows)
             painted.append((part.faces, part.layers, windows if kept is None else chain(kept.frames(), windows)))
         # the smaller a face, the further off: who is nearer is laid over who is not
         pictures = together([painted[place] for place in _far_to_near(people)])
         return pictures if config.paste_back or len(people) > 1 else self._cut(pictures, motion)
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether frames are made ahead in threads: of one person, for networks and portraits of several are shared."""
+        return len(self.source.people) == 1
+
+    def made_ahead(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Something of every frame, made ahead where that can be.
+
+        Args:
+            items: used by nobody else.
+
+        Returns:
+            The same items.
+        """
+        return ahead(items, _AHEAD) if self.works_ahead else items
 
     @abstractmethod
     def _part(self, run: PersonRun) -> Part:

@@ -8,6 +8,7 @@ the pixel. The portrait is resampled once, however many flows its pixels have go
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -78,7 +79,7 @@ class HeadLayer:
         """Width and height, pixels."""
         return self.image.shape[1], self.image.shape[0]
 
-    @property
+    @cached_property
     def _method(self) -> int:
         """How the picture's pixels are read: small faces lose a third of their grain to a cubic kernel."""
         small = np.ptp(self.keypoints[:68], axis=0).max() < _SMALL

@@ -18,7 +18,6 @@ from mien.models.dex_portrait import Gains, Motion, Pose
 from mien.models.dex_portrait.driving import limited_motion
 from mien.models.dex_portrait.pose import code_of_head_pose
 from mien.motion.keypoint_motion import FaceMotion
-from mien.motion.motion_limits import shown_pose
 from mien.motion.one_euro import LiveFilter
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class DeXWindowStepper:
             motion = limited_motion(Pose.from_code(pipe.portrait.pose), motion, pipe.motion_limits)
         driven = pipe.drive(motion, motion, gains, 1)
         own = animator.mover(self._person).shape.source.pose
-        pose = own if gains.pose == 0 else shown_pose(carried(own, driven, 0), own)
+        pose = own if gains.pose == 0 else carried(own, driven, 0)
         pose = change.moved(pose) if change.moves else pose
         return animator.painted(self._person, self._layer, pose, driven.expression, change, config)
 

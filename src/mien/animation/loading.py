@@ -88,7 +88,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
     Args:
         name: "float32", "float16", "bfloat16", or "auto": bfloat16 or float16 on GPUs, bfloat16 on processors that
-            multiply its matrices at once, float32 on others.
+            multiply it in tiles (Intel's AMX), float32 on others.
         device: where the model is to run.
 
     Returns:

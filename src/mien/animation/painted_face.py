@@ -104,9 +104,9 @@ def _coloured_like(paint: Picture, plain: Picture) -> Picture:
     high = np.maximum(cv2.add(cv2.dilate(colours, around), (_OTHER,) * 4), _GREY)
     np.clip(made[..., 1:], low, high, out=made[..., 1:])
     # yellow without red is green, as teeth and whites become that are painted against the red of lips and lids
-    sums = (colours.sum(2, dtype=np.int16), made[..., 1:].sum(2, dtype=np.int16))
-    least = np.minimum(cv2.erode(sums[0], around) - _OTHER, 2 * _GREY - _OTHER)
-    made[..., 2] += np.maximum(least - sums[1], 0).astype(np.uint8)
+    red_and_blue, painted = (both.sum(2, dtype=np.int16) for both in (colours, made[..., 1:]))
+    least = np.minimum(cv2.erode(red_and_blue, around) - _OTHER, 2 * _GREY - _OTHER)
+    made[..., 2] += np.maximum(least - painted, 0).astype(np.uint8)
     return np.asarray(cv2.cvtColor(made, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 

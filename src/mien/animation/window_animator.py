@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import repeat, tee
 from typing import Any
 
-from mien.animation.ahead import ahead
 from mien.animation.compositing import start_pictures
 from mien.animation.driven_face import driven_faces
 from mien.animation.expression_list import ListedMotion, listed_faces
 from mien.animation.frame_stepper import FrameStepper
-from mien.animation.layered import AHEAD, LayeredAnimator, Part
+from mien.animation.layered import LayeredAnimator, Part
 from mien.animation.layers import HeadLayer
 from mien.animation.live_window import WindowStepper
 from mien.animation.motion_transfer import TransferSettings
@@ -61,7 +60,7 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
         # without a driving video the model is shown the moved face itself, and a performer where its expression changes
         frames = repeat(None) if motion.clip is None else motion.clip
         drivers = window_drivers(part.faces, part.bare, frames, sides, finished_frames(run.kept))
-        rows = tee(drivers if len(self.source.people) > 1 else ahead(drivers, AHEAD), 3)
+        rows = tee(self.made_ahead(drivers), 3)
         stream: Iterator[Picture] = self.pipe.stream(
             (row.whole for row in rows[0]),
             (row.parts for row in rows[1]),

@@ -136,9 +136,9 @@ def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:
     share = painted.share
     parts = changed_parts(face.window.inside(face.neutral), (1.0, 1.0, 1.0), len(share))
     opened = opened_parts((face.window.inside(points) for points in (face.keypoints, face.neutral)), len(share))
-    sure = [smooth_step((share - low) / (high - low)) for low, high in (_SKIN, _PARTS, _OPENED)]
-    around = parts * sure[1] + (1 - parts) * sure[0]
-    share = share * (around + (sure[2] - around) * opened)
+    skin, inside, open_ = (smooth_step((share - low) / (high - low)) for low, high in (_SKIN, _PARTS, _OPENED))
+    around = parts * inside + (1 - parts) * skin
+    share = share * (around + (open_ - around) * opened)
     return replace(painted, share=np.asarray(share + opened * share * (1 - share), np.float32))
 
 

@@ -21,7 +21,7 @@ from mien.errors import InputError, MienError
 from mien.jobs.run.progress import Progress, Silent
 from mien.media.files import utf8_path
 from mien.pipelines import loading
-from mien.pipelines.int8_storage import SCALE, STORED, scales_of
+from mien.pipelines.int8_storage import SCALE, STORED, with_scales
 
 SUMS = "SHA256SUMS"
 _READ = 1 << 22  # bytes at a time
@@ -138,22 +138,19 @@ def _header(file: Path) -> dict[str, tuple[list[int], str]]:
 
 def _faults_of(file: Path, wanted: dict[str, torch.Tensor], given: dict[str, tuple[list[int], str]]) -> Iterator[str]:
     again = "fetch or convert the model again."
-    scales = scales_of((name, dtype) for name, (_, dtype) in given.items())
-    due = set(wanted) | scales
-    for problem, names in (("missing", due - set(given)), ("unknown", set(given) - due)):
+    shapes = {name: value.shape for name, value in wanted.items()}
+    due = with_scales(shapes, {name: dtype for name, (_, dtype) in given.items()})
+    for problem, names in (("missing", set(due) - set(given)), ("unknown", set(given) - set(due))):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             yield f"{file}: {min(names)}{more} {'is' if len(names) == 1 else 'are'} {problem}: {again}"
-    for name in sorted(set(wanted) & set(given)):
+    for name in sorted(set(due) & set(given)):
         shape, dtype = given[name]
-        if shape != list(wanted[name].shape):
-            yield f"{file}: {name} has shape {shape}, the configuration wants {list(wanted[name].shape)}: {again}"
-        if wanted[name].is_floating_point() and dtype not in _TYPES and name + SCALE not in scales:
+        if shape != list(due[name]):
+            yield f"{file}: {name} has shape {shape}, the configuration wants {list(due[name])}: {again}"
+        exact = name in wanted and wanted[name].is_floating_point() and name + SCALE not in due
+        if exact and dtype not in _TYPES:
             yield f"{file}: {name} holds {dtype}, no floating-point numbers of 16 bits or more: {again}"
-    for name in sorted(scales & set(given)):
-        shape, of = given[name][0], wanted.get(name.removesuffix(SCALE))
-        if of is not None and shape != list(of.shape[:1]):
-            yield f"{file}: {name} has shape {shape}, the configuration wants {list(of.shape[:1])}: {again}"
 
 
 def _look_at_scheduler(found: ModelFolder) -> None:

@@ -179,6 +179,22 @@ class KeypointMotion:
         return own
 
 
+def eye_opening(points: Floats, side: int) -> float:
+    """How far an eye is open.
+
+    Args:
+        points: landmarks [68 or more, 2].
+        side: 0: the subject's right eye, 1: the left.
+
+    Returns:
+        Mean gap between its lids, in widths of the eye.
+    """
+    eye = EYES[side]
+    width = np.linalg.norm(points[eye[3]] - points[eye[0]])
+    gap = np.mean([np.linalg.norm(points[low] - points[high]) for high, low in EYE_RIMS[side]])
+    return float(gap / max(width, 1e-6))
+
+
 def _gap(points: Floats, pairs: tuple[tuple[int, int], ...]) -> float:
     """Mean height between rims of points [70, 3]; y points down."""
     return float(np.mean([points[low, 1] - points[high, 1] for high, low in pairs]))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry.pose import HeadPose
-from mien.motion.keypoint_motion import EYE_RIMS, LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips
+from mien.motion.keypoint_motion import LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips, eye_opening
 
 # How far landmarks are believed against the blendshapes, across and down: brows, lips and the jaw near the chin wholly,
 # lips a little more than they are read; lids in part, across not at all, for the corners of the eyes stay.
@@ -76,14 +76,12 @@ class MeasuredFace:
         if motion.pupils is None:
             return rest
         moved = self.basis.mean + self.basis.moved(motion.blendshapes)
-        for side, (corners, rims) in enumerate(zip(_CORNERS, EYE_RIMS, strict=True)):
+        for side, corners in enumerate(_CORNERS):
             points = np.concatenate([motion.landmarks[list(corners)], motion.pupils[[side]]])
             depth = moved[[*corners, LANDMARKS + side], 2]
             first, second, pupil = unposed(points, motion.pose, depth)
             wanted = moved[LANDMARKS + side, :2] - moved[list(corners), :2].mean(0)
-            width = np.linalg.norm(motion.landmarks[corners[1]] - motion.landmarks[corners[0]])
-            gap = np.mean([np.linalg.norm(motion.landmarks[low] - motion.landmarks[high]) for high, low in rims])
-            seen = float(np.clip((gap / max(width, 1e-6) - _OPEN[0]) / (_OPEN[1] - _OPEN[0]), 0, 1))
+            seen = float(np.clip((eye_opening(motion.landmarks, side) - _OPEN[0]) / (_OPEN[1] - _OPEN[0]), 0, 1))
             rest[side] = seen * (pupil - (first + second) / 2 - wanted)
         return rest
 

@@ -7,7 +7,7 @@ stays as it was. `pipelines.loading.load_part` restores the weights when it read
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,16 +21,17 @@ STORED = "I8"  # how safetensors calls the type
 _SMALLEST = 32768  # numbers of a weight that is worth it
 
 
-def scales_of(types: Iterable[tuple[str, str]]) -> set[str]:
-    """The names of the scales that belong to a file's weights in 8 bits.
+def with_scales(shapes: Mapping[str, torch.Size], types: Mapping[str, str]) -> dict[str, torch.Size]:
+    """The shapes of all that a file must hold: a network's weights, and a scale for each that the file has in 8 bits.
 
     Args:
-        types: names and safetensors' types of the file's tensors.
+        shapes: of the network's weights.
+        types: safetensors' types of the file's tensors.
 
     Returns:
-        One name for each such weight.
+        Shapes by name.
     """
-    return {name + SCALE for name, kind in types if kind == STORED}
+    return {**shapes, **{name + SCALE: shape[:1] for name, shape in shapes.items() if types.get(name) == STORED}}
 
 
 def restored(stored: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

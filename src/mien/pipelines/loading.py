@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from mien.errors import WeightsError
 from mien.media.files import utf8_path
-from mien.pipelines.int8_storage import SCALE, restored, scales_of
+from mien.pipelines.int8_storage import SCALE, restored, with_scales
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 _OLD_KEYS = {"reach": "motion_limits"}  # what the first release wrote
@@ -143,18 +143,17 @@ def load_part(
     with _opened(path) as file:
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no dict
         found = {key: torch.Size(one.get_shape()) for key, one in slices.items()}
-        scales = scales_of((key, one.get_dtype()) for key, one in slices.items())
-        check_keys(path, set(wanted) | scales, set(found))
-        wanted.update({key: wanted[key.removesuffix(SCALE)][:1] for key in scales})
-        wrong = [key for key, shape in found.items() if shape != wanted[key]]
+        due = with_scales(wanted, {key: one.get_dtype() for key, one in slices.items()})
+        check_keys(path, set(due), set(found))
+        wrong = [key for key, shape in found.items() if shape != due[key]]
         if wrong:
             raise WeightsError(
                 f"{path}: {wrong[0]} has shape {list(found[wrong[0]])}, the configuration wants "
-                f"{list(wanted[wrong[0]])} ({len(wrong)} such keys)."
+                f"{list(due[wrong[0]])} ({len(wrong)} such keys)."
             )
         if empty:
             return torch.nn.Module.to(network, dtype).eval()
-        tensors = {key: _own(file, key, key + SCALE in scales, dtype) for key in set(found) - scales}
+        tensors = {key: _own(file, key, key + SCALE in due, dtype) for key in wanted}
     network.load_state_dict(tensors, strict=True, assign=True)
     if any(buffer.is_meta for buffer in network.buffers()):  # those that are no part of the file are computed
         with _no_init():
