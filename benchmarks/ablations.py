@@ -1,45 +1,37 @@
-"""Trains X-Portrait's ablations, the landmark baseline, F and F Plus at nano size, each with the same small budget.
+"""Trains X-Portrait's ablations and the landmark baseline on face windows, and F and F Plus, each with the same budget.
 
-    python benchmarks/ablations.py GROUPS START OUT [--steps 600] [--f-steps 600] [--f-more 150]
+    python benchmarks/ablations.py GROUPS START OUT [--clips CLIPS] [--minutes 60] [--f-minutes 60] [--f-more 15]
         [--seeds 1] [--only NAME ...]
 
-GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. START: a run of
-x-portrait/appearance at nano size, over the autoencoder of a run of the stage vae. Each run leaves
-OUT/NAME/SEED/export, for `--seeds` seeds from 0 on, which `mien evaluate ablations` scores. A run that was stopped goes
-on; one that is done stays. All of seed 0 come first, so that a table with one seed is there early.
+GROUPS: a folder of `mien data avatars`; groups kept for validation are not trained on. CLIPS: one of `mien data
+prepare`. START: a model folder of X-Portrait on face windows. Each run leaves OUT/NAME/SEED/export, for `--seeds` seeds
+from 0 on, which `mien evaluate ablations` scores. Budgets are core-minutes. A run that was stopped goes on; one that is
+done stays. All of seed 0 come first, so that a table with one seed is there early.
 
-All five of X-Portrait's kind start from the same weights: VAE, U-Net and R of START, which stand in for Stable
-Diffusion's, with C and C_l drawn anew. They learn from the same people and motions in the same order, `--steps` steps
-of 16 windows of 128 px; only the ablated thing differs. F and F Plus begin from nothing, with whole pictures at 128 px
-(nano's 256 px would leave them a quarter of the steps), 8 a step, which takes as long as a step of the others; they
-share the first `--f-steps` and have `--f-more` more each.
+All five of X-Portrait's kind start from START's U-Net and R, which stand in for Stable Diffusion's, with C and C_l
+drawn anew. They learn from the same people and motions in the same order; only the ablated thing differs. F and F Plus
+begin from nothing and share the first `--f-minutes`; each has `--f-more` more.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import replace
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from mien.jobs.train import EXPORT
-from mien.models.face_vid2vid import NANO
-from mien.training.engine import checkpoints
+from mien.jobs.run.progress import Silent
+from mien.jobs.train import EXPORT, run_training
 from mien.training.engine.config import StageConfig
-from mien.training.engine.stage import Stage
-from mien.training.engine.trainer import train
-from mien.training.face_vid2vid.stage import FaceVid2VidStage
 from mien.training.registry import configure
-from mien.training.x_portrait.recipes import StageRecipe
-from mien.training.x_portrait.stage import PortraitStage
 
 X_PORTRAIT: dict[str, dict[str, Any]] = {
     "full": {},
-    "self": {"control_source": "self"},  # (a) without cross-identity training
+    "self": {"self_driven": True},  # (a) without cross-identity training
     "no-local": {"local": False},  # (b)
     "no-scaling": {"scaling": False},  # (c)
     "landmarks": {"control": "landmarks"},
@@ -49,85 +41,67 @@ F: dict[str, str | None] = {
     "face-vid2vid": "f-first",
     "face-vid2vid-plus": "f-first",
 }  # and what each starts from
-SHARED: dict[str, Any] = {"warmup": 20, "ema": 0.98, "save_every": 50, "show_every": 0, "log_every": 10}
+CONTROLS = ("motion_control", "local_control")
+SHARED: dict[str, Any] = {"save_every": 100, "show_every": 0, "log_every": 25}
 
 
-def recipe(steps: int, local: bool) -> StageRecipe:
-    """Everything but the VAE learns together; timesteps near the end, where sampling in one step begins."""
-    parts = ("empty_prompt", "appearance_reference", "motion_control", "unet")
-    learning = (*parts, "local_control") if local else parts
-    return StageRecipe(learning, learning, 128, 4, 4, 1e-3, steps, motion_supervision_weight=0.2)
+def without_controls(start: Path, out: Path) -> Path:
+    """A copy of a model folder that lacks C and C_l: what starts from it draws them anew."""
+    copy = out / "start"
+    if not copy.is_dir():
+        shutil.copytree(start, copy, ignore=shutil.ignore_patterns(*CONTROLS))
+    return copy
 
 
-def train_x_portrait(name: str, groups: str, start: str, out: Path, steps: int, seed: int) -> None:
-    """One of `X_PORTRAIT`; it has no command of its own, for no preset trains all parts at once."""
-    folder = out / name / str(seed)
-    options = configure(
-        "x-portrait/local",
-        data=(groups,),
-        out=str(folder),
-        start=start,
-        steps=steps,
-        seed=1 + seed,
-        **X_PORTRAIT[name],
-        **SHARED,
-    )
-    train_and_export(PortraitStage(options, recipe=recipe(steps, options.local)), options)
+def window_run(name: str, data: list[str], start: Path, out: Path, minutes: float, seed: int) -> StageConfig:
+    """One of `X_PORTRAIT`."""
+    return configure(
+        "x-portrait/face-window", data=data, out=str(out / name / str(seed)), start=str(start), seed=1 + seed,
+        budget_minutes=minutes, batch_size=8, learning_rate=8e-4, warmup=50, **X_PORTRAIT[name], **SHARED,
+    )  # fmt: skip
 
 
-def train_f(name: str, groups: str, out: Path, steps: int, seed: int) -> None:
-    """One of `F`; nano's configuration at half the side, its keypoint detector seeing as many pixels as before."""
+def f_run(name: str, groups: str, out: Path, minutes: float, seed: int) -> StageConfig:
+    """One of `F`."""
     before = F[name]
     start = None if before is None else str(out / before / str(seed))
-    plus = name == "face-vid2vid-plus"
-    kind = "face-vid2vid-plus" if plus else "face-vid2vid"
-    options = configure(
-        kind,
-        data=(groups,),
-        out=str(out / name / str(seed)),
-        start=start,
-        steps=steps,
-        seed=1 + seed,
-        batch_size=4,
-        frames=2,
-        learning_rate=1e-3,
-        **SHARED,
-    )
-    config = replace(NANO, image_size=128, detector_scale=2 * NANO.detector_scale)
-    train_and_export(FaceVid2VidStage(options, config), options)
+    kind = "face-vid2vid-plus" if name == "face-vid2vid-plus" else "face-vid2vid"
+    return configure(
+        kind, data=[groups], out=str(out / name / str(seed)), start=start, seed=1 + seed,
+        budget_minutes=minutes, batch_size=4, frames=2, learning_rate=1e-3, warmup=20, **SHARED,
+    )  # fmt: skip
 
 
-def train_and_export(stage: Stage, options: StageConfig) -> None:
-    """Until its steps are over; then the averaged weights as inference loads them."""
-    if not train(stage, options).finished:
-        return
-    model, folder = stage.build(), Path(options.out)
-    checkpoints.fill(model, checkpoints.find(folder).averaged_weights(), stage.outside())
-    stage.export(model.eval().requires_grad_(False), folder / EXPORT)
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("groups")
-    parser.add_argument("start")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--f-steps", type=int, default=600)
-    parser.add_argument("--f-more", type=int, default=150)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", nargs="+", choices=[*X_PORTRAIT, *F], default=[*X_PORTRAIT, *F])
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    cv2.setNumThreads(0)
+def train_all(args: argparse.Namespace) -> None:
+    """Train what is not done yet."""
+    data = [args.groups] if args.clips is None else [f"{args.groups}:0.7", f"{args.clips}:0.3"]
     for seed, name in product(range(args.seeds), args.only):
-        if (args.out / name / str(seed) / EXPORT / "model_index.json").is_file():
+        if (args.out / name / str(seed) / EXPORT).is_dir():
             continue
         if name in X_PORTRAIT:
-            train_x_portrait(name, args.groups, args.start, args.out, args.steps, seed)
+            start = without_controls(args.start, args.out)
+            run_training(window_run(name, data, start, args.out, args.minutes, seed), Silent())
         else:
-            train_f(name, args.groups, args.out, args.f_steps if F[name] is None else args.f_more, seed)
+            minutes = args.f_minutes if F[name] is None else args.f_more
+            run_training(f_run(name, args.groups, args.out, minutes, seed), Silent())
+
+
+def parsed(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("groups")
+    parser.add_argument("start", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--clips")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--f-minutes", type=float, default=60.0)
+    parser.add_argument("--f-more", type=float, default=15.0)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=[*X_PORTRAIT, *F], default=[*X_PORTRAIT, *F])
+    return parser.parse_args(given)
 
 
 if __name__ == "__main__":
-    main()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    cv2.setNumThreads(0)
+    train_all(parsed())

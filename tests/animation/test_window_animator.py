@@ -19,7 +19,7 @@ from mien.animation.image_edit import still_editor
 from mien.animation.motion_transfer import TransferSettings
 from mien.animation.multi_face import find_people
 from mien.animation.source import Source, find_portrait
-from mien.animation.window_animator import WindowAnimator
+from mien.animation.window_animator import LandmarksWindowAnimator, WindowAnimator
 from mien.animation.window_engine import WindowCheckpoint, finished_window, window_driver
 from mien.geometry.face_window import PaintedWindow
 from mien.jobs.run.frame_checkpoint import FrameCheckpoint
@@ -238,3 +238,15 @@ def test_skin_is_painted_only_where_the_model_is_sure(pipe: XPortraitPipeline) -
         assert held[1, 1] == pytest.approx(skin, abs=0.01)  # a corner is neither eye nor mouth
         assert held[at[0]] == pytest.approx(eye, abs=0.03), "between lids more than the model says"
         assert min(share, 0.6 * eye) <= held[at[1]] + 0.03 and held[at[1]] <= eye + 0.03, "closed lips a little"
+
+
+def test_the_landmark_baseline_is_shown_lines_and_no_driving_pixel(pipe: XPortraitPipeline, driver: Path) -> None:
+    shown = {}
+    for kind in (WindowAnimator, LandmarksWindowAnimator):
+        bare = UnpaintedPipeline(pipe)
+        animated(kind(bare, DrawnFaceReader()), [draw_face(2 * SIDE, SIDE, (0.5, 0.5), 0.25)], driver)
+        shown[kind] = bare.seen
+    for seen, drawn in zip(*shown.values(), strict=True):
+        assert np.array_equal(seen[2], drawn[2]), "the same moved portrait"
+        assert (drawn[0] == 0).all(-1).mean() > 0.5 > (seen[0] == 0).all(-1).mean(), "lines on black"
+        assert drawn[0].shape == seen[0].shape and drawn[1].shape == seen[1].shape

@@ -16,7 +16,7 @@ from mien.animation.live_window import WindowStepper
 from mien.animation.motion_transfer import TransferSettings
 from mien.animation.person_run import PersonRun
 from mien.animation.source import Portrait
-from mien.animation.window_engine import window_drivers
+from mien.animation.window_engine import View, drawn_landmarks, window_driver, window_drivers
 from mien.animation.x_portrait import XPortraitAnimator
 from mien.geometry import SquareCrop
 from mien.pipelines.finishing import finished_frames
@@ -59,7 +59,8 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
         motion, sides = run.motion, (self.pipe.face_window, self.pipe.local_size)
         # without a driving video the model is shown the moved face itself, and a performer where its expression changes
         frames = repeat(None) if motion.clip is None else motion.clip
-        drivers = window_drivers(part.faces, part.bare, frames, sides, finished_frames(run.kept))
+        finished = finished_frames(run.kept)
+        drivers = window_drivers(part.faces, part.bare, frames, sides, finished, self._view())
         rows = tee(self.made_ahead(drivers), 3)
         stream: Iterator[Picture] = self.pipe.stream(
             (row.whole for row in rows[0]),
@@ -71,7 +72,18 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
         )
         return stream
 
+    def _view(self) -> View:
+        """What the model is shown of a frame."""
+        return window_driver
+
     def crops(self, motion: Any) -> Iterator[SquareCrop]:
         """See `LayeredAnimator.crops`."""
         video = getattr(motion, "video", None)
         return super().crops(motion) if video is None else iter(video.crops)
+
+
+class LandmarksWindowAnimator(WindowAnimator):
+    """The landmark baseline: nano trained by `mien train x-portrait/face-window --control landmarks`."""
+
+    def _view(self) -> View:
+        return drawn_landmarks

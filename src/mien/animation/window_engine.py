@@ -19,6 +19,7 @@ from mien.animation.driven_face import DrivenFace, Performance
 from mien.animation.layers import HeadLayer
 from mien.animation.performer import performer
 from mien.diffusion import SamplerState
+from mien.geometry.draw_landmarks import drawn_in_window
 from mien.geometry.face_window import (
     FaceWindow,
     PaintedWindow,
@@ -88,6 +89,17 @@ def window_driver(face: DrivenFace, layer: HeadLayer, frame: Picture | None, sid
     return WindowDriver(cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA), parts, moved)
 
 
+View = Callable[[DrivenFace, HeadLayer, Picture | None, tuple[int, int]], WindowDriver]
+
+
+def drawn_landmarks(face: DrivenFace, layer: HeadLayer, _frame: Picture | None, sides: tuple[int, int]) -> WindowDriver:
+    """As `window_driver` for the landmark baseline: the moved portrait's landmarks, and no pixel of the driving video."""
+    window, (side, large) = face.window, sides
+    seen = drawn_in_window(window, face.keypoints, sides)
+    moved = layer.moved_window(face.keypoints, window, side)
+    return WindowDriver(seen[:: large // side, :: large // side], local_view(seen, window.inside(face.neutral)), moved)
+
+
 def _performed(face: DrivenFace, performance: Performance, moved: Picture) -> Picture:
     """The moved portrait [s, s, 3] with the performer's eyes, brows and mouth where those change."""
     picture, neutral = performer().frame(performance.pose, performance.blendshapes)
@@ -102,8 +114,9 @@ def window_drivers(
     frames: Iterable[Picture | None],
     sides: tuple[int, int],
     finished: int = 0,
+    view: View = window_driver,
 ) -> Iterator[WindowDriver]:
-    """What the model is shown for every frame, one at a time; see `window_driver`.
+    """What the model is shown for every frame, one at a time.
 
     Args:
         faces: of every frame.
@@ -111,13 +124,14 @@ def window_drivers(
         frames: of the driving video; None: there is none, see `window_driver`.
         sides: of the window and of its parts of eyes and mouth, pixels.
         finished: so many at the start are black, as nobody looks at them.
+        view: what it is shown of one: `window_driver`, or `drawn_landmarks`.
 
     Yields:
         One a frame.
     """
     black = WindowDriver(*(np.zeros((side, side, 3), np.uint8) for side in (sides[0], sides[1], sides[0])))
     for number, (face, layer, frame) in enumerate(zip(faces, layers, frames, strict=False)):
-        yield black if number < finished else window_driver(face, layer, frame, sides)
+        yield black if number < finished else view(face, layer, frame, sides)
 
 
 def finished_window(packed: Picture, face: DrivenFace) -> PaintedWindow:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.geometry.face_window import FaceWindow
 from mien.typing import Picture
 
 # 68-point landmarks: jaw, brows, nose, eyes, lips; whether the line is closed, and its colour
@@ -39,3 +40,19 @@ def draw_landmarks(points: NDArray[np.floating], side: int) -> Picture:
         line = fixed[list(part)].reshape(-1, 1, 2)
         cv2.polylines(canvas, [line], closed, colour, width, cv2.LINE_AA, shift=4)
     return canvas
+
+
+def drawn_in_window(window: FaceWindow, points: NDArray[np.floating], sides: tuple[int, int]) -> Picture:
+    """A face's landmarks as they lie in a window: what the landmark baseline is shown of a driving face.
+
+    Args:
+        window: in pixels of the picture.
+        points: landmarks [68 or more, 2], pixels of the picture.
+        sides: at which they are drawn, and of the result, a multiple of it, pixels.
+
+    Returns:
+        uint8 [s, s, 3].
+    """
+    side, large = sides
+    drawn = draw_landmarks((window.inside(points)[:68] + 1) * (side / 2), side)
+    return drawn.repeat(large // side, 0).repeat(large // side, 1)

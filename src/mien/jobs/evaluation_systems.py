@@ -67,6 +67,7 @@ class AnimatorSystem:
         from mien.animation.animator import animator_of
         from mien.animation.config import AnimationConfig
         from mien.animation.loading import load_pipeline
+        from mien.animation.window_animator import LandmarksWindowAnimator
         from mien.animation.x_portrait import LandmarksAnimator
 
         self.name, self.kind = spec.name, spec.kind
@@ -79,7 +80,10 @@ class AnimatorSystem:
             load_pipeline(self._model, device=spec.device),
             faces.load_face_reader(spec.reader, spec.reader_model),
         )
-        self._animator = LandmarksAnimator(pipe, reader) if spec.kind == "landmarks" else animator_of(pipe, reader)
+        animator: Callable[..., Any] = animator_of
+        if spec.kind == "landmarks":
+            animator = LandmarksAnimator if pipe.face_window is None else LandmarksWindowAnimator
+        self._animator = animator(pipe, reader)
         if self._animator.system != self._system:
             raise InputError(f"{self._model} is no model of the system {spec.kind}: name another one")
         given = AnimationConfig(seed=spec.seed)

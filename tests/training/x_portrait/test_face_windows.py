@@ -83,6 +83,17 @@ def test_a_batch_is_its_seeds() -> None:
     assert torch.equal(one, two) and not torch.equal(one, other)
 
 
+def test_the_landmark_baseline_sees_lines_where_the_moved_portrait_has_its_landmarks() -> None:
+    spec = WindowSpec(1, 2, 96, errors=False, landmarks=True)
+    rng = np.random.default_rng
+    drawn, driven = (collate([a_sample()], rng(0), replace(spec, landmarks=on)) for on in (True, False))
+    assert torch.equal(drawn.moved, driven.moved) and not torch.equal(drawn.driver, driven.driver)
+    black = (drawn.driver == -1).all(1)
+    assert black.float().mean() > 0.8, "lines on black"
+    lip = ((drawn.neutral[0, 48] + 1) / 2 * 96).round().long()
+    assert drawn.driver[0, :, lip[1], lip[0]].max() > 0
+
+
 def pupil(picture: torch.Tensor, neutral: torch.Tensor) -> float:
     """How far to the right of its neutral place the right eye's pupil is seen, of the picture's side."""
     side = picture.shape[-1]

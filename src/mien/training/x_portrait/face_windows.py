@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.geometry.draw_landmarks import drawn_in_window
 from mien.geometry.face_window import FaceWindow, local_view, rectified_driver, sample, warp_into
 from mien.training.data.pictures import resize, to_tensor
 from mien.training.data.samples import FaceFrame, Points, SampleSource, SampleSpec, SourceDrivingSample, draw_samples
@@ -170,9 +171,12 @@ def _frame(
         amount = _OWN_PROPORTIONS if spec.self_driven else _PROPORTIONS
         driving = of_other_proportions(driving, rng, amount, _SCALING if spec.scaling else 0.0)
     moved = warp_into(window, source.picture, source.keypoints(), driven, spec.side)
-    seen = rectified_driver(window, driver.picture, driving, neutral, LOCAL_ZOOM * spec.side)
-    if spec.errors:
-        seen = relight(seen, rng, strongly=spec.self_driven)
+    if spec.landmarks:
+        seen = drawn_in_window(window, driven, (spec.side, LOCAL_ZOOM * spec.side))
+    else:
+        seen = rectified_driver(window, driver.picture, driving, neutral, LOCAL_ZOOM * spec.side)
+        if spec.errors:
+            seen = relight(seen, rng, strongly=spec.self_driven)
     wanted = sample(target.picture, window.places(spec.side))
     return _WindowFrame(moved, seen, wanted, window.inside(neutral))
 

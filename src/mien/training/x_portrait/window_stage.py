@@ -65,6 +65,7 @@ class FaceWindowConfig(WindowConfig):
 
     local: bool = option(True, "A local control (off: ablation b).")
     scaling: bool = option(True, "Heterogeneous scaling of the driving face (off: ablation c).")
+    control: str = option("image", "image, or landmarks (baseline).", choices=("image", "landmarks"))
 
 
 class FaceWindowStage(SampleStage):
@@ -100,7 +101,8 @@ class FaceWindowStage(SampleStage):
             The specification.
         """
         given = self.options
-        return WindowSpec(sources, given.frames, self.side, self.temporal, given.self_driven, scaling=given.scaling)
+        ablated = {"scaling": given.scaling, "landmarks": given.control == "landmarks"}
+        return WindowSpec(sources, given.frames, self.side, self.temporal, given.self_driven, **ablated)
 
     # -- networks ----------------------------------------------------------------------------------------------------
 
