@@ -19,6 +19,8 @@ from mien.evaluation.registry import METRICS
 from mien.evaluation.statistics import Figure
 from mien.evaluation.tables import ARROWS, cell_text
 
+# how `mien evaluate ablations` calls a run of a comparison: the paper's table, the system, the seed
+RUN = re.compile(r"(dex-)?table\d+ (.*) seed (\d+)")
 PLACE = re.compile(r"(<!-- (?:table|directions) ([\w/-]+)(?:: ([\w ]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -33,8 +35,17 @@ def markdown(table: dict[str, Any], wanted: list[str]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in table["rows"]:
         cells = [cell(Figure(**row["figures"][n]), column["key"]) for n, column in kept]
-        lines.append("| " + " | ".join([row["origin"], row["method"], *cells]) + " |")
+        lines.append("| " + " | ".join([row["origin"], method(row["method"]), *cells]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def method(name: str) -> str:
+    """What a row is called: of a comparison's run its system, and its seed but for the first."""
+    found = RUN.fullmatch(name)
+    if not found:
+        return name
+    seed = "" if found[3] == "0" else f", seed {found[3]}"
+    return f"{'DeX' if found[1] else 'X'}-Portrait: {found[2]}{seed}"
 
 
 def cell(figure: Figure, key: str) -> str:

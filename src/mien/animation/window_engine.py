@@ -93,7 +93,7 @@ View = Callable[[DrivenFace, HeadLayer, Picture | None, tuple[int, int]], Window
 
 
 def drawn_landmarks(face: DrivenFace, layer: HeadLayer, _frame: Picture | None, sides: tuple[int, int]) -> WindowDriver:
-    """As `window_driver` for the landmark baseline: the moved portrait's landmarks, and no pixel of the driving video."""
+    """As `window_driver`, for the landmark baseline: the moved portrait's landmarks, no pixel of the driving video."""
     window, (side, large) = face.window, sides
     seen = drawn_in_window(window, face.keypoints, sides)
     moved = layer.moved_window(face.keypoints, window, side)

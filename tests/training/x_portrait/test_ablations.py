@@ -1,4 +1,4 @@
-"""The script that trains the ablations: one thing alone is otherwise; and the landmark baseline sees no driving pixel."""
+"""The script that trains the ablations, and what the landmark baseline is shown."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ class WindowSpec:
         self_driven: the driving face is always the target itself (the paper's ablation a); else where the data show
             nobody else in the target's motion (videos).
         scaling: the driving face is scaled (X-Portrait, Section 3.4; off: the paper's ablation c).
-        landmarks: the networks see the moved portrait's landmarks as a drawing in place of the driving face's pixels (the
-            baseline of the paper's Table 2).
+        landmarks: the networks see the moved portrait's landmarks, drawn, in place of the driving face's pixels (the
+            landmark baseline).
         errors: draw the errors of readings and proportions, and the driving face's light; off: what is exact.
     """
 
