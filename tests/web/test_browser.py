@@ -152,6 +152,18 @@ def test_an_example_runs_at_a_click_and_stop_leaves_nothing(page: Any, page_serv
     assert not list(results.rglob(".*.part*"))
 
 
+def test_the_example_of_pose_and_expression_apart_runs_at_a_click(page: Any, page_server: Any) -> None:
+    page.get_by_role("button", name="Head pose and expression from different videos").click()
+    page.locator("#apart-examples tr").nth(1).click()
+    status(page, "%")
+    assert page.get_by_label("DeX-Portrait", exact=True).is_checked()
+    page.click("#animate-stop")
+    assert status(page, "Stopped") == "Stopped. Nothing was written."
+    turn = page_server.studio._turn
+    assert turn.acquire(timeout=60)
+    turn.release()
+
+
 @pytest.mark.parametrize(("label", "name"), [("Portrait", "broken.png"), ("Driving video", "broken.mp4")])
 def test_a_bad_file_is_told_in_one_sentence(page: Any, driver: Path, tmp_path: Path, label: str, name: str) -> None:
     bad = tmp_path / name

@@ -89,7 +89,8 @@ def build(studio: Studio, desk: Desk) -> None:
     with gr.Accordion("Motion: how much of it, smoothing, a part of the video", open=False):
         fields |= _motion()
     with gr.Accordion("Head pose and expression from different videos (DeX-Portrait)", open=False):
-        fields |= _apart(studio)
+        more, apart = _apart(studio, fields["portrait"])
+        fields |= more
     with gr.Accordion("Expressions over time, without a driving video", open=False):
         fields |= _listed()
     with gr.Accordion("Result: whole portrait or face, which face, steps, seed", open=False):
@@ -114,7 +115,7 @@ def build(studio: Studio, desk: Desk) -> None:
         "show_progress_on": outputs[0],
         "api_visibility": "private",
     }
-    started = [go.click(**settings), examples.load_input_event.then(**settings)]
+    started = [go.click(**settings), *(shown.load_input_event.then(**settings) for shown in (examples, *apart))]
     handed = sharing.script("#animate-result video")
     outputs[3].click(None, None, status, js=handed, queue=False, api_visibility="private")
     stopped = stop.click(cancel, None, outputs[0], queue=False, api_visibility="private")
@@ -163,7 +164,8 @@ def _motion() -> dict[str, Any]:
     return fields
 
 
-def _apart(studio: Studio) -> dict[str, Any]:
+def _apart(studio: Studio, portrait: gr.Image) -> tuple[dict[str, Any], list[gr.Examples]]:
+    """The widgets, and an example where there are weights for it."""
     fields: dict[str, Any] = {"system": gr.Radio(list(MODELS), value="X-Portrait", label="System")}
     if not studio.has_dex:
         gr.HTML(style.note(f"{NO_DEX}."))
@@ -174,7 +176,16 @@ def _apart(studio: Studio) -> dict[str, Any]:
     with gr.Row():
         fields["pose_gain"] = slider(OPTIONS["pose_gain"], "Head pose", min_width=140)
         fields["expression_gain"] = slider(OPTIONS["expression_gain"], "Expression", min_width=140)
-    return fields
+    if not studio.has_dex:
+        return fields, []
+    shown = gr.Examples(
+        [[str(FOLDER / "portrait_1.png"), "DeX-Portrait", str(FOLDER / "pose.mp4"), str(FOLDER / "driver.mp4")]],
+        [portrait, fields["system"], fields["pose_from"], fields["expression_from"]],
+        label="Example: one click runs it",
+        elem_id="apart-examples",
+        api_visibility="private",
+    )
+    return fields, [shown]
 
 
 def _listed() -> dict[str, Any]:
