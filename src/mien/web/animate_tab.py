@@ -89,8 +89,8 @@ def build(studio: Studio, desk: Desk) -> None:
     with gr.Accordion("Motion: how much of it, smoothing, a part of the video", open=False):
         fields |= _motion()
     with gr.Accordion("Head pose and expression from different videos (DeX-Portrait)", open=False):
-        more, apart = _apart(studio, fields["portrait"])
-        fields |= more
+        fields |= _apart(studio)
+        apart = _apart_examples(fields) if studio.has_dex else []
     with gr.Accordion("Expressions over time, without a driving video", open=False):
         fields |= _listed()
     with gr.Accordion("Result: whole portrait or face, which face, steps, seed", open=False):
@@ -164,8 +164,7 @@ def _motion() -> dict[str, Any]:
     return fields
 
 
-def _apart(studio: Studio, portrait: gr.Image) -> tuple[dict[str, Any], list[gr.Examples]]:
-    """The widgets, and an example where there are weights for it."""
+def _apart(studio: Studio) -> dict[str, Any]:
     fields: dict[str, Any] = {"system": gr.Radio(list(MODELS), value="X-Portrait", label="System")}
     if not studio.has_dex:
         gr.HTML(style.note(f"{NO_DEX}."))
@@ -176,16 +175,18 @@ def _apart(studio: Studio, portrait: gr.Image) -> tuple[dict[str, Any], list[gr.
     with gr.Row():
         fields["pose_gain"] = slider(OPTIONS["pose_gain"], "Head pose", min_width=140)
         fields["expression_gain"] = slider(OPTIONS["expression_gain"], "Expression", min_width=140)
-    if not studio.has_dex:
-        return fields, []
+    return fields
+
+
+def _apart_examples(fields: dict[str, Any]) -> list[gr.Examples]:
     shown = gr.Examples(
         [[str(FOLDER / "portrait_1.png"), "DeX-Portrait", str(FOLDER / "pose.mp4"), str(FOLDER / "driver.mp4")]],
-        [portrait, fields["system"], fields["pose_from"], fields["expression_from"]],
+        [fields[name] for name in ("portrait", "system", "pose_from", "expression_from")],
         label="Example: one click runs it",
         elem_id="apart-examples",
         api_visibility="private",
     )
-    return fields, [shown]
+    return [shown]
 
 
 def _listed() -> dict[str, Any]:
