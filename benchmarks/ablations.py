@@ -49,7 +49,9 @@ def without_controls(start: Path, out: Path) -> Path:
     """A copy of a model folder that lacks C and C_l: what starts from it draws them anew."""
     copy = out / "start"
     if not copy.is_dir():
-        shutil.copytree(start, copy, ignore=shutil.ignore_patterns(*CONTROLS))
+        part = out / ".start"  # whole or not at all: a run that was stopped copies anew
+        shutil.copytree(start, part, ignore=shutil.ignore_patterns(*CONTROLS), dirs_exist_ok=True)
+        part.rename(copy)
     return copy
 
 

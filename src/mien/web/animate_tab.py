@@ -90,7 +90,7 @@ def build(studio: Studio, desk: Desk) -> None:
         fields |= _motion()
     with gr.Accordion("Head pose and expression from different videos (DeX-Portrait)", open=False):
         fields |= _apart(studio)
-        apart = _apart_examples(fields) if studio.has_dex else []
+        apart = [_apart_examples(fields)] if studio.has_dex else []
     with gr.Accordion("Expressions over time, without a driving video", open=False):
         fields |= _listed()
     with gr.Accordion("Result: whole portrait or face, which face, steps, seed", open=False):
@@ -178,15 +178,14 @@ def _apart(studio: Studio) -> dict[str, Any]:
     return fields
 
 
-def _apart_examples(fields: dict[str, Any]) -> list[gr.Examples]:
-    shown = gr.Examples(
+def _apart_examples(fields: dict[str, Any]) -> gr.Examples:
+    return gr.Examples(
         [[str(FOLDER / "portrait_1.png"), "DeX-Portrait", str(FOLDER / "pose.mp4"), str(FOLDER / "driver.mp4")]],
         [fields[name] for name in ("portrait", "system", "pose_from", "expression_from")],
         label="Example: one click runs it",
         elem_id="apart-examples",
         api_visibility="private",
     )
-    return [shown]
 
 
 def _listed() -> dict[str, Any]:
