@@ -283,3 +283,14 @@ def test_shut_eyes_have_no_irises() -> None:
     shut = keypoints()
     shut[[40, 41]] = shut[[38, 37]]
     assert (iris_rims(shut)[1][:4] == 0).all()
+
+
+@pytest.mark.parametrize("beside", (0.0, 0.5, 0.85, 1.2))
+def test_hair_and_cloth_that_hang_beside_the_neck_do_not_fold_however_far_the_head_goes(beside: float) -> None:
+    own, rows = plain_keypoints((400.0, 300.0), 120.0), np.arange(300.0, 900.0, 5.0)
+    extent = float(np.ptp(own[:68], axis=0).max())
+    hanging = np.column_stack([np.full(len(rows), own[8, 0] + beside * extent), rows])
+    for way, last in ((0.1, 0.02), (0.4, 0.1)):
+        away = HeadFlow(own, own + [way * extent, 0.0], (800, 900)).origin(hanging) - hanging
+        assert np.abs(np.diff(away[:, 0])).max() < 0.8 * 5, "pixels sideways in five pixels down"
+        assert np.abs(away[-1, 0]) <= last * extent, "and it comes to rest"

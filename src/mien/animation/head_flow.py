@@ -19,9 +19,12 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom, pixels, half open
 
 _CHIN, _EYE_CORNERS = 8, (36, 45)
 # In extents of the 68 landmarks: the ellipse around the head that goes rigidly with it, its shift up, where the local
-# map has gone over into the rigid one (parts of the ellipse), how far below the chin the neck comes to rest, how far
-# beside it shoulders begin to rest and how much further they do.
-_HEAD, _UP, _LOCAL, _NECK, _SIDE = (0.82, 0.95), 0.12, (0.9, 1.4), (0.045, 0.75), (0.4, 0.7)
+# map has gone over into the rigid one (parts of the ellipse), how far below the chin the neck begins to come
+# to rest, how far beside it shoulders do and how much further they all do.
+_HEAD, _UP, _LOCAL, _NECK, _SIDE = (0.82, 0.95), 0.12, (0.9, 1.4), 0.045, (0.4, 0.7)
+# Over which length below the chin the neck comes to rest, and what hangs beside it, extents; and at least how many
+# times as long as the way the head has gone: hair and cloth would fold where it is shorter.
+_COMING_TO_REST, _LONGEST = np.array([0.75, 0.375]), 3.5
 _BESIDE_EARS, _EARS = (range(0, 4), range(13, 17)), 0.8  # of the jaw; how far ears go with it
 _RING = 32  # anchors on that ellipse
 # An iris's radius in widths of its eye, the part of the lids' gap that its rim reaches at most, and the gaps in widths
@@ -101,12 +104,20 @@ class HeadFlow:
             far = smooth_step((out[near] - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
             moved[near] = local + (moved[near] - local) * far[:, None]
         beside, below = ((spots - self._driven[_CHIN]) @ self._axes.T / self._extent).T
-        shoulder = smooth_step((np.abs(beside) - _SIDE[0]) / _SIDE[1]) * smooth_step(below / _NECK[1] * 2)
-        going = smooth_step(1 - (below - _NECK[0]) / _NECK[1]) * (1 - shoulder)
+        neck, side = np.maximum(_COMING_TO_REST, _LONGEST * self._reach)
+        shoulder = smooth_step((np.abs(beside) - _SIDE[0]) / _SIDE[1]) * smooth_step(below / side)
+        going = smooth_step(1 - (below - _NECK) / neck) * (1 - shoulder)
         if self._everything:
             going = going * self._ease(spots, out)
         eased = spots + (moved - spots) * going[:, None]
         return np.asarray(eased, np.float32).reshape(np.shape(places))
+
+    @cached_property
+    def _reach(self) -> float:
+        """How far the head goes around the chin, extents."""
+        chin = self._driven[_CHIN] + np.array([[0.0], [-1.0], [1.0]]) * _SIDE[0] * self._extent * self._axes[0]
+        away = chin @ self._matrix.T + self._shift - chin
+        return float(np.linalg.norm(away, axis=1).max() / self._extent)
 
     def _ease(self, spots: Floats, out: Floats) -> Floats:
         """How far spots [n, 2] are bent along that lie `out` [n] from the head: not at the picture's borders."""
