@@ -73,9 +73,11 @@ def tiny_dex_pipeline(seed: int = 0, config: DeXPortraitConfig = SMALL_DEX) -> D
     return pipe
 
 
-def tiny_dex_window_pipeline(basis: FaceBasis, seed: int = 0, steps: int = 1) -> DeXPortraitPipeline:
+def tiny_dex_window_pipeline(
+    basis: FaceBasis, seed: int = 0, steps: int = 1, config: DeXPortraitConfig = TINY_DEX_WINDOW
+) -> DeXPortraitPipeline:
     """The same for face windows of 32 px: windows of 4 frames that share 1, no guidance."""
-    networks = tiny_dex_networks(TINY_DEX_WINDOW, seed)
+    networks = tiny_dex_networks(config, seed)
     pipe = DeXPortraitPipeline(
         **{part: getattr(networks, part) for part in PARTS},
         window_head=networks.window_head,

@@ -66,6 +66,12 @@ STAGES = {
     "dex/face-window": Registered(
         "DeX-Portrait nano, on face windows", "dex_portrait.window_stage", "DexWindowStage", "DexWindowConfig"
     ),
+    "dex/expression-views": Registered(
+        "its expression encoder, on one expression from several sides",
+        "dex_portrait.expression_views",
+        "ExpressionViews",
+        "ExpressionViewsConfig",
+    ),
     "dex/face-window-temporal": Registered(
         "its temporal modules", "dex_portrait.window_stage", "DexWindowStage", "DexWindowConfig"
     ),

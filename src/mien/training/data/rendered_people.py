@@ -149,6 +149,25 @@ class RenderedPeople:
         first, second, third = (self._frame(person, shown, here, side) for shown in changed)
         return first, second, third
 
+    def views(self, rng: np.random.Generator, side: int, turns: Points) -> list[FaceFrame]:
+        """One expression of one person from several sides.
+
+        Args:
+            rng: decides who, and which expression.
+            side: of the pictures, pixels.
+            turns: of the head in each picture, yaw, pitch and roll [n, 3], degrees.
+
+        Returns:
+            A frame for each turn.
+        """
+        person, performance = int(self._first + rng.integers(self.people)), self._performance(rng)
+        motion, frames = int(rng.integers(len(performance))), []
+        for turn in turns:
+            angles = performance.angles.copy()
+            angles[motion] = turn
+            frames.append(self._frame(person, replace(performance, angles=angles), motion, side))
+        return frames
+
     def _performance(self, rng: np.random.Generator) -> Performance:
         options = self.options
         return make_performance(
