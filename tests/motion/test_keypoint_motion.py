@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from driven_keypoints import driven
+from mien.animation.motion_transfer import own_face
+from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
-from mien.motion.keypoint_motion import FaceBasis, FaceMotion, KeypointMotion, smoothed_motion
+from mien.motion.keypoint_motion import JAW_OPEN, FaceBasis, FaceMotion, KeypointMotion, smoothed_motion
 
 RNG = np.random.default_rng(0)
 # The real order of a face matters here: rims of eyes and lips must lie above each other.
@@ -80,3 +82,37 @@ def test_smoothing_takes_jitter_and_leaves_what_is_still() -> None:
     assert np.abs(np.diff(after)).mean() < 0.5 * np.abs(np.diff(before)).mean()
     assert even[20].blendshapes == pytest.approx(motions[20].blendshapes) and even[20].pose.scale == pytest.approx(0.4)
     assert smoothed_motion(motions, 0.0) is motions
+
+
+def shouting(amount: float) -> tuple[FaceBasis, FaceMotion]:
+    """A face whose jaw is open by so much of the blendshape, which its scores do not say."""
+    shapes = np.zeros_like(SHAPES)
+    shapes[JAW_OPEN, [48, 54], 1], shapes[JAW_OPEN, [48, 54], 0] = 0.14, [0.05, -0.05]
+    shapes[JAW_OPEN, [8, 57, 65, 66, 67], 1] = 0.4
+    pose = HeadPose.from_euler(5, 0, 0, (0.1, 0.0), 0.4)
+    return FaceBasis(MEAN, shapes), FaceMotion(seen(MEAN + amount * shapes[JAW_OPEN], pose)[:68], pose, np.zeros(52))
+
+
+def test_an_open_mouth_that_scores_do_not_tell_is_an_open_jaw() -> None:
+    """Corners and chin go back with it, where lips alone would meet half way and corners hang."""
+    basis, source = shouting(0.8)
+    keypoints = KeypointMotion(basis, source)
+    np.testing.assert_allclose(keypoints.canonical[:68, :2], MEAN[:68, :2], atol=0.01)
+    np.testing.assert_allclose(keypoints.opened, 0.8 * basis.shapes[JAW_OPEN], atol=0.01)
+    shut = KeypointMotion(basis, shouting(0.0)[1])
+    np.testing.assert_allclose(keypoints.neutral(source.pose)[:68], shut.neutral(source.pose)[:68], atol=0.01)
+
+
+def test_an_open_mouth_stays_where_nothing_is_measured_and_in_its_own_expression() -> None:
+    basis, source = shouting(0.8)
+    keypoints = KeypointMotion(basis, source)
+    own = own_face(keypoints)
+    for extra in (None, own.extra):
+        again = keypoints.posed(source.pose, source.blendshapes, extra)
+        np.testing.assert_allclose(again[:68], source.landmarks, atol=0.003)
+
+
+def test_parted_lips_are_no_open_jaw() -> None:
+    basis, source = shouting(0.06)
+    assert np.abs(KeypointMotion(basis, source).opened).max() == 0
+    assert EXPRESSION_NAMES[JAW_OPEN] == "jawOpen"

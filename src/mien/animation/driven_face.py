@@ -92,8 +92,7 @@ class FaceMover:
     @property
     def neutral(self) -> Floats:
         """The same without expression."""
-        own = self.shape.source
-        return self.placed(own.pose, own.blendshapes)[1]
+        return out_of(self.crop, self.shape.neutral(self.shape.source.pose))
 
     def placed(self, pose: HeadPose, blendshapes: Floats, extra: Floats | None = None) -> tuple[Floats, Floats]:
         """The face in a pose.
@@ -107,7 +106,7 @@ class FaceMover:
             Its keypoints with that expression and without any, [70, 2] each, pixels of the portrait.
         """
         expressive = self.shape.posed(pose, blendshapes, extra)
-        return out_of(self.crop, expressive), out_of(self.crop, self.shape.posed(pose, np.zeros_like(blendshapes)))
+        return out_of(self.crop, expressive), out_of(self.crop, self.shape.neutral(pose))
 
     def driven(self, motion: FaceMotion, reference: FaceMotion | None, driving: Floats | None) -> DrivenFace:
         """The face in a motion; see `KeypointMotion.pose_of`.

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
+from mien.geometry.smooth import smooth_step
 
 Floats = NDArray[np.floating]
 
@@ -30,6 +31,9 @@ EYE_RIMS = (((37, 41), (38, 40)), ((43, 47), (44, 46)))
 _LIPS = ((61, 67), (62, 66), (63, 65))
 _OUTER_LIPS = ((50, 58), (51, 57), (52, 56))  # what goes with them
 _OPENNESS = (0.6, 2.0)
+_JAW_AND_MOUTH = [*range(3, 14), *range(48, 68)]
+JAW_OPEN = 24  # among the 52 blendshapes, `mien.faces.EXPRESSION_NAMES`
+_PARTED = (0.03, 0.09)  # half face heights by which lips stand apart: merely parted, and because the jaw is open
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +101,7 @@ class KeypointMotion:
 
     Attributes:
         canonical: the person's own neutral keypoints [70, 3], half face heights in the head's frame.
+        opened: how far the picture shows the jaw open beyond what its blendshapes say [70, 3], the same.
     """
 
     def __init__(self, basis: FaceBasis, source: FaceMotion) -> None:
@@ -113,7 +118,9 @@ class KeypointMotion:
         # what the mean head leaves unexplained is this person's shape, as far as the picture shows it
         away = (source.landmarks - expected) / pose.scale
         away = np.concatenate([away, [away[list(eye)].mean(0) for eye in EYES]])  # pupils go with their eyes
-        self.canonical = basis.mean + np.column_stack([away, np.zeros(len(away))]) @ pose.matrix()
+        shown = basis.mean + np.column_stack([away, np.zeros(len(away))]) @ pose.matrix()
+        self.opened = opened_jaw(basis, shown)
+        self.canonical = shown - self.opened
         self.eye_gains = _eye_gains(basis.mean, self.canonical)
 
     @property
@@ -157,11 +164,25 @@ class KeypointMotion:
         Returns:
             [70, 2], half sides.
         """
-        own, moved = self.canonical, self.basis.moved(blendshapes)
-        if extra is not None:
-            own, moved = closed_lips(own), moved + extra
-        head = uncrossed(own + self.fitted(moved))
-        seen = pose.scale * (head @ pose.matrix().T)[:, :2] + pose.translation
+        moved = self.basis.moved(blendshapes)
+        if extra is None:
+            return self._seen(pose, self.canonical + self.opened + self.fitted(moved))
+        return self._seen(pose, closed_lips(self.canonical) + self.fitted(moved + extra))
+
+    def neutral(self, pose: HeadPose) -> NDArray[np.float32]:
+        """The source's keypoints in a pose, without expression.
+
+        Args:
+            pose: turn, place and size.
+
+        Returns:
+            [70, 2], half sides.
+        """
+        return self._seen(pose, self.canonical)
+
+    @staticmethod
+    def _seen(pose: HeadPose, head: NDArray[np.float64]) -> NDArray[np.float32]:
+        seen = pose.scale * (uncrossed(np.array(head)) @ pose.matrix().T)[:, :2] + pose.translation
         return seen.astype(np.float32)
 
     def fitted(self, moved: Floats) -> NDArray[np.float64]:
@@ -204,6 +225,28 @@ def _eye_gains(mean: Floats, canonical: Floats) -> tuple[float, float]:
     """How much more open than the mean the person's eyes are: lids must travel as much further to meet."""
     left, right = (np.clip(_gap(canonical, pairs) / max(_gap(mean, pairs), 1e-6), *_OPENNESS) for pairs in EYE_RIMS)
     return float(left), float(right)
+
+
+def opened_jaw(basis: FaceBasis, points: Floats) -> NDArray[np.float64]:
+    """What a jaw has moved that is open though blendshapes do not say so: they hardly tell a shout from a wide mouth.
+
+    Lips that are merely parted, as many people's are, do not count.
+
+    Args:
+        basis: how keypoints move with blendshapes.
+        points: keypoints without the expression that blendshapes tell [70, 3], half face heights in the head's frame.
+
+    Returns:
+        Displacement of jaw and mouth [70, 3].
+    """
+    moved = np.zeros_like(basis.mean)
+    jaw = basis.shapes[JAW_OPEN]
+    most = _gap(jaw, _LIPS)
+    if most > _PARTED[1]:
+        moved[_JAW_AND_MOUTH] = jaw[_JAW_AND_MOUTH]
+        wide = max(_gap(points, _LIPS) - _gap(basis.mean, _LIPS), 0.0)
+        moved *= min(wide / most, 1.0) * smooth_step((wide - _PARTED[0]) / (_PARTED[1] - _PARTED[0]))
+    return moved
 
 
 def closed_lips(points: Floats) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ class RigidHead:
     def __init__(self, shape: KeypointMotion) -> None:
         """shape: the portrait's face."""
         self.own, self._shape = shape.source.pose, shape
-        depth = shape.canonical[:, 2] + shape.basis.moved(shape.source.blendshapes)[:, 2]
+        depth = (shape.canonical + shape.opened + shape.basis.moved(shape.source.blendshapes))[:, 2]
         self._points = lifted(shape.keypoints, self.own, depth)
 
     def keypoints(self, pose: HeadPose, moved: Floats | None = None) -> NDArray[np.float32]:
@@ -36,7 +36,7 @@ class RigidHead:
 
     def neutral(self, pose: HeadPose) -> NDArray[np.float32]:
         """The same without expression."""
-        return self._shape.posed(pose, np.zeros_like(self._shape.source.blendshapes))
+        return self._shape.neutral(pose)
 
 
 def lifted(points: Floats, pose: HeadPose, depth: Floats) -> NDArray[np.float64]:
