@@ -8,6 +8,7 @@ from mien.animation.motion_transfer import own_face
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
 from mien.motion.keypoint_motion import JAW_OPEN, FaceBasis, FaceMotion, KeypointMotion, smoothed_motion
+from mien.motion.landmark_residual import MeasuredFace
 
 RNG = np.random.default_rng(0)
 # The real order of a face matters here: rims of eyes and lips must lie above each other.
@@ -116,3 +117,15 @@ def test_parted_lips_are_no_open_jaw() -> None:
     basis, source = shouting(0.06)
     assert np.abs(KeypointMotion(basis, source).opened).max() == 0
     assert EXPRESSION_NAMES[JAW_OPEN] == "jawOpen"
+
+
+def test_a_shout_in_a_single_driving_picture_opens_the_portraits_jaw() -> None:
+    """Nothing but the open mouth is known of that face, which could as well be how it always looks."""
+    (basis, driver), (_, source) = shouting(0.8), shouting(0.0)
+    keypoints, measured = KeypointMotion(basis, source), MeasuredFace(basis)
+    measured.learn([driver])
+    moved = keypoints.posed(source.pose, driver.blendshapes, measured.of(driver).extra) - source.landmarks[0]
+    still = keypoints.posed(source.pose, source.blendshapes, np.zeros((70, 3))) - source.landmarks[0]
+    down = (moved - still)[:, 1] / source.pose.scale
+    assert down[8] == pytest.approx(0.32, abs=0.03), "the chin"
+    assert down[[48, 54]] == pytest.approx(0.11, abs=0.03), "the corners of the mouth"

@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry.pose import HeadPose
-from mien.motion.keypoint_motion import LANDMARKS, FaceBasis, FaceMotion, Floats, closed_lips, eye_opening
+from mien.motion.keypoint_motion import (
+    LANDMARKS,
+    FaceBasis,
+    FaceMotion,
+    Floats,
+    closed_lips,
+    eye_opening,
+    opened_jaw,
+)
 
 # How far landmarks are believed against the blendshapes, across and down: brows, lips and the jaw near the chin wholly,
 # lips a little more than they are read; lids in part, across not at all, for the corners of the eyes stay.
@@ -63,7 +71,7 @@ class MeasuredFace:
             raise ValueError("no frame of this driving video has been learned from")
         neutral = self.basis.mean.copy()
         neutral[:LANDMARKS, :2] += self._sum / self._weight
-        shut = closed_lips(neutral)[:LANDMARKS, :2] - self.basis.mean[:LANDMARKS, :2]
+        shut = closed_lips(neutral - opened_jaw(self.basis, neutral))[:LANDMARKS, :2] - self.basis.mean[:LANDMARKS, :2]
         rest = (self._unexplained(motion) - shut) * _BELIEF * _facing(motion)
         extra = np.zeros_like(self.basis.mean)
         extra[:LANDMARKS, :2] = np.clip(rest, -_MOST, _MOST)
