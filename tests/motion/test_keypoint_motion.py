@@ -116,6 +116,10 @@ def test_an_open_mouth_stays_where_nothing_is_measured_and_in_its_own_expression
 def test_parted_lips_are_no_open_jaw() -> None:
     basis, source = shouting(0.06)
     assert np.abs(KeypointMotion(basis, source).opened).max() == 0
+    apart = MEAN.copy()
+    apart[[65, 66, 67], 1] += 0.2  # with the corners where they were
+    source = FaceMotion(seen(apart, source.pose)[:68], source.pose, np.zeros(52))
+    assert np.abs(KeypointMotion(basis, source).opened).max() < 0.01
     assert EXPRESSION_NAMES[JAW_OPEN] == "jawOpen"
 
 

@@ -31,7 +31,7 @@ EYE_RIMS = (((37, 41), (38, 40)), ((43, 47), (44, 46)))
 _LIPS = ((61, 67), (62, 66), (63, 65))
 _OUTER_LIPS = ((50, 58), (51, 57), (52, 56))  # what goes with them
 _OPENNESS = (0.6, 2.0)
-_JAW_AND_MOUTH = [*range(3, 14), *range(48, 68)]
+_JAW_AND_MOUTH, _LIP_CORNERS = [*range(3, 14), *range(48, 68)], [48, 54]
 JAW_OPEN = 24  # among the 52 blendshapes, `mien.faces.EXPRESSION_NAMES`
 _PARTED = (0.03, 0.09)  # half face heights by which lips stand apart: merely parted, and because the jaw is open
 
@@ -230,7 +230,8 @@ def _eye_gains(mean: Floats, canonical: Floats) -> tuple[float, float]:
 def opened_jaw(basis: FaceBasis, points: Floats) -> NDArray[np.float64]:
     """What a jaw has moved that is open though blendshapes do not say so: they hardly tell a shout from a wide mouth.
 
-    Lips that are merely parted, as many people's are, do not count.
+    A jaw takes the corners of the mouth down. Lips that are merely parted, as many people's are, and those of drawings,
+    which readers see apart, do not.
 
     Args:
         basis: how keypoints move with blendshapes.
@@ -241,11 +242,12 @@ def opened_jaw(basis: FaceBasis, points: Floats) -> NDArray[np.float64]:
     """
     moved = np.zeros_like(basis.mean)
     jaw = basis.shapes[JAW_OPEN]
-    most = _gap(jaw, _LIPS)
-    if most > _PARTED[1]:
-        moved[_JAW_AND_MOUTH] = jaw[_JAW_AND_MOUTH]
+    most, lowest = _gap(jaw, _LIPS), float(jaw[_LIP_CORNERS, 1].mean())
+    if most > _PARTED[1] and lowest > 0:
         wide = max(_gap(points, _LIPS) - _gap(basis.mean, _LIPS), 0.0)
-        moved *= min(wide / most, 1.0) * smooth_step((wide - _PARTED[0]) / (_PARTED[1] - _PARTED[0]))
+        low = max(float((points - basis.mean)[_LIP_CORNERS, 1].mean()), 0.0)
+        open_ = wide / most * smooth_step(np.asarray((wide - _PARTED[0]) / (_PARTED[1] - _PARTED[0])))
+        moved[_JAW_AND_MOUTH] = jaw[_JAW_AND_MOUTH] * min(float(open_), low / lowest, 1.0)
     return moved
 
 
