@@ -248,7 +248,7 @@ def opened_jaw(basis: FaceBasis, points: Floats) -> NDArray[np.float64]:
         low = max(float((points - basis.mean)[_LIP_CORNERS, 1].mean()), 0.0)
         open_ = wide / most * smooth_step(np.asarray((wide - _PARTED[0]) / (_PARTED[1] - _PARTED[0])))
         moved[_JAW_AND_MOUTH] = jaw[_JAW_AND_MOUTH] * min(float(open_), low / lowest, 1.0)
-    return moved
+    return np.asarray(moved, np.float64)
 
 
 def closed_lips(points: Floats) -> NDArray[np.float64]:
