@@ -259,9 +259,9 @@ def test_lips_that_meet_hide_what_was_between_them() -> None:
 def test_a_mouth_that_opens_or_stays_has_one_smooth_map(drawn: Drawn) -> None:
     picture, mask = drawn
     head = HeadLayer.cut(picture, mask, keypoints())
-    assert head.flow(opened(12.0)).mouth.amount == 0 and head.flow(keypoints((90.0, 66.0))).mouth.amount == 0
-    assert HeadLayer.cut(picture, mask, opened(12.0)).flow(opened(12.0)).mouth.amount == 0
-    assert HeadLayer.cut(picture, mask, opened(12.0)).flow(keypoints()).mouth.amount == 1
+    assert head.flow(opened(12.0)).closing[0].amount == 0 and head.flow(keypoints((90.0, 66.0))).closing[0].amount == 0
+    assert HeadLayer.cut(picture, mask, opened(12.0)).flow(opened(12.0)).closing[0].amount == 0
+    assert HeadLayer.cut(picture, mask, opened(12.0)).flow(keypoints()).closing[0].amount == 1
 
 
 def test_an_iris_moves_as_a_disc_between_lids_that_stay() -> None:
@@ -294,3 +294,38 @@ def test_hair_and_cloth_that_hang_beside_the_neck_do_not_fold_however_far_the_he
         away = HeadFlow(own, own + [way * extent, 0.0], (800, 900)).origin(hanging) - hanging
         assert np.abs(np.diff(away[:, 0])).max() < 0.8 * 5, "pixels sideways in five pixels down"
         assert np.abs(away[-1, 0]) <= last * extent, "and it comes to rest"
+
+
+def blinking(left: float) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints of open eyes 40 pixels high, and of the same with so much of their gaps left."""
+    own = plain_keypoints((400.0, 400.0), 120.0)
+    shut = own.copy()
+    for eye in (36, 42):
+        middle = own[[eye, eye + 3], 1].mean()
+        for points, high in ((own, 20.0), (shut, 20.0 * left)):
+            points[[eye + 1, eye + 2], 1], points[[eye + 4, eye + 5], 1] = middle - high, middle + high
+    return own, shut
+
+
+def test_lids_that_meet_are_the_portraits_skin_and_hide_its_eye() -> None:
+    """One smooth map of rims that lie on each other shows the whole eye open between them."""
+    own, shut = blinking(0.0)
+    flow = HeadFlow(own, shut, (800, 800))
+    for eye in (36, 42):
+        column, middle = int((shut[eye, 0] + shut[eye + 3, 0]) / 2), shut[eye, 1]
+        box = (column - 10, int(middle) - 60, column + 10, int(middle) + 60)
+        rows = flow.away(box)[..., 1] + (np.arange(box[1], box[3]) + 0.5)[:, None]
+        assert not ((rows > own[eye + 1, 1] + 1) & (rows < own[eye + 5, 1] - 1)).any(), "nothing of the open eye"
+        seam = np.diff(rows, axis=0)
+        assert (seam > -0.5).all(), "from above to below nothing is shown twice"
+
+
+def test_eyes_that_stay_open_or_are_shut_in_the_portrait_have_no_seam() -> None:
+    own, half = blinking(0.5)
+    assert [part.amount for part in HeadFlow(own, half, (800, 800)).closing] == [0, 0, 0]
+    _, shut = blinking(0.0)
+    assert [part.amount for part in HeadFlow(shut, own, (800, 800)).closing] == [0, 0, 0]
+    assert [part.amount for part in HeadFlow(shut, shut + 3.0, (800, 800)).closing] == [0, 0, 0]
+    wink = own.copy()
+    wink[36:42] = shut[36:42]
+    assert [part.amount for part in HeadFlow(own, wink, (800, 800)).closing] == [0, 1, 0], "the subject's right eye"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.animation.closing_mouth import ClosingMouth
+from mien.animation.closing_parts import EYES as OPEN_EYES
+from mien.animation.closing_parts import MOUTH, ClosingPart
 from mien.geometry.face_window import RIGID, in_sight
 from mien.geometry.moving_least_squares import moving_least_squares, similarity
 from mien.geometry.smooth import smooth_step
@@ -33,7 +35,7 @@ _IRIS, _IN_LIDS, _OPEN = 0.2, 0.35, (0.1, 0.22)
 _REST = (1.4, 3.0)  # parts of the ellipse: where a picture without layers comes to rest
 _BORDER = 0.4  # extents: how far from the picture's borders it does so as well
 _FINE, _COARSE = 1 / 40, 1 / 14  # extents between the places at which the flow is computed, in the face and elsewhere
-_SEAM = 1 / 120  # the same across a mouth that closes
+_SEAM = 48  # the most such places beside each other around a seam
 _FACE = 0.62  # half side of what counts as the face there, extents
 _STILL = 0.02  # pixels; where nothing moves further nothing is made anew
 
@@ -58,7 +60,9 @@ class HeadFlow:
         along = along / max(float(np.linalg.norm(along)), 1e-6)
         self._axes = np.stack([along, [-along[1], along[0]]])
         zoom = 1 / max(float(np.sqrt(abs(np.linalg.det(self._matrix)))), 1e-6)
-        self.mouth = ClosingMouth(self._own, self._driven, self._axes, self._extent, zoom)
+        self.closing = [
+            ClosingPart(part, self._own, self._driven, self._axes, self._extent, zoom) for part in (MOUTH, *OPEN_EYES)
+        ]
         across = self._driven[:68] @ self._axes.T
         self._centre = ((across.min(0) + across.max(0)) / 2 - [0, _UP * self._extent]) @ self._axes
 
@@ -100,7 +104,8 @@ class HeadFlow:
         if near.any():
             driven, own, weights = self._anchors
             local = moving_least_squares(driven, own, spots[near], weights)
-            local = self.mouth.origin(spots[near], local, driven, own, weights)
+            for part in self.closing:
+                local = part.origin(spots[near], local, driven, own, weights)
             far = smooth_step((out[near] - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
             moved[near] = local + (moved[near] - local) * far[:, None]
         beside, below = ((spots - self._driven[_CHIN]) @ self._axes.T / self._extent).T
@@ -131,13 +136,15 @@ class HeadFlow:
     @cached_property
     def _nodes(self) -> tuple[Floats, Floats, NDArray[np.float32]]:
         """Columns [n], rows [m] and the displacements [m, n, 2] between which all others lie."""
+        # rims meet along a seam, which a coarse grid would smear
+        seams = [part.box() for part in self.closing if part.amount]
         columns, rows = (
-            _steps(self._centre_of_face[axis], self._extent, self._size[axis], self._own_range[axis]) for axis in (0, 1)
+            _finer(
+                _steps(self._centre_of_face[axis], self._extent, self._size[axis], self._own_range[axis]),
+                [box[:, axis] for box in seams],
+            )
+            for axis in (0, 1)
         )
-        if self.mouth.amount:  # lips meet along a seam, which a coarse grid would smear
-            low, high = self.mouth.rows()
-            seam = np.arange(max(low, 0.0), min(high, self._size[1]), max(_SEAM * self._extent, 1.0))
-            rows = np.unique(np.concatenate([rows, seam]))
         places = np.stack(np.meshgrid(columns, rows), -1)
         return columns, rows, self.origin(places) - places.astype(np.float32)
 
@@ -218,6 +225,15 @@ def _steps(centre: float, extent: float, length: int, own: Floats) -> NDArray[np
         if end > start:
             parts.append(np.linspace(start, end, max(2, round((end - start) / (step * extent)) + 1))[:-1])
     return np.concatenate([*parts, [float(length)]])
+
+
+def _finer(nodes: Floats, ranges: Sequence[Floats]) -> Floats:
+    """Places along one side of a picture with more of them in some ranges, amid pixels: where none is left between."""
+    more = []
+    for low, high in ranges:
+        first, last = max(int(low), 0), min(int(high), int(nodes[-1]))
+        more.append(np.arange(first, last, max(1, round((last - first) / _SEAM))) + 0.5)
+    return np.unique(np.concatenate([nodes, *more])) if more else nodes
 
 
 def between(values: NDArray[np.float32], nodes: Floats, at: Floats) -> NDArray[np.float32]:

@@ -1,0 +1,230 @@
+"""Mouths and eyes that close further than the portrait shows them: rims meet, and what was between them is gone.
+
+One smooth map from closed lips to open ones would have to tear where they meet; it takes that seam to the middle of the
+open mouth instead, and a dark slit stays; of closed lids it shows the open eye, as large as it was. Hence two maps:
+above the seam the lower rim counts for nothing, below it the upper one. Lids are thin and travel far: they are drawn
+out evenly, from the seam to where the face stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.geometry.moving_least_squares import moving_least_squares
+from mien.geometry.smooth import smooth_step
+
+Floats = NDArray[np.floating]
+
+# How many times as far as they have come lids are drawn out: no point of the portrait is shown twice.
+_DRAWN_OUT = 1.5
+_BELOW_BROW, _OF_LID = 0.85, 0.25  # no further than so much of the way to the brow; and of the lid's height, for skin
+_BESIDE_SEAM = 2.0  # pixels
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A part of the face that closes, by numbers of keypoints.
+
+    Attributes:
+        upper, lower: its rims from corner to corner, from left to right.
+        above, below: what counts for nothing below and above the seam.
+        between: what lies between the rims, and counts for nothing on either side.
+        outline: its corners, and what goes as high and as low as the part does.
+        facing: pairs of points on the rims that face each other.
+        closes: extents of the face by which the rims come together: from nothing to all of this.
+        left: of the gap that the portrait shows, the same.
+        beside: of its width: where the corners' one map has become two.
+        around: of its width and of its height: how far above and below two maps become one.
+        bow: how far a lid's rim bows out between a corner and the next point, of the height it has there; 0: no lids.
+        brow: what stays where it is above the lid.
+        skin: of the gap, above and below it, where skin begins: what meets are lids, not what is behind lashes.
+    """
+
+    upper: tuple[int, ...]
+    lower: tuple[int, ...]
+    above: tuple[int, ...]
+    below: tuple[int, ...]
+    between: tuple[int, ...]
+    outline: tuple[int, ...]
+    facing: tuple[tuple[int, int], ...]
+    closes: tuple[float, float]
+    left: tuple[float, float]
+    beside: float
+    around: tuple[float, float]
+    bow: float = 0.0
+    brow: tuple[int, ...] = ()
+    skin: tuple[float, float] = (0.0, 0.0)
+
+
+MOUTH = Opening(
+    upper=(60, 61, 62, 63, 64),
+    lower=(60, 67, 66, 65, 64),
+    above=(49, 50, 51, 52, 53, 61, 62, 63),
+    below=(55, 56, 57, 58, 59, 65, 66, 67),
+    between=(),
+    outline=(48, 54, *range(49, 54), *range(55, 60)),
+    facing=((62, 66),),
+    closes=(0.01, 0.05),
+    left=(2.0, 1.0),  # it always has less
+    beside=0.04,
+    around=(0.0, 0.6),
+)
+EYES = tuple(
+    Opening(
+        upper=(first, first + 1, first + 2, first + 3),
+        lower=(first, first + 5, first + 4, first + 3),
+        above=(first + 1, first + 2),
+        below=(first + 4, first + 5),
+        between=(pupil,),
+        outline=(first, first + 3, first + 1, first + 2, first + 4, first + 5),
+        facing=((first + 1, first + 5), (first + 2, first + 4)),
+        closes=(0.008, 0.025),
+        left=(0.45, 0.12),
+        beside=0.03,
+        around=(0.4, 0.0),
+        bow=0.55,
+        brow=tuple(range(brow, brow + 5)),
+        skin=(0.2, 0.16),
+    )
+    for first, pupil, brow in ((36, 68, 17), (42, 69, 22))
+)
+
+
+class ClosingPart:
+    """The seam of one part of one moved face. All points are pixels."""
+
+    def __init__(self, part: Opening, own: Floats, driven: Floats, axes: Floats, extent: float, zoom: float) -> None:
+        """Look at the rims.
+
+        Args:
+            part: mouth or eye.
+            own: keypoints of the portrait [70, 2].
+            driven: where they go [70, 2].
+            axes: of the driven face, rows: across and down [2, 2].
+            extent: size of the driven face.
+            zoom: sizes of the driven face over the portrait's.
+        """
+        self._part, self._axes, self._zoom = part, axes, zoom
+        upper, lower = (driven[list(line)] @ axes.T for line in (part.upper, part.lower))
+        middle = (upper + lower) / 2
+        self._across = np.maximum.accumulate(middle[:, 0])
+        self._upper, self._lower = np.minimum(upper[:, 1], middle[:, 1]), np.maximum(lower[:, 1], middle[:, 1])
+        gap, left = (
+            float(np.mean([np.linalg.norm(points[high] - points[low]) for high, low in part.facing]))
+            for points in (own, driven)
+        )
+        self.amount = _between(part.closes, (gap * zoom - left) / extent)
+        self.amount *= _between(part.left, left / max(gap * zoom, 1e-6))
+        if part.bow:  # lids meet wholly
+            self._upper += (middle[:, 1] - self._upper) * self.amount
+            self._lower += (middle[:, 1] - self._lower) * self.amount
+        outline = driven[list(part.outline)] @ axes.T
+        self._left, self._width = outline[0, 0], max(float(outline[1, 0] - outline[0, 0]), 1e-6)
+        self._sides = (self._left, self._left + self._width)
+        wide, high = part.around
+        self._reach = max(wide * self._width + high * float(np.ptp(outline[:, 1])), 1e-6)
+        # two maps in any case where the one would show what was between the lids
+        hidden = _DRAWN_OUT * gap * zoom if part.bow else 0.0
+        self._edges = outline[:, 1].min() - hidden, outline[:, 1].max() + hidden
+        self._seam = np.column_stack([self._across, middle[:, 1]]) @ axes
+        self._rims = []
+        if part.bow:
+            self._brow = driven[list(part.brow)] @ axes.T
+            lid = float(np.linalg.norm(own[list(part.brow)].mean(0) - own[list(part.above)].mean(0)))
+            skin = [min(beyond * gap, _OF_LID * lid) * self.amount for beyond in part.skin]
+            lines = ((part.upper, -1, skin[0]), (part.lower, 1, skin[1]))
+            self._rims = [_rim(own, line, sign, part.bow, beyond) for line, sign, beyond in lines]
+
+    def _share(self, spots: Floats) -> Floats:
+        """How far spots [..., 2] have one of two maps, [...]."""
+        across, down = np.moveaxis(spots @ self._axes.T, -1, 0)
+        along = (across - self._left) / self._width
+        inside = smooth_step(along / self._part.beside) * smooth_step((1 - along) / self._part.beside)
+        above, below = (self._edges[0] - down) / self._reach, (down - self._edges[1]) / self._reach
+        return np.asarray(self.amount * inside * smooth_step(1 - above) * smooth_step(1 - below))
+
+    def part(self, places: Floats) -> tuple[slice, slice] | None:
+        """Rows and columns of a grid of places [h, w, 2] among which all lie that a seam has to do with; None: none."""
+        if self.amount == 0:
+            return None
+        near = self._share(places) > 0
+        rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
+        if not len(rows):
+            return None
+        return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+    def box(self) -> NDArray[np.float64]:
+        """Where the seam is in an upright picture: left and top, right and bottom, pixels [2, 2]."""
+        lines = [np.column_stack([self._across, down]) @ self._axes for down in (self._upper, self._lower)]
+        around = np.concatenate(lines)
+        return np.stack([around.min(0) - _BESIDE_SEAM, around.max(0) + _BESIDE_SEAM])
+
+    def origin(self, spots: Floats, moved: Floats, driven: Floats, own: Floats, weights: Floats) -> Floats:
+        """Where spots come from.
+
+        Args:
+            spots: [n, 2] of the moved picture.
+            moved: where they come from by the one smooth map [n, 2].
+            driven: anchors of that map [k, 2], the keypoints first.
+            own: where those come from [k, 2].
+            weights: how much they count [k].
+
+        Returns:
+            [n, 2].
+        """
+        if self.amount == 0:
+            return moved
+        across, down = (spots @ self._axes.T).T
+        share, made = self._share(spots), np.array(moved)
+        for number, side in enumerate(
+            (down < np.interp(across, self._across, self._upper), down > np.interp(across, self._across, self._lower))
+        ):
+            side &= share > 0
+            if side.any():
+                apart = self._mapped(spots[side], number, driven, own, weights)
+                made[side] += (apart - made[side]) * share[side, None]
+        return made
+
+    def _mapped(self, spots: Floats, number: int, driven: Floats, own: Floats, weights: Floats) -> Floats:
+        """Where spots come from by the map above the seam (0) or by that below it (1)."""
+        part, counting = self._part, np.array(weights)
+        if not self._rims:
+            counting[list(part.above if number else part.below)] = 0
+            return moving_least_squares(driven, own, spots, counting)
+        counting[[*part.above, *part.below, *part.between]] = 0
+        seam = _along(self._seam)
+        here = moving_least_squares(driven, own, np.concatenate([spots, seam]), counting)
+        rest, away = here[: len(spots)], self._rims[number] - here[len(spots) :]
+        across, down = (spots @ self._axes.T).T
+        line = seam @ self._axes.T
+        high = np.abs(down - np.interp(across, line[:, 0], line[:, 1]))
+        most = np.full(len(spots), max(float(np.linalg.norm(away, axis=1).max()) * self._zoom * _DRAWN_OUT, 1e-6))
+        if number == 0:
+            brow = np.interp(across, line[:, 0], line[:, 1]) - np.interp(across, self._brow[:, 0], self._brow[:, 1])
+            most = np.clip(_BELOW_BROW * brow, 1e-6, most)
+        drawn = np.stack([np.interp(across, line[:, 0], away[:, axis]) for axis in (0, 1)], 1)
+        return np.asarray(rest + drawn * np.clip(1 - high / most, 0, 1)[:, None])
+
+
+def _between(ends: tuple[float, float], value: float) -> float:
+    return float(smooth_step(np.asarray((value - ends[0]) / (ends[1] - ends[0]))))
+
+
+def _rim(points: Floats, line: tuple[int, ...], sign: int, bow: float, beyond: float) -> Floats:
+    """Points along a lid's rim [7, 2], from corner to corner; `beyond` pixels further out than its keypoints."""
+    first, one, two, last = points[list(line)]
+    along = (last - first) / max(float(np.linalg.norm(last - first)), 1e-6)
+    out = sign * np.array([-along[1], along[0]])
+    height = max(float(((one + two) / 2 - (first + last) / 2) @ out), 0.0)
+    bows = np.array([0.0, bow, 0.0, bow / 5, 0.0, bow, 0.0]) * height
+    skin = beyond * np.array([0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    return _along(np.stack([first, one, two, last])) + (bows + skin)[:, None] * out
+
+
+def _along(line: Floats) -> Floats:
+    """Four points with those half way between them, [7, 2]."""
+    half = (line[1:] + line[:-1]) / 2
+    return np.stack([line[0], half[0], line[1], half[1], line[2], half[2], line[3]])
