@@ -106,6 +106,8 @@ def test_a_packed_cast_renders_as_its_files_do(cast: Path, pack: Path, model: He
     loaded = load_pack(packed)
     assert [member.id for member in loaded.people] == ["good"]
     assert loaded.model.names == model.names
+    without = pack_cast(PackOptions(cast, tmp_path / "without.safetensors", head=pack, held_out=("good",)))
+    assert load_pack(without).people == ()
     views = []
     for head, member in ((model, load_member(cast / "good.safetensors")), (loaded.model, loaded.people[0])):
         views.append(member.avatar(head, 512).render(head.coefficients(jawOpen=0.3), HeadMotion(yaw=8), 128))

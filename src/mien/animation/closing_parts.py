@@ -18,29 +18,34 @@ from mien.geometry.smooth import smooth_step
 
 Floats = NDArray[np.floating]
 
-# How many times as far as they have come lids are drawn out: no point of the portrait is shown twice.
-_DRAWN_OUT = 1.5
-_BELOW_BROW, _OF_LID = 0.85, 0.25  # no further than so much of the way to the brow; and of the lid's height, for skin
+# Over how many times the way that they have come lids are drawn out, and at least: below one the map would fold, and
+# the portrait be shown twice.
+_DRAWN_OUT, _NOT_FOLDED = 1.5, 1.05
+_BELOW_BROW, _OF_LID = (
+    0.85,
+    0.25,
+)  # else no further than this part of the way to the brow; of the lid's height, for skin
 _BESIDE_SEAM = 2.0  # pixels
 
 
 @dataclass(frozen=True)
-class Opening:
-    """A part of the face that closes, by numbers of keypoints.
+class RimPair:
+    """Two rims of a face that may meet, the lips' or the lids' of one eye, by numbers of the 70 keypoints.
 
     Attributes:
-        upper, lower: its rims from corner to corner, from left to right.
-        above, below: what counts for nothing below and above the seam.
-        between: what lies between the rims, and counts for nothing on either side.
-        outline: its corners, and what goes as high and as low as the part does.
+        upper, lower: both rims from corner to corner, from left to right.
+        above, below: keypoints that count for nothing below and above the seam.
+        between: keypoints between the rims, which count for nothing on either side.
+        outline: both corners first, then all that goes as high and as low as the rims do.
         facing: pairs of points on the rims that face each other.
-        closes: extents of the face by which the rims come together: from nothing to all of this.
-        left: of the gap that the portrait shows, the same.
-        beside: of its width: where the corners' one map has become two.
-        around: of its width and of its height: how far above and below two maps become one.
-        bow: how far a lid's rim bows out between a corner and the next point, of the height it has there; 0: no lids.
-        brow: what stays where it is above the lid.
-        skin: of the gap, above and below it, where skin begins: what meets are lids, not what is behind lashes.
+        closes: lengths, in extents of the face, by which the rims have come together: at the first there is one map, at
+            the second there are two.
+        remaining: the same by the part of the portrait's gap that remains; None: however much remains.
+        beside: part of the width, next to a corner, in which one map becomes two.
+        around: parts of the width and of the outline's height, above and below it, in which two maps become one.
+        bow: how far a lid's rim bows out between a corner and the next keypoint, in heights of that; 0: no lids.
+        brow: keypoints that stay where they are above the lid.
+        skin: parts of the portrait's gap, above and below it, where skin begins: lids meet, not what is behind lashes.
     """
 
     upper: tuple[int, ...]
@@ -51,7 +56,7 @@ class Opening:
     outline: tuple[int, ...]
     facing: tuple[tuple[int, int], ...]
     closes: tuple[float, float]
-    left: tuple[float, float]
+    remaining: tuple[float, float] | None
     beside: float
     around: tuple[float, float]
     bow: float = 0.0
@@ -59,7 +64,7 @@ class Opening:
     skin: tuple[float, float] = (0.0, 0.0)
 
 
-MOUTH = Opening(
+MOUTH = RimPair(
     upper=(60, 61, 62, 63, 64),
     lower=(60, 67, 66, 65, 64),
     above=(49, 50, 51, 52, 53, 61, 62, 63),
@@ -68,12 +73,12 @@ MOUTH = Opening(
     outline=(48, 54, *range(49, 54), *range(55, 60)),
     facing=((62, 66),),
     closes=(0.01, 0.05),
-    left=(2.0, 1.0),  # it always has less
+    remaining=None,
     beside=0.04,
     around=(0.0, 0.6),
 )
 EYES = tuple(
-    Opening(
+    RimPair(
         upper=(first, first + 1, first + 2, first + 3),
         lower=(first, first + 5, first + 4, first + 3),
         above=(first + 1, first + 2),
@@ -82,7 +87,7 @@ EYES = tuple(
         outline=(first, first + 3, first + 1, first + 2, first + 4, first + 5),
         facing=((first + 1, first + 5), (first + 2, first + 4)),
         closes=(0.008, 0.025),
-        left=(0.45, 0.12),
+        remaining=(0.45, 0.12),
         beside=0.03,
         around=(0.4, 0.0),
         bow=0.55,
@@ -94,9 +99,13 @@ EYES = tuple(
 
 
 class ClosingPart:
-    """The seam of one part of one moved face. All points are pixels."""
+    """The seam along which two rims of one moved face meet. All points are pixels.
 
-    def __init__(self, part: Opening, own: Floats, driven: Floats, axes: Floats, extent: float, zoom: float) -> None:
+    Attributes:
+        amount: how far there are two maps instead of one, in [0, 1].
+    """
+
+    def __init__(self, part: RimPair, own: Floats, driven: Floats, axes: Floats, extent: float, zoom: float) -> None:
         """Look at the rims.
 
         Args:
@@ -117,13 +126,13 @@ class ClosingPart:
             for points in (own, driven)
         )
         self.amount = _between(part.closes, (gap * zoom - left) / extent)
-        self.amount *= _between(part.left, left / max(gap * zoom, 1e-6))
+        if part.remaining is not None:
+            self.amount *= _between(part.remaining, left / max(gap * zoom, 1e-6))
         if part.bow:  # lids meet wholly
             self._upper += (middle[:, 1] - self._upper) * self.amount
             self._lower += (middle[:, 1] - self._lower) * self.amount
         outline = driven[list(part.outline)] @ axes.T
         self._left, self._width = outline[0, 0], max(float(outline[1, 0] - outline[0, 0]), 1e-6)
-        self._sides = (self._left, self._left + self._width)
         wide, high = part.around
         self._reach = max(wide * self._width + high * float(np.ptp(outline[:, 1])), 1e-6)
         # two maps in any case where the one would show what was between the lids
@@ -132,7 +141,8 @@ class ClosingPart:
         self._seam = np.column_stack([self._across, middle[:, 1]]) @ axes
         self._rims = []
         if part.bow:
-            self._brow = driven[list(part.brow)] @ axes.T
+            brow = driven[list(part.brow)] @ axes.T
+            self._brow = brow[np.argsort(brow[:, 0])]  # the far one's order turns in profile
             lid = float(np.linalg.norm(own[list(part.brow)].mean(0) - own[list(part.above)].mean(0)))
             skin = [min(beyond * gap, _OF_LID * lid) * self.amount for beyond in part.skin]
             lines = ((part.upper, -1, skin[0]), (part.lower, 1, skin[1]))
@@ -146,8 +156,15 @@ class ClosingPart:
         above, below = (self._edges[0] - down) / self._reach, (down - self._edges[1]) / self._reach
         return np.asarray(self.amount * inside * smooth_step(1 - above) * smooth_step(1 - below))
 
-    def part(self, places: Floats) -> tuple[slice, slice] | None:
-        """Rows and columns of a grid of places [h, w, 2] among which all lie that a seam has to do with; None: none."""
+    def grid_slice(self, places: Floats) -> tuple[slice, slice] | None:
+        """The part of a grid that has two maps.
+
+        Args:
+            places: of the grid [h, w, 2], pixels.
+
+        Returns:
+            Rows and columns among which all such places lie; None: there are none.
+        """
         if self.amount == 0:
             return None
         near = self._share(places) > 0
@@ -157,7 +174,11 @@ class ClosingPart:
         return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
     def box(self) -> NDArray[np.float64]:
-        """Where the seam is in an upright picture: left and top, right and bottom, pixels [2, 2]."""
+        """Where the seam is.
+
+        Returns:
+            Left and top, right and bottom, pixels [2, 2].
+        """
         lines = [np.column_stack([self._across, down]) @ self._axes for down in (self._upper, self._lower)]
         around = np.concatenate(lines)
         return np.stack([around.min(0) - _BESIDE_SEAM, around.max(0) + _BESIDE_SEAM])
@@ -201,10 +222,11 @@ class ClosingPart:
         across, down = (spots @ self._axes.T).T
         line = seam @ self._axes.T
         high = np.abs(down - np.interp(across, line[:, 0], line[:, 1]))
-        most = np.full(len(spots), max(float(np.linalg.norm(away, axis=1).max()) * self._zoom * _DRAWN_OUT, 1e-6))
+        way = max(float(np.linalg.norm(away, axis=1).max()) * self._zoom, 1e-6)
+        most = np.full(len(spots), _DRAWN_OUT * way)
         if number == 0:
             brow = np.interp(across, line[:, 0], line[:, 1]) - np.interp(across, self._brow[:, 0], self._brow[:, 1])
-            most = np.clip(_BELOW_BROW * brow, 1e-6, most)
+            most = np.clip(_BELOW_BROW * brow, _NOT_FOLDED * way, most)
         drawn = np.stack([np.interp(across, line[:, 0], away[:, axis]) for axis in (0, 1)], 1)
         return np.asarray(rest + drawn * np.clip(1 - high / most, 0, 1)[:, None])
 

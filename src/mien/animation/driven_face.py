@@ -91,7 +91,7 @@ class FaceMover:
 
     @property
     def neutral(self) -> Floats:
-        """The same without expression."""
+        """The portrait's own without expression [70, 2], pixels."""
         return out_of(self.crop, self.shape.neutral(self.shape.source.pose))
 
     def placed(self, pose: HeadPose, blendshapes: Floats, extra: Floats | None = None) -> tuple[Floats, Floats]:

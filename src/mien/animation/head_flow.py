@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.animation.closing_parts import EYES as OPEN_EYES
-from mien.animation.closing_parts import MOUTH, ClosingPart
+from mien.animation import closing_parts
+from mien.animation.closing_parts import ClosingPart
 from mien.geometry.face_window import RIGID, in_sight
 from mien.geometry.moving_least_squares import moving_least_squares, similarity
 from mien.geometry.smooth import smooth_step
@@ -26,7 +26,7 @@ _CHIN, _EYE_CORNERS = 8, (36, 45)
 _HEAD, _UP, _LOCAL, _NECK, _SIDE = (0.82, 0.95), 0.12, (0.9, 1.4), 0.045, (0.4, 0.7)
 # Over which length below the chin the neck comes to rest, and what hangs beside it, extents; and at least how many
 # times as long as the way the head has gone: hair and cloth would fold where it is shorter.
-_COMING_TO_REST, _LONGEST = np.array([0.75, 0.375]), 3.5
+_COMING_TO_REST, _LEAST_RATIO = np.array([0.75, 0.375]), 3.5
 _BESIDE_EARS, _EARS = (range(0, 4), range(13, 17)), 0.8  # of the jaw; how far ears go with it
 _RING = 32  # anchors on that ellipse
 # An iris's radius in widths of its eye, the part of the lids' gap that its rim reaches at most, and the gaps in widths
@@ -61,7 +61,8 @@ class HeadFlow:
         self._axes = np.stack([along, [-along[1], along[0]]])
         zoom = 1 / max(float(np.sqrt(abs(np.linalg.det(self._matrix)))), 1e-6)
         self.closing = [
-            ClosingPart(part, self._own, self._driven, self._axes, self._extent, zoom) for part in (MOUTH, *OPEN_EYES)
+            ClosingPart(part, self._own, self._driven, self._axes, self._extent, zoom)
+            for part in (closing_parts.MOUTH, *closing_parts.EYES)
         ]
         across = self._driven[:68] @ self._axes.T
         self._centre = ((across.min(0) + across.max(0)) / 2 - [0, _UP * self._extent]) @ self._axes
@@ -109,7 +110,7 @@ class HeadFlow:
             far = smooth_step((out[near] - _LOCAL[0]) / (_LOCAL[1] - _LOCAL[0]))
             moved[near] = local + (moved[near] - local) * far[:, None]
         beside, below = ((spots - self._driven[_CHIN]) @ self._axes.T / self._extent).T
-        neck, side = np.maximum(_COMING_TO_REST, _LONGEST * self._reach)
+        neck, side = np.maximum(_COMING_TO_REST, _LEAST_RATIO * self._way)
         shoulder = smooth_step((np.abs(beside) - _SIDE[0]) / _SIDE[1]) * smooth_step(below / side)
         going = smooth_step(1 - (below - _NECK) / neck) * (1 - shoulder)
         if self._everything:
@@ -118,7 +119,7 @@ class HeadFlow:
         return np.asarray(eased, np.float32).reshape(np.shape(places))
 
     @cached_property
-    def _reach(self) -> float:
+    def _way(self) -> float:
         """How far the head goes around the chin, extents."""
         chin = self._driven[_CHIN] + np.array([[0.0], [-1.0], [1.0]]) * _SIDE[0] * self._extent * self._axes[0]
         away = chin @ self._matrix.T + self._shift - chin
@@ -232,7 +233,7 @@ def _finer(nodes: Floats, ranges: Sequence[Floats]) -> Floats:
     more = []
     for low, high in ranges:
         first, last = max(int(low), 0), min(int(high), int(nodes[-1]))
-        more.append(np.arange(first, last, max(1, round((last - first) / _SEAM))) + 0.5)
+        more.append(np.arange(first, last, max(1, int(np.ceil((last - first) / _SEAM)))) + 0.5)
     return np.unique(np.concatenate([nodes, *more])) if more else nodes
 
 

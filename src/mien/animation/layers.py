@@ -177,7 +177,7 @@ def _window_places(flow: HeadFlow, window: FaceWindow, side: int) -> NDArray[np.
     coarse, places = window.places(_WINDOW_STEPS), window.places(side)
     away = cv2.resize(flow.origin(coarse) - coarse, (side, side), interpolation=cv2.INTER_LINEAR)
     for closing in flow.closing:
-        part = closing.part(places)
+        part = closing.grid_slice(places)
         if part is not None:  # row by row, for across the seam of closing lips and lids nothing is smooth
             away[part] = _row_by_row(flow, places[part])
     return np.asarray(away + places, np.float32)

@@ -7,6 +7,7 @@ from statistics import fmean
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.animation.driven_face import DrivenFace, FaceMover, driving_faces
 from mien.animation.driving import DriverTrack, read_faces
@@ -17,7 +18,14 @@ from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport
 from mien.geometry import SquareCrop, portrait_crop
 from mien.media import Clip, evened, part_of
-from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
+from mien.motion.keypoint_motion import (
+    FaceBasis,
+    FaceMotion,
+    Floats,
+    KeypointMotion,
+    opened_jaw,
+    smoothed_motion,
+)
 from mien.motion.landmark_residual import MeasuredFace
 
 _CALM = 0.2  # seconds; deviation of the Gaussian over the way of the square
@@ -135,7 +143,7 @@ class SourceVideo:
             mover = FaceMover(basis, seen, crop)
             own.append(mover.keypoints)
             # one shape for the whole clip: what is left unexplained differs from frame to frame, the person does not
-            mover.shape.canonical, mover.shape.eye_gains = shape
+            mover.shape.canonical, mover.shape.opened, mover.shape.eye_gains = shape
             faces.append(mover.driven(motion, reference, driver))
         return faces, own
 
@@ -147,11 +155,14 @@ class SourceVideo:
         measured.learn(self.motions)
         return taken_over(portrait, track, basis, control, [measured.of(motion) for motion in self.motions])
 
-    def _shape(self, basis: FaceBasis) -> tuple[Floats, tuple[float, float]]:
+    def _shape(self, basis: FaceBasis) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]]:
+        """The person's neutral keypoints and what an open jaw moves of them [70, 3], and both eyes' gains."""
         step = max(1, len(self.motions) // _SAMPLES)
         shapes = [KeypointMotion(basis, motion) for motion in self.motions[::step]]
         left, right = (fmean(shape.eye_gains[eye] for shape in shapes) for eye in (0, 1))
-        return np.mean([shape.canonical for shape in shapes], 0), (left, right)
+        shown = np.asarray(np.mean([shape.canonical + shape.opened for shape in shapes], 0), np.float64)
+        opened = opened_jaw(basis, shown)
+        return shown - opened, opened, (left, right)
 
 
 def calm_crops(landmarks: list[np.ndarray], clip: Clip, scale: float) -> list[SquareCrop]:

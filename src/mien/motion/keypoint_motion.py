@@ -154,7 +154,8 @@ class KeypointMotion:
     def posed(self, pose: HeadPose, blendshapes: Floats, extra: Floats | None = None) -> NDArray[np.float32]:
         """The source's keypoints in a pose and expression.
 
-        Measured lips open from closed ones: with `extra` the source's own are shut first, however it shows them.
+        Measured lips open from closed ones: with `extra` the source's own jaw and lips are shut first, however it shows
+        them. Without it they stay open as far as blendshapes do not tell; a face without expression is `neutral`.
 
         Args:
             pose: turn, place and size.
@@ -238,7 +239,7 @@ def opened_jaw(basis: FaceBasis, points: Floats) -> NDArray[np.float64]:
         points: keypoints without the expression that blendshapes tell [70, 3], half face heights in the head's frame.
 
     Returns:
-        Displacement of jaw and mouth [70, 3].
+        Displacement of jaw and mouth [70, 3], half face heights in the head's frame; 0 elsewhere.
     """
     moved = np.zeros_like(basis.mean)
     jaw = basis.shapes[JAW_OPEN]

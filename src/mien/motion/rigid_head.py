@@ -35,7 +35,14 @@ class RigidHead:
         return projected(uncrossed(self._points + self._shape.fitted(moved)), pose)
 
     def neutral(self, pose: HeadPose) -> NDArray[np.float32]:
-        """The same without expression."""
+        """The portrait's keypoints in a pose, without expression.
+
+        Args:
+            pose: of the head.
+
+        Returns:
+            [70, 2], half sides.
+        """
         return self._shape.neutral(pose)
 
 

@@ -62,6 +62,7 @@ def test_a_batch_shows_one_expression_from_several_sides(places: tuple[Path, Pat
 
 def test_only_the_expression_encoder_of_the_model_is_another(places: tuple[Path, Path], tmp_path: Path) -> None:
     stage = stage_of(places, steps=3, batch_size=1, views=1, out=str(tmp_path / "run"), learning_rate=0.01)
+    assert train(stage, replace(stage.options, loop=replace(stage.options.loop, time_limit=1e-3))).finished is False
     assert train(stage, stage.options).finished
     model = stage.build()
     checkpoints.fill(model, checkpoints.find(tmp_path / "run").averaged_weights())
@@ -80,8 +81,10 @@ def test_only_the_expression_encoder_of_the_model_is_another(places: tuple[Path,
 def test_what_it_cannot_start_from_is_said(places: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one packed cast"):
         stage_of(places, data=(str(tmp_path),))
-    with pytest.raises(InputError, match="--start a model folder"):
+    with pytest.raises(InputError, match="is no model folder"):
         stage_of(places, start=str(tmp_path))
+    with pytest.raises(InputError, match="--start a model folder"):
+        stage_of(places, start=None)
     tiny_dex_window_pipeline(drawn_basis()).save_pretrained(tmp_path / "other")
     with pytest.raises(InputError, match="not DeX-Portrait on face windows"):
         stage_of(places, start=str(tmp_path / "other")).build()

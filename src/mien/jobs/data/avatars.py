@@ -327,4 +327,5 @@ def pack_cast(options: PackOptions) -> Path:
     from mien.avatars.pack import write_pack
 
     tracks = load_tracks(options.motions) if options.motions is not None else []
-    return write_pack(options.output, options.head, cast_files(options.cast), tracks, options.side)
+    files = [file for file in cast_files(options.cast) if file.stem not in options.held_out]
+    return write_pack(options.output, options.head, files, tracks, options.side)

@@ -64,6 +64,9 @@ class PackOptions(Checked):
     motions: Path | None = declared(None, "A motion library to put in.")
     head: Path | None = _head()
     side: int = declared(256, "Pixels a side of the photographs.", least=64, most=512)
+    held_out: tuple[str, ...] = declared(
+        (), "Somebody of the cast who must not be trained on, left out. Repeat it for more.", flags=("--hold-out",)
+    )
 
 
 @dataclass(frozen=True)

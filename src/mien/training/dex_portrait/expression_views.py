@@ -10,6 +10,7 @@ front. What codes mean stays as it was, and so does everything that reads them.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from mien.training.data.pictures import to_tensor
 from mien.training.data.rendered_people import RenderedPeople, RenderOptions
 from mien.training.engine.config import StageConfig, option
 from mien.training.engine.stage import Batch, Losses, OptimizerStep, Stage
+from mien.training.latent_diffusion import WEIGHTS_FILE
 from mien.typing import Picture
 
 _FRONT = 2.0  # degrees, deviation of the frontal view's turn
@@ -39,21 +41,21 @@ _SHOWN = 6  # rows of the picture grid
 
 @dataclass(frozen=True)
 class ExpressionViewsConfig(StageConfig):
-    """Of the stage."""
+    """Options of `dex/expression-views`, beside those of every stage."""
 
     views: int = option(3, "Views of each expression beside the frontal one.", least=1)
 
 
 class ExpressionModel(nn.Module):
-    """The expression encoder alone."""
+    """The expression encoder, and the same as it was, which goes into the run's checkpoint and never learns."""
 
     def __init__(self, encoder: FaceExpressionEncoder) -> None:
         super().__init__()
-        self.expression_encoder = encoder
+        self.expression_encoder, self.teacher = encoder, deepcopy(encoder)
 
 
 class ExpressionViews(Stage):
-    """See the module."""
+    """The expression encoder learns to tell of every side of a face the code that it told of its front."""
 
     steps, batch_size = 2000, 8
     ema = 0.99
@@ -68,10 +70,11 @@ class ExpressionViews(Stage):
         sources = options.sources()
         if len(sources) != 1 or not sources[0][0].is_file():
             raise InputError("views are rendered from one packed cast: give --data a file of `mien data pack`.")
-        if options.start is None or not (Path(options.start) / "model_index.json").is_file():
+        if options.start is None:
             raise InputError("give --start a model folder of DeX-Portrait on face windows, whose codes are kept.")
+        if not (Path(options.start) / "model_index.json").is_file():
+            raise InputError(f"{options.start} is no model folder: give --start one of DeX-Portrait on face windows.")
         self._people = RenderedPeople(sources[0][0], options.loop.seed, _OPTIONS)
-        self._teacher: FaceExpressionEncoder | None = None
         self.optimizer_steps = (
             OptimizerStep(
                 "views", ("expression_encoder.head", "expression_encoder.features"),
@@ -87,16 +90,18 @@ class ExpressionViews(Stage):
 
     def build(self) -> nn.Module:
         """See `Stage.build`: the encoder of the model folder."""
-        return ExpressionModel(self._encoder())
-
-    def start(self, model: nn.Module, place: Path) -> None:
-        """See `Stage.start`: `build` has taken everything already."""
-
-    def _encoder(self) -> FaceExpressionEncoder:
         encoder = self._pipeline().expression_encoder
         if not isinstance(encoder, FaceExpressionEncoder):
             raise InputError(f"{self.options.start} is not DeX-Portrait on face windows: its codes are not of nano's.")
-        return encoder.float()
+        return ExpressionModel(encoder.float())
+
+    def loaded_anew(self) -> dict[str, Path]:
+        """See `Stage.loaded_anew`: what reads the codes and is exported with the encoder must stay the same."""
+        assert self.options.start is not None
+        return {part: Path(self.options.start) / part / WEIGHTS_FILE for part in ("injection", "unet")}
+
+    def start(self, model: nn.Module, place: Path) -> None:
+        """See `Stage.start`: `build` has taken everything already."""
 
     def _pipeline(self) -> DeXPortraitPipeline:
         assert self.options.start is not None
@@ -118,11 +123,14 @@ class ExpressionViews(Stage):
         Returns:
             front [n, 3, s, s] and views [n * (views + 1), 3, s, s], in [-1, 1]: each front, and all sides of it.
         """
+        return self._drawn(self._people, rng, batch_size)
+
+    def _drawn(self, people: RenderedPeople, rng: np.random.Generator, count: int) -> Batch:
         fronts, views = [], []
-        for _ in range(batch_size):
+        for _ in range(count):
             turns = rng.uniform(-1, 1, (self.options.views + 1, 3)) * _TURNS
             turns[0] = rng.normal(size=3) * _FRONT
-            frames = self._people.views(rng, LandmarkNetwork.SIDE, turns)
+            frames = people.views(rng, LandmarkNetwork.SIDE, turns)
             crops = [TurnedCrop.upright(f.landmarks).extract(f.picture, LandmarkNetwork.SIDE) for f in frames]
             fronts.append(crops[0])
             views.extend(crops)
@@ -140,27 +148,23 @@ class ExpressionViews(Stage):
             views: squared distances over the squared length of codes.
         """
         assert isinstance(model, ExpressionModel)
-        wanted = self._told(batch["front"])
+        with torch.no_grad():
+            wanted = model.teacher.eval()(batch["front"])
         codes = model.expression_encoder(batch["views"]).unflatten(0, (len(wanted), -1))
         away = (codes - wanted[:, None]).square().sum(-1)
         return {"views": away.mean() / wanted.square().sum(-1).mean()}
-
-    @torch.no_grad()
-    def _told(self, crops: Tensor) -> Tensor:
-        """The frozen encoder's codes."""
-        if self._teacher is None:
-            self._teacher = self._encoder().eval().requires_grad_(False)
-        return self._teacher.to(crops.device)(crops)
 
     # -- to look at --------------------------------------------------------------------------------------------------
 
     def pictures(self, model: nn.Module) -> Picture:
         """See `Stage.pictures`: fronts and their views, below each a bar as long as its code is like the front's."""
         assert isinstance(model, ExpressionModel)
-        batch = self.batch(np.random.default_rng(101), _SHOWN)
+        people = RenderedPeople(self._people.pack, self.options.loop.seed, _OPTIONS)  # those of step 0, whoever learns
+        batch = self._drawn(people, np.random.default_rng(101), _SHOWN)
         device = next(model.parameters()).device
         codes = model.expression_encoder(batch["views"].to(device)).unflatten(0, (_SHOWN, -1))
-        alike = torch.cosine_similarity(codes, self._told(batch["front"].to(device))[:, None], -1).clamp(0, 1).cpu()
+        wanted = model.teacher(batch["front"].to(device))
+        alike = torch.cosine_similarity(codes, wanted[:, None], -1).clamp(0, 1).cpu()
         shown = np.stack(to_uint8(batch["views"]))
         side, columns = shown.shape[1], alike.shape[1]
         shown = shown.reshape(_SHOWN, columns, side, side, 3)
