@@ -19,7 +19,7 @@ from mien.animation.source import Portrait
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose, SquareCrop
 from mien.geometry.face_window import FaceWindow
-from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, smoothed_motion
+from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, mean_shape, smoothed_motion
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +201,7 @@ def driving_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis) -> l
 
 def _mean_shape(motions: Sequence[FaceMotion], basis: FaceBasis) -> Floats:
     step = max(1, len(motions) // _SAMPLES)
-    return np.asarray(np.mean([KeypointMotion(basis, motion).canonical for motion in motions[::step]], 0))
+    return mean_shape(basis, motions[::step])[0]
 
 
 # A blendshape that changes by so much is shown performed; by less, half so, that lists come into it evenly.

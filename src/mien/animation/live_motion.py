@@ -15,7 +15,7 @@ from mien.animation.source import Portrait
 from mien.errors import InputError
 from mien.faces import FaceReading, TrackedFace, TrackReport
 from mien.geometry import HeadPose, driver_alignment, driver_crop
-from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion
+from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, opened_jaw
 from mien.motion.landmark_residual import MeasuredFace
 from mien.motion.motion_limits import MotionLimits
 from mien.motion.one_euro import LiveFilter
@@ -82,11 +82,10 @@ class LiveMotion:
         track = self._seen(frame.reading)
         motion = driver_motions(self._portrait, replace(track, matrix=None))[0]
         self._shapes = min(self._shapes + 1, _SHAPES)
-        self._shape = (
-            self._shape + (KeypointMotion(self.keypoints.basis, motion).canonical - self._shape) / self._shapes
-        )
-        pose = motion.pose
-        return out_of(track.crop, pose.scale * (self._shape @ pose.matrix().T)[:, :2] + pose.translation)
+        seen = KeypointMotion(self.keypoints.basis, motion)
+        self._shape = self._shape + (seen.canonical + seen.opened - self._shape) / self._shapes
+        pose, shape = motion.pose, self._shape - opened_jaw(self.keypoints.basis, self._shape)
+        return out_of(track.crop, pose.scale * (shape @ pose.matrix().T)[:, :2] + pose.translation)
 
     def _followed(self, frame: LiveFrame, control: LiveControl) -> tuple[HeadPose, Floats, Floats | None]:
         """Pose, blendshapes [52] and extra displacement [70, 3] that the portrait takes on."""

@@ -12,6 +12,7 @@ Lengths: half face heights in the head's frame, half sides of the square in the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -250,6 +251,23 @@ def opened_jaw(basis: FaceBasis, points: Floats) -> NDArray[np.float64]:
         open_ = wide / most * smooth_step(np.asarray((wide - _PARTED[0]) / (_PARTED[1] - _PARTED[0])))
         moved[_JAW_AND_MOUTH] = jaw[_JAW_AND_MOUTH] * min(float(open_), low / lowest, 1.0)
     return np.asarray(moved, np.float64)
+
+
+def mean_shape(basis: FaceBasis, motions: Sequence[FaceMotion]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One person's shape from many frames: what is left unexplained differs from frame to frame, the person does not.
+
+    Args:
+        basis: how keypoints move with blendshapes.
+        motions: of the person's face, at least one.
+
+    Returns:
+        Neutral keypoints, and what a jaw moves of them that is open throughout [70, 3] each, half face heights in the
+        head's frame.
+    """
+    shapes = [KeypointMotion(basis, motion) for motion in motions]
+    shown = np.asarray(np.mean([shape.canonical + shape.opened for shape in shapes], 0), np.float64)
+    opened = opened_jaw(basis, shown)
+    return shown - opened, opened
 
 
 def closed_lips(points: Floats) -> NDArray[np.float64]:
