@@ -123,9 +123,11 @@ def our_networks(published: dict[str, nn.Module], channels: int, context: int, s
             if target is not None:
                 part = getattr(networks, target.part).get_parameter(target.name)
                 part.data.copy_(weight.data.reshape(part.shape))
-    for network in (*published.values(), *vars(networks).values()):
-        if network is not None:
-            network.eval()
+    for network in published.values():
+        network.eval()
+    for network in vars(networks).values():
+        if network is not None:  # in the layout in which pipelines hold them, see mien.pipelines.placement
+            network.eval().to(memory_format=torch.channels_last)
     return networks
 
 
