@@ -7,7 +7,15 @@ from driven_keypoints import driven
 from mien.animation.motion_transfer import own_face
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose
-from mien.motion.keypoint_motion import JAW_OPEN, FaceBasis, FaceMotion, KeypointMotion, smoothed_motion
+from mien.motion.keypoint_motion import (
+    BLINKS,
+    EYE_RIMS,
+    JAW_OPEN,
+    FaceBasis,
+    FaceMotion,
+    KeypointMotion,
+    smoothed_motion,
+)
 from mien.motion.landmark_residual import MeasuredFace
 
 RNG = np.random.default_rng(0)
@@ -133,3 +141,26 @@ def test_a_shout_in_a_single_driving_picture_opens_the_portraits_jaw() -> None:
     down = (moved - still)[:, 1] / source.pose.scale
     assert down[8] == pytest.approx(0.32, abs=0.03), "the chin"
     assert down[[48, 54]] == pytest.approx(0.11, abs=0.03), "the corners of the mouth"
+
+
+def test_a_commanded_blink_shuts_its_eye_alone() -> None:
+    """The basis has each blink move both eyes, and half shut them only."""
+    shapes = np.zeros_like(SHAPES)
+    for blink in BLINKS:
+        for high, low in (*EYE_RIMS[0], *EYE_RIMS[1]):
+            shapes[blink, high, 1], shapes[blink, low, 1] = 0.04, -0.01
+    pose = HeadPose.from_euler(5, 0, 0, (0.1, 0.0), 0.4)
+    keypoints = KeypointMotion(FaceBasis(MEAN, shapes), FaceMotion(seen(MEAN, pose)[:68], pose, np.zeros(52)))
+    own, rims = own_face(keypoints), (EYE_RIMS[0], EYE_RIMS[1])
+
+    def gaps(scores: np.ndarray) -> list[float]:
+        points = keypoints.posed(pose, scores, keypoints.with_lids(scores, own))
+        return [float(np.mean([points[low, 1] - points[high, 1] for high, low in rims[side]])) for side in (0, 1)]
+
+    open_ = gaps(np.zeros(52))
+    np.testing.assert_allclose(keypoints.with_lids(own.blendshapes, own), own.extra, atol=1e-9)
+    for right, left in ((1.0, 0.0), (0.5, 1.0), (0.0, 0.3)):
+        scores = np.zeros(52)
+        scores[list(BLINKS)] = right, left
+        np.testing.assert_allclose(gaps(scores), [open_[0] * (1 - right), open_[1] * (1 - left)], atol=0.004)
+    assert [EXPRESSION_NAMES[blink] for blink in BLINKS] == ["eyeBlinkRight", "eyeBlinkLeft"]

@@ -108,6 +108,19 @@ class FaceMover:
         expressive = self.shape.posed(pose, blendshapes, extra)
         return out_of(self.crop, expressive), out_of(self.crop, self.shape.neutral(pose))
 
+    def performed(self, pose: HeadPose, blendshapes: Floats, own: FaceMotion) -> tuple[Floats, Floats]:
+        """The face in a pose and a commanded expression, of which no landmarks were read.
+
+        Args:
+            pose: half sides of the portrait's square.
+            blendshapes: [52] in [0, 1].
+            own: the portrait's own face, see `own_face`.
+
+        Returns:
+            See `placed`.
+        """
+        return self.placed(pose, blendshapes, self.shape.with_lids(blendshapes, own))
+
     def driven(self, motion: FaceMotion, reference: FaceMotion | None, driving: Floats | None) -> DrivenFace:
         """The face in a motion; see `KeypointMotion.pose_of`.
 

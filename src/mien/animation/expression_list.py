@@ -160,7 +160,7 @@ def listed_faces(mover: FaceMover, motion: ListedMotion) -> list[DrivenFace]:
     for frame in range(motion.frames):
         move, scores = motion.at(frame, own.blendshapes)
         pose = move.moved(own.pose)
-        points, neutral = mover.placed(pose, scores, own.extra)
+        points, neutral = mover.performed(pose, scores, own)
         shown = Performance.of(pose, own.blendshapes, scores)
         faces.append(DrivenFace(points + rest, neutral, performance=shown))
     return faces

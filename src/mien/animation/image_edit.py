@@ -64,7 +64,7 @@ class StillEditor:
             return self.portrait.image
         own, pose = self._own.blendshapes, change.moved(self._own.pose)
         scores = change.expressed(own if expression is None else expression)
-        driven, calm = self._mover.placed(pose, scores, self._own.extra)
+        driven, calm = self._mover.performed(pose, scores, self._own)
         face = DrivenFace(driven, calm, performance=Performance.of(pose, own, scores))
         return self._painter.picture(face, None)
 

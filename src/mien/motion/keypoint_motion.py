@@ -34,6 +34,8 @@ _OUTER_LIPS = ((50, 58), (51, 57), (52, 56))  # what goes with them
 _OPENNESS = (0.6, 2.0)
 _JAW_AND_MOUTH, _LIP_CORNERS = [*range(3, 14), *range(48, 68)], [48, 54]
 JAW_OPEN = 24  # among the 52 blendshapes, `mien.faces.EXPRESSION_NAMES`
+BLINKS = (9, 8)  # of the right and the left eye, as `EYES` are
+_UPPER_LID = 0.85  # of a blink, the lower lid does the rest
 _PARTED = (0.03, 0.09)  # half face heights by which lips stand apart: merely parted, and because the jaw is open
 
 
@@ -170,6 +172,35 @@ class KeypointMotion:
         if extra is None:
             return self._seen(pose, self.canonical + self.opened + self.fitted(moved))
         return self._seen(pose, closed_lips(self.canonical) + self.fitted(moved + extra))
+
+    def with_lids(self, blendshapes: Floats, own: FaceMotion) -> NDArray[np.float64]:
+        """Extra displacement with which a commanded blink shuts its eye, and that one alone.
+
+        Blendshapes that are read of a video say so much less than its landmarks that the basis has a blink of 1 leave
+        half of the gap, and take both eyes along, for people seldom wink. Where there are no landmarks that is made up.
+
+        Args:
+            blendshapes: commanded [52] in [0, 1].
+            own: the source's, with its own extra displacement.
+
+        Returns:
+            [70, 3], half face heights, for `posed`.
+        """
+        extra = np.zeros_like(self.canonical) if own.extra is None else np.array(own.extra, np.float64)
+        still = np.array(blendshapes, np.float64)
+        still[list(BLINKS)] = own.blendshapes[list(BLINKS)]
+        there, before = (
+            closed_lips(self.canonical) + self.fitted(self.basis.moved(s) + extra) for s in (blendshapes, still)
+        )
+        for side, blink in enumerate(BLINKS):
+            shut = float(blendshapes[blink] - own.blendshapes[blink])
+            if shut < 0 or not np.any(blendshapes != still):
+                continue
+            rest = _gap(there, EYE_RIMS[side]) - max(_gap(before, EYE_RIMS[side]), 0.0) * (1 - min(shut, 1.0))
+            for high, low in EYE_RIMS[side]:
+                extra[high, 1] += _UPPER_LID * rest / self.eye_gains[side]
+                extra[low, 1] -= (1 - _UPPER_LID) * rest / self.eye_gains[side]
+        return extra
 
     def neutral(self, pose: HeadPose) -> NDArray[np.float32]:
         """The source's keypoints in a pose, without expression.
