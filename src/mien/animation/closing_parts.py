@@ -21,10 +21,8 @@ Floats = NDArray[np.floating]
 # Over how many times the way that they have come lids are drawn out, and at least: below one the map would fold, and
 # the portrait be shown twice.
 _DRAWN_OUT, _NOT_FOLDED = 1.5, 1.05
-_BELOW_BROW, _OF_LID = (
-    0.85,
-    0.25,
-)  # else no further than this part of the way to the brow; of the lid's height, for skin
+_BELOW_BROW = 0.85  # of the way to the brow: else no further
+_OF_LID = 0.25  # of the lid's height: the most that counts as lashes, not as skin
 _BESIDE_SEAM = 2.0  # pixels
 
 
@@ -117,10 +115,6 @@ class ClosingPart:
             zoom: sizes of the driven face over the portrait's.
         """
         self._part, self._axes, self._zoom = part, axes, zoom
-        upper, lower = (driven[list(line)] @ axes.T for line in (part.upper, part.lower))
-        middle = (upper + lower) / 2
-        self._across = np.maximum.accumulate(middle[:, 0])
-        self._upper, self._lower = np.minimum(upper[:, 1], middle[:, 1]), np.maximum(lower[:, 1], middle[:, 1])
         gap, left = (
             float(np.mean([np.linalg.norm(points[high] - points[low]) for high, low in part.facing]))
             for points in (own, driven)
@@ -128,6 +122,12 @@ class ClosingPart:
         self.amount = _between(part.closes, (gap * zoom - left) / extent)
         if part.remaining is not None:
             self.amount *= _between(part.remaining, left / max(gap * zoom, 1e-6))
+        if self.amount == 0:
+            return  # as in most frames: there is no seam, and nothing more is asked
+        upper, lower = (driven[list(line)] @ axes.T for line in (part.upper, part.lower))
+        middle = (upper + lower) / 2
+        self._across = np.maximum.accumulate(middle[:, 0])
+        self._upper, self._lower = np.minimum(upper[:, 1], middle[:, 1]), np.maximum(lower[:, 1], middle[:, 1])
         if part.bow:  # lids meet wholly
             self._upper += (middle[:, 1] - self._upper) * self.amount
             self._lower += (middle[:, 1] - self._lower) * self.amount
@@ -138,9 +138,9 @@ class ClosingPart:
         # two maps in any case where the one would show what was between the lids
         hidden = _DRAWN_OUT * gap * zoom if part.bow else 0.0
         self._edges = outline[:, 1].min() - hidden, outline[:, 1].max() + hidden
-        self._seam = np.column_stack([self._across, middle[:, 1]]) @ axes
         self._rims = []
         if part.bow:
+            self._seam = _with_middles(np.column_stack([self._across, middle[:, 1]]))  # across and down [7, 2]
             brow = driven[list(part.brow)] @ axes.T
             self._brow = brow[np.argsort(brow[:, 0])]  # the far one's order turns in profile
             lid = float(np.linalg.norm(own[list(part.brow)].mean(0) - own[list(part.above)].mean(0)))
@@ -216,16 +216,16 @@ class ClosingPart:
             counting[list(part.above if number else part.below)] = 0
             return moving_least_squares(driven, own, spots, counting)
         counting[[*part.above, *part.below, *part.between]] = 0
-        seam = _along(self._seam)
-        here = moving_least_squares(driven, own, np.concatenate([spots, seam]), counting)
+        line = self._seam
+        here = moving_least_squares(driven, own, np.concatenate([spots, line @ self._axes]), counting)
         rest, away = here[: len(spots)], self._rims[number] - here[len(spots) :]
         across, down = (spots @ self._axes.T).T
-        line = seam @ self._axes.T
-        high = np.abs(down - np.interp(across, line[:, 0], line[:, 1]))
+        meeting = np.interp(across, line[:, 0], line[:, 1])
+        high = np.abs(down - meeting)
         way = max(float(np.linalg.norm(away, axis=1).max()) * self._zoom, 1e-6)
         most = np.full(len(spots), _DRAWN_OUT * way)
         if number == 0:
-            brow = np.interp(across, line[:, 0], line[:, 1]) - np.interp(across, self._brow[:, 0], self._brow[:, 1])
+            brow = meeting - np.interp(across, self._brow[:, 0], self._brow[:, 1])
             most = np.clip(_BELOW_BROW * brow, _NOT_FOLDED * way, most)
         drawn = np.stack([np.interp(across, line[:, 0], away[:, axis]) for axis in (0, 1)], 1)
         return np.asarray(rest + drawn * np.clip(1 - high / most, 0, 1)[:, None])
@@ -243,10 +243,10 @@ def _rim(points: Floats, line: tuple[int, ...], sign: int, bow: float, beyond: f
     height = max(float(((one + two) / 2 - (first + last) / 2) @ out), 0.0)
     bows = np.array([0.0, bow, 0.0, bow / 5, 0.0, bow, 0.0]) * height
     skin = beyond * np.array([0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
-    return _along(np.stack([first, one, two, last])) + (bows + skin)[:, None] * out
+    return _with_middles(np.stack([first, one, two, last])) + (bows + skin)[:, None] * out
 
 
-def _along(line: Floats) -> Floats:
+def _with_middles(line: Floats) -> Floats:
     """Four points with those half way between them, [7, 2]."""
     half = (line[1:] + line[:-1]) / 2
     return np.stack([line[0], half[0], line[1], half[1], line[2], half[2], line[3]])

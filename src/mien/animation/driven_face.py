@@ -214,7 +214,7 @@ def driving_faces(portrait: Portrait, track: DriverTrack, basis: FaceBasis) -> l
 
 def _mean_shape(motions: Sequence[FaceMotion], basis: FaceBasis) -> Floats:
     step = max(1, len(motions) // _SAMPLES)
-    return mean_shape(basis, motions[::step])[0]
+    return mean_shape([KeypointMotion(basis, motion) for motion in motions[::step]])[0]
 
 
 # A blendshape that changes by so much is shown performed; by less, half so, that lists come into it evenly.

@@ -83,7 +83,7 @@ class LiveMotion:
         motion = driver_motions(self._portrait, replace(track, matrix=None))[0]
         self._shapes = min(self._shapes + 1, _SHAPES)
         seen = KeypointMotion(self.keypoints.basis, motion)
-        self._shape = self._shape + (seen.canonical + seen.opened - self._shape) / self._shapes
+        self._shape = self._shape + (seen.shown - self._shape) / self._shapes
         pose, shape = motion.pose, self._shape - opened_jaw(self.keypoints.basis, self._shape)
         return out_of(track.crop, pose.scale * (shape @ pose.matrix().T)[:, :2] + pose.translation)
 

@@ -110,7 +110,7 @@ def own_face(keypoints: KeypointMotion) -> FaceMotion:
     """
     source, measured = keypoints.source, MeasuredFace(keypoints.basis)
     measured.learn([source])
-    extra = keypoints.opened + keypoints.canonical - closed_lips(keypoints.canonical)
+    extra = keypoints.shown - closed_lips(keypoints.canonical)
     seen = measured.of(source).extra
     if seen is not None:
         extra[LANDMARKS:] = seen[LANDMARKS:]

@@ -158,11 +158,9 @@ class SourceVideo:
     def _shape(self, basis: FaceBasis) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]]:
         """The person's neutral keypoints and what an open jaw moves of them [70, 3], and both eyes' gains."""
         step = max(1, len(self.motions) // _SAMPLES)
-        motions = self.motions[::step]
-        gains = [KeypointMotion(basis, motion).eye_gains for motion in motions]
-        left, right = (fmean(pair[eye] for pair in gains) for eye in (0, 1))
-        neutral, opened = mean_shape(basis, motions)
-        return neutral, opened, (left, right)
+        shapes = [KeypointMotion(basis, motion) for motion in self.motions[::step]]
+        left, right = (fmean(shape.eye_gains[eye] for shape in shapes) for eye in (0, 1))
+        return *mean_shape(shapes), (left, right)
 
 
 def calm_crops(landmarks: list[np.ndarray], clip: Clip, scale: float) -> list[SquareCrop]:

@@ -127,6 +127,11 @@ class KeypointMotion:
         self.eye_gains = _eye_gains(basis.mean, self.canonical)
 
     @property
+    def shown(self) -> NDArray[np.float64]:
+        """The person's neutral keypoints with the jaw as open as the picture shows it [70, 3], as `canonical`."""
+        return self.canonical + self.opened
+
+    @property
     def keypoints(self) -> NDArray[np.float32]:
         """The source's own keypoints [70, 2], half sides."""
         own = self.posed(self.source.pose, self.source.blendshapes)
@@ -170,7 +175,7 @@ class KeypointMotion:
         """
         moved = self.basis.moved(blendshapes)
         if extra is None:
-            return self._seen(pose, self.canonical + self.opened + self.fitted(moved))
+            return self._seen(pose, self.shown + self.fitted(moved))
         return self._seen(pose, closed_lips(self.canonical) + self.fitted(moved + extra))
 
     def with_lids(self, blendshapes: Floats, own: FaceMotion) -> NDArray[np.float64]:
@@ -189,12 +194,14 @@ class KeypointMotion:
         extra = np.zeros_like(self.canonical) if own.extra is None else np.array(own.extra, np.float64)
         still = np.array(blendshapes, np.float64)
         still[list(BLINKS)] = own.blendshapes[list(BLINKS)]
+        if np.array_equal(still, blendshapes):
+            return extra
         there, before = (
             closed_lips(self.canonical) + self.fitted(self.basis.moved(s) + extra) for s in (blendshapes, still)
         )
         for side, blink in enumerate(BLINKS):
             shut = float(blendshapes[blink] - own.blendshapes[blink])
-            if shut < 0 or not np.any(blendshapes != still):
+            if shut < 0:
                 continue
             rest = _gap(there, EYE_RIMS[side]) - max(_gap(before, EYE_RIMS[side]), 0.0) * (1 - min(shut, 1.0))
             for high, low in EYE_RIMS[side]:
@@ -284,20 +291,18 @@ def opened_jaw(basis: FaceBasis, points: Floats) -> NDArray[np.float64]:
     return np.asarray(moved, np.float64)
 
 
-def mean_shape(basis: FaceBasis, motions: Sequence[FaceMotion]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def mean_shape(shapes: Sequence[KeypointMotion]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """One person's shape from many frames: what is left unexplained differs from frame to frame, the person does not.
 
     Args:
-        basis: how keypoints move with blendshapes.
-        motions: of the person's face, at least one.
+        shapes: of the person's face in some frames, at least one.
 
     Returns:
         Neutral keypoints, and what a jaw moves of them that is open throughout [70, 3] each, half face heights in the
         head's frame.
     """
-    shapes = [KeypointMotion(basis, motion) for motion in motions]
-    shown = np.asarray(np.mean([shape.canonical + shape.opened for shape in shapes], 0), np.float64)
-    opened = opened_jaw(basis, shown)
+    shown = np.asarray(np.mean([shape.shown for shape in shapes], 0), np.float64)
+    opened = opened_jaw(shapes[0].basis, shown)
     return shown - opened, opened
 
 

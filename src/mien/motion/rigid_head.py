@@ -20,7 +20,7 @@ class RigidHead:
     def __init__(self, shape: KeypointMotion) -> None:
         """shape: the portrait's face."""
         self.own, self._shape = shape.source.pose, shape
-        depth = (shape.canonical + shape.opened + shape.basis.moved(shape.source.blendshapes))[:, 2]
+        depth = (shape.shown + shape.basis.moved(shape.source.blendshapes))[:, 2]
         self._points = lifted(shape.keypoints, self.own, depth)
 
     def keypoints(self, pose: HeadPose, moved: Floats | None = None) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry import HeadPose
-from mien.motion.keypoint_motion import EYES, FaceBasis, FaceMotion, mean_shape
+from mien.motion.keypoint_motion import EYES, FaceBasis, FaceMotion, KeypointMotion
 
 Points = NDArray[np.floating]
 
@@ -48,7 +48,8 @@ def neutral_keypoints(
         FaceMotion.read(points / side, pose.rotation, scores)
         for points, pose, scores in zip(landmarks, poses, expressions, strict=True)
     ]
-    shape = sum(mean_shape(basis, faces))  # a mouth that stands open through a whole clip is taken for the person's
+    # a mouth that stands open through a whole clip is taken for the person's
+    shape = np.mean([KeypointMotion(basis, face).shown for face in faces], 0)
     posed = [face.pose.scale * (shape @ face.pose.matrix().T)[:, :2] + face.pose.translation for face in faces]
     return np.asarray((np.stack(posed) + 1) * side / 2, np.float32)
 
