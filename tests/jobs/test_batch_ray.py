@@ -41,7 +41,14 @@ def at_work(out: Path) -> list[int]:
 
 
 def states(out: Path) -> dict[str, tuple[int, int]]:
-    return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in out.iterdir() if not p.name.startswith(".")}
+    """The finished files of `out`, each with what changes when it is written anew. Hidden files are of jobs at work."""
+    found = {}
+    for path in out.glob("[!.]*"):
+        try:
+            found[path.name] = (path.stat().st_ino, path.stat().st_mtime_ns)
+        except OSError:  # renamed meanwhile
+            continue
+    return found
 
 
 def test_a_killed_worker_costs_no_job_and_repeats_none(
@@ -68,10 +75,10 @@ def test_a_killed_worker_costs_no_job_and_repeats_none(
     def kill_one() -> None:
         deadline = time.monotonic() + 300
         while not killed and time.monotonic() < deadline:
-            finished = list(out.glob("*.json")) if out.is_dir() else []
+            finished = {name: state for name, state in states(out).items() if name.endswith(".json")}
             workers = at_work(out) if len(finished) >= 2 else []
             if workers:
-                before.update({name: state for name, state in states(out).items() if name.endswith(".json")})
+                before.update(finished)
                 os.kill(workers[0], signal.SIGKILL)
                 killed.append(workers[0])
             time.sleep(0.005)

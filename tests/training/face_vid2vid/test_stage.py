@@ -315,6 +315,23 @@ def test_one_stage_leads_to_the_next_and_to_control_images(folder: Path, tmp_pat
     assert load_reenactor(tmp_path / "export")(larger[0], larger[1:])[0].shape == (2 * SIDE, 2 * SIDE, 3)
 
 
+def test_a_smaller_side_comes_first_and_is_gone_on_from(folder: Path, tmp_path: Path) -> None:
+    given = {"data": (str(folder),), "batch_size": 1, "steps": 1, "precision": "fp32", "save_every": 1000}
+    before: str | None = None
+    for side in (64, 128):
+        config = configure("face-vid2vid", side=side, out=str(tmp_path / str(side)), start=before, **given)
+        stage = make_stage(config)
+        assert stage.batch(np.random.default_rng(0), 2)["target"].shape[-1] == side
+        train(stage, config)
+        before = config.out
+        model = stage.build()
+        stage.start(model, Path(before))
+        stage.export(model, tmp_path / f"export{side}")
+        assert FaceVid2VidPipeline.from_pretrained(tmp_path / f"export{side}").image_size == side
+    with pytest.raises(InputError, match="--side is 100: give a multiple of 64"):
+        make_stage(configure("face-vid2vid", side=100, out=str(tmp_path / "odd"), **given)).check()
+
+
 def test_the_stages_are_registered_and_have_a_command(folder: Path, tmp_path: Path) -> None:
     for name in ("face-vid2vid", "face-vid2vid-plus"):
         stage = make_stage(options(folder, tmp_path, plus=name.endswith("plus")))

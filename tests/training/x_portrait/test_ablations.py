@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import ablations
-from benchmarks.ablations import CONTROLS, parsed, train_all
+from benchmarks.ablations import CONTROLS, F_SHARED, parsed, train_all
 
 from mien.geometry.draw_landmarks import draw_landmarks, drawn_in_window
 from mien.geometry.face_window import FaceWindow
@@ -30,7 +30,7 @@ def test_one_thing_alone_is_otherwise_in_every_run(tmp_path: Path, monkeypatch: 
         (nano / part).mkdir(parents=True)
     wish = ["groups", str(nano), str(tmp_path / "out"), "--clips", "clips", "--minutes", "75", "--f-more", "5"]
     train_all(parsed(wish))
-    assert list(runs) == ["full", *ABLATED, "f-first", "face-vid2vid", "face-vid2vid-plus"]
+    assert list(runs) == ["full", *ABLATED, *F_SHARED, "face-vid2vid", "face-vid2vid-plus"]
     start = tmp_path / "out" / "start"
     assert [path.name for path in start.iterdir()] == ["unet"], "controls begin anew"
     whole = runs["full"].flat()
@@ -41,6 +41,7 @@ def test_one_thing_alone_is_otherwise_in_every_run(tmp_path: Path, monkeypatch: 
     first, second = (runs[name].flat() for name in ("face-vid2vid", "face-vid2vid-plus"))
     assert {key for key in first if first[key] != second[key]} == {"out"}
     assert first["start"] == str(tmp_path / "out" / "f-first" / "0")
+    assert [(runs[name].flat()["side"], runs[name].flat()["budget_minutes"]) for name in F_SHARED] == [(128, 30), (None, 30)]
     runs.clear()
     train_all(parsed(wish))
     assert not runs, "what is done stays"

@@ -79,6 +79,7 @@ RECIPES = {
         FaceVid2VidWeights(adversarial=0.1, matching=1.0, adversarial_from=4_000, pose=2.0),
     ),
 }  # fmt: skip
+_SIDE_STEP = 64  # pixels: a quarter of the side is halved four times by the keypoint detector
 _PLUS_RATE = 5e-5
 _PLUS_KEYPOINTS = 0.2  # of the rate, for the keypoint detector: 1e-5
 
@@ -102,6 +103,9 @@ class FaceVid2VidStageConfig(StageConfig):
 
     size: str = option("nano", "nano or full.", choices=SIZES)
     frames: int = option(1, "Targets of a source.", least=1)
+    side: int | None = option(
+        None, "Side of the pictures, pixels; else the size's own. A step on half the side costs a quarter.", least=64
+    )
     vgg: str | None = option(None, "VGG19's (or VGG16's) weights (.safetensors) for the perceptual losses.")
 
 
@@ -135,6 +139,8 @@ class FaceVid2VidStage(SampleStage):
         self.name, self.options = options.stage, options
         self.plus = plus = options.stage.endswith("-plus")
         self.config, self.batch_size = config or recipe.config, recipe.batch_size
+        if options.side is not None:
+            self.config = replace(self.config, image_size=options.side)
         self.steps = recipe.plus_steps if plus else recipe.steps
         given = weights or recipe.weights
         self.weights = plus_weights(given) if plus else given
@@ -155,6 +161,8 @@ class FaceVid2VidStage(SampleStage):
         """See `Stage.check`."""
         if self.plus and self.options.start is None and checkpoints.newest(Path(self.options.out)) is None:
             raise InputError("face-vid2vid-plus goes on from F: give --start the run of `mien train face-vid2vid`.")
+        if self.options.side is not None and self.options.side % _SIDE_STEP:
+            raise InputError(f"--side is {self.options.side}: give a multiple of {_SIDE_STEP}.")
         super().check()
 
     def build(self) -> nn.Module:
