@@ -73,7 +73,8 @@ def f_run(name: str, groups: str, out: Path, minutes: float, seed: int) -> Stage
     kind = "face-vid2vid-plus" if name == "face-vid2vid-plus" else "face-vid2vid"
     return configure(
         kind, data=[groups], out=str(out / name / str(seed)), start=start, seed=1 + seed,
-        side=128 if name == "f-small" else None, budget_minutes=minutes, batch_size=4, frames=2, learning_rate=1e-3, warmup=20, **SHARED,
+        side=128 if name == "f-small" else None, budget_minutes=minutes,
+        batch_size=4, frames=2, learning_rate=1e-3, warmup=20, **SHARED,
     )  # fmt: skip
 
 

@@ -41,7 +41,8 @@ def test_one_thing_alone_is_otherwise_in_every_run(tmp_path: Path, monkeypatch: 
     first, second = (runs[name].flat() for name in ("face-vid2vid", "face-vid2vid-plus"))
     assert {key for key in first if first[key] != second[key]} == {"out"}
     assert first["start"] == str(tmp_path / "out" / "f-first" / "0")
-    assert [(runs[name].flat()["side"], runs[name].flat()["budget_minutes"]) for name in F_SHARED] == [(128, 30), (None, 30)]
+    shared = [runs[name].flat() for name in F_SHARED]
+    assert [(run["side"], run["budget_minutes"]) for run in shared] == [(128, 30), (None, 30)]
     runs.clear()
     train_all(parsed(wish))
     assert not runs, "what is done stays"
