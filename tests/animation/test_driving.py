@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,18 @@ def test_a_wandering_head_is_held_within_reach() -> None:
     shrunk = large @ held.placement(large)[:, :2].T + held.placement(large)[:, 2]
     assert 1.1 < np.ptp(shrunk) / np.ptp(face) < 1.17
     assert held.placement(None) is matrix
+    roomy = replace(held, limits=MotionLimits(0.1, 0.15, room=(0.0, 0.0, 0.5, 0.0)))
+    further = (far @ roomy.placement(far)[:, :2].T + roomy.placement(far)[:, 2]).mean(0) - face.mean(0)
+    assert 0.8 < further[0] < 0.9 and further[1] == pytest.approx(moved[1])
+
+
+def test_a_portraits_room_is_counted_in_its_square_up_to_the_pictures_border() -> None:
+    portrait = portrait_of(draw_face(400, 200, (0.25, 0.5), 0.2))
+    assert portrait.limits(None) is None
+    limits = portrait.limits(MotionLimits(0.1, 0.15))
+    assert limits is not None and (limits.shift, limits.zoom) == (0.1, 0.15)
+    left, _, right, _ = limits.room
+    (low, top), (high, bottom) = portrait.reading.landmarks.min(0), portrait.reading.landmarks.max(0)
+    margin = 0.1 * (bottom - top)
+    assert left * portrait.crop.size == pytest.approx(low - margin, abs=0.01)
+    assert right * portrait.crop.size == pytest.approx(400 - high - margin, abs=0.01)

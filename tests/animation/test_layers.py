@@ -10,6 +10,7 @@ import pytest
 
 from mien.animation.head_flow import HeadFlow, iris_rims
 from mien.animation.layers import HeadLayer, filled_background
+from mien.animation.painted_face import _coloured_like
 from mien.geometry.face_window import FaceWindow, PaintedWindow
 from plain_face import plain_keypoints
 
@@ -156,6 +157,19 @@ def test_paint_has_the_portraits_detail_where_it_is_like_it_and_never_another_co
     violet = replace(painted(share=1.0), paint=(rng.integers(0, 2, (48, 48, 3)) + (90, 40, 160)).astype(np.uint8))
     shown = head.frame(keypoints(), window, violet)[middle].astype(int)
     assert (shown[..., 2] - shown[..., 1]).max() < 25, "violet skin is nowhere in this portrait"
+
+
+def test_skin_and_a_blue_iris_do_not_make_violet_lids() -> None:
+    skin, blue, violet = np.uint8([[[200, 150, 125]], [[70, 110, 160]], [[120, 60, 150]]])
+    portrait = np.tile(skin, (48, 48, 1))
+    portrait[20:28, 12:36] = blue
+    for own in (skin, blue):
+        kept = _coloured_like(np.tile(own, (48, 48, 1)), portrait)[24, 24].astype(int)
+        assert np.abs(kept - own[0]).max() <= 3, "the portrait's own colours stay"
+    lid = _coloured_like(np.tile(violet, (48, 48, 1)), portrait)[24, 24].astype(int)
+    assert lid[2] - lid[0] < 10 < int(violet[0, 2]) - int(violet[0, 0])
+    portrait[20:28], portrait[23:25, 12:36] = skin, blue  # lids that have met but for a slit
+    assert np.ptp(_coloured_like(np.tile(blue, (48, 48, 1)), portrait)[24, 24]) < 20, "no blue between them"
 
 
 def test_a_window_that_bends_takes_the_portraits_own_pixels(drawn: Drawn) -> None:

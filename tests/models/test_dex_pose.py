@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -183,12 +185,15 @@ def test_expression_gain() -> None:
 def test_a_smoothed_motion_keeps_its_course_and_loses_its_jitter() -> None:
     time = torch.arange(40.0)
     course = torch.stack([0.01 * time] * 6, 1)
-    rough = course + 0.05 * torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    rough = course + 0.002 * torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
     even = smooth_motion(Motion(rough, rough[:, :4], reference=7))
     assert even.reference == 7 and even.expression.shape == (40, 4)
     assert (even.pose - course)[4:-4].std() < 0.6 * (rough - course).std()
     still = smooth_motion(Motion(course, course))
     assert torch.allclose(still.pose[4:-4], course[4:-4], atol=1e-5)  # no delay
+    nod = torch.zeros(9, 6)
+    nod[4] = 0.2
+    assert torch.allclose(smooth_motion(Motion(nod, nod)).pose[4], nod[4], atol=0.005)  # a frame long, and stays
 
 
 def test_a_head_is_held_within_reach_and_small_ways_are_left() -> None:
@@ -200,6 +205,8 @@ def test_a_head_is_held_within_reach_and_small_ways_are_left() -> None:
     assert float(held.scale[0]) == pytest.approx(float(driven.scale[0]), rel=1e-3)
     assert float(held.translation[1, 0]) == pytest.approx(0.4, abs=1e-3)
     assert float(held.scale[1] / source.scale[0]) == pytest.approx(np.exp(0.15), rel=1e-3)
+    roomy = limited_pose(source, driven, MotionLimits(0.1, 0.15, room=(0.0, 0.0, 0.6, 0.0)))
+    assert float(roomy.translation[1, 0]) == pytest.approx(0.2 + 1.2 * math.tanh(1.0), abs=1e-3)
 
 
 def test_absolute_motion_is_brought_as_near_as_reach_allows() -> None:

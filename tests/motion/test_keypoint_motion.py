@@ -14,7 +14,6 @@ from mien.motion.keypoint_motion import (
     FaceBasis,
     FaceMotion,
     KeypointMotion,
-    smoothed_motion,
 )
 from mien.motion.landmark_residual import MeasuredFace
 
@@ -81,16 +80,6 @@ def test_wider_eyes_close_further() -> None:
     plain, large = (KeypointMotion(FaceBasis(MEAN, shut), face(pose, np.zeros(52), shape)) for shape in (0.0, wide))
     travel = [k.posed(pose, np.eye(52)[0])[37, 1] - k.posed(pose, np.zeros(52))[37, 1] for k in (plain, large)]
     assert travel[1] == pytest.approx(travel[0] * 1.5, rel=1e-3)
-
-
-def test_smoothing_takes_jitter_and_leaves_what_is_still() -> None:
-    poses = [HeadPose.from_euler(10 + noise, 0, 0, (0.1, noise / 100), 0.4) for noise in RNG.normal(size=40)]
-    motions = [face(pose, np.full(52, 0.3)) for pose in poses]
-    even = smoothed_motion(motions, 1.0)
-    before, after = ([motion.pose.yaw for motion in some] for some in (motions, even))
-    assert np.abs(np.diff(after)).mean() < 0.5 * np.abs(np.diff(before)).mean()
-    assert even[20].blendshapes == pytest.approx(motions[20].blendshapes) and even[20].pose.scale == pytest.approx(0.4)
-    assert smoothed_motion(motions, 0.0) is motions
 
 
 def shouting(amount: float) -> tuple[FaceBasis, FaceMotion]:

@@ -36,6 +36,7 @@ from mien.animation.source_video import first_portrait
 from mien.errors import InputError
 from mien.faces import FaceReader
 from mien.media import Clip
+from mien.motion.motion_limits import MotionLimits
 
 Config = TypeVar("Config", bound=AnimationConfig)
 
@@ -143,6 +144,15 @@ class Animator(ABC):
         Raises:
             InputError: if no frame shows a face, or if the options name a frame that is none.
         """
+
+    def limits(self, person: Portrait) -> MotionLimits | None:
+        """How far the model takes a person's head from where the portrait has it; None: anywhere.
+
+        Args:
+            person: of the source.
+        """
+        limits: MotionLimits | None = getattr(self.pipe, "motion_limits", None)
+        return limits
 
     def read_list(self, listed: Any) -> DrivingMotion:
         """Take a list of expressions in place of a driving video.

@@ -121,7 +121,7 @@ class DeXPortraitAnimator(Animator):
         Returns:
             Codes of every frame; None: the portrait keeps its own pose.
         """
-        pose, limits = motion.pose, self.pipe.motion_limits
+        pose, limits = motion.pose, self.limits(person)
         if pose is not None and person is not self.source.portraits[0] and config.best_frame == "auto":
             pose = replace(pose, reference=self._start_frame(pose, config, None))
         if pose is not None and limits is not None and not config.relative:  # the pipeline limits relative motion

@@ -19,7 +19,8 @@ from mien.animation.source import Portrait
 from mien.faces import EXPRESSION_NAMES
 from mien.geometry import HeadPose, SquareCrop
 from mien.geometry.face_window import FaceWindow
-from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, mean_shape, smoothed_motion
+from mien.motion.jitter import smoothed_motion
+from mien.motion.keypoint_motion import FaceBasis, FaceMotion, Floats, KeypointMotion, mean_shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,10 +52,11 @@ class DriverTrack:
         if self.matrix is None or self.limits is None or self.anchor is None or landmarks is None:
             return self.matrix
         placed = landmarks @ self.matrix[:, :2].T + self.matrix[:, 2]
-        shift, zoom = self.limits.shift, self.limits.zoom
+        ways, zoom = self.limits.ways(), self.limits.zoom
         grown = np.log(_spread(placed) / _spread(self.anchor))
         scale = np.exp(zoom * np.tanh(grown / zoom) - grown)
         away = placed.mean(0) - self.anchor.mean(0)
+        shift = np.where(away < 0, *ways)
         centre = self.anchor.mean(0) + shift * np.tanh(away / shift)
         # x -> centre + scale (matrix x - placed centre)
         return np.c_[scale * self.matrix[:, :2], centre + scale * (self.matrix[:, 2] - placed.mean(0))]

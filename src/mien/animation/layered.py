@@ -28,6 +28,7 @@ from mien.geometry import SquareCrop
 from mien.geometry.face_window import FaceWindow
 from mien.media import Clip
 from mien.motion.keypoint_motion import FaceBasis
+from mien.motion.motion_limits import MotionLimits
 from mien.typing import Picture
 
 _AHEAD = 8  # frames that are made ahead: a window
@@ -63,6 +64,10 @@ class LayeredAnimator(Animator):
         """Of keypoints."""
         basis: FaceBasis = self.pipe.face_basis
         return basis
+
+    def limits(self, person: Portrait) -> MotionLimits | None:
+        """See `Animator.limits`: the head moves over the whole picture, not in its square alone."""
+        return person.limits(super().limits(person))
 
     def mover(self, person: Portrait) -> FaceMover:
         """A person's face, to be put anywhere.

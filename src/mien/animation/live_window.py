@@ -25,7 +25,7 @@ class WindowStepper:
         """Encode a portrait. pipe: a model for face windows. layer: the portrait, cut out."""
         basis = pipe.face_basis
         assert basis is not None  # as models for face windows have it
-        self._motion = LiveMotion(portrait, basis, pipe.crop_scale, pipe.motion_limits)
+        self._motion = LiveMotion(portrait, basis, pipe.crop_scale, portrait.limits(pipe.motion_limits))
         mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
         self._painter = FramePainter(pipe, portrait.image, mover.neutral, layer, many=True)
 

@@ -12,13 +12,13 @@ from mien.animation.source import Portrait
 from mien.faces import EXPRESSION_NAMES, FaceReading
 from mien.geometry import SquareCrop
 from mien.motion.gains import MotionGains, apply_gains
+from mien.motion.jitter import smoothed_motion
 from mien.motion.keypoint_motion import (
     LANDMARKS,
     FaceBasis,
     FaceMotion,
     KeypointMotion,
     closed_lips,
-    smoothed_motion,
 )
 from mien.motion.landmark_residual import MeasuredFace
 from mien.motion.motion_limits import MotionLimits, limited_reveal, limited_turns

@@ -20,6 +20,7 @@ _STRAIGHT = 0.02  # pixels; a window that bends less bends nothing
 _LIKE = 20.0  # levels of 255; paint that is so far from what was there has the less of its detail, by a Gaussian
 _NEAR = 1.5  # pixels of the window: what is finer is detail
 _AROUND, _OTHER = 15, 6  # pixels of the window, and levels, within which a colour must be seen in the portrait
+_THIN = 5  # pixels of the window
 _GREY = 128  # of both colour channels of YCrCb
 _FINE = 0.75  # the picture's pixels over the window's, below which the window is averaged first
 
@@ -99,14 +100,18 @@ class PaintedFace:
 def _coloured_like(paint: Picture, plain: Picture) -> Picture:
     """Paint [s, s, 3] in colours that are near by in the bent portrait [s, s, 3], or in less of them."""
     seen, made = (cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb) for one in (plain, paint))
-    colours, around = np.ascontiguousarray(seen[..., 1:]), np.ones((_AROUND, _AROUND), np.uint8)
+    # what is thinner is no colour of the portrait's, such as the iris between lids that have met
+    colours, around = cv2.medianBlur(seen, _THIN)[..., 1:], np.ones((_AROUND, _AROUND), np.uint8)
     low = np.minimum(cv2.subtract(cv2.erode(colours, around), (_OTHER,) * 4), _GREY)
     high = np.maximum(cv2.add(cv2.dilate(colours, around), (_OTHER,) * 4), _GREY)
     np.clip(made[..., 1:], low, high, out=made[..., 1:])
-    # yellow without red is green, as teeth and whites become that are painted against the red of lips and lids
+    # yellow without red is green, as teeth and whites become that are painted against the red of lips and lids; blue
+    # with red is violet, as shut lids become of skin and of a blue iris
     red_and_blue, painted = (both.sum(2, dtype=np.int16) for both in (colours, made[..., 1:]))
     least = np.minimum(cv2.erode(red_and_blue, around) - _OTHER, 2 * _GREY - _OTHER)
+    most = np.maximum(cv2.dilate(red_and_blue, around) + _OTHER, 2 * _GREY)
     made[..., 2] += np.maximum(least - painted, 0).astype(np.uint8)
+    made[..., 2] -= np.maximum(painted - most, 0).astype(np.uint8)
     return np.asarray(cv2.cvtColor(made, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 

@@ -14,6 +14,7 @@ from mien.faces import FaceReader, FaceReading, read_portrait
 from mien.geometry import SquareCrop, portrait_crop
 from mien.media import Clip, ClipInfo, read_image
 from mien.media.kind import kind_of
+from mien.motion.motion_limits import MotionLimits
 
 _LEAST_SIDE = 32  # pixels; below that there is no face to be seen
 
@@ -47,6 +48,11 @@ class Portrait:
             A portrait with another crop.
         """
         return replace(self, crop=portrait_crop(self.reading.landmarks, *self.size, scale=scale))
+
+    def limits(self, limits: MotionLimits | None) -> MotionLimits | None:
+        """A model's limits of motion with the room that this picture has around the head; None: there are none."""
+        corners = self.crop.points_in(np.array([[0, 0], self.size]), 1)
+        return None if limits is None else limits.within(self.landmarks, corners)
 
     def square(self, side: int) -> np.ndarray:
         """The crop, resampled.

@@ -18,13 +18,13 @@ from mien.errors import InputError
 from mien.faces import FaceReader, TrackReport
 from mien.geometry import SquareCrop, portrait_crop
 from mien.media import Clip, evened, part_of
+from mien.motion.jitter import smoothed_motion
 from mien.motion.keypoint_motion import (
     FaceBasis,
     FaceMotion,
     Floats,
     KeypointMotion,
     mean_shape,
-    smoothed_motion,
 )
 from mien.motion.landmark_residual import MeasuredFace
 

@@ -67,7 +67,7 @@ class XPortraitAnimator(Animator):
                 best_frame=config.best_frame,
                 align=config.align,
                 scale=self.pipe.crop_scale,
-                limits=getattr(self.pipe, "motion_limits", None),
+                limits=self.limits(person),
             )
             for person in source.people
         ]

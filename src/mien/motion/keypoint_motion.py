@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.geometry.pose import HeadPose, rotation_matrix, rotation_vector
+from mien.geometry.pose import HeadPose
 from mien.geometry.smooth import smooth_step
 
 Floats = NDArray[np.floating]
@@ -330,45 +330,3 @@ def uncrossed(points: NDArray[np.float64]) -> NDArray[np.float64]:
         if points[high, 1] > points[low, 1]:
             points[[high, low]] = points[[high, low]].mean(0)
     return points
-
-
-def smoothed_motion(motions: list[FaceMotion], deviation: float = 0.7) -> list[FaceMotion]:
-    """The same motions with everything that was read filtered over time against a reader's jitter, without delay.
-
-    Rotations are averaged as matrices and made rotations again.
-
-    Args:
-        motions: one a frame.
-        deviation: of the Gaussian, frames; 0 leaves the motions as they are.
-    """
-    if deviation <= 0 or len(motions) < 2:
-        return motions
-    radius = int(np.ceil(3 * deviation))
-    offsets = np.arange(-radius, radius + 1)
-    kernel = np.exp(-(offsets**2) / (2 * deviation**2))
-    turns = np.stack([rotation_matrix(motion.pose.rotation).ravel() for motion in motions])
-    rows = np.column_stack(
-        [
-            turns,
-            np.stack([motion.pose.translation for motion in motions]),
-            np.log([motion.pose.scale for motion in motions]),
-            np.stack([motion.blendshapes for motion in motions]),
-            np.stack([_seen(motion).ravel() for motion in motions]),
-        ]
-    )
-    at = np.clip(np.arange(len(motions))[:, None] + offsets, 0, len(motions) - 1)  # the ends are held
-    even = np.einsum("no,nod->nd", np.tile(kernel / kernel.sum(), (len(motions), 1)), rows[at])
-    made = []
-    for motion, row in zip(motions, even, strict=True):
-        pose = HeadPose(rotation_vector(row[:9].reshape(3, 3)), row[9:11], float(np.exp(row[11])))
-        blendshapes = row[12 : 12 + len(motion.blendshapes)]
-        seen = row[12 + len(blendshapes) :].reshape(-1, 2)
-        pupils = None if motion.pupils is None else seen[LANDMARKS:]
-        made.append(FaceMotion(seen[:LANDMARKS], pose, blendshapes, pupils=pupils))
-    return made
-
-
-def _seen(motion: FaceMotion) -> Floats:
-    """Landmarks and pupils [70, 2]; unseen pupils, which nobody reads afterwards, amid their eyes."""
-    amid = np.stack([motion.landmarks[list(eye)].mean(0) for eye in EYES])
-    return np.concatenate([motion.landmarks, amid if motion.pupils is None else motion.pupils])

@@ -1,6 +1,7 @@
 """How far from its own place, size and turn a portrait's head may be taken by a model that fills in only so much.
 
-Every limit is soft: what is asked for, x, becomes limit tanh(x / limit), which leaves small motions as they are.
+Every limit is soft: what is asked for, x, becomes limit tanh(x / limit), which leaves small motions as they are. Where
+a portrait's picture has room for more of a way, that is the limit (`MotionLimits.within`).
 A model's own are `motion_limits` in its model_index.json. They are applied to turns here (`limited_turns`; and
 `limited_reveal`, which knows no number of its own), to place and size by
 `mien.animation.driving.DriverTrack.placement`, to DeX-Portrait's poses by
@@ -23,6 +24,7 @@ from mien.motion.keypoint_motion import FaceMotion
 # stretched by no more than this, but always a little of a turn (degrees).
 _CHEEK, _STRETCH, _LEAST_TURN = 55.0, 2.2, 6.0
 
+_MARGIN = 0.1  # of the face's height, between it and the border of its picture
 NANO_MOTION_LIMITS = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their pictures do not show well
 
 
@@ -35,11 +37,14 @@ class MotionLimits:
         zoom: natural logarithm of how much larger or smaller.
         turn: radians between the portrait and the driving video's reference frame; what the driving video turns from
             there on is free.
+        room: ways to the left, up, to the right and down, sides of the square, that the picture around this portrait's
+            head has; `shift` is the least in any direction.
     """
 
     shift: float
     zoom: float
     turn: float = math.inf
+    room: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     @classmethod
     def of(cls, values: Sequence[float] | None) -> MotionLimits | None:
@@ -48,7 +53,26 @@ class MotionLimits:
         Args:
             values: [shift, zoom] or [shift, zoom, turn]; None: there are none.
         """
-        return None if values is None else cls(*map(float, values))
+        if values is None:
+            return None
+        shift, zoom, *turn = map(float, values)
+        return cls(shift, zoom, turn[0] if turn else math.inf)
+
+    def within(self, landmarks: NDArray[np.floating], corners: NDArray[np.floating]) -> MotionLimits:
+        """The same for a portrait, whose head may go as far as its face stays inside of its picture.
+
+        Args:
+            landmarks: the portrait's [68, 2], in sides of its square.
+            corners: of its picture, left upper and right lower [2, 2], in sides of its square.
+        """
+        low, high = landmarks.min(0), landmarks.max(0)
+        margin = _MARGIN * (high[1] - low[1])
+        left, up, right, down = (float(way - margin) for way in (*(low - corners[0]), *(corners[1] - high)))
+        return replace(self, room=(left, up, right, down))
+
+    def ways(self) -> NDArray[np.float64]:
+        """The limits of a head's way, sides of the square: [2, 2], first those to the left and up."""
+        return np.maximum(self.room, self.shift).reshape(2, 2)
 
 
 def limited_turns(

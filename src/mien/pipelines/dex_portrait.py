@@ -36,6 +36,7 @@ from mien.models.sd_backbone.patch_autoencoder import PatchAutoencoder
 from mien.models.sd_backbone.temporal import TemporalModules
 from mien.models.x_portrait import ReferenceFeatures, WindowHead
 from mien.motion.keypoint_motion import FaceBasis
+from mien.motion.motion_limits import MotionLimits
 from mien.pipelines import loading
 from mien.pipelines.base import PortraitPipeline
 from mien.pipelines.dex_portrait_denoiser import DeXPortraitDenoiser, Driven
@@ -262,7 +263,12 @@ class DeXPortraitPipeline(PortraitPipeline):
     # -- the animation -----------------------------------------------------------------------------------------------
 
     def drive(
-        self, pose_from: Motion | None, expression_from: Motion | None, gains: Gains, frames: int | None = None
+        self,
+        pose_from: Motion | None,
+        expression_from: Motion | None,
+        gains: Gains,
+        frames: int | None = None,
+        limits: MotionLimits | None = None,
     ) -> Driven:
         """Poses and expressions of every frame of the result.
 
@@ -271,6 +277,7 @@ class DeXPortraitPipeline(PortraitPipeline):
             expression_from: the same for the expression.
             gains: how much of them, and whether they are relative.
             frames: how many; None: as many as the motions have.
+            limits: how far relative motion takes the head; None: as far as the model's own limits.
 
         Returns:
             What drives the networks, the portrait's own among it.
@@ -289,8 +296,8 @@ class DeXPortraitPipeline(PortraitPipeline):
         if pose_from is not None:
             reference = Pose.from_code(pose_from.pose[pose_from.reference][None])
             pose = drive_pose(own_pose, Pose.from_code(pose_from.pose[:count]), reference, gains)
-            if gains.relative and (limits := self.motion_limits) is not None:
-                pose = limited_pose(own_pose, pose, limits)
+            if gains.relative and (most := limits or self.motion_limits) is not None:
+                pose = limited_pose(own_pose, pose, most)
         if expression_from is not None:
             expression = drive_expression(own.expression, expression_from.expression[:count], gains.expression)
         pose = pose if len(pose) == count else pose.repeat(count)

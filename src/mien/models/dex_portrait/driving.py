@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mien.models.dex_portrait.pose import Pose, rotation_matrices, rotation_vectors
+from mien.motion.jitter import without_jitter
 from mien.motion.motion_limits import MotionLimits
+
+# What the encoders' filter takes for jitter at most, measured as in `mien.motion.jitter`: of pose codes (radians, half
+# sides, natural logarithm) and of nano's expression codes; with larger codes the filter does less.
+_POSE_JITTER = np.array([*3 * [math.radians(0.25)], 0.002, 0.002, 0.003])
+_EXPRESSION_JITTER = 0.015
 
 
 @dataclass(frozen=True)
@@ -55,20 +62,17 @@ class Gains:
 def smooth_motion(motion: Motion, pose: float = 1.2, expression: float = 0.7) -> Motion:
     """The same motion, its codes filtered over time against the encoders' jitter, without delay; the ends are held.
 
+    The filter changes a code by no more than jitter does (`mien.motion.jitter`), so that fast motion stays.
+
     Args:
         motion: codes of a clip.
         pose: deviation of the pose codes' Gaussian, frames.
         expression: deviation of the expression codes' Gaussian, frames.
     """
-    return replace(motion, pose=_filtered(motion.pose, pose), expression=_filtered(motion.expression, expression))
-
-
-def _filtered(codes: Tensor, deviation: float) -> Tensor:
-    radius = math.ceil(3 * deviation)
-    offsets = torch.arange(-radius, radius + 1)
-    kernel = torch.exp(-offsets.square() / (2 * deviation**2))
-    at = (torch.arange(len(codes))[:, None] + offsets).clamp(0, len(codes) - 1)
-    return torch.einsum("o,fod->fd", kernel / kernel.sum(), codes[at])
+    poses, expressions = (codes.double().numpy() for codes in (motion.pose, motion.expression))
+    held = without_jitter(poses / _POSE_JITTER, pose, 1.0) * _POSE_JITTER
+    even = without_jitter(expressions, expression, _EXPRESSION_JITTER)
+    return replace(motion, pose=torch.from_numpy(held).float(), expression=torch.from_numpy(even).float())
 
 
 def drive_pose(source: Pose, driving: Pose, reference: Pose, gains: Gains) -> Pose:
@@ -112,8 +116,9 @@ def limited_pose(source: Pose, driven: Pose, limits: MotionLimits) -> Pose:
         driven: poses, one a frame.
         limits: of place and size.
     """
-    shift, zoom = 2 * limits.shift, limits.zoom  # half sides
     way, grown = driven.translation - source.translation, (driven.scale / source.scale).log()
+    low, high = torch.as_tensor(2 * limits.ways(), dtype=way.dtype, device=way.device)  # half sides
+    shift, zoom = torch.where(way < 0, low, high), limits.zoom
     held = source.translation + shift * (way / shift).tanh()
     return Pose(driven.rotation, held, source.scale * (zoom * (grown / zoom).tanh()).exp())
 
