@@ -46,10 +46,10 @@ def test_a_models_configuration_may_leave_turns_free_or_everything() -> None:
 
 def test_a_head_goes_as_far_as_its_picture_has_room_and_never_less_than_the_model_takes_it() -> None:
     landmarks = np.array([[0.3, 0.4], [0.5, 0.6]])  # a face of .2 by .2
-    room = MotionLimits(0.1, 0.15).within(landmarks, np.array([[0.0, 0.32], [1.5, 0.95]]))
-    margin = 0.1 * 0.2
-    assert room.room == pytest.approx((0.3 - margin, 0.08 - margin, 1.0 - margin, 0.35 - margin))
-    assert room.ways() == pytest.approx(np.array([[0.28, 0.1], [0.98, 0.33]]))
+    room = MotionLimits(0.1, 0.15).within(landmarks, np.array([[0.05, 0.32], [1.5, 0.8]]))
+    margin = 0.25 * 0.2
+    assert room.room == pytest.approx((0.25 - margin, 0.08 - margin, 0.3, 0.2 - margin))
+    assert room.ways() == pytest.approx(np.array([[0.2, 0.1], [0.3, 0.15]]))
     assert MotionLimits(0.1, 0.15).ways() == pytest.approx(np.full((2, 2), 0.1))
 
 

@@ -24,7 +24,9 @@ from mien.motion.keypoint_motion import FaceMotion
 # stretched by no more than this, but always a little of a turn (degrees).
 _CHEEK, _STRETCH, _LEAST_TURN = 55.0, 2.2, 6.0
 
-_MARGIN = 0.1  # of the face's height, between it and the border of its picture
+# Between a face and the border of its picture, of the face's height; and the longest way, sides of the square: the
+# shoulders stay where they are.
+_MARGIN, _FARTHEST = 0.25, 0.3
 NANO_MOTION_LIMITS = (0.15, 0.15, 0.1)  # of both nano models: what lies beyond, their pictures do not show well
 
 
@@ -64,14 +66,22 @@ class MotionLimits:
         Args:
             landmarks: the portrait's [68, 2], in sides of its square.
             corners: of its picture, left upper and right lower [2, 2], in sides of its square.
+
+        Returns:
+            Limits with `room`, which is below 0 where the face is at the border.
         """
         low, high = landmarks.min(0), landmarks.max(0)
         margin = _MARGIN * (high[1] - low[1])
-        left, up, right, down = (float(way - margin) for way in (*(low - corners[0]), *(corners[1] - high)))
+        ways = (*(low - corners[0]), *(corners[1] - high))
+        left, up, right, down = (min(float(way - margin), _FARTHEST) for way in ways)
         return replace(self, room=(left, up, right, down))
 
     def ways(self) -> NDArray[np.float64]:
-        """The limits of a head's way, sides of the square: [2, 2], first those to the left and up."""
+        """The limits of a head's way.
+
+        Returns:
+            To the left and up, to the right and down, sides of the square [2, 2].
+        """
         return np.maximum(self.room, self.shift).reshape(2, 2)
 
 
