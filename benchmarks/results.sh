@@ -6,11 +6,16 @@
 # benchmarks/dex_window_ablations.py has. Runs that are not there are left out.
 # DATA: a folder with real/index.json, portraits and driving videos, and the networks of the metrics (docs/evaluate.md).
 # OUT: a folder; what is done there stays, and a run that was stopped goes on. Ends by writing the tables into the page.
+# HEADS, in the environment: other rendered people for the table of rendered heads, with HEAD_PAIRS pairs; else GROUPS'.
 # WORKERS: processes, 1 unless it is set.
 set -eu
 groups=$1 trained=$2 out=$3 data=$4 dex=${DEX_ABLATIONS:-} workers=${WORKERS:-1}
 mkdir -p "$out"
-mien evaluate build heads "$groups" "$out/heads.json" --pairs 12 --frames 8 --step 2 --protocol cross
+heads() {  # heads GROUPS BENCHMARK PAIRS
+    mien evaluate build heads "$1" "$out/$2" --pairs "$3" --frames 8 --step 2 --protocol cross
+}
+heads "${HEADS:-$groups}" heads.json "${HEAD_PAIRS:-12}"
+heads "$groups" ablation-heads.json 12
 mien evaluate build real "$data" "$out/real.json" --pairs 13 --frames 12 --step 4
 # real clips for the ablations: fewer and shorter, for they are many
 mien evaluate build real "$data" "$out/short.json" --pairs 8 --frames 6 --step 8 --protocol cross --protocol disentangled
@@ -63,7 +68,7 @@ comparison() {  # comparison TABLE BASELINE FOLDER, rows on standard input
 }
 {
     printf 'title: Ablations at nano size\nbudget: %s\n' "${BUDGET:-the same steps for each, from the same start}"
-    printf 'benchmarks: {rendered heads: heads.json, real clips: short.json}\nweights: [%s]\n' "$(realpath "$data")"
+    printf 'benchmarks: {rendered heads: ablation-heads.json, real clips: short.json}\nweights: [%s]\n' "$(realpath "$data")"
     echo comparisons:
     comparison table2 "full model" "$trained/full" <<END
 full x-portrait full model

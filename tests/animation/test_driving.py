@@ -144,11 +144,12 @@ def test_a_wandering_head_is_held_within_reach() -> None:
 
 def test_a_portraits_room_is_counted_in_its_square_up_to_the_pictures_border() -> None:
     portrait = portrait_of(draw_face(400, 200, (0.25, 0.5), 0.2))
-    assert portrait.limits(None) is None
-    limits = portrait.limits(MotionLimits(0.1, 0.15))
-    assert limits is not None and (limits.shift, limits.zoom) == (0.1, 0.15)
+    limits = portrait.with_room(MotionLimits(0.1, 0.15), whole=True)
+    assert (limits.shift, limits.zoom) == (0.1, 0.15)
     left, _, right, _ = limits.room
     (low, top), (_, bottom) = portrait.reading.landmarks.min(0), portrait.reading.landmarks.max(0)
     margin = 0.25 * (bottom - top)
     assert left * portrait.crop.size == pytest.approx(low - margin, abs=0.01)
     assert right == 0.3, "as far as a head goes whose shoulders stay"
+    cut = portrait.with_room(MotionLimits(0.1, 0.15), whole=False).room
+    assert cut[0] <= left and cut[2] < 0.25, "of a square that is cut out only its own room counts"

@@ -42,6 +42,8 @@ def test_a_models_configuration_may_leave_turns_free_or_everything() -> None:
     assert MotionLimits.of([0.1, 0.15]) == MotionLimits(0.1, 0.15, math.inf) and MotionLimits.of(
         [0.1, 0.15, 0.2]
     ) == MotionLimits(0.1, 0.15, 0.2)
+    with pytest.raises(ValueError, match="give .shift, zoom"):
+        MotionLimits.of([0.1, 0.2, 0.3, 0.4])
 
 
 def test_a_head_goes_as_far_as_its_picture_has_room_and_never_less_than_the_model_takes_it() -> None:

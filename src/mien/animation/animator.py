@@ -145,12 +145,8 @@ class Animator(ABC):
             InputError: if no frame shows a face, or if the options name a frame that is none.
         """
 
-    def limits(self, person: Portrait) -> MotionLimits | None:
-        """How far the model takes a person's head from where the portrait has it; None: anywhere.
-
-        Args:
-            person: of the source.
-        """
+    def limits(self, person: Portrait, config: AnimationConfig) -> MotionLimits | None:
+        """How far the model takes the head of a person of the source, animated so; None: anywhere."""
         limits: MotionLimits | None = getattr(self.pipe, "motion_limits", None)
         return limits
 

@@ -121,7 +121,7 @@ class DeXPortraitAnimator(Animator):
         Returns:
             Codes of every frame; None: the portrait keeps its own pose.
         """
-        pose, limits = motion.pose, self.limits(person)
+        pose, limits = motion.pose, self.limits(person, config)
         if pose is not None and person is not self.source.portraits[0] and config.best_frame == "auto":
             pose = replace(pose, reference=self._start_frame(pose, config, None))
         if pose is not None and limits is not None and not config.relative:  # the pipeline limits relative motion
@@ -131,7 +131,7 @@ class DeXPortraitAnimator(Animator):
     def squares_by_codes(
         self, pose: Motion | None, expression: Motion | None, frames: int, config: AnimationConfig, **more: Any
     ) -> Iterator[np.ndarray]:
-        """Squares uint8 [s, s, 3] for codes that may come from anywhere; nothing limits them.
+        """Squares uint8 [s, s, 3] for codes that may come from anywhere; only relative motion is limited.
 
         Args:
             pose: None: the portrait's own.

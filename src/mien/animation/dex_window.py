@@ -75,7 +75,7 @@ class DeXWindowAnimator(LayeredAnimator, DeXPortraitAnimator):
         config: AnimationConfig,
     ) -> CodedPart:
         gains = Gains(config.pose_gain, config.expression_gain, config.relative)
-        driven = self.pipe.drive(pose, expression, gains, frames, self.limits(person))
+        driven = self.pipe.drive(pose, expression, gains, frames, self.limits(person, config))
         head = RigidHead(self.mover(person).shape)
         still = pose is None or gains.pose == 0  # then the pose is the portrait's own to the last digit
         poses = [head.own if still else carried(head.own, driven, index) for index in range(frames)]

@@ -65,9 +65,12 @@ class LayeredAnimator(Animator):
         basis: FaceBasis = self.pipe.face_basis
         return basis
 
-    def limits(self, person: Portrait) -> MotionLimits | None:
-        """See `Animator.limits`: the head moves over the whole picture, not in its square alone."""
-        return person.limits(super().limits(person))
+    def limits(self, person: Portrait, config: AnimationConfig) -> MotionLimits | None:
+        """See `Animator.limits`: heads move over all that is shown; that of a source video also goes its own way."""
+        limits = super().limits(person, config)
+        if limits is None or self.source.video is not None:
+            return limits
+        return person.with_room(limits, whole=config.paste_back or len(self.source.people) > 1)
 
     def mover(self, person: Portrait) -> FaceMover:
         """A person's face, to be put anywhere.

@@ -55,7 +55,7 @@ class DeXWindowStepper:
         # the frame that motion counts from comes along, and is not played
         codes = [torch.cat(pair) for pair in zip(_codes(seen), _codes(self._reference), strict=True)]
         motion = Motion(codes[0], codes[1], 1)
-        limits = animator.limits(self._person)
+        limits = animator.limits(self._person, config)
         if limits is not None and not gains.relative:  # the pipeline limits relative motion
             motion = limited_motion(Pose.from_code(pipe.portrait.pose), motion, limits)
         driven = pipe.drive(motion, motion, gains, 1, limits)

@@ -15,17 +15,20 @@ from mien.animation.live_motion import LiveMotion
 from mien.animation.motion_transfer import portrait_motion
 from mien.animation.source import Portrait
 from mien.animation.window_engine import FramePainter
+from mien.motion.motion_limits import MotionLimits
 from mien.pipelines.x_portrait import XPortraitPipeline
 
 
 class WindowStepper:
     """See `FrameStepper`; by layers, and by a model for face windows."""
 
-    def __init__(self, pipe: XPortraitPipeline, portrait: Portrait, layer: HeadLayer) -> None:
-        """Encode a portrait. pipe: a model for face windows. layer: the portrait, cut out."""
+    def __init__(
+        self, pipe: XPortraitPipeline, portrait: Portrait, layer: HeadLayer, limits: MotionLimits | None
+    ) -> None:
+        """Encode a portrait. pipe: a model for face windows. layer: the portrait, cut out. limits: of its head."""
         basis = pipe.face_basis
         assert basis is not None  # as models for face windows have it
-        self._motion = LiveMotion(portrait, basis, pipe.crop_scale, portrait.limits(pipe.motion_limits))
+        self._motion = LiveMotion(portrait, basis, pipe.crop_scale, limits)
         mover = FaceMover(basis, portrait_motion(portrait), portrait.crop)
         self._painter = FramePainter(pipe, portrait.image, mover.neutral, layer, many=True)
 

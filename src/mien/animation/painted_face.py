@@ -20,7 +20,7 @@ _STRAIGHT = 0.02  # pixels; a window that bends less bends nothing
 _LIKE = 20.0  # levels of 255; paint that is so far from what was there has the less of its detail, by a Gaussian
 _NEAR = 1.5  # pixels of the window: what is finer is detail
 _AROUND, _OTHER = 15, 6  # pixels of the window, and levels, within which a colour must be seen in the portrait
-_THIN = 5  # pixels of the window
+_MEDIAN = 5  # pixels of the window, the median's side: one or two pixels are no colour
 _GREY = 128  # of both colour channels of YCrCb
 _FINE = 0.75  # the picture's pixels over the window's, below which the window is averaged first
 
@@ -101,7 +101,7 @@ def _coloured_like(paint: Picture, plain: Picture) -> Picture:
     """Paint [s, s, 3] in colours that are near by in the bent portrait [s, s, 3], or in less of them."""
     seen, made = (cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb) for one in (plain, paint))
     # what is thinner is no colour of the portrait's, such as the iris between lids that have met
-    colours, around = cv2.medianBlur(seen, _THIN)[..., 1:], np.ones((_AROUND, _AROUND), np.uint8)
+    colours, around = cv2.medianBlur(seen, _MEDIAN)[..., 1:], np.ones((_AROUND, _AROUND), np.uint8)
     low = np.minimum(cv2.subtract(cv2.erode(colours, around), (_OTHER,) * 4), _GREY)
     high = np.maximum(cv2.add(cv2.dilate(colours, around), (_OTHER,) * 4), _GREY)
     np.clip(made[..., 1:], low, high, out=made[..., 1:])

@@ -49,10 +49,18 @@ class Portrait:
         """
         return replace(self, crop=portrait_crop(self.reading.landmarks, *self.size, scale=scale))
 
-    def limits(self, limits: MotionLimits | None) -> MotionLimits | None:
-        """A model's limits of motion with the room that this picture has around the head; None: there are none."""
+    def with_room(self, limits: MotionLimits, *, whole: bool) -> MotionLimits:
+        """A model's limits of motion, with the room that this portrait has around its face.
+
+        Args:
+            limits: the model's.
+            whole: whether the whole picture is shown; else only the square is.
+
+        Returns:
+            The same limits with `room`.
+        """
         corners = self.crop.points_in(np.array([[0, 0], self.size]), 1)
-        return None if limits is None else limits.within(self.landmarks, corners)
+        return limits.within(self.landmarks, corners if whole else np.clip(corners, 0, 1))
 
     def square(self, side: int) -> np.ndarray:
         """The crop, resampled.

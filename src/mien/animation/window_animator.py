@@ -7,6 +7,7 @@ from itertools import repeat, tee
 from typing import Any
 
 from mien.animation.compositing import start_pictures
+from mien.animation.config import AnimationConfig
 from mien.animation.driven_face import driven_faces
 from mien.animation.expression_list import ListedMotion, listed_faces
 from mien.animation.frame_stepper import FrameStepper
@@ -53,7 +54,7 @@ class WindowAnimator(LayeredAnimator, XPortraitAnimator):
     def live(self) -> FrameStepper:
         """See `Animator.live`."""
         person = self.source.portraits[0]
-        return WindowStepper(self.pipe, person, self.layer(person))
+        return WindowStepper(self.pipe, person, self.layer(person), self.limits(person, AnimationConfig()))
 
     def _windows(self, part: Part, run: PersonRun) -> Iterator[Picture]:
         motion, sides = run.motion, (self.pipe.face_window, self.pipe.local_size)

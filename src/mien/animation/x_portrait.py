@@ -67,7 +67,7 @@ class XPortraitAnimator(Animator):
                 best_frame=config.best_frame,
                 align=config.align,
                 scale=self.pipe.crop_scale,
-                limits=self.limits(person),
+                limits=self.limits(person, config),
             )
             for person in source.people
         ]

@@ -4,8 +4,8 @@ Every limit is soft: what is asked for, x, becomes limit tanh(x / limit), which 
 a portrait's picture has room for more of a way, that is the limit (`MotionLimits.within`).
 A model's own are `motion_limits` in its model_index.json. They are applied to turns here (`limited_turns`; and
 `limited_reveal`, which knows no number of its own), to place and size by
-`mien.animation.driving.DriverTrack.placement`, to DeX-Portrait's poses by
-`mien.models.dex_portrait.driving.limited_motion`.
+`mien.animation.driving.DriverTrack.placement`, to DeX-Portrait's poses by `limited_motion` and, relative ones, by
+`limited_pose` of `mien.models.dex_portrait.driving`. Gains of absolute motion act on what is held already.
 """
 
 from __future__ import annotations
@@ -54,14 +54,19 @@ class MotionLimits:
 
         Args:
             values: [shift, zoom] or [shift, zoom, turn]; None: there are none.
+
+        Raises:
+            ValueError: they are more or fewer.
         """
         if values is None:
             return None
-        shift, zoom, *turn = map(float, values)
-        return cls(shift, zoom, turn[0] if turn else math.inf)
+        if len(values) not in (2, 3):
+            raise ValueError(f"motion_limits are {list(values)}: give [shift, zoom] or [shift, zoom, turn]")
+        shift, zoom, turn = (*map(float, values), math.inf)[:3]
+        return cls(shift, zoom, turn)
 
     def within(self, landmarks: NDArray[np.floating], corners: NDArray[np.floating]) -> MotionLimits:
-        """The same for a portrait, whose head may go as far as its face stays inside of its picture.
+        """The same for a portrait, whose head may go further while brows, cheeks and chin stay inside of its picture.
 
         Args:
             landmarks: the portrait's [68, 2], in sides of its square.

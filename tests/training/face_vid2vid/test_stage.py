@@ -328,8 +328,10 @@ def test_a_smaller_side_comes_first_and_is_gone_on_from(folder: Path, tmp_path: 
         stage.start(model, Path(before))
         stage.export(model, tmp_path / f"export{side}")
         assert FaceVid2VidPipeline.from_pretrained(tmp_path / f"export{side}").image_size == side
-    with pytest.raises(InputError, match="--side is 100: give a multiple of 64"):
-        make_stage(configure("face-vid2vid", side=100, out=str(tmp_path / "odd"), **given)).check()
+    for size, side, step in (("nano", 100, 64), ("full", 192, 128)):
+        odd = configure("face-vid2vid", size=size, side=side, out=str(tmp_path / "odd"), **given)
+        with pytest.raises(InputError, match=f"--side is {side}: give a multiple of {step}"):
+            make_stage(odd).check()
 
 
 def test_the_stages_are_registered_and_have_a_command(folder: Path, tmp_path: Path) -> None:

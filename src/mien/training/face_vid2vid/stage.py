@@ -79,7 +79,6 @@ RECIPES = {
         FaceVid2VidWeights(adversarial=0.1, matching=1.0, adversarial_from=4_000, pose=2.0),
     ),
 }  # fmt: skip
-_SIDE_STEP = 64  # pixels: a quarter of the side is halved four times by the keypoint detector
 _PLUS_RATE = 5e-5
 _PLUS_KEYPOINTS = 0.2  # of the rate, for the keypoint detector: 1e-5
 
@@ -161,8 +160,10 @@ class FaceVid2VidStage(SampleStage):
         """See `Stage.check`."""
         if self.plus and self.options.start is None and checkpoints.newest(Path(self.options.out)) is None:
             raise InputError("face-vid2vid-plus goes on from F: give --start the run of `mien train face-vid2vid`.")
-        if self.options.side is not None and self.options.side % _SIDE_STEP:
-            raise InputError(f"--side is {self.options.side}: give a multiple of {_SIDE_STEP}.")
+        # the keypoint detector halves its smaller picture once a level
+        step = round(2 ** len(self.config.detector_channels) / self.config.detector_scale)
+        if self.options.side is not None and self.options.side % step:
+            raise InputError(f"--side is {self.options.side}: give a multiple of {step}.")
         super().check()
 
     def build(self) -> nn.Module:
