@@ -17,7 +17,9 @@ _SIZE = 0.003  # natural logarithm
 _BLENDSHAPE = 0.03
 
 
-def without_jitter(values: NDArray[np.floating], deviation: float, most: float) -> NDArray[np.float64]:
+def without_jitter(
+    values: NDArray[np.floating], deviation: float, most: float | NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Values over time, filtered by a Gaussian that changes each by no more than a limit; the ends are held.
 
     Jitter is small and goes to and fro from frame to frame; what is larger than the limit is motion, and stays.
@@ -25,7 +27,7 @@ def without_jitter(values: NDArray[np.floating], deviation: float, most: float) 
     Args:
         values: [f, d], a row a frame.
         deviation: of the Gaussian, frames.
-        most: the largest change, about three times the jitter; softly held.
+        most: the largest change, about three times the jitter, of all or of each column [d]; softly held.
 
     Returns:
         [f, d].

@@ -70,7 +70,7 @@ def smooth_motion(motion: Motion, pose: float = 1.2, expression: float = 0.7) ->
         expression: deviation of the expression codes' Gaussian, frames.
     """
     poses, expressions = (codes.double().numpy() for codes in (motion.pose, motion.expression))
-    held = without_jitter(poses / _POSE_JITTER, pose, 1.0) * _POSE_JITTER
+    held = without_jitter(poses, pose, _POSE_JITTER)
     even = without_jitter(expressions, expression, _EXPRESSION_JITTER)
     return replace(motion, pose=torch.from_numpy(held).float(), expression=torch.from_numpy(even).float())
 
