@@ -270,6 +270,18 @@ def test_the_plus_stage_has_its_losses_rates_and_needs_a_start(folder: Path, tmp
         assert float(terms[name]) > 0
 
 
+@pytest.mark.parametrize("plus", [False, True])
+def test_the_discriminator_counts_from_the_step_that_is_asked(folder: Path, tmp_path: Path, plus: bool) -> None:
+    stage = FaceVid2VidStage(options(folder, tmp_path, plus=plus, adversarial_from=5), config=TINY_F)
+    model = stage.build()
+    for step, counts in ((4, False), (5, True)):
+        stage.at_step(step)
+        batch = stage.batch(np.random.default_rng(0), 1)
+        terms = stage.optimizer_steps[0].loss(model, batch, torch.Generator().manual_seed(0))
+        assert ("adversarial" in terms) == counts, step
+        assert ("local_l1" in terms) == plus
+
+
 def test_a_step_can_be_counted_on_the_meta_device(folder: Path, tmp_path: Path) -> None:
     stage = FaceVid2VidStage(options(folder, tmp_path, plus=True), config=TINY_F)
     model, batch = stage.sketch()

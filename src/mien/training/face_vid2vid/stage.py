@@ -105,6 +105,9 @@ class FaceVid2VidStageConfig(StageConfig):
     side: int | None = option(
         None, "Side of the pictures, pixels; else the size's own. A step on half the side costs a quarter.", least=64
     )
+    adversarial_from: int | None = option(
+        None, "Step from which the discriminator counts; else the size's own, and the first of F Plus.", least=0
+    )
     vgg: str | None = option(None, "VGG19's (or VGG16's) weights (.safetensors) for the perceptual losses.")
 
 
@@ -143,6 +146,8 @@ class FaceVid2VidStage(SampleStage):
         self.steps = recipe.plus_steps if plus else recipe.steps
         given = weights or recipe.weights
         self.weights = plus_weights(given) if plus else given
+        if options.adversarial_from is not None:
+            self.weights = replace(self.weights, adversarial_from=options.adversarial_from)
         self.perceptual = perceptual or choose_perceptual(options.vgg)
         self.targets, self.data = options.frames, data
         rate, parts = _PLUS_RATE if plus else recipe.learning_rate, tuple(f"f.{part}" for part in PARTS)
