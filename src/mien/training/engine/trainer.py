@@ -100,7 +100,8 @@ class _Run:
         with processes.in_turn(split):  # each holds the whole model for a moment
             model = self._loaded(found)
             if processes.device.type == "cpu":
-                keep_freed_memory()
+                if not split:  # whoever splits wants for memory: blocks that were gathered are to be given back
+                    keep_freed_memory()
                 quicken(model)
             if options.checkpointing:
                 recompute_blocks(model, stage.block_types())
