@@ -42,7 +42,8 @@ def test_one_thing_alone_is_otherwise_in_every_run(tmp_path: Path, monkeypatch: 
     assert {key for key in first if first[key] != second[key]} == {"out"}
     assert first["start"] == str(tmp_path / "out" / "f-first" / "0")
     shared = [runs[name].flat() for name in F_SHARED]
-    assert [(run["side"], run["budget_minutes"]) for run in shared] == [(128, 30), (None, 30)]
+    assert [(run["side"], run["budget_minutes"]) for run in shared] == [(128, 22.5), (None, 37.5)]
+    assert first["adversarial_from"] > 10**6, "F Plus would differ in more than its patches"
     runs.clear()
     train_all(parsed(wish))
     assert not runs, "what is done stays"
