@@ -11,7 +11,8 @@ done stays. All of seed 0 come first, so that a table with one seed is there ear
 All five of X-Portrait's kind start from START's U-Net and R, which stand in for Stable Diffusion's, with C and C_l
 drawn anew. They learn from the same people and motions in the same order; only the ablated thing differs. F and F Plus
 begin from nothing and share `--f-minutes`, the first three eighths of them on pictures of half the side; each has
-`--f-more` more, without a discriminator, so that they differ in the losses on the patches and in nothing else.
+`--f-more` more, without a discriminator, so that they differ in what F Plus is and in nothing else: its losses
+on the patches, its weaker deformation prior, its rate of the keypoints.
 """
 
 from __future__ import annotations
